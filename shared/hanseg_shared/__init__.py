@@ -1,0 +1,1 @@
+"""What both services decide alike: grids, volumes, organs, jobs, their store."""

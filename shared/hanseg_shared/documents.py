@@ -1,0 +1,204 @@
+"""The JSON documents of a job: what is written to files and sent over HTTP.
+
+Seconds, millimetres and millilitres throughout; times are UTC, ISO 8601.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hanseg_shared.organs import Evidence, OrganStatus
+
+
+class MrVerdict(StrEnum):
+    """What became of the MR."""
+
+    USED = "used"
+    """It was registered, and the network saw it."""
+
+    REJECTED = "rejected"
+    """Its registration cannot be trusted; the organs come from the CT alone."""
+
+    ABSENT = "absent"
+    """None was sent; the organs come from the CT alone."""
+
+
+class TransformKind(StrEnum):
+    """Which motion the registration may find."""
+
+    RIGID = "rigid"
+    AFFINE = "affine"
+    DEFORMABLE = "deformable"
+    NONE = "none"
+    """Trust the headers: the MR is only resampled."""
+
+
+class Backend(StrEnum):
+    """Which registration library works."""
+
+    ELASTIX = "elastix"
+    ANTS = "ants"
+
+
+class JobState(StrEnum):
+    """Where a job stands; a stage's state lasts until its results are published."""
+
+    QUEUED = "queued"
+    REGISTERING = "registering"
+    SEGMENTING = "segmenting"
+    PACKAGING = "packaging"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """Its files were deleted; only this record remains."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to the job's results."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset(
+    {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
+)
+
+
+class Document(BaseModel):
+    """A document that refuses unknown members, so that a typo is not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobOptions(Document):
+    """What a caller may choose about a job."""
+
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = (
+        "default"
+    )
+    registration: TransformKind = TransformKind.RIGID
+    backend: Backend = Backend.ELASTIX
+
+
+class RegistrationReport(Document):
+    """What the registration stage found; written as `registration.json`.
+
+    Attributes:
+        verdict: Whether the network may see the MR.
+        reason: One sentence for a person, with the number that decided.
+        measures: The numbers behind the verdict, by name with unit, such as
+            ``rotation_deg``, ``field_of_view_share``, ``mutual_information_after``.
+        seconds: Wall time of the stage's computation.
+    """
+
+    verdict: MrVerdict
+    reason: str
+    kind: TransformKind = TransformKind.NONE
+    backend: Backend | None = None
+    measures: dict[str, float] = {}
+    seconds: float = 0.0
+
+
+class OrganResult(Document):
+    """What became of one organ.
+
+    Attributes:
+        volume_ml: The mask's volume; 0 where there is no mask.
+        confidence: Mean probability the model gave the organ inside its mask, 0..1.
+        flags: Every check that found something, such as ``truncated_at_scan_edge``.
+        evidence: The best kind of data that taught the model this organ; None if
+            the model does not know it.
+    """
+
+    name: str
+    label: int
+    status: OrganStatus
+    volume_ml: float = 0.0
+    confidence: float | None = None
+    flags: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+
+
+class ModelSummary(Document):
+    """Which weights made the masks."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class StageTime(Document):
+    """How long one stage of a job took, over all its attempts."""
+
+    name: str
+    seconds: float
+    attempts: int = 1
+
+
+class InputSummary(Document):
+    """One image as it was received."""
+
+    role: str
+    sha256: str
+    bytes: int
+    format: str
+    size: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+
+class ResultFile(Document):
+    """One file of a job's results."""
+
+    name: str
+    sha256: str
+    bytes: int
+    media_type: str
+
+
+class Progress(Document):
+    """How far the current stage is."""
+
+    stage: str
+    done: float = 0.0
+    """Share of the stage's work, 0..1."""
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 shapes it; `type` is stable, `detail` is for people."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    title: str
+    status: int = 500
+    detail: str = ""
+    instance: str | None = None
+
+
+class JobDocument(Document):
+    """A job, as the API answers it and as `job.json` keeps it."""
+
+    id: str
+    state: JobState
+    case: str | None = None
+    batch: str | None = None
+    options: JobOptions = JobOptions()
+    progress: Progress | None = None
+    attempt: int = 0
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    stages: tuple[StageTime, ...] = ()
+    inputs: tuple[InputSummary, ...] = ()
+    mr_verdict: MrVerdict | None = None
+    registration: RegistrationReport | None = None
+    model: ModelSummary | None = None
+    organs: tuple[OrganResult, ...] = ()
+    versions: dict[str, str] = {}
+    error: Problem | None = None
+    links: dict[str, str] = {}

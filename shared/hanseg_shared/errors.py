@@ -1,0 +1,99 @@
+"""Every error the product raises on purpose, and what a caller is told.
+
+HansegError
+ ├─ InputError                  the caller's files or values are at fault
+ │   ├─ ImageError              an image cannot be used as it is
+ │   │   ├─ NotAnImageError     no reader knows the file
+ │   │   ├─ UnsafeImageError    the header points outside its own file
+ │   │   ├─ ImageTooLargeError  more voxels or bytes than the caps allow
+ │   │   └─ ImageContentError   readable, but not what the role asks for
+ │   ├─ GridMismatchError       two volumes that should share a grid do not
+ │   └─ OptionError             an option has no such value
+ ├─ ModelError                  a model package is missing, damaged or unfit
+ ├─ RegistrationError           a registration could not be computed
+ ├─ JobError                    a job cannot do what was asked of it
+ │   ├─ JobNotFoundError
+ │   ├─ JobStateError           the job's state does not allow it
+ │   ├─ JobCancelledError       the job was cancelled while it was worked on
+ │   └─ LeaseLostError          another worker owns the job now
+ ├─ StoreError                  a payload is missing or does not match its hash
+ └─ ServiceUnavailableError     no service, broker, database or disk to work with
+
+Each takes one message, so that it survives a pickle and a trip through a queue.
+"""
+
+
+class HansegError(Exception):
+    """Base of every error raised on purpose; `str()` is fit for the user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InputError(HansegError):
+    """The caller's files or values are at fault; nothing was changed."""
+
+
+class ImageError(InputError):
+    """An image cannot be used as it is."""
+
+
+class NotAnImageError(ImageError):
+    """No reader recognises the file as an image."""
+
+
+class UnsafeImageError(ImageError):
+    """The image's header names data outside the file itself."""
+
+
+class ImageTooLargeError(ImageError):
+    """The image has more voxels, or takes more bytes, than the caps allow."""
+
+
+class ImageContentError(ImageError):
+    """The image can be read, but is not what its role (CT, MR, mask) asks for."""
+
+
+class GridMismatchError(InputError):
+    """Two volumes that should lie on one grid do not."""
+
+
+class OptionError(InputError):
+    """An option has no such value."""
+
+
+class ModelError(HansegError):
+    """A model package is missing, damaged or unfit for this version."""
+
+
+class RegistrationError(HansegError):
+    """A registration could not be computed at all."""
+
+
+class JobError(HansegError):
+    """A job cannot do what was asked of it."""
+
+
+class JobNotFoundError(JobError):
+    """There is no job, batch or upload of that id."""
+
+
+class JobStateError(JobError):
+    """The job's state does not allow what was asked."""
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled while it was being worked on."""
+
+
+class LeaseLostError(JobError):
+    """The lease ran out and the job belongs to another worker now."""
+
+
+class StoreError(HansegError):
+    """A payload is missing, or its bytes do not match its hash."""
+
+
+class ServiceUnavailableError(HansegError):
+    """There is no service, broker, database or disk space to work with."""

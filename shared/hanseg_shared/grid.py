@@ -1,0 +1,172 @@
+"""Where voxels are: sampling grids in the patient's LPS space, in millimetres.
+
+LPS is DICOM's patient coordinate system (PS3.3 C.7.6.2.1.1): +x to the patient's
+left, +y to the back (posterior), +z to the head (superior).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hanseg_shared.errors import GridMismatchError, ImageContentError
+
+Vector = tuple[float, float, float]
+Matrix = tuple[Vector, Vector, Vector]
+Points = npt.NDArray[np.float64]
+
+IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+ORTHONORMAL_TOLERANCE = 1e-3
+"""Largest deviation of ``D D^T`` from identity that a header's rounding explains."""
+
+SAME_GRID_TOLERANCE = 1e-3
+"""Largest distance, as a share of a voxel, between corners of "the same" grid."""
+
+_AXIS_LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A regular grid of voxel centres.
+
+    Attributes are in x, y, z order, as in DICOM and ITK. An array sampled on the
+    grid is indexed z, y, x; see `shape`.
+
+    Attributes:
+        size: Number of voxels along each index axis.
+        spacing: Distance between neighbouring voxel centres, in mm.
+        origin: Position of the centre of voxel (0, 0, 0), in mm LPS.
+        direction: Rows of the matrix whose columns are the index axes' unit vectors.
+
+    Raises:
+        ImageContentError: The size or spacing is not positive and finite, or the
+            direction is not orthonormal.
+    """
+
+    size: tuple[int, int, int]
+    spacing: Vector = (1.0, 1.0, 1.0)
+    origin: Vector = (0.0, 0.0, 0.0)
+    direction: Matrix = IDENTITY
+
+    def __post_init__(self) -> None:
+        if any(n < 1 for n in self.size):
+            raise ImageContentError(f"size must be positive, got {self.size}")
+        if not all(math.isfinite(s) and s > 0 for s in self.spacing):
+            raise ImageContentError(
+                f"spacing must be positive and finite, got {self.spacing}"
+            )
+        if not all(math.isfinite(o) for o in self.origin):
+            raise ImageContentError(f"origin must be finite, got {self.origin}")
+        matrix = np.array(self.direction, dtype=np.float64)
+        deviation = np.abs(matrix @ matrix.T - np.eye(3)).max()
+        if not deviation <= ORTHONORMAL_TOLERANCE:  # also catches NaN
+            raise ImageContentError(
+                f"direction must be orthonormal, got {self.direction}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (z, y, x) of an array sampled on this grid."""
+        x, y, z = self.size
+        return z, y, x
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.size)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in ml."""
+        return math.prod(self.spacing) / 1000.0
+
+    @property
+    def extent(self) -> Vector:
+        """Edge lengths in mm, from outer voxel face to outer voxel face."""
+        x, y, z = (n * s for n, s in zip(self.size, self.spacing, strict=True))
+        return x, y, z
+
+    @property
+    def centre(self) -> Points:
+        """Position of the grid's geometrical centre in mm LPS, shape ``(3,)``."""
+        return self.index_to_world((np.array(self.size) - 1) / 2.0)
+
+    @property
+    def orientation(self) -> str:
+        """Nearest anatomical direction of each index axis, such as ``LPS``."""
+        columns = np.array(self.direction).T
+        letters = []
+        for column in columns:
+            axis = int(np.abs(column).argmax())
+            letters.append(_AXIS_LETTERS[axis][int(column[axis] > 0)])
+        return "".join(letters)
+
+    @property
+    def world_from_index(self) -> npt.NDArray[np.float64]:
+        """Homogeneous 4 x 4 matrix that maps indices (x, y, z) to mm LPS."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.array(self.direction) * np.array(self.spacing)
+        matrix[:3, 3] = self.origin
+        return matrix
+
+    def index_to_world(self, index: npt.ArrayLike) -> Points:
+        """Return positions in mm LPS of voxel indices (x, y, z), shape ``(..., 3)``."""
+        scaled = np.asarray(index, dtype=np.float64) * self.spacing
+        return scaled @ np.array(self.direction).T + self.origin
+
+    def world_to_index(self, points: npt.ArrayLike) -> Points:
+        """Return continuous voxel indices (x, y, z) of mm LPS positions."""
+        offset = np.asarray(points, dtype=np.float64) - self.origin
+        return offset @ np.linalg.inv(np.array(self.direction)).T / self.spacing
+
+    def corners(self) -> Points:
+        """Return the eight outermost voxel centres in mm LPS, shape ``(8, 3)``."""
+        last = [(0, n - 1) for n in self.size]
+        return self.index_to_world(list(itertools.product(*last)))
+
+    def crop(self, start: tuple[int, int, int], size: tuple[int, int, int]) -> Grid:
+        """Return the part that begins at voxel `start` (x, y, z) with `size` voxels."""
+        origin = self.index_to_world(start)
+        return Grid(size, self.spacing, _vector(origin), self.direction)
+
+    def is_same(self, other: Grid) -> bool:
+        """Whether both grids put every voxel in the same place (within rounding)."""
+        if self.size != other.size:
+            return False
+        limit = SAME_GRID_TOLERANCE * min(self.spacing)
+        return bool(np.abs(self.corners() - other.corners()).max() <= limit)
+
+    def require_same(self, other: Grid, *, what: str) -> None:
+        """Raise `GridMismatchError`, naming `what`, unless the grids are the same."""
+        if not self.is_same(other):
+            raise GridMismatchError(
+                f"{what} is not on the grid: {other!r}, not {self!r}"
+            )
+
+    @classmethod
+    def axis_aligned(
+        cls, points: npt.ArrayLike, *, spacing: Vector, margin_mm: float = 0.0
+    ) -> Grid:
+        """Return the LPS-aligned grid that covers `points` (mm LPS) and a margin."""
+        low = np.min(np.reshape(points, (-1, 3)), axis=0) - margin_mm
+        high = np.max(np.reshape(points, (-1, 3)), axis=0) + margin_mm
+        counts = np.ceil((high - low) / spacing - 1e-6).astype(int) + 1
+        slack = (counts - 1) * np.array(spacing) - (high - low)
+        x, y, z = (int(n) for n in counts)
+        return cls((x, y, z), spacing, _vector(low - slack / 2))
+
+    def __repr__(self) -> str:
+        size = "x".join(str(n) for n in self.size)
+        spacing = "x".join(f"{s:.4g}" for s in self.spacing)
+        origin = ", ".join(f"{o:.1f}" for o in self.origin)
+        return f"Grid({size} at {spacing} mm, {self.orientation}, from ({origin}))"
+
+
+def _vector(values: npt.NDArray[np.float64]) -> Vector:
+    x, y, z = (float(v) for v in values)
+    return x, y, z

@@ -1,0 +1,1 @@
+"""From volumes to a label map: preprocessing, the network's tiles, and back."""

@@ -1,0 +1,227 @@
+"""From images to network input: the model's grid, and normalised channels.
+
+Training and inference both come through here, so that a network sees the same
+thing in both. Arrays are indexed z, y, x; the network's input is
+``(3, z, y, x)`` float32 with the channels CT, MR, field of view.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float32
+
+from hanseg_segmentation.model_package import (
+    CtNormalisation,
+    MrNormalisation,
+    Normalisation,
+)
+from hanseg_shared.grid import Grid, Vector
+from hanseg_shared.itk import resample
+from hanseg_shared.volume import Mask, Volume, Voxels
+
+FloatVoxels = Float32[np.ndarray, "z y x"]
+NetworkInput = Float32[np.ndarray, "3 z y x"]
+
+AIR_HU = -1024.0
+"""What lies outside the CT's own voxels."""
+
+SMALLEST_DEVIATION = 1e-6
+"""MR without contrast is divided by this, not by zero."""
+
+SLAB = 16
+"""Slices that are converted to float at a time."""
+
+
+def model_grid(ct: Grid, *, spacing: Vector) -> Grid:
+    """Return the LPS-aligned grid of `spacing` (x, y, z) mm that covers the CT.
+
+    It covers every voxel centre, whatever the CT's orientation, and shares its
+    centre with the CT.
+    """
+    return Grid.axis_aligned(ct.corners(), spacing=spacing)
+
+
+def to_model_grid(volume: Volume, grid: Grid, *, background: float) -> Volume:
+    """Sample an image on the model's grid, without aliasing where that is coarser.
+
+    The image is first shrunk along its own axes with a tent as wide as the coarser
+    of both spacings, then sampled linearly. Where the image's axes are the
+    patient's, the second step hits the first one's voxel centres and changes nothing.
+
+    Args:
+        volume: An image of any orientation and data type.
+        grid: Where to sample; usually from `model_grid`.
+        background: The value where the image has no voxels.
+
+    Returns:
+        A float32 volume on `grid`.
+    """
+    return resample(_shrink(volume, grid), grid, background=background)
+
+
+def mr_to_model_grid(
+    mr: Volume, field_of_view: Volume, grid: Grid
+) -> tuple[Volume, Volume]:
+    """Sample the MR and its field of view on the model's grid.
+
+    Only values inside the field of view enter the averages, so that what was put
+    outside it does not leak over the border.
+
+    Args:
+        mr: The MR on the CT's grid.
+        field_of_view: Not 0 where `mr` holds data; on the same grid.
+        grid: Where to sample.
+
+    Returns:
+        The MR as float32, 0 outside the field of view; and the field of view as a
+        mask, where at least half of a voxel's weight has data.
+    """
+    mr.grid.require_same(field_of_view.grid, what="the field of view")
+    inside = field_of_view.array != 0
+    share = to_model_grid(
+        mr.with_array(inside.astype(np.uint8)), grid, background=0.0
+    ).array
+    known = mr.with_array(np.where(inside, mr.array, 0).astype(np.float32))
+    weighted = to_model_grid(known, grid, background=0.0).array
+    mask = share >= 0.5
+    values = np.divide(weighted, share, out=np.zeros_like(weighted), where=mask)
+    return Volume(values, grid), Volume(mask, grid)
+
+
+def network_input(
+    ct_hu: Voxels,
+    mr: Voxels | None,
+    field_of_view: Mask | None,
+    *,
+    normalisation: Normalisation,
+) -> NetworkInput:
+    """Return normalised channels of images that share the model's grid already.
+
+    Without MR, or where it has no data, the MR channel is 0 (the mean) and so is
+    the field of view's.
+
+    Args:
+        ct_hu: The CT in HU.
+        mr: The MR in its own units, or None.
+        field_of_view: Where the MR has data; None together with `mr`.
+        normalisation: The model's.
+    """
+    channels = np.zeros((3, *ct_hu.shape), dtype=np.float32)
+    channels[0] = normalise_ct(ct_hu, normalisation.ct)
+    if mr is not None and field_of_view is not None:
+        channels[1] = normalise_mr(
+            mr, field_of_view, tissue=ct_hu, normalisation=normalisation.mr
+        )
+        channels[2] = field_of_view
+    return channels
+
+
+def normalise_ct(ct_hu: Voxels, normalisation: CtNormalisation) -> FloatVoxels:
+    """Return HU clipped and scaled to mean 0 and deviation 1 of the training data."""
+    clipped = np.clip(
+        ct_hu.astype(np.float32), normalisation.low_hu, normalisation.high_hu
+    )
+    scaled: FloatVoxels = (clipped - np.float32(normalisation.mean_hu)) / np.float32(
+        normalisation.std_hu
+    )
+    return scaled
+
+
+def normalise_mr(
+    mr: Voxels, field_of_view: Mask, *, tissue: Voxels, normalisation: MrNormalisation
+) -> FloatVoxels:
+    """Return MR values as z-scores over the tissue in the field of view.
+
+    Air does not count, so that the amount of air around the head does not change
+    what tissue looks like.
+
+    Args:
+        mr: The MR in its own units.
+        field_of_view: Where it has data.
+        tissue: The CT in HU, which tells tissue from air.
+        normalisation: The model's.
+
+    Returns:
+        Clipped z-scores; 0 outside the field of view.
+    """
+    inside = np.asarray(field_of_view, dtype=bool)
+    result = np.zeros(mr.shape, dtype=np.float32)
+    if not inside.any():
+        return result
+    chosen = inside & (tissue > normalisation.tissue_above_hu)
+    sample = mr[chosen if chosen.any() else inside].astype(np.float64)
+    deviation = max(float(sample.std()), SMALLEST_DEVIATION)
+    scores = (mr[inside] - sample.mean()) / deviation
+    result[inside] = np.clip(scores, -normalisation.clip_sd, normalisation.clip_sd)
+    return result
+
+
+def _shrink(volume: Volume, grid: Grid) -> Volume:
+    """Return the volume as float32, its finer axes shrunk to the grid's spacing."""
+    spacing = _spacing_along(volume.grid, grid)
+    counts = [
+        _count(n, fine, coarse)
+        for n, fine, coarse in zip(
+            volume.grid.size, volume.grid.spacing, spacing, strict=True
+        )
+    ]
+    x, y, z = (
+        _tent(n, fine, count, coarse)
+        for n, fine, count, coarse in zip(
+            volume.grid.size, volume.grid.spacing, counts, spacing, strict=True
+        )
+    )
+    planes = np.empty((volume.grid.size[2], counts[1], counts[0]), dtype=np.float32)
+    for start in range(0, len(planes), SLAB):
+        slab = volume.array[start : start + SLAB].astype(np.float32)
+        planes[start : start + SLAB] = _along_y(
+            y, slab @ x.T if x is not None else slab
+        )
+    if z is not None:
+        planes = np.tensordot(z, planes, axes=(1, 0))
+    return Volume(planes, _centred(volume.grid, counts, spacing))
+
+
+def _spacing_along(own: Grid, target: Grid) -> list[float]:
+    """Return, for each own axis, the coarser of its and the target's spacing there."""
+    axes = np.abs(np.linalg.inv(np.array(target.direction)) @ np.array(own.direction))
+    return [
+        max(fine, target.spacing[int(axis.argmax())])
+        for fine, axis in zip(own.spacing, axes.T, strict=True)
+    ]
+
+
+def _count(size: int, fine: float, coarse: float) -> int:
+    """Return how many voxels of `coarse` mm cover `size` centres `fine` mm apart."""
+    return size if coarse <= fine else math.ceil((size - 1) * fine / coarse - 1e-6) + 1
+
+
+def _tent(
+    size: int, fine: float, count: int, coarse: float
+) -> npt.NDArray[np.float32] | None:
+    """Return weights ``(count, size)`` that shrink an axis about its centre.
+
+    None where there is nothing to shrink.
+    """
+    if coarse <= fine:
+        return None
+    wanted = (np.arange(count) - (count - 1) / 2) * coarse
+    given = (np.arange(size) - (size - 1) / 2) * fine
+    weights = np.maximum(0.0, 1.0 - np.abs(wanted[:, None] - given) / coarse)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _along_y(weights: npt.NDArray[np.float32] | None, slab: FloatVoxels) -> FloatVoxels:
+    return slab if weights is None else np.matmul(weights, slab)
+
+
+def _centred(own: Grid, counts: list[int], spacing: list[float]) -> Grid:
+    """Return the grid of other counts and spacings with the same centre and axes."""
+    x, y, z = counts
+    sx, sy, sz = spacing
+    half = (np.array(counts) - 1) / 2 * np.array(spacing)
+    ox, oy, oz = (float(v) for v in own.centre - np.array(own.direction) @ half)
+    return Grid((x, y, z), (sx, sy, sz), (ox, oy, oz), own.direction)

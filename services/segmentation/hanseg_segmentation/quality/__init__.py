@@ -1,0 +1,1 @@
+"""What is checked about every contour before it leaves the service."""

@@ -1,0 +1,817 @@
+"""Reading and changing the rows: each change is one conditional statement.
+
+A claim gives a worker a random token. Everything the worker writes afterwards names
+the token, so that a worker that lost its lease writes nothing (fencing).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import Connection, Engine, RowMapping
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from hanseg_shared.documents import (
+    FINAL_STATES,
+    InputSummary,
+    JobOptions,
+    JobState,
+    ModelSummary,
+    OrganResult,
+    Problem,
+    Progress,
+    RegistrationReport,
+    ResultFile,
+    StageTime,
+)
+from hanseg_shared.errors import (
+    JobNotFoundError,
+    JobStateError,
+    ServiceUnavailableError,
+)
+from hanseg_shared.jobs import schema
+from hanseg_shared.jobs.record import Batch, Job, NewJob, Upload
+from hanseg_shared.jobs.stages import Stage
+
+BUSY_TIMEOUT_SECONDS = 15.0
+"""How long SQLite waits for another writer before it gives up."""
+
+ABANDONED_KEY_SECONDS = 900.0
+"""An idempotency key still being processed after so long belongs to a dead request."""
+
+Clock = Callable[[Connection], float]
+
+_INPUTS = TypeAdapter(tuple[InputSummary, ...])
+_STAGES = TypeAdapter(tuple[StageTime, ...])
+_ORGANS = TypeAdapter(tuple[OrganResult, ...])
+_FILES = TypeAdapter(tuple[ResultFile, ...])
+
+jobs = schema.jobs
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a worker publishes with a finished stage; None leaves a field as it is."""
+
+    registration: RegistrationReport | None = None
+    intermediate: tuple[ResultFile, ...] = ()
+    """Files for the next stages, added to those of the stages before."""
+    model: ModelSummary | None = None
+    organs: tuple[OrganResult, ...] | None = None
+    files: tuple[ResultFile, ...] | None = None
+    """The job's result files, set by the last stage."""
+    versions: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, newest first, and where the next ones begin."""
+
+    jobs: tuple[Job, ...]
+    next_position: tuple[float, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """What is known of an idempotency key that was used before."""
+
+    fingerprint: str
+    resource: str | None
+    """The id of what was made; None while the first request is being processed."""
+
+
+class JobRepository:
+    """The tables behind an SQLAlchemy engine.
+
+    Args:
+        engine: See `open_database`.
+        retention_seconds: How long a job keeps its files once it has ended.
+        clock: Returns the time; the database's own by default, so that several hosts
+            agree about leases.
+    """
+
+    def __init__(
+        self, engine: Engine, *, retention_seconds: float, clock: Clock | None = None
+    ) -> None:
+        self._engine = engine
+        self._retention_seconds = retention_seconds
+        self._clock = clock or _database_time
+
+    # -- jobs ------------------------------------------------------------------
+
+    def create(self, job: NewJob) -> Job:
+        """Insert a queued job; publishing it is the caller's next step."""
+        with self._writing() as connection:
+            now = self._clock(connection)
+            connection.execute(
+                jobs.insert().values(
+                    id=job.id,
+                    state=JobState.QUEUED,
+                    created_at=now,
+                    updated_at=now,
+                    attempts=0,
+                    total_attempts=0,
+                    cancel_requested=False,
+                    version=1,
+                    case_name=job.case_name,
+                    batch_id=job.batch_id,
+                    options=job.options.model_dump(mode="json"),
+                    inputs=_INPUTS.dump_python(job.inputs, mode="json"),
+                    stages=[],
+                    intermediate=[],
+                    organs=[],
+                    files=[],
+                    versions={},
+                )
+            )
+        return self.get(job.id)
+
+    def get(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+        """
+        with self._reading() as connection:
+            row = connection.execute(
+                sa.select(jobs).where(jobs.c.id == job_id)
+            ).one_or_none()
+        if row is None:
+            raise JobNotFoundError(f"there is no job {job_id}")
+        return _job(row._mapping)
+
+    def version(self, job_id: str) -> int | None:
+        """Return a number that grows with every change of the job."""
+        with self._reading() as connection:
+            return connection.execute(
+                sa.select(jobs.c.version).where(jobs.c.id == job_id)
+            ).scalar_one_or_none()
+
+    def page(
+        self,
+        *,
+        limit: int,
+        before: tuple[float, str] | None = None,
+        states: tuple[JobState, ...] = (),
+        created_after: float | None = None,
+        batch_id: str | None = None,
+    ) -> Page:
+        """Return jobs, newest first, that were created before a position."""
+        query = sa.select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        if before is not None:
+            moment, job_id = before
+            query = query.where(
+                sa.or_(
+                    jobs.c.created_at < moment,
+                    sa.and_(jobs.c.created_at == moment, jobs.c.id < job_id),
+                )
+            )
+        if states:
+            query = query.where(jobs.c.state.in_(states))
+        if created_after is not None:
+            query = query.where(jobs.c.created_at > created_after)
+        if batch_id is not None:
+            query = query.where(jobs.c.batch_id == batch_id)
+        with self._reading() as connection:
+            rows = connection.execute(query.limit(limit + 1)).all()
+        found = tuple(_job(row._mapping) for row in rows[:limit])
+        more = len(rows) > limit
+        return Page(found, (found[-1].created_at, found[-1].id) if more else None)
+
+    def count_unfinished(self) -> int:
+        """Return how many jobs are not in a final state."""
+        with self._reading() as connection:
+            return connection.execute(
+                sa.select(sa.func.count())
+                .select_from(jobs)
+                .where(jobs.c.state.not_in(FINAL_STATES))
+            ).scalar_one()
+
+    def count_by_state(self) -> dict[JobState, int]:
+        """Return how many jobs there are in each state; states without are 0."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+            ).all()
+        counts = dict.fromkeys(JobState, 0)
+        counts.update({JobState(state): count for state, count in rows})
+        return counts
+
+    def oldest_waiting_seconds(self) -> float:
+        """Return how long the oldest unclaimed job has been waiting, 0 if none."""
+        with self._reading() as connection:
+            oldest = connection.execute(
+                sa.select(sa.func.min(jobs.c.updated_at)).where(
+                    jobs.c.state.not_in(FINAL_STATES), jobs.c.token.is_(None)
+                )
+            ).scalar_one()
+            return 0.0 if oldest is None else max(0.0, self._clock(connection) - oldest)
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ask for a job to be cancelled; one that nobody works on ends at once.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+            JobStateError: It is in a final state already.
+        """
+        with self._writing() as connection:
+            now = self._clock(connection)
+            changed = connection.execute(
+                jobs.update()
+                .where(jobs.c.id == job_id, jobs.c.state.not_in(FINAL_STATES))
+                .values(cancel_requested=True, **self._touched(now))
+            ).rowcount
+            self._end_unclaimed_cancelled(connection, now, job_id)
+        job = self.get(job_id)
+        if not changed:
+            raise JobStateError(f"job {job_id} is {job.state} and cannot be cancelled")
+        return job
+
+    # -- what workers do -------------------------------------------------------
+
+    def claim(self, job_id: str, stage: Stage, *, lease_seconds: float) -> Job | None:
+        """Give the stage to the caller, under a new token.
+
+        Returns:
+            The job with its token, or None when there is nothing to do: another
+            worker has it, the stage is over, or the job was cancelled.
+        """
+        token = uuid.uuid4().hex
+        with self._writing() as connection:
+            now = self._clock(connection)
+            claimed = connection.execute(
+                jobs.update()
+                .where(
+                    jobs.c.id == job_id,
+                    jobs.c.state.in_(stage.claimable_states),
+                    jobs.c.token.is_(None),
+                    jobs.c.cancel_requested.is_(False),
+                )
+                .values(
+                    state=stage.state,
+                    token=token,
+                    lease_until=now + lease_seconds,
+                    attempts=jobs.c.attempts + 1,
+                    total_attempts=jobs.c.total_attempts + 1,
+                    started_at=sa.func.coalesce(jobs.c.started_at, now),
+                    stage_started_at=sa.func.coalesce(jobs.c.stage_started_at, now),
+                    progress=Progress(stage=stage.state).model_dump(mode="json"),
+                    **self._touched(now),
+                )
+            ).rowcount
+        return self.get(job_id) if claimed else None
+
+    def renew(
+        self,
+        job_id: str,
+        token: str,
+        *,
+        lease_seconds: float,
+        progress: Progress | None = None,
+    ) -> bool | None:
+        """Prolong a lease and note the progress.
+
+        Returns:
+            True to go on, False when a cancel was requested, None when the job
+            belongs to another worker.
+        """
+        with self._writing() as connection:
+            now = self._clock(connection)
+            values: dict[str, Any] = {"lease_until": now + lease_seconds}
+            if progress is not None:
+                values |= self._touched(now)
+                values["progress"] = progress.model_dump(mode="json")
+            cancelled = connection.execute(
+                jobs.update()
+                .where(jobs.c.id == job_id, jobs.c.token == token)
+                .values(values)
+                .returning(jobs.c.cancel_requested)
+            ).scalar_one_or_none()
+        return None if cancelled is None else not cancelled
+
+    def finish_stage(self, job: Job, stage: Stage, result: StageResult) -> bool:
+        """Publish a stage's result and make the next stage due.
+
+        Returns:
+            False when the token is no longer valid, or a cancel was requested:
+            nothing was published then.
+        """
+        following = stage.following
+        with self._writing() as connection:
+            now = self._clock(connection)
+            values = self._touched(now) | self._result_values(job, result)
+            values |= {
+                "stages": _STAGES.dump_python(
+                    (*job.stages, self._stage_time(job, stage, now)), mode="json"
+                ),
+                "token": None,
+                "lease_until": None,
+                "published_at": None,
+                "attempts": 0,
+                "stage_started_at": None,
+                "progress": None,
+            }
+            if following is None:
+                values |= self._final(JobState.SUCCEEDED, now)
+            else:
+                values["state"] = following.state
+            return bool(
+                connection.execute(
+                    jobs.update()
+                    .where(
+                        jobs.c.id == job.id,
+                        jobs.c.token == job.token,
+                        jobs.c.cancel_requested.is_(False),
+                    )
+                    .values(values)
+                ).rowcount
+            )
+
+    def fail(self, job: Job, problem: Problem) -> bool:
+        """End a claimed job as failed; False when the token is no longer valid."""
+        with self._writing() as connection:
+            now = self._clock(connection)
+            values = self._touched(now) | self._final(JobState.FAILED, now)
+            values["error"] = problem.model_dump(mode="json", exclude_none=True)
+            return self._update_claimed(connection, job, values)
+
+    def end_cancelled(self, job: Job) -> bool:
+        """End a claimed job as cancelled; False when the token is no longer valid."""
+        with self._writing() as connection:
+            now = self._clock(connection)
+            values = self._touched(now) | self._final(JobState.CANCELLED, now)
+            return self._update_claimed(connection, job, values)
+
+    def release(self, job: Job) -> bool:
+        """Give a claimed stage back, to be tried again."""
+        with self._writing() as connection:
+            now = self._clock(connection)
+            values = self._touched(now) | _UNCLAIMED
+            return self._update_claimed(connection, job, values)
+
+    # -- what the reconciler does ----------------------------------------------
+
+    def release_lost_leases(
+        self, *, attempts: int, problem: Problem
+    ) -> tuple[list[str], list[str]]:
+        """Take jobs away from workers that stopped renewing.
+
+        Returns:
+            The ids made due again, and the ids that failed for good after
+            `attempts` tries of one stage.
+        """
+        with self._writing() as connection:
+            now = self._clock(connection)
+            lost = sa.and_(jobs.c.token.is_not(None), jobs.c.lease_until < now)
+            poisoned = connection.execute(
+                jobs.update()
+                .where(lost, jobs.c.attempts >= attempts)
+                .where(jobs.c.cancel_requested.is_(False))
+                .values(
+                    **self._touched(now),
+                    **self._final(JobState.FAILED, now),
+                    error=problem.model_dump(mode="json", exclude_none=True),
+                )
+                .returning(jobs.c.id)
+            ).scalars()
+            failed = list(poisoned)
+            released = list(
+                connection.execute(
+                    jobs.update()
+                    .where(lost)
+                    .values(**self._touched(now), **_UNCLAIMED)
+                    .returning(jobs.c.id)
+                ).scalars()
+            )
+            self._end_unclaimed_cancelled(connection, now, None)
+        return released, failed
+
+    def due(self, *, published_before_seconds: float | None) -> list[Job]:
+        """Return unclaimed jobs whose message was never sent.
+
+        With `published_before_seconds`, also those whose message was sent so many
+        seconds ago or earlier and may have been lost.
+        """
+        unsent: sa.ColumnElement[bool] = jobs.c.published_at.is_(None)
+        with self._reading() as connection:
+            if published_before_seconds is not None:
+                limit = self._clock(connection) - published_before_seconds
+                unsent = sa.or_(unsent, jobs.c.published_at < limit)
+            rows = connection.execute(
+                sa.select(jobs)
+                .where(
+                    jobs.c.token.is_(None),
+                    jobs.c.state.not_in(FINAL_STATES),
+                    jobs.c.cancel_requested.is_(False),
+                    unsent,
+                )
+                .order_by(jobs.c.created_at)
+            ).all()
+        return [_job(row._mapping) for row in rows]
+
+    def mark_published(self, job: Job) -> None:
+        """Note that the message of the job's due stage was sent."""
+        with self._writing() as connection:
+            connection.execute(
+                jobs.update()
+                .where(jobs.c.id == job.id, jobs.c.state == job.state)
+                .where(jobs.c.token.is_(None))
+                .values(published_at=self._clock(connection))
+            )
+
+    def expired(self) -> list[Job]:
+        """Return finished jobs whose time to keep files is over."""
+        with self._reading() as connection:
+            now = self._clock(connection)
+            rows = connection.execute(
+                sa.select(jobs).where(
+                    jobs.c.expires_at < now, jobs.c.state != JobState.EXPIRED
+                )
+            ).all()
+        return [_job(row._mapping) for row in rows]
+
+    def mark_expired(self, job_id: str, problem: Problem) -> Job:
+        """Turn a job into a tombstone: what it was and when it went, no results.
+
+        An unfinished job loses its worker: what that worker still writes is fenced
+        off. Deleting the files is the caller's next step.
+        """
+        with self._writing() as connection:
+            now = self._clock(connection)
+            connection.execute(
+                jobs.update()
+                .where(jobs.c.id == job_id)
+                .values(
+                    **self._touched(now),
+                    **self._final(JobState.EXPIRED, now),
+                    case_name=None,
+                    organs=[],
+                    files=[],
+                    intermediate=[],
+                    registration=None,
+                    error=problem.model_dump(mode="json", exclude_none=True),
+                )
+            )
+        return self.get(job_id)
+
+    # -- workers ---------------------------------------------------------------
+
+    def report_worker(self, name: str, *, queue: str, device: str) -> None:
+        """Note that a worker is alive."""
+        with self._writing() as connection:
+            values = {
+                "queue": queue,
+                "device": device,
+                "seen_at": self._clock(connection),
+            }
+            known = connection.execute(
+                schema.workers.update()
+                .where(schema.workers.c.name == name)
+                .values(values)
+            ).rowcount
+            if not known:
+                connection.execute(schema.workers.insert().values(name=name, **values))
+
+    def live_workers(self, *, seen_within_seconds: float) -> dict[str, list[str]]:
+        """Return the names of live workers by queue."""
+        table = schema.workers
+        with self._reading() as connection:
+            since = self._clock(connection) - seen_within_seconds
+            rows = connection.execute(
+                sa.select(table.c.queue, table.c.name).where(table.c.seen_at >= since)
+            ).all()
+        found: dict[str, list[str]] = {}
+        for queue, name in rows:
+            found.setdefault(queue, []).append(name)
+        return found
+
+    def forget_worker(self, name: str) -> None:
+        """Note that a worker has left."""
+        with self._writing() as connection:
+            connection.execute(
+                schema.workers.delete().where(schema.workers.c.name == name)
+            )
+
+    # -- uploads, batches, idempotency keys ------------------------------------
+
+    def create_upload(self, *, size: int, sha256: str) -> Upload:
+        """Announce a file."""
+        upload_id = uuid.uuid4().hex
+        with self._writing() as connection:
+            connection.execute(
+                schema.uploads.insert().values(
+                    id=upload_id,
+                    created_at=self._clock(connection),
+                    bytes=size,
+                    sha256=sha256,
+                    received=False,
+                )
+            )
+        return self.get_upload(upload_id)
+
+    def get_upload(self, upload_id: str) -> Upload:
+        """Return an announced file.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+        """
+        table = schema.uploads
+        with self._reading() as connection:
+            row = connection.execute(
+                sa.select(table).where(table.c.id == upload_id)
+            ).one_or_none()
+        if row is None:
+            raise JobNotFoundError(f"there is no upload {upload_id}")
+        return Upload(**row._mapping)
+
+    def mark_received(self, upload_id: str) -> None:
+        """Note that the file is in the store."""
+        with self._writing() as connection:
+            connection.execute(
+                schema.uploads.update()
+                .where(schema.uploads.c.id == upload_id)
+                .values(received=True)
+            )
+
+    def drop_old_uploads(self, *, older_than_seconds: float) -> list[Upload]:
+        """Forget uploads of that age; deleting their files is the caller's part."""
+        table = schema.uploads
+        with self._writing() as connection:
+            limit = self._clock(connection) - older_than_seconds
+            rows = connection.execute(
+                table.delete().where(table.c.created_at < limit).returning(*table.c)
+            ).all()
+        return [Upload(**row._mapping) for row in rows]
+
+    def create_batch(self, name: str | None) -> Batch:
+        """Insert a batch without jobs."""
+        batch_id = uuid.uuid4().hex
+        with self._writing() as connection:
+            connection.execute(
+                schema.batches.insert().values(
+                    id=batch_id, created_at=self._clock(connection), name=name
+                )
+            )
+        return self.get_batch(batch_id)
+
+    def get_batch(self, batch_id: str) -> Batch:
+        """Return a batch with its jobs counted by state.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
+        """
+        table = schema.batches
+        with self._reading() as connection:
+            row = connection.execute(
+                sa.select(table).where(table.c.id == batch_id)
+            ).one_or_none()
+            counted = connection.execute(
+                sa.select(jobs.c.state, sa.func.count())
+                .where(jobs.c.batch_id == batch_id)
+                .group_by(jobs.c.state)
+            ).all()
+        if row is None:
+            raise JobNotFoundError(f"there is no batch {batch_id}")
+        counts = {JobState(state): count for state, count in counted}
+        return Batch(row.id, row.name, row.created_at, counts)
+
+    def reserve_key(self, key: str, fingerprint: str) -> KeyState | None:
+        """Take an idempotency key; what is known of it if it was taken before."""
+        table = schema.idempotency_keys
+        with self._writing() as connection:
+            now = self._clock(connection)
+            connection.execute(
+                table.delete().where(
+                    table.c.key == key,
+                    table.c.resource.is_(None),
+                    table.c.created_at < now - ABANDONED_KEY_SECONDS,
+                )
+            )
+            row = connection.execute(
+                sa.select(table).where(table.c.key == key)
+            ).one_or_none()
+            if row is not None:
+                return KeyState(row.fingerprint, row.resource)
+            try:
+                with connection.begin_nested():
+                    connection.execute(
+                        table.insert().values(
+                            key=key, fingerprint=fingerprint, created_at=now
+                        )
+                    )
+            except IntegrityError:  # taken between the two statements
+                return KeyState(fingerprint, None)
+        return None
+
+    def settle_key(self, key: str, resource: str) -> None:
+        """Note what the first request with a key has made."""
+        table = schema.idempotency_keys
+        with self._writing() as connection:
+            connection.execute(
+                table.update().where(table.c.key == key).values(resource=resource)
+            )
+
+    def release_key(self, key: str) -> None:
+        """Give a key back whose request made nothing."""
+        table = schema.idempotency_keys
+        with self._writing() as connection:
+            connection.execute(
+                table.delete().where(table.c.key == key, table.c.resource.is_(None))
+            )
+
+    # -- the rest --------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Raise `ServiceUnavailableError` unless the database answers."""
+        with self._reading() as connection:
+            connection.execute(sa.select(sa.literal(1)))
+
+    def now(self) -> float:
+        """Return the time that leases are measured in."""
+        with self._reading() as connection:
+            return self._clock(connection)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        engine = self._engine.execution_options(writing=False)
+        with _translated(), engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+
+    @staticmethod
+    def _touched(now: float) -> dict[str, Any]:
+        return {"updated_at": now, "version": jobs.c.version + 1}
+
+    def _final(self, state: JobState, now: float) -> dict[str, Any]:
+        return {
+            "state": state,
+            "token": None,
+            "lease_until": None,
+            "progress": None,
+            "finished_at": sa.func.coalesce(jobs.c.finished_at, now),
+            "expires_at": now + self._retention_seconds,
+        }
+
+    @staticmethod
+    def _stage_time(job: Job, stage: Stage, now: float) -> StageTime:
+        started = job.stage_started_at if job.stage_started_at is not None else now
+        return StageTime(
+            name=stage.state,
+            seconds=round(max(0.0, now - started), 3),
+            attempts=job.attempts,
+        )
+
+    @staticmethod
+    def _result_values(job: Job, result: StageResult) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "intermediate": _FILES.dump_python(
+                (*job.intermediate, *result.intermediate), mode="json"
+            )
+        }
+        if result.registration is not None:
+            values["registration"] = result.registration.model_dump(mode="json")
+        if result.model is not None:
+            values["model"] = result.model.model_dump(mode="json")
+        if result.organs is not None:
+            values["organs"] = _ORGANS.dump_python(result.organs, mode="json")
+        if result.files is not None:
+            values["files"] = _FILES.dump_python(result.files, mode="json")
+        if result.versions is not None:
+            values["versions"] = job.versions | result.versions
+        return values
+
+    @staticmethod
+    def _update_claimed(
+        connection: Connection, job: Job, values: dict[str, Any]
+    ) -> bool:
+        return bool(
+            connection.execute(
+                jobs.update()
+                .where(jobs.c.id == job.id, jobs.c.token == job.token)
+                .values(values)
+            ).rowcount
+        )
+
+    def _end_unclaimed_cancelled(
+        self, connection: Connection, now: float, job_id: str | None
+    ) -> None:
+        statement = jobs.update().where(
+            jobs.c.cancel_requested.is_(True),
+            jobs.c.token.is_(None),
+            jobs.c.state.not_in(FINAL_STATES),
+        )
+        if job_id is not None:
+            statement = statement.where(jobs.c.id == job_id)
+        values = self._touched(now) | self._final(JobState.CANCELLED, now)
+        connection.execute(statement.values(values))
+
+
+_UNCLAIMED: dict[str, Any] = {
+    "token": None,
+    "lease_until": None,
+    "published_at": None,
+    "progress": None,
+}
+
+
+def open_database(url: str) -> Engine:
+    """Open the database of a URL and create its tables where they are missing.
+
+    SQLite is put into WAL mode, so that readers never wait for a writer.
+
+    Raises:
+        ServiceUnavailableError: The database cannot be opened.
+    """
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        engine = sa.create_engine(parsed, pool_pre_ping=True)
+    else:
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(
+            parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+        )
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediately)
+    with _translated():
+        _create_tables(engine)
+    return engine
+
+
+def _create_tables(engine: Engine) -> None:
+    try:
+        schema.metadata.create_all(engine)
+    except (OperationalError, IntegrityError, sa.exc.ProgrammingError):
+        # another process may be creating them at this very moment
+        schema.metadata.create_all(engine)
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's own
+    connection.isolation_level = None  # SQLAlchemy's BEGIN, not the driver's
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _begin_immediately(connection: Connection) -> None:
+    # A reader that turns into a writer cannot wait for another writer; one that
+    # begins as a writer can.
+    writing = connection.get_execution_options().get("writing", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _database_time(connection: Connection) -> float:
+    if connection.dialect.name == "postgresql":
+        return float(
+            connection.execute(
+                sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
+            ).scalar_one()
+        )
+    return time.time()  # SQLite serves one host
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        cause = str(error.orig).splitlines()[0] if error.orig else "no answer"
+        raise ServiceUnavailableError(f"the database does not work: {cause}") from error
+
+
+def _job(row: RowMapping) -> Job:
+    values = dict(row)
+    values["state"] = JobState(values["state"])
+    values["options"] = JobOptions.model_validate(values["options"])
+    values["inputs"] = _INPUTS.validate_python(values["inputs"])
+    values["stages"] = _STAGES.validate_python(values["stages"])
+    values["intermediate"] = _FILES.validate_python(values["intermediate"])
+    values["files"] = _FILES.validate_python(values["files"])
+    values["organs"] = _ORGANS.validate_python(values["organs"])
+    optional: dict[str, type[BaseModel]] = {
+        "progress": Progress,
+        "registration": RegistrationReport,
+        "model": ModelSummary,
+        "error": Problem,
+    }
+    for name, document in optional.items():
+        if values[name] is not None:
+            values[name] = document.model_validate(values[name])
+    return Job(**values)

@@ -1,0 +1,262 @@
+"""Working on a stage: claim it, keep the lease, publish the result or the failure.
+
+A stage's body is a plain function of a `Workplace`. It is run at most once at a time
+for a job, whatever messages arrive, and what it returns is published as a whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from billiard.exceptions import SoftTimeLimitExceeded
+
+from hanseg_shared.documents import Progress, ResultFile
+from hanseg_shared.errors import (
+    HansegError,
+    JobCancelledError,
+    LeaseLostError,
+    ServiceUnavailableError,
+    StoreError,
+)
+from hanseg_shared.jobs.reconciler import publish_due
+from hanseg_shared.jobs.record import Job
+from hanseg_shared.jobs.repository import JobRepository, StageResult
+from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.messages import Publisher
+from hanseg_shared.problems import DEADLINE, INTERNAL, problem_of
+from hanseg_shared.settings import Settings
+from hanseg_shared.store import PayloadStore
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 1.0
+"""How often progress is written to the row."""
+
+MEDIA_TYPES = {
+    ".json": "application/json",
+    ".png": "image/png",
+    ".gz": "application/gzip",
+    ".tfm": "text/plain",
+    ".dcm": "application/dicom",
+}
+"""Media types of result files by their last suffix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a worker works with."""
+
+    repository: JobRepository
+    store: PayloadStore
+    publisher: Publisher
+    settings: Settings
+
+
+class Lease:
+    """Keeps a claimed job ours, from a thread of its own.
+
+    The thread renews the lease, writes the progress and learns of a cancel. The
+    working thread asks `check` between its steps.
+    """
+
+    def __init__(self, services: Services, job: Job, stage: Stage) -> None:
+        self._services = services
+        self._job = job
+        self._stage = stage
+        self._done = 0.0
+        self._written = 0.0
+        self._cancelled = False
+        self._lost = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Return if the work should go on.
+
+        Raises:
+            JobCancelledError: Someone cancelled the job.
+            LeaseLostError: The job belongs to another worker now.
+        """
+        if self._lost:
+            raise LeaseLostError(f"job {self._job.id} belongs to another worker now")
+        if self._cancelled:
+            raise JobCancelledError(f"job {self._job.id} was cancelled")
+
+    def progress(self, done: float) -> None:
+        """Note the share of the stage's work that is done, 0..1, and `check`."""
+        self._done = done
+        self.check()
+
+    def _renew(self) -> None:
+        lease_seconds = self._services.settings.lease_seconds
+        interval = min(PROGRESS_SECONDS, lease_seconds / 3)
+        repository = self._services.repository
+        expires = time.monotonic() + lease_seconds
+        while not self._stopping.wait(interval):
+            try:
+                going_on = repository.renew(
+                    self._job.id,
+                    self._job.token or "",
+                    lease_seconds=lease_seconds,
+                    progress=self._changed_progress(),
+                )
+                expires = time.monotonic() + lease_seconds
+            except ServiceUnavailableError as error:
+                logger.warning("job %s: cannot renew: %s", self._job.id, error)
+                self._lost = self._lost or time.monotonic() > expires
+                continue
+            self._lost = going_on is None
+            self._cancelled = going_on is False
+
+    def _changed_progress(self) -> Progress | None:
+        if self._done == self._written:
+            return None
+        self._written = self._done
+        return Progress(stage=self._stage.state, done=round(self._done, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What a stage's body sees: the job, a scratch folder, the store, the lease."""
+
+    job: Job
+    folder: Path
+    services: Services
+    lease: Lease
+
+    def fetch_input(self, role: str) -> Path | None:
+        """Copy an input into the folder; None when the job has none of that role."""
+        image = self.job.input(role)
+        if image is None:
+            return None
+        target = self.folder / f"{role}{image.format}"
+        self.services.store.fetch(self.job.id, image.sha256, target)
+        return target
+
+    def fetch_intermediate(self, name: str) -> Path | None:
+        """Copy an earlier stage's file into the folder; None when there is none."""
+        file = next((f for f in self.job.intermediate if f.name == name), None)
+        if file is None:
+            return None
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.services.store.fetch(self.job.id, file.sha256, target)
+        return target
+
+    def publish_files(self, folder: Path) -> tuple[ResultFile, ...]:
+        """Copy every file of a folder into the store."""
+        return tuple(
+            self.publish_file(path, path.relative_to(folder).as_posix())
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        )
+
+    def publish_file(self, path: Path, name: str) -> ResultFile:
+        """Copy a file into the store; it becomes a result when the stage ends."""
+        payload = self.services.store.put(self.job.id, path)
+        return ResultFile(
+            name=name,
+            sha256=payload.sha256,
+            bytes=payload.bytes,
+            media_type=MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
+        )
+
+
+Body = Callable[[Workplace], StageResult]
+
+
+def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
+    """Claim a job's stage, run its body and publish what came of it.
+
+    A message that comes twice, too late or for a cancelled job does nothing. An error
+    of the product's own fails the job; anything else gives it back to be tried again,
+    until the attempts are used up.
+    """
+    job = services.repository.claim(
+        job_id, stage, lease_seconds=services.settings.lease_seconds
+    )
+    if job is None:
+        logger.info("job %s: nothing to do for %s", job_id, stage.state)
+        return
+    logger.info("job %s: %s, attempt %d", job_id, stage.state, job.attempts)
+    try:
+        with (
+            _scratch(services.settings) as folder,
+            Lease(services, job, stage) as lease,
+        ):
+            result = body(Workplace(job, folder, services, lease))
+            lease.check()
+        _publish(job, stage, result, services)
+    except JobCancelledError:
+        services.repository.end_cancelled(job)
+        logger.info("job %s: cancelled while %s", job_id, stage.state)
+    except LeaseLostError as error:
+        logger.warning("%s", error)
+    except SoftTimeLimitExceeded:
+        limit = services.settings.stage_seconds
+        services.repository.fail(
+            job,
+            DEADLINE.problem(
+                f"{stage.state} was stopped at its limit of {limit} s for one stage; "
+                "HANSEG_STAGE_SECONDS raises it"
+            ),
+        )
+    except (StoreError, ServiceUnavailableError) as error:
+        _try_again(job, services, error)
+    except HansegError as error:
+        logger.warning("job %s: failed while %s: %s", job_id, stage.state, error)
+        services.repository.fail(job, problem_of(error, instance=f"/v1/jobs/{job_id}"))
+    except Exception as error:
+        logger.exception("job %s: an unexpected error while %s", job_id, stage.state)
+        _try_again(job, services, error)
+
+
+def _publish(job: Job, stage: Stage, result: StageResult, services: Services) -> None:
+    if not services.repository.finish_stage(job, stage, result):
+        # cancelled at the last moment, or fenced off
+        services.repository.end_cancelled(job)
+        return
+    logger.info("job %s: %s is done", job.id, stage.state)
+    try:
+        publish_due(
+            services.repository.get(job.id), services.repository, services.publisher
+        )
+    except ServiceUnavailableError as error:
+        logger.warning("job %s: the reconciler will send it on: %s", job.id, error)
+
+
+def _try_again(job: Job, services: Services, error: Exception) -> None:
+    if job.attempts < services.settings.attempts:
+        services.repository.release(job)
+        return
+    detail = error.message if isinstance(error, HansegError) else type(error).__name__
+    services.repository.fail(
+        job,
+        INTERNAL.problem(
+            f"{detail} (tried {job.attempts} times; the worker's log has the details)"
+        ),
+    )
+
+
+@contextmanager
+def _scratch(settings: Settings) -> Iterator[Path]:
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix="attempt-", dir=settings.scratch, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)

@@ -1,0 +1,115 @@
+"""The settings of a running service: one typed object, read once at the entrance.
+
+Every field is an environment variable with the prefix ``HANSEG_``, or a file of that
+name in a secrets folder such as ``/run/secrets`` (``hanseg_broker_url``).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRETS_FOLDER = Path("/run/secrets")
+"""Where container engines mount secrets."""
+
+
+def default_data_folder() -> Path:
+    """Return the per-user folder for jobs, following the XDG base directories."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "hanseg"
+
+
+class Settings(BaseSettings):
+    """What the API and both workers must know; seconds and bytes throughout."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HANSEG_",
+        frozen=True,
+        extra="ignore",
+        secrets_dir=SECRETS_FOLDER if SECRETS_FOLDER.is_dir() else None,
+    )
+
+    data: Path = Field(default_factory=default_data_folder)
+    """Folder for the database, payloads and scratch files of this machine."""
+
+    database_url: SecretStr | None = None
+    """SQLAlchemy URL; SQLite in `data` by default, PostgreSQL for several hosts."""
+
+    broker_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Redis, which carries job ids and nothing else."""
+
+    store_uri: str | None = None
+    """fsspec URI of the payload store; a folder in `data` by default."""
+
+    models: Path | None = None
+    """Folder of further model packages, beside those that ship."""
+
+    registration_parameters: Path | None = None
+    """Folder of elastix parameter maps to use instead of those that ship."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network runs; auto takes a GPU if there is one."""
+
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads a worker computes with; 0 takes what the machine has."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+
+    stage_seconds: Annotated[int, Field(ge=10)] = 900
+    """Longest time one stage of a job may take. Every other limit follows from it:
+    the soft limit is 90 % of it, the broker's visibility timeout twice of it."""
+
+    lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """A worker that has not renewed its lease for so long has lost the job."""
+
+    grace_seconds: Annotated[float, Field(ge=0)] = 20.0
+    """How long a worker that is told to stop may go on with its stage."""
+
+    reconcile_seconds: Annotated[float, Field(gt=0)] = 2.0
+    """How often lost leases and lost messages are looked for."""
+
+    republish_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """A due job that nobody claimed for so long is sent to the queue again."""
+
+    attempts: Annotated[int, Field(ge=1)] = 3
+    """How often a stage is tried before the job has failed."""
+
+    retention_hours: Annotated[float, Field(gt=0)] = 168.0
+    """How long a finished job keeps its files."""
+
+    max_upload_bytes: Annotated[int, Field(gt=0)] = 2 * 1024**3
+    """Largest request body."""
+
+    max_voxels: Annotated[int, Field(gt=0)] = 1024 * 1024 * 400
+    """Largest image, checked in its header before anything is allocated."""
+
+    max_unfinished_jobs: Annotated[int, Field(gt=0)] = 500
+    """Beyond so many unfinished jobs, new ones are refused with 503."""
+
+    min_free_bytes: Annotated[int, Field(ge=0)] = 2 * 1024**3
+    """Below so much free disk space, new jobs are refused with 503."""
+
+    batch_root: Path | None = None
+    """Folder whose sub-folders may be queued by name over HTTP; none by default."""
+
+    @property
+    def database(self) -> str:
+        """The database's URL, with its password if it has one."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data / 'jobs.sqlite'}"
+
+    @property
+    def store(self) -> str:
+        """The payload store's URI."""
+        return self.store_uri or f"file://{self.data / 'payloads'}"
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for files that live no longer than one attempt."""
+        return self.data / "scratch"

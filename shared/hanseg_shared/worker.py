@@ -1,0 +1,197 @@
+"""A Celery worker that does stages of jobs: what both workers have in common.
+
+One prefork child does the work, so that time limits and cancels can kill it. The child
+opens its own connections after the fork, and tells the database that it is alive.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+
+from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.jobs.repository import JobRepository, open_database
+from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.work import Body, Services, work_on
+from hanseg_shared.messages import BrokerPublisher, QueueName, make_celery
+from hanseg_shared.settings import Settings
+from hanseg_shared.store import PayloadStore
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 2.0
+"""How often a worker's child tells the database that it is alive."""
+
+ALIVE_SECONDS = 15.0
+"""A worker not heard of for so long is taken for dead."""
+
+PR_SET_PDEATHSIG = 1
+"""Linux's prctl option: the signal a process gets when its parent dies."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What a worker does.
+
+    Attributes:
+        queue: Where its messages come from.
+        bodies: What it does for each stage.
+        prepare: Called once in the child, before the first message; loads models and
+            returns the device it computes on.
+    """
+
+    queue: QueueName
+    bodies: Mapping[Stage, Body]
+    prepare: Callable[[Settings], str]
+
+
+def open_services(settings: Settings) -> Services:
+    """Connect to the database, the store and the broker.
+
+    Raises:
+        ServiceUnavailableError: The database cannot be opened.
+    """
+    return Services(
+        repository=open_repository(settings),
+        store=PayloadStore(settings.store),
+        publisher=BrokerPublisher(settings),
+        settings=settings,
+    )
+
+
+def open_repository(settings: Settings) -> JobRepository:
+    """Open the database that the settings name."""
+    return JobRepository(
+        open_database(settings.database),
+        retention_seconds=settings.retention_hours * 3600.0,
+    )
+
+
+def run_worker(plan: WorkerPlan, settings: Settings) -> None:
+    """Serve the plan's queue until told to stop; does not return before."""
+    # On SIGTERM: stop taking messages, go on for the grace time, give back the rest.
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    clean_scratch(settings)
+    app = make_worker_app(plan, settings)
+    app.worker_main(
+        [
+            "worker",
+            f"--queues={plan.queue}",
+            "--pool=prefork",
+            "--concurrency=1",
+            f"--hostname={plan.queue}@{socket.gethostname()}-{os.getpid()}",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
+def make_worker_app(plan: WorkerPlan, settings: Settings) -> Celery:
+    """Return a Celery application whose tasks do the plan's stages."""
+    app = make_celery(settings)
+    child = _Child(plan, settings)
+    for stage, body in plan.bodies.items():
+        app.task(name=stage.task)(child.task(stage, body))
+    worker_process_init.connect(child.start, weak=False)
+    worker_process_shutdown.connect(child.stop, weak=False)
+    setup_logging.connect(_configure_logging, weak=False)
+    return app
+
+
+def clean_scratch(settings: Settings) -> None:
+    """Remove scratch folders whose worker was killed, older than any attempt."""
+    limit = time.time() - 2 * settings.stage_seconds
+    for folder in settings.scratch.glob("attempt-*"):
+        if folder.stat().st_mtime < limit:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies; Linux only."""
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):  # not Linux
+        logger.warning("this system cannot bind a child's life to its parent's")
+
+
+class _Child:
+    """What lives in the prefork child, and only there."""
+
+    def __init__(self, plan: WorkerPlan, settings: Settings) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._services: Services | None = None
+        self._stopping = threading.Event()
+        self._name = ""
+
+    def task(self, stage: Stage, body: Body) -> Callable[[str], None]:
+        """Return the function that Celery calls with a job's id."""
+
+        def do(job_id: str) -> None:
+            if self._services is None:
+                raise ServiceUnavailableError("the worker's child has not started")
+            work_on(stage, job_id, body, self._services)
+
+        return do
+
+    def start(self, **_: object) -> None:
+        """Connect, prepare and begin to send heartbeats."""
+        die_with_parent()
+        self._services = open_services(self._settings)
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        started = time.monotonic()
+        device = self._plan.prepare(self._settings)
+        logger.info(
+            "%s worker is ready on %s after %.1f s",
+            self._plan.queue,
+            device,
+            time.monotonic() - started,
+        )
+        threading.Thread(
+            target=self._beat,
+            args=(self._services.repository, device),
+            name="heartbeat",
+            daemon=True,
+        ).start()
+
+    def stop(self, **_: object) -> None:
+        """Say good-bye."""
+        self._stopping.set()
+        if self._services is not None:
+            self._services.repository.forget_worker(self._name)
+
+    def _beat(self, repository: JobRepository, device: str) -> None:
+        while True:
+            try:
+                repository.report_worker(
+                    self._name, queue=self._plan.queue, device=device
+                )
+            except ServiceUnavailableError as error:
+                logger.warning("no heartbeat: %s", error)
+            if self._stopping.wait(HEARTBEAT_SECONDS):
+                return
+
+
+def _configure_logging(**_: object) -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("celery.redirected").setLevel(logging.WARNING)
+
+
+def healthy(settings: Settings, queue: QueueName) -> bool:
+    """Whether a worker of this host serves the queue; for container health checks."""
+    host = socket.gethostname()
+    live = open_repository(settings).live_workers(seen_within_seconds=ALIVE_SECONDS)
+    return any(name.rpartition("-")[0] == host for name in live.get(queue, []))

@@ -1,0 +1,207 @@
+"""The two compiled loops of inference: over the model's voxels and over the CT's.
+
+Both release the interpreter lock and work on a range of slices, so that plain threads
+share them out; no threading layer is involved that a forked worker could trip over.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+SLICES_AT_ONCE = 4
+"""Slices a thread takes at a time."""
+
+OUTSIDE_TOLERANCE = 1e-6
+"""Share of a voxel by which rounding may put a point beyond the outermost centres."""
+
+FINISH_SIGNATURE = (
+    "void(float32[:,:,:,::1], float32[:,:,::1], uint8[:,:,::1], int64[:,::1],"
+    " float64[:,::1], int64, int64)"
+)
+"""Types `_finish_logits` is compiled for; ``::1`` means contiguous."""
+
+LABEL_SIGNATURE = (
+    "void(float32[:,:,:,:], uint8[:,:,:], uint8[::1], float64[:,::1], float64[::1],"
+    " uint8[:,:,::1], int64, int64)"
+)
+"""Types `_label_voxels` is compiled for; a cropped view of the logits will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The compiled loops; see the functions of the same names in this file."""
+
+    finish_logits: Callable[..., None]
+    label_voxels: Callable[..., None]
+
+
+@functools.cache
+def kernels() -> Kernels:
+    """Return the loops, compiled.
+
+    The machine code is kept on disk between processes. Where neither the package's
+    folder nor the user's cache can be written, it is compiled anew (some seconds).
+    """
+    return Kernels(
+        _compiled(_finish_logits, FINISH_SIGNATURE),
+        _compiled(_label_voxels, LABEL_SIGNATURE),
+    )
+
+
+def over_slices(work: Callable[[int, int], None], count: int) -> None:
+    """Call ``work(first, last)`` for all of `count` slices, on this process's cores."""
+    with ThreadPoolExecutor(max_workers=_threads()) as pool:
+        starts = range(0, count, SLICES_AT_ONCE)
+        for finished in [
+            pool.submit(work, first, min(first + SLICES_AT_ONCE, count))
+            for first in starts
+        ]:
+            finished.result()
+
+
+def _threads() -> int:
+    """Return torch's number of threads, which the worker sets from its settings."""
+    import torch
+
+    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
+
+
+def _compiled(function: Callable[..., None], signature: str) -> Callable[..., Any]:
+    import numba
+
+    compiler = functools.partial(numba.njit, signature, nogil=True, error_model="numpy")
+    try:
+        return compiler(cache=True)(function)
+    except (RuntimeError, OSError) as error:  # no place for the cache can be written
+        logger.info("compiled loops are not kept on disk: %s", error)
+        return compiler()(function)
+
+
+def _finish_logits(sums, weights, winners, counts, chances, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
+    """Turn sums into mean logits, in place, and find each voxel's best channel.
+
+    Args:
+        sums: float32 ``(z, y, x, K)``, sums of logits; becomes their mean.
+        weights: float32 ``(z, y, x)``, sums of weights; 0 where no tile was run, which
+            becomes certain background.
+        winners: uint8 ``(z, y, x)``, written.
+        counts: int64 ``(z, K)``, written: voxels each channel wins in each slice.
+        chances: float64 ``(z, K)``, written: sum of its probabilities over them.
+        first: First slice of this call.
+        last: One after its last slice.
+    """
+    _, rows, columns, channels = sums.shape
+    for k in range(first, last):
+        for j in range(rows):
+            for i in range(columns):
+                weight = weights[k, j, i]
+                if weight <= 0.0:
+                    sums[k, j, i, 0] = 1.0
+                    for c in range(1, channels):
+                        sums[k, j, i, c] = 0.0
+                    winners[k, j, i] = 0
+                    continue
+                best = 0
+                for c in range(channels):
+                    sums[k, j, i, c] /= weight
+                    if sums[k, j, i, c] > sums[k, j, i, best]:
+                        best = c
+                winners[k, j, i] = best
+                if best > 0:
+                    total = 0.0
+                    for c in range(channels):
+                        total += math.exp(sums[k, j, i, c] - sums[k, j, i, best])
+                    counts[k, best] += 1
+                    chances[k, best] += 1.0 / total
+
+
+def _label_voxels(logits, winners, labels, matrix, offset, result, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
+    """Write each CT voxel's label: its channel of the largest interpolated logit.
+
+    A channel that is the largest at all eight voxels around a point is the largest at
+    the point, since its weights are not negative and add up to 1. So only where the
+    eight disagree are the logits interpolated.
+
+    Args:
+        logits: float32 ``(z, y, x, K)`` on the model's grid.
+        winners: uint8 ``(z, y, x)``, the largest channel of each of its voxels.
+        labels: uint8 ``(K,)``, the label of each channel.
+        matrix: float64 ``(3, 3)``; with `offset` maps a CT index (x, y, z) to an index
+            (x, y, z) of the model's grid.
+        offset: float64 ``(3,)``.
+        result: uint8 ``(z, y, x)`` on the CT's grid, written; background outside.
+        first: First CT slice of this call.
+        last: One after its last slice.
+    """
+    nz, ny, nx, channels = logits.shape
+    _, rows, columns = result.shape
+    for k in range(first, last):
+        for j in range(rows):
+            bx = matrix[0, 1] * j + matrix[0, 2] * k + offset[0]
+            by = matrix[1, 1] * j + matrix[1, 2] * k + offset[1]
+            bz = matrix[2, 1] * j + matrix[2, 2] * k + offset[2]
+            for i in range(columns):
+                x = bx + matrix[0, 0] * i
+                y = by + matrix[1, 0] * i
+                z = bz + matrix[2, 0] * i
+                if (
+                    x < -OUTSIDE_TOLERANCE
+                    or y < -OUTSIDE_TOLERANCE
+                    or z < -OUTSIDE_TOLERANCE
+                    or x > nx - 1 + OUTSIDE_TOLERANCE
+                    or y > ny - 1 + OUTSIDE_TOLERANCE
+                    or z > nz - 1 + OUTSIDE_TOLERANCE
+                ):
+                    result[k, j, i] = 0
+                    continue
+                x = min(max(x, 0.0), nx - 1.0)
+                y = min(max(y, 0.0), ny - 1.0)
+                z = min(max(z, 0.0), nz - 1.0)
+                x0 = int(x)
+                y0 = int(y)
+                z0 = int(z)
+                x1 = min(x0 + 1, nx - 1)
+                y1 = min(y0 + 1, ny - 1)
+                z1 = min(z0 + 1, nz - 1)
+                w = winners[z0, y0, x0]
+                if (
+                    winners[z0, y0, x1] == w
+                    and winners[z0, y1, x0] == w
+                    and winners[z0, y1, x1] == w
+                    and winners[z1, y0, x0] == w
+                    and winners[z1, y0, x1] == w
+                    and winners[z1, y1, x0] == w
+                    and winners[z1, y1, x1] == w
+                ):
+                    result[k, j, i] = labels[w]
+                    continue
+                fx = x - x0
+                fy = y - y0
+                fz = z - z0
+                best = 0
+                highest = -math.inf
+                for c in range(channels):
+                    near = (1.0 - fy) * (
+                        (1.0 - fx) * logits[z0, y0, x0, c] + fx * logits[z0, y0, x1, c]
+                    ) + fy * (
+                        (1.0 - fx) * logits[z0, y1, x0, c] + fx * logits[z0, y1, x1, c]
+                    )
+                    far = (1.0 - fy) * (
+                        (1.0 - fx) * logits[z1, y0, x0, c] + fx * logits[z1, y0, x1, c]
+                    ) + fy * (
+                        (1.0 - fx) * logits[z1, y1, x0, c] + fx * logits[z1, y1, x1, c]
+                    )
+                    value = (1.0 - fz) * near + fz * far
+                    if value > highest:
+                        highest = value
+                        best = c
+                result[k, j, i] = labels[best]

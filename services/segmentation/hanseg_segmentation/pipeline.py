@@ -1,0 +1,256 @@
+"""Segmentation from end to end: images on the CT's grid in, a checked label map out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hanseg_segmentation.inference.back_to_grid import Logits, finish, labels_on
+from hanseg_segmentation.inference.loaded_model import (
+    LoadedModel,
+    load_named,
+    load_package,
+)
+from hanseg_segmentation.inference.preprocess import (
+    AIR_HU,
+    NetworkInput,
+    model_grid,
+    mr_to_model_grid,
+    network_input,
+    normalise_ct,
+    to_model_grid,
+)
+from hanseg_segmentation.inference.sliding_window import run_network
+from hanseg_segmentation.inference.tiling import Shape, plan_tiles
+from hanseg_segmentation.quality.check import check_organs
+from hanseg_shared.documents import ModelSummary, OrganResult
+from hanseg_shared.errors import GridMismatchError, ImageContentError
+from hanseg_shared.grid import Grid
+from hanseg_shared.volume import Mask, Volume
+
+logger = logging.getLogger(__name__)
+
+TISSUE_HU = -400.0
+"""Voxels of the model's grid above this are not air; lung and foam count as air."""
+
+BOX_MARGIN = 4
+"""Voxels of the model's grid kept around everything that is not air."""
+
+NETWORK_SHARE = 0.9
+"""Share of the whole work that the network's tiles are; the rest comes after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What segmentation found in one case.
+
+    Attributes:
+        labels: The organs' label numbers, uint8, exactly on the CT's grid.
+        organs: What became of each of the 30 organs, in label order.
+        model: Which weights made them.
+        seconds: Wall time of each phase, in the order they ran.
+    """
+
+    labels: Volume
+    organs: tuple[OrganResult, ...]
+    model: ModelSummary
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopwatch:
+    """Wall time of named phases."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def default_models_folder() -> Path:
+    """Return the folder of the models that ship with the package."""
+    return Path(__file__).parent / "models"
+
+
+def load_model(
+    name_or_folder: str | Path,
+    *,
+    folders: tuple[Path, ...] = (),
+    device: str = "auto",
+) -> LoadedModel:
+    """Return a model ready to infer, verified and warmed up.
+
+    Args:
+        name_or_folder: A model's name, or a `Path` to its package folder.
+        folders: Folders to look for names in, beside that of the shipped models.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ModelError: There is no such model, it is damaged, or it cannot run.
+        OptionError: There is no such device name.
+    """
+    if isinstance(name_or_folder, Path):
+        return load_package(name_or_folder, device=device)
+    return load_named(
+        name_or_folder, (default_models_folder(), *folders), device=device
+    )
+
+
+def segment(
+    ct: Volume,
+    mr: Volume | None,
+    field_of_view: Volume | None,
+    *,
+    model: LoadedModel,
+    progress: Callable[[float], None],
+) -> Segmentation:
+    """Return the organs of one case.
+
+    Args:
+        ct: The planning CT in HU, of any orientation.
+        mr: The registered T1 MR on the CT's grid, or None to work from the CT alone.
+        field_of_view: Not 0 where `mr` has data; on the CT's grid, None without `mr`.
+        model: The model that runs.
+        progress: Told the share done, 0 to 1, tile by tile. What it raises, such as
+            a job's cancellation, ends the work.
+
+    Raises:
+        GridMismatchError: `mr` or `field_of_view` is not on the CT's grid, or one of
+            them is missing.
+        ImageContentError: The CT shows nothing but air.
+        ModelError: The model cannot run on this case.
+    """
+    _require_one_grid(ct, mr, field_of_view)
+    watch = Stopwatch()
+    with watch.phase("preprocess"):
+        prepared = _prepare(ct, mr, field_of_view, model=model)
+    with watch.phase("network"):
+        logits = _infer(prepared, model, lambda done: progress(NETWORK_SHARE * done))
+    with watch.phase("to_ct_grid"):
+        labels = labels_on(ct.grid, logits, label_of_channel=model.label_of_channel)
+    with watch.phase("checks"):
+        confidences = _confidences(logits, model)
+        checked = check_organs(
+            labels, ct, package=model.package, confidences=confidences
+        )
+    progress(1.0)
+    logger.info("segmented %r: %s", ct.grid, watch.seconds)
+    return Segmentation(
+        checked.labels, checked.organs, model.package.summary, watch.seconds
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """A case on the model's grid, cropped to what is not air.
+
+    Attributes:
+        channels: Normalised network input ``(3, z, y, x)``.
+        worth: Voxels that are not air.
+        grid: Where they are.
+        air: What stands for air in each channel.
+    """
+
+    channels: NetworkInput
+    worth: Mask
+    grid: Grid
+    air: tuple[float, float, float]
+
+
+def _require_one_grid(
+    ct: Volume, mr: Volume | None, field_of_view: Volume | None
+) -> None:
+    if (mr is None) != (field_of_view is None):
+        raise GridMismatchError("an MR and its field of view must be given together")
+    if mr is not None and field_of_view is not None:
+        mr.grid.require_same(ct.grid, what="the registered MR")
+        field_of_view.grid.require_same(ct.grid, what="the MR's field of view")
+
+
+def _prepare(
+    ct: Volume, mr: Volume | None, field_of_view: Volume | None, *, model: LoadedModel
+) -> _Prepared:
+    package = model.package
+    grid = model_grid(ct.grid, spacing=package.spacing_mm)
+    ct_hu = to_model_grid(ct, grid, background=AIR_HU).array
+    box = _box(ct_hu > TISSUE_HU)
+    grid = grid.crop(
+        (box[2].start, box[1].start, box[0].start),
+        (_length(box[2]), _length(box[1]), _length(box[0])),
+    )
+    ct_hu = ct_hu[box]
+    mr_values = mask = None
+    if mr is not None and field_of_view is not None:
+        on_grid, seen = mr_to_model_grid(mr, field_of_view, grid)
+        mr_values, mask = on_grid.array, seen.array
+    channels = network_input(
+        ct_hu, mr_values, mask, normalisation=package.normalisation
+    )
+    air = float(normalise_ct(np.array([[[AIR_HU]]]), package.normalisation.ct).item())
+    return _Prepared(channels, ct_hu > TISSUE_HU, grid, (air, 0.0, 0.0))
+
+
+def _infer(
+    prepared: _Prepared, model: LoadedModel, progress: Callable[[float], None]
+) -> Logits:
+    tiling = plan_tiles(
+        prepared.grid.shape, patch=model.package.patch, worth=prepared.worth
+    )
+    channels = _padded(prepared.channels, tiling.shape, prepared.air)
+    sums, weights = run_network(model, channels, tiling, progress=progress)
+    return finish(sums, weights, prepared.grid)
+
+
+def _box(mask: Mask) -> tuple[slice, slice, slice]:
+    """Return the part of the array around everything in the mask, with a margin."""
+    spans = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        found = np.flatnonzero(mask.any(axis=others))
+        if not len(found):
+            raise ImageContentError(
+                f"the CT shows nothing denser than {TISSUE_HU:.0f} HU: it is all air"
+            )
+        first = max(0, int(found[0]) - BOX_MARGIN)
+        spans.append(
+            slice(first, min(mask.shape[axis], int(found[-1]) + 1 + BOX_MARGIN))
+        )
+    z, y, x = spans
+    return z, y, x
+
+
+def _length(span: slice) -> int:
+    return int(span.stop - span.start)
+
+
+def _padded(
+    channels: NetworkInput, shape: Shape, air: tuple[float, float, float]
+) -> NetworkInput:
+    """Return the channels with air added at the end of each axis up to `shape`."""
+    if channels.shape[1:] == shape:
+        return channels
+    padded = np.empty((len(channels), *shape), dtype=np.float32)
+    padded[:] = np.array(air, dtype=np.float32)[:, None, None, None]
+    z, y, x = channels.shape[1:]
+    padded[:, :z, :y, :x] = channels
+    return padded
+
+
+def _confidences(logits: Logits, model: LoadedModel) -> dict[str, float | None]:
+    """Return each known organ's mean probability, None where it wins no voxel."""
+    return {
+        name: None
+        if np.isnan(logits.confidence[channel])
+        else float(logits.confidence[channel])
+        for name, channel in model.package.labels.items()
+    }

@@ -1,0 +1,60 @@
+"""The registration stage of a job: unpack, register, pack."""
+
+from __future__ import annotations
+
+import logging
+
+from hanseg_registration.child import register_files
+from hanseg_registration.pipeline import absent_report, rejected_report
+from hanseg_shared.documents import RegistrationReport
+from hanseg_shared.errors import RegistrationError
+from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.work import Workplace
+from hanseg_shared.versions import versions_of
+
+logger = logging.getLogger(__name__)
+
+DEADLINE_SHARE = 0.8
+"""Share of the stage's time limit after which a registration is stopped."""
+
+REPORT = "registration.json"
+"""Name of the result file with the verdict."""
+
+
+def register_stage(place: Workplace) -> StageResult:
+    """Register the job's MR to its CT; a job without MR gets the verdict `absent`.
+
+    A registration that crashes or takes too long is a verdict, `rejected`, and not the
+    end of the job: the organs then come from the CT alone, and the result says so.
+    """
+    out = place.folder / "registration"
+    out.mkdir()
+    report = _register(place)
+    (out / REPORT).write_text(report.model_dump_json(indent=2))
+    return StageResult(
+        registration=report,
+        intermediate=place.publish_files(out),
+        versions=versions_of("hanseg-registration", "SimpleITK-SimpleElastix"),
+    )
+
+
+def _register(place: Workplace) -> RegistrationReport:
+    ct, mr = place.fetch_input("ct"), place.fetch_input("mr")
+    if ct is None or mr is None:
+        return absent_report()
+    options, settings = place.job.options, place.services.settings
+    try:
+        return register_files(
+            ct,
+            mr,
+            place.folder / "registration",
+            kind=options.registration,
+            backend=options.backend,
+            parameters=settings.registration_parameters,
+            deadline_s=DEADLINE_SHARE * settings.stage_seconds,
+            check=place.lease.check,
+            progress=place.lease.progress,
+        )
+    except RegistrationError as error:
+        logger.warning("job %s: %s", place.job.id, error)
+        return rejected_report(error.message)

@@ -1,0 +1,40 @@
+"""The registration worker's process: ``python -m hanseg_registration.worker``."""
+
+from __future__ import annotations
+
+import sys
+
+import SimpleITK as sitk  # noqa: N813
+
+from hanseg_registration.tasks import register_stage
+from hanseg_shared.jobs import Stage
+from hanseg_shared.messages import QueueName
+from hanseg_shared.settings import Settings
+from hanseg_shared.worker import WorkerPlan, run_worker
+
+
+def command(settings: Settings) -> list[str]:
+    """Return what starts the worker; the settings reach it by the environment."""
+    del settings
+    return [sys.executable, "-m", "hanseg_registration.worker"]
+
+
+def prepare(settings: Settings) -> str:
+    """Set the number of threads; there is no model to load."""
+    if settings.threads:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(settings.threads)
+    return "cpu"
+
+
+def main() -> None:
+    """Serve the queue until told to stop."""
+    plan = WorkerPlan(
+        queue=QueueName.REGISTRATION,
+        bodies={Stage.REGISTER: register_stage},
+        prepare=prepare,
+    )
+    run_worker(plan, Settings())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The segmentation and packaging stages of a job: unpack, compute, pack."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from pathlib import Path
+
+import torch
+
+from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.packaging import write_results
+from hanseg_segmentation.pipeline import load_model, segment
+from hanseg_shared.documents import JobDocument, JobState, MrVerdict, StageTime
+from hanseg_shared.errors import JobStateError
+from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
+from hanseg_shared.jobs import Job, Stage
+from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.work import Workplace
+from hanseg_shared.settings import Settings
+from hanseg_shared.versions import versions_of
+from hanseg_shared.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "default"
+"""The model that a worker loads before its first job."""
+
+LABELS = "segmentation.nii.gz"
+REGISTERED_MR = "registered_mr.nii.gz"
+FIELD_OF_VIEW = "field_of_view.nii.gz"
+REGISTRATION_FILES = (
+    "registration.json",
+    REGISTERED_MR,
+    FIELD_OF_VIEW,
+    "transform.tfm",
+)
+"""What the registration stage leaves; all of it goes into the results."""
+
+
+class Segmenter:
+    """Holds one model for the life of the worker's child; another replaces it."""
+
+    def __init__(self) -> None:
+        self._model: LoadedModel | None = None
+        self._name = ""
+
+    def prepare(self, settings: Settings) -> str:
+        """Load and warm up the default model; returns the device it runs on."""
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        return str(self._load(DEFAULT_MODEL, settings).device)
+
+    def segment_stage(self, place: Workplace) -> StageResult:
+        """Contour the organs of a registered case."""
+        model = self._load(place.job.options.model, place.services.settings)
+        ct = _read_ct(place)
+        mr, field_of_view = _read_trusted_mr(place)
+        result = segment(
+            ct, mr, field_of_view, model=model, progress=place.lease.progress
+        )
+        labels = place.folder / LABELS
+        write_volume(result.labels, labels)
+        return StageResult(
+            intermediate=(place.publish_file(labels, LABELS),),
+            model=result.model,
+            organs=result.organs,
+            versions=versions_of("hanseg-segmentation", "torch"),
+        )
+
+    def _load(self, name: str, settings: Settings) -> LoadedModel:
+        if self._model is None or self._name != name:
+            self._model = None  # two models at a time may not fit
+            self._model = load_model(
+                name, device=settings.device, folder=settings.models
+            )
+            self._name = name
+        return self._model
+
+
+def package_stage(place: Workplace) -> StageResult:
+    """Write the result files of a contoured case and check what was written."""
+    started = time.time()
+    job, out = place.job, place.folder / "results"
+    out.mkdir()
+    if job.registration is None or job.model is None:
+        raise JobStateError(f"job {job.id} has nothing to package")
+    mr, field_of_view = _read_shown_mr(place)
+    labels = _fetch(place, LABELS)
+    write_results(
+        out,
+        ct=_read_ct(place),
+        labels=read_labels(labels),
+        organs=job.organs,
+        model=job.model,
+        registration=job.registration,
+        registered_mr=mr,
+        field_of_view=field_of_view,
+        progress=place.lease.progress,
+    )
+    for name in REGISTRATION_FILES:
+        file = place.fetch_intermediate(name)
+        if file is not None:
+            file.rename(out / name)
+    (out / "job.json").write_text(_finished(job, started).model_dump_json(indent=2))
+    return StageResult(files=place.publish_files(out))
+
+
+def _finished(job: Job, packaging_since: float) -> JobDocument:
+    """Return the record of the job as it will be when these files are published."""
+    now = time.time()
+    packaging = StageTime(
+        name=Stage.PACKAGE.state,
+        seconds=round(now - packaging_since, 3),
+        attempts=job.attempts,
+    )
+    return dataclasses.replace(
+        job,
+        state=JobState.SUCCEEDED,
+        stages=(*job.stages, packaging),
+        progress=None,
+        finished_at=now,
+    ).document()
+
+
+def _read_ct(place: Workplace) -> Volume:
+    path = place.fetch_input("ct")
+    if path is None:
+        raise JobStateError(f"job {place.job.id} has no CT")
+    return read_ct(path)
+
+
+def _read_trusted_mr(place: Workplace) -> tuple[Volume | None, Volume | None]:
+    """Return the registered MR and its field of view if the network may see them."""
+    report = place.job.registration
+    if report is None or report.verdict is not MrVerdict.USED:
+        return None, None
+    return _read_shown_mr(place)
+
+
+def _read_shown_mr(place: Workplace) -> tuple[Volume | None, Volume | None]:
+    mr = place.fetch_intermediate(REGISTERED_MR)
+    field_of_view = place.fetch_intermediate(FIELD_OF_VIEW)
+    if mr is None or field_of_view is None:
+        return None, None
+    return read_mr(mr), read_labels(field_of_view)
+
+
+def _fetch(place: Workplace, name: str) -> Path:
+    path = place.fetch_intermediate(name)
+    if path is None:
+        raise JobStateError(f"job {place.job.id} lacks {name}")
+    return path

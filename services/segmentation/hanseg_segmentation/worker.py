@@ -1,0 +1,35 @@
+"""The segmentation worker's process: ``python -m hanseg_segmentation.worker``."""
+
+from __future__ import annotations
+
+import sys
+
+from hanseg_shared.jobs import Stage
+from hanseg_shared.messages import QueueName
+from hanseg_shared.settings import Settings
+from hanseg_shared.worker import WorkerPlan, run_worker
+
+
+def command(settings: Settings) -> list[str]:
+    """Return what starts the worker; the settings reach it by the environment."""
+    del settings
+    return [sys.executable, "-m", "hanseg_segmentation.worker"]
+
+
+def main() -> None:
+    """Serve the queue until told to stop."""
+    # The parent of the prefork child must never touch CUDA, so that torch is
+    # imported only here, in the worker's own process, and used only in its child.
+    from hanseg_segmentation.tasks import Segmenter, package_stage
+
+    segmenter = Segmenter()
+    plan = WorkerPlan(
+        queue=QueueName.SEGMENTATION,
+        bodies={Stage.SEGMENT: segmenter.segment_stage, Stage.PACKAGE: package_stage},
+        prepare=segmenter.prepare,
+    )
+    run_worker(plan, Settings())
+
+
+if __name__ == "__main__":
+    main()

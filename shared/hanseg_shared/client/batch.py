@@ -1,0 +1,200 @@
+"""A folder of cases through a service: few at a time, resumable, each done once.
+
+What was done is known from the output folder; what was submitted is known to the
+service by an idempotency key, which is made of the images and the options. So a run
+that was killed can be started again: it fetches what has finished meanwhile, waits
+for what is under way, and submits the rest.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hanseg_shared.client.client import Client, JobRequest
+from hanseg_shared.documents import JobDocument, JobOptions, JobState, OrganResult
+from hanseg_shared.errors import HansegError, InputError
+from hanseg_shared.io.cases import CaseFiles
+from hanseg_shared.organs import OrganStatus
+from hanseg_shared.store import hash_file
+
+IN_FLIGHT = 4
+"""How many cases a batch has in the service at a time."""
+
+POLL_SECONDS = 1
+"""How long the oldest unfinished case is waited for before the others are looked at."""
+
+SUMMARY = "summary.csv"
+"""Name of the table that a batch writes into its output folder."""
+
+REFUSED = "refused"
+"""State, in the summary, of a case whose images the service did not take."""
+
+FOUND = frozenset({OrganStatus.CONTOURED, OrganStatus.LOW_CONFIDENCE})
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOutcome:
+    """One row of the summary."""
+
+    case: str
+    state: str
+    mr_verdict: str = ""
+    organs_found: int = 0
+    seconds: float = 0.0
+    job: str = ""
+    reason: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the case has results."""
+        return self.state == JobState.SUCCEEDED
+
+
+@dataclass(slots=True)
+class Batch:
+    """The cases of one run and where they stand.
+
+    Attributes:
+        client: The service.
+        cases: What is to be done.
+        options: The same for all cases.
+        out: Output folder: one sub-folder a case, and the summary.
+        on_change: Told after every change, for a progress bar.
+    """
+
+    client: Client
+    cases: Sequence[CaseFiles]
+    options: JobOptions
+    out: Path
+    on_change: Callable[[Batch], None] = lambda _: None
+    outcomes: dict[str, CaseOutcome] = field(default_factory=dict)
+    in_flight: dict[str, JobDocument] = field(default_factory=dict)
+
+    def run(self) -> list[CaseOutcome]:
+        """Do every case and return their outcomes, in the cases' order."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        waiting = iter(self.cases)
+        while self._fill(waiting) or self.in_flight:
+            self._collect()
+        return self._in_order()
+
+    def _fill(self, waiting: Iterator[CaseFiles]) -> bool:
+        while len(self.in_flight) < IN_FLIGHT:
+            case = next(waiting, None)
+            if case is None:
+                return False
+            self._begin(case)
+        return True
+
+    def _begin(self, case: CaseFiles) -> None:
+        done = read_finished(case, self.options, self.out / case.name)
+        if done is not None:
+            self._settle(case.name, outcome_of(case.name, done))
+            return
+        try:
+            self.in_flight[case.name] = submit_once(self.client, case, self.options)
+        except InputError as error:
+            self._settle(
+                case.name, CaseOutcome(case.name, REFUSED, reason=error.message)
+            )
+        self.on_change(self)
+
+    def _collect(self) -> None:
+        for position, (name, job) in enumerate(list(self.in_flight.items())):
+            wait = POLL_SECONDS if position == 0 else 0
+            newest = self.client.job(job.id, wait_seconds=wait)
+            self.in_flight[name] = newest
+            if newest.state.is_final:
+                self._finish(name, newest)
+        self.on_change(self)
+
+    def _finish(self, name: str, job: JobDocument) -> None:
+        outcome = outcome_of(name, job)
+        if job.state is JobState.SUCCEEDED:
+            try:
+                self.client.download(job.id, self.out / name)
+            except HansegError as error:
+                outcome = CaseOutcome(
+                    name, "not fetched", job=job.id, reason=error.message
+                )
+        del self.in_flight[name]
+        self._settle(name, outcome)
+
+    def _settle(self, name: str, outcome: CaseOutcome) -> None:
+        self.outcomes[name] = outcome
+        write_summary(self.out / SUMMARY, self._in_order())
+        self.on_change(self)
+
+    def _in_order(self) -> list[CaseOutcome]:
+        return [self.outcomes[c.name] for c in self.cases if c.name in self.outcomes]
+
+
+def submit_once(client: Client, case: CaseFiles, options: JobOptions) -> JobDocument:
+    """Submit a case unless the service has it; one that failed gets a new try."""
+    request = JobRequest(case.ct, case.mr, options, case.name)
+    fingerprint = case_fingerprint(case, options)
+    attempt = 1
+    while True:
+        job = client.submit(request, idempotency_key=f"batch-{fingerprint}-{attempt}")
+        if not job.state.is_final or job.state is JobState.SUCCEEDED:
+            return job
+        # a job that has ended without results is one of an earlier run
+        attempt += 1
+
+
+def case_fingerprint(case: CaseFiles, options: JobOptions) -> str:
+    """Return a hash of the case's name and images and of the options."""
+    digest = hashlib.sha256()
+    for part in (case.name, options.model_dump_json(), *_hashes(case)):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def read_finished(
+    case: CaseFiles, options: JobOptions, folder: Path
+) -> JobDocument | None:
+    """Return what `folder` holds of the case if it was done with these very inputs."""
+    record = folder / "job.json"
+    if not record.is_file():
+        return None
+    job = JobDocument.model_validate_json(record.read_bytes())
+    same_inputs = [image.sha256 for image in job.inputs] == _hashes(case)
+    return job if same_inputs and job.options == options else None
+
+
+def outcome_of(name: str, job: JobDocument) -> CaseOutcome:
+    """Return a finished job as a row of the summary."""
+    return CaseOutcome(
+        case=name,
+        state=job.state.value,
+        mr_verdict=job.mr_verdict.value if job.mr_verdict else "",
+        organs_found=count_found(job.organs),
+        seconds=round(sum(stage.seconds for stage in job.stages), 1),
+        job=job.id,
+        reason=job.error.detail if job.error else "",
+    )
+
+
+def count_found(organs: Sequence[OrganResult]) -> int:
+    """Return how many organs have a mask."""
+    return sum(organ.status in FOUND for organ in organs)
+
+
+def write_summary(path: Path, outcomes: Sequence[CaseOutcome]) -> None:
+    """Write the table of outcomes; it is replaced as a whole."""
+    names = list(CaseOutcome.__dataclass_fields__)
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for outcome in outcomes:
+            writer.writerow([getattr(outcome, name) for name in names])
+    partial.replace(path)
+
+
+def _hashes(case: CaseFiles) -> list[str]:
+    return [hash_file(path).sha256 for path in (case.ct, case.mr) if path is not None]

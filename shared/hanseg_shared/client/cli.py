@@ -1,0 +1,121 @@
+"""`hanseg segment` and `hanseg batch`: cases through a service, from the shell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from hanseg_shared.documents import Backend, JobOptions, TransformKind
+
+EXISTING = click.Path(exists=True, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def job_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose how a case is done."""
+    for option in (
+        click.option(
+            "--backend",
+            type=click.Choice([backend.value for backend in Backend]),
+            default=Backend.ELASTIX.value,
+            show_default=True,
+            help="Library that registers the MR.",
+        ),
+        click.option(
+            "--registration",
+            type=click.Choice([kind.value for kind in TransformKind]),
+            default=TransformKind.RIGID.value,
+            show_default=True,
+            help="Motion that the registration may find.",
+        ),
+        click.option(
+            "--model", default="default", show_default=True, help="Model to use."
+        ),
+        click.option("--url", help="Service to use.  [default: HANSEG_URL, or none]"),
+        click.option("--json", "as_json", is_flag=True, help="One JSON line a step."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("ct", type=EXISTING)
+@click.argument("mr", type=EXISTING, required=False)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
+@job_options
+def segment(
+    ct: Path,
+    mr: Path | None,
+    out: Path,
+    url: str | None,
+    model: str,
+    registration: str,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Contour one patient's CT, with the MR if there is one.
+
+    Uses a running service, or starts one for the time of this command.
+    """
+    from hanseg_shared.client.client import JobRequest
+    from hanseg_shared.client.console import make_reporter
+    from hanseg_shared.client.segment import segment_case
+    from hanseg_shared.client.session import open_client
+    from hanseg_shared.client.tables import print_organs
+    from hanseg_shared.client.inputs import check_headers
+
+    check_headers(ct, mr)
+    options = _options(model, registration, backend)
+    with make_reporter(ct.name, as_json=as_json) as reporter:
+        with open_client(url, announce=reporter.say) as client:
+            job = segment_case(client, JobRequest(ct, mr, options), out, reporter)
+        reporter.say(f"results: {out}")
+    if not as_json:
+        print_organs(job)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
+@job_options
+def batch(
+    folder: Path,
+    out: Path,
+    url: str | None,
+    model: str,
+    registration: str,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Contour every case of a folder; started again, it goes on where it was.
+
+    The folder has HaN-Seg's layout, or one sub-folder a case.
+    """
+    from hanseg_shared.cli import FAILED
+    from hanseg_shared.client.batch import Batch
+    from hanseg_shared.client.batch_console import make_batch_reporter
+    from hanseg_shared.client.session import open_client
+    from hanseg_shared.io.cases import find_cases
+
+    cases = find_cases(folder)
+    options = _options(model, registration, backend)
+    reporter = make_batch_reporter(len(cases), as_json=as_json)
+    with (
+        reporter,
+        open_client(url, announce=reporter.say, data=out / ".service") as client,
+    ):
+        outcomes = Batch(client, cases, options, out, reporter.show).run()
+    unfinished = [outcome for outcome in outcomes if not outcome.succeeded]
+    for outcome in unfinished:
+        click.echo(f"{outcome.case}: {outcome.state}: {outcome.reason}", err=True)
+    if unfinished:
+        sys.exit(FAILED)
+
+
+def _options(model: str, registration: str, backend: str) -> JobOptions:
+    return JobOptions(
+        model=model, registration=TransformKind(registration), backend=Backend(backend)
+    )

@@ -1,0 +1,252 @@
+"""The REST API as Python calls; every failure becomes one of the product's errors."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from hanseg_shared.documents import JobDocument, JobOptions, Problem, ResultFile
+from hanseg_shared.errors import (
+    HansegError,
+    InputError,
+    JobError,
+    JobNotFoundError,
+    JobStateError,
+    ServiceUnavailableError,
+    StoreError,
+)
+
+TIMEOUT = httpx.Timeout(10.0, read=120.0, write=120.0)
+"""Reading waits longest: the service checks the images before it answers."""
+
+_FILES = TypeAdapter(tuple[ResultFile, ...])
+
+_ERRORS: dict[int, type[HansegError]] = {
+    404: JobNotFoundError,
+    409: JobStateError,
+    410: JobStateError,
+    413: InputError,
+    415: InputError,
+    422: InputError,
+    400: InputError,
+    429: ServiceUnavailableError,
+    503: ServiceUnavailableError,
+    507: ServiceUnavailableError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What is sent to have one case contoured."""
+
+    ct: Path
+    mr: Path | None = None
+    options: JobOptions = field(default_factory=JobOptions)
+    case: str | None = None
+
+
+class Client:
+    """A connection to one service.
+
+    Args:
+        url: The service's address, such as ``http://127.0.0.1:8000``.
+        transport: Replaces the network, in tests.
+    """
+
+    def __init__(
+        self, url: str, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.url, timeout=TIMEOUT, transport=transport
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def is_ready(self) -> bool:
+        """Whether a service answers and can take a job."""
+        try:
+            return self._http.get("/readyz", timeout=3.0).is_success
+        except httpx.HTTPError:
+            return False
+
+    def submit(
+        self, request: JobRequest, *, idempotency_key: str | None = None
+    ) -> JobDocument:
+        """Send a case; with a key, sending it again makes no second job.
+
+        Raises:
+            InputError: The service refuses the images or the options.
+            ServiceUnavailableError: It does not answer, or takes no job now.
+        """
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        body: dict[str, Any] = {"options": request.options.model_dump(mode="json")}
+        if request.case is not None:
+            body["case"] = request.case
+        with contextlib.ExitStack() as opened:
+            files = {
+                "ct": (request.ct.name, opened.enter_context(request.ct.open("rb")))
+            }
+            if request.mr is not None:
+                mr = opened.enter_context(request.mr.open("rb"))
+                files["mr"] = (request.mr.name, mr)
+            answer = self._send(
+                "POST",
+                "/v1/jobs",
+                data={"request": json.dumps(body)},
+                files=files,
+                headers=headers,
+            )
+        return JobDocument.model_validate_json(answer.content)
+
+    def job(self, job_id: str, *, wait_seconds: int = 0) -> JobDocument:
+        """Return a job, after at most `wait_seconds` if it is not finished."""
+        headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
+        answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
+        return JobDocument.model_validate_json(answer.content)
+
+    def follow(self, job_id: str) -> Iterator[JobDocument]:
+        """Yield the job at each change, until it is finished."""
+        with (
+            _translated(),
+            self._http.stream(
+                "GET",
+                f"/v1/jobs/{job_id}/events",
+                timeout=httpx.Timeout(10.0, read=60.0),
+            ) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+                _raise(answer)
+            for line in answer.iter_lines():
+                if line.startswith("data:"):
+                    yield JobDocument.model_validate_json(line[len("data:") :])
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job; one that is finished stays as it is."""
+        with contextlib.suppress(JobStateError):
+            self._send("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job's files at once."""
+        self._send("DELETE", f"/v1/jobs/{job_id}")
+
+    def results(self, job_id: str) -> tuple[ResultFile, ...]:
+        """Return the list of a finished job's files."""
+        answer = self._send("GET", f"/v1/jobs/{job_id}/results")
+        listed = [
+            {k: v for k, v in file.items() if k in ResultFile.model_fields}
+            for file in answer.json()["files"]
+        ]
+        return _FILES.validate_python(listed)
+
+    def download(self, job_id: str, folder: Path) -> None:
+        """Fetch all results into a folder, each checked against its hash.
+
+        The folder appears, or its files are replaced, only when all are there.
+
+        Raises:
+            StoreError: A file's bytes do not match its hash.
+        """
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{folder.name}-", dir=folder.parent
+        ) as partial:
+            for file in self.results(job_id):
+                self._download_file(job_id, file, Path(partial) / file.name)
+            _move_into(Path(partial), folder)
+
+    def _download_file(self, job_id: str, file: ResultFile, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with (
+            _translated(),
+            self._http.stream(
+                "GET", f"/v1/jobs/{job_id}/results/{quote(file.name)}"
+            ) as answer,
+            target.open("wb") as sink,
+        ):
+            if answer.is_error:
+                answer.read()
+                _raise(answer)
+            for chunk in answer.iter_bytes():
+                digest.update(chunk)
+                sink.write(chunk)
+        if digest.hexdigest() != file.sha256:
+            raise StoreError(f"{file.name} was damaged on its way; fetch it again")
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        with _translated():
+            answer = self._http.request(method, path, **arguments)
+        if answer.is_error:
+            _raise(answer)
+        return answer
+
+
+def error_of(problem: Problem) -> HansegError:
+    """Return a problem document as the error it stands for."""
+    kind = _ERRORS.get(problem.status, JobError)
+    return kind(problem.detail or problem.title)
+
+
+def _raise(answer: httpx.Response) -> None:
+    try:
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError:
+        raise ServiceUnavailableError(
+            f"{answer.url} answered {answer.status_code} without a reason; "
+            "is it the contouring service?"
+        ) from None
+    raise error_of(problem)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise ServiceUnavailableError(
+            f"no service answers at {error.request.url.copy_with(path='/')}"
+        ) from error
+    except httpx.HTTPError as error:
+        raise ServiceUnavailableError(
+            f"the service broke off: {str(error) or type(error).__name__}"
+        ) from error
+
+
+def _move_into(source: Path, folder: Path) -> None:
+    if not folder.exists():
+        source.chmod(0o755)
+        source.rename(folder)
+        source.mkdir()  # for the temporary folder's own clean-up
+        return
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            target = folder / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, target)

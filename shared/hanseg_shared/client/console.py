@@ -1,0 +1,126 @@
+"""What is shown of a job: a bar for a person, one JSON line a step for a script."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from hanseg_shared.documents import JobDocument, JobState
+
+STAGE_SHARES = {
+    JobState.QUEUED: (0.0, 0.0),
+    JobState.REGISTERING: (0.0, 0.35),
+    JobState.SEGMENTING: (0.35, 0.8),
+    JobState.PACKAGING: (0.8, 1.0),
+}
+"""Where each stage begins and ends on the bar."""
+
+
+class Reporter(Protocol):
+    """Shows how a job goes; a context manager for the time it is shown."""
+
+    def __enter__(self) -> Reporter: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def say(self, line: str) -> None:
+        """Show a sentence."""
+
+    def show(self, job: JobDocument) -> None:
+        """Show where the job stands."""
+
+
+class BarReporter:
+    """A progress bar on the terminal's error stream."""
+
+    def __init__(self, label: str) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[label]}"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._task: TaskID = self._progress.add_task("waiting", label=label, total=1.0)
+
+    def __enter__(self) -> BarReporter:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a sentence above the bar."""
+        self._progress.console.print(line, highlight=False)
+
+    def show(self, job: JobDocument) -> None:
+        """Move the bar."""
+        self._progress.update(
+            self._task, completed=share_done(job), description=job.state.value
+        )
+
+
+class JsonReporter:
+    """One JSON object a line on standard output."""
+
+    def __enter__(self) -> JsonReporter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def say(self, line: str) -> None:
+        """Print a sentence as an event."""
+        self._print({"event": "message", "message": line})
+
+    def show(self, job: JobDocument) -> None:
+        """Print the job's state and progress as an event."""
+        event: dict[str, object] = {
+            "event": "job",
+            "id": job.id,
+            "state": job.state.value,
+            "progress": round(share_done(job), 3),
+        }
+        if job.mr_verdict is not None:
+            event["mr_verdict"] = job.mr_verdict.value
+        self._print(event)
+
+    @staticmethod
+    def _print(event: dict[str, object]) -> None:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+def make_reporter(label: str, *, as_json: bool) -> Reporter:
+    """Return what shows the progress of one command."""
+    return JsonReporter() if as_json else BarReporter(label)
+
+
+def share_done(job: JobDocument) -> float:
+    """Return the share of the whole job that is done, 0..1."""
+    if job.state.is_final:
+        return 1.0
+    start, stop = STAGE_SHARES[job.state]
+    done = job.progress.done if job.progress is not None else 0.0
+    return start + done * (stop - start)

@@ -1,0 +1,71 @@
+"""Finding a running service, or starting one for the time of a command."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hanseg_shared.client.client import Client
+from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.settings import Settings
+
+URL_VARIABLE = "HANSEG_URL"
+"""Environment variable that names the service to use."""
+
+Announce = Callable[[str], None]
+
+
+@contextmanager
+def open_client(
+    url: str | None, *, announce: Announce, data: Path | None = None
+) -> Iterator[Client]:
+    """Connect to a service for the time of a block.
+
+    It is the one at `url`, or at ``HANSEG_URL``, or the one that listens at the
+    default address of this machine. If there is none, the stack is started as this
+    process's children and stopped when the block ends.
+
+    Args:
+        url: The service's address, or None to look for one.
+        announce: Told what is being done.
+        data: Where a stack that must be started keeps its jobs; a temporary folder,
+            deleted at the end, if None.
+
+    Raises:
+        ServiceUnavailableError: No service answers at the given address, or the stack
+            cannot be started.
+    """
+    given = url or os.environ.get(URL_VARIABLE)
+    settings = Settings()
+    with Client(given or f"http://{settings.host}:{settings.port}") as client:
+        if client.is_ready():
+            yield client
+            return
+    if given:
+        raise ServiceUnavailableError(f"no service is ready at {given}")
+    with _embedded(settings, data, announce) as client:
+        yield client
+
+
+@contextmanager
+def _embedded(
+    settings: Settings, data: Path | None, announce: Announce
+) -> Iterator[Client]:
+    from hanseg_shared.stack.redis_server import free_port
+    from hanseg_shared.stack.stack import Stack
+
+    announce("no service is running here: starting one for this command …")
+    with tempfile.TemporaryDirectory(prefix="hanseg-") as temporary:
+        own = settings.model_copy(
+            update={
+                "data": data or Path(temporary),
+                "host": "127.0.0.1",
+                "port": free_port(),
+            }
+        )
+        with Stack(own, announce=announce) as stack, Client(stack.url) as client:
+            stack.wait_until_ready()
+            yield client

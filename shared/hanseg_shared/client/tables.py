@@ -1,0 +1,54 @@
+"""A finished job as a table: what became of the MR and of each of the 30 organs."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from hanseg_shared.documents import JobDocument, OrganResult
+from hanseg_shared.organs import OrganStatus
+
+COLOURS = {
+    OrganStatus.CONTOURED: "green",
+    OrganStatus.LOW_CONFIDENCE: "yellow",
+    OrganStatus.EMPTY: "red",
+    OrganStatus.OUTSIDE_FIELD_OF_VIEW: "dim",
+    OrganStatus.NOT_IN_MODEL: "dim",
+}
+"""How each status is shown."""
+
+
+def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
+    """Print the 30 organs, the MR's verdict, the model and the stage times."""
+    console = console or Console()
+    console.print(organ_table(job))
+    if job.registration is not None:
+        console.print(
+            f"MR: [bold]{job.registration.verdict}[/]. {job.registration.reason}",
+            highlight=False,
+        )
+    if job.model is not None:
+        console.print(f"model: {job.model.name} {job.model.version}", highlight=False)
+    times = ", ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in job.stages)
+    console.print(f"stages: {times}", highlight=False)
+
+
+def organ_table(job: JobDocument) -> Table:
+    """Return the table of the 30 organs."""
+    table = Table("label", "organ", "status", "ml", "p", "evidence", "flags")
+    for organ in job.organs:
+        table.add_row(*_row(organ))
+    return table
+
+
+def _row(organ: OrganResult) -> tuple[str, ...]:
+    colour = COLOURS[organ.status]
+    return (
+        str(organ.label),
+        organ.name,
+        f"[{colour}]{organ.status.value}[/]",
+        f"{organ.volume_ml:.2f}" if organ.volume_ml else "",
+        f"{organ.confidence:.2f}" if organ.confidence is not None else "",
+        organ.evidence.value if organ.evidence else "",
+        ", ".join(organ.flags),
+    )

@@ -1,0 +1,137 @@
+"""One child process: started on a leash, logged to a file, restarted when it dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+QUICK_DEATH_SECONDS = 20.0
+"""A child that dies sooner after its start did not get to work."""
+
+MOST_QUICK_DEATHS = 4
+"""After so many quick deaths in a row, starting it again is of no use."""
+
+TAIL_BYTES = 4096
+"""How much of a log is read to say why a child died."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A supervised process.
+
+    Attributes:
+        name: What the messages call it.
+        command: Its program and arguments.
+        environment: Its whole environment.
+        log: The file its output goes to.
+        stdin: What it reads; nothing by default.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    stdin: str | None = None
+    quick_deaths: int = 0
+    _process: subprocess.Popen[bytes] | None = None
+    _started_at: float = 0.0
+    _due_at: float = field(default=0.0)
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None before the first start."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it died at once too often to be started again."""
+        return self.quick_deaths >= MOST_QUICK_DEATHS
+
+    def start(self) -> None:
+        """Start the process, in a session of its own so that Ctrl-C spares it."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "hanseg_shared.stack.leash", *self.command],
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL if self.stdin is None else subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if self.stdin is not None and self._process.stdin is not None:
+            self._process.stdin.write(self.stdin.encode())
+            self._process.stdin.close()
+        self._started_at = time.monotonic()
+        self._due_at = 0.0
+
+    def revive(self) -> str | None:
+        """Start the process again if it has died; returns why it died, if it did.
+
+        Between quick deaths it waits for longer and longer.
+        """
+        if self._process is None or self._process.poll() is None:
+            return None
+        if self._due_at == 0.0:
+            self._note_death()
+            return f"{self.name} {self._cause()}"
+        if not self.hopeless and time.monotonic() >= self._due_at:
+            self.start()
+        return None
+
+    def terminate(self) -> None:
+        """Ask the process to stop."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, deadline: float) -> None:
+        """Wait for its end until `deadline` (monotonic seconds), then kill it."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            logger.warning("%s does not stop and is killed", self.name)
+        self._kill_session()
+        self._process.wait()
+
+    def last_words(self) -> str:
+        """Return the last line of its log, for a message of one line."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+                lines = log.read().decode(errors="replace").split("\n")
+        except FileNotFoundError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def _note_death(self) -> None:
+        now = time.monotonic()
+        quick = now - self._started_at < QUICK_DEATH_SECONDS
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        self._due_at = now + (0.25 * 2**self.quick_deaths if quick else 0.0)
+        self._kill_session()
+
+    def _cause(self) -> str:
+        code = self._process.returncode if self._process else 0
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with status {code}"
+
+    def _kill_session(self) -> None:
+        # what the process started must not outlive it
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return

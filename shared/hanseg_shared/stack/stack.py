@@ -1,0 +1,244 @@
+"""Starting, watching and stopping all the processes of the service on one machine."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import httpx
+
+from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.settings import Settings
+from hanseg_shared.stack.children import Child
+from hanseg_shared.stack.redis_server import RedisServer
+
+logger = logging.getLogger(__name__)
+
+SERVICES = "hanseg.services"
+"""Entry point group: functions of `Settings` that return a service's command."""
+
+CHECKS = "hanseg.checks"
+"""Entry point group: functions of `Settings` that raise before anything is started."""
+
+WATCH_SECONDS = 0.2
+"""How often the children are looked at."""
+
+START_SECONDS = 120.0
+"""Longest time until the API and both workers are ready."""
+
+STOP_SECONDS = 10.0
+"""Longest time until the children have stopped, beyond the workers' grace time."""
+
+EMBEDDED_GRACE_SECONDS = 2.0
+"""A worker of the embedded stack may go on for so long; its job is due again later."""
+
+
+class Stack:
+    """Redis, the API and the workers, as children of this process.
+
+    Use it as a context manager: nothing is left running afterwards. A child that dies
+    is started again; one that cannot be kept alive ends the stack with its reason.
+
+    Args:
+        settings: Where the data lie and on which address the API listens.
+        announce: Told, in a sentence, of each event a person should know.
+    """
+
+    def __init__(
+        self, settings: Settings, *, announce: Callable[[str], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self._announce = announce or logger.info
+        self._redis: RedisServer | None = None
+        self._children: list[Child] = []
+        self._lock: IO[str] | None = None
+        self._stopping = threading.Event()
+        self._failure: str | None = None
+        self._watcher = threading.Thread(target=self._watch, daemon=True, name="watch")
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        return f"http://{self.settings.host}:{self.settings.port}"
+
+    @property
+    def children(self) -> dict[str, Child]:
+        """The supervised processes by name."""
+        return {child.name: child for child in self._children}
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the children's logs."""
+        return self.settings.data / "logs"
+
+    def __enter__(self) -> Stack:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def wait_until_ready(self, *, unless: threading.Event | None = None) -> None:
+        """Return when the API and both workers can take a job.
+
+        Args:
+            unless: When it is set, returns at once.
+
+        Raises:
+            ServiceUnavailableError: A child cannot be kept alive, or it takes too
+                long; the message says which and why.
+        """
+        unless = unless or self._stopping
+        deadline = time.monotonic() + START_SECONDS
+        missing = "the API does not answer"
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                answer = httpx.get(f"{self.url}/readyz", timeout=2.0)
+            except httpx.HTTPError:
+                pass
+            else:
+                if answer.is_success:
+                    return
+                missing = str(answer.json().get("detail", answer.text))
+            if unless.wait(WATCH_SECONDS):
+                return
+        raise ServiceUnavailableError(
+            f"not ready after {START_SECONDS:.0f} s: {missing}; logs: {self.logs}"
+        )
+
+    def check(self) -> None:
+        """Raise `ServiceUnavailableError` if a child could not be kept alive."""
+        if self._failure is not None:
+            raise ServiceUnavailableError(self._failure)
+
+    def _start(self) -> None:
+        settings = self.settings
+        _require_space(settings)
+        self._lock = _lock_folder(settings.data)
+        _require_free_port(settings.host, settings.port)
+        for entry in entry_points(group=CHECKS):
+            entry.load()(settings)
+        self._redis = RedisServer.in_folder(settings.data / "redis")
+        environment = self._environment(self._redis)
+        self._add(
+            Child(
+                "redis",
+                self._redis.command,
+                environment,
+                self.logs / "redis.log",
+                stdin=self._redis.configuration,
+            )
+        )
+        for entry in sorted(entry_points(group=SERVICES), key=lambda e: e.name):
+            command = entry.load()(settings)
+            self._add(
+                Child(entry.name, command, environment, self.logs / f"{entry.name}.log")
+            )
+        self._watcher.start()
+
+    def _add(self, child: Child) -> None:
+        child.start()
+        self._children.append(child)
+
+    def _environment(self, server: RedisServer) -> dict[str, str]:
+        settings = self.settings
+        scratch = settings.scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        return os.environ | {
+            "HANSEG_DATA": str(settings.data),
+            "HANSEG_BROKER_URL": server.url,
+            "HANSEG_HOST": settings.host,
+            "HANSEG_PORT": str(settings.port),
+            "HANSEG_GRACE_SECONDS": str(EMBEDDED_GRACE_SECONDS),
+            "REMAP_SIGTERM": "SIGQUIT",
+            "TMPDIR": str(scratch),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(WATCH_SECONDS):
+            for child in self._children:
+                death = child.revive()
+                if death is None or self._stopping.is_set():
+                    continue
+                if child.hopeless and self._failure is None:
+                    self._failure = (
+                        f"{death} again and again: {child.last_words()} "
+                        f"(log: {child.log})"
+                    )
+                self._announce(f"{death}; it is started again")
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        deadline = time.monotonic() + EMBEDDED_GRACE_SECONDS + STOP_SECONDS
+        workers = [child for child in self._children if child.name != "redis"]
+        for child in workers:
+            child.terminate()
+        for child in workers:
+            child.wait(deadline)
+        for child in self._children:  # Redis last: the others need it to stop
+            child.terminate()
+            child.wait(deadline)
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _require_space(settings: Settings) -> None:
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(settings.data).free
+    except OSError as error:
+        raise ServiceUnavailableError(
+            f"the data folder {settings.data} cannot be used: {error.strerror}"
+        ) from error
+    if free < settings.min_free_bytes:
+        raise ServiceUnavailableError(
+            f"the disk is full: {free / 1e9:.1f} GB free in {settings.data}, "
+            f"{settings.min_free_bytes / 1e9:.1f} GB needed (HANSEG_MIN_FREE_BYTES)"
+        )
+
+
+def _lock_folder(folder: Path) -> IO[str]:
+    lock = (folder / "lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ServiceUnavailableError(
+            f"another service already uses the data folder {folder}"
+        ) from None
+    return lock
+
+
+def _require_free_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServiceUnavailableError(
+                f"port {port} of {host} cannot be used ({error.strerror}); "
+                "choose another with --port"
+            ) from error

@@ -1,7 +1,7 @@
 """The settings of a running service: one typed object, read once at the entrance.
 
 Every field is an environment variable with the prefix ``HANSEG_``, or a file of that
-name in a secrets folder such as ``/run/secrets`` (``hanseg_broker_url``).
+name in a secrets folder (``/run/secrets/hanseg_broker_url``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SECRETS_FOLDER = Path("/run/secrets")
-"""Where container engines mount secrets."""
+SECRETS_FOLDERS = (Path("/run/hanseg"), Path("/run/secrets"))
+"""Where secrets are files: what the containers made among themselves, and what the site
+gave to the container engine. The latter wins, and the environment wins over both."""
 
 
 def default_data_folder() -> Path:
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
         env_prefix="HANSEG_",
         frozen=True,
         extra="ignore",
-        secrets_dir=SECRETS_FOLDER if SECRETS_FOLDER.is_dir() else None,
+        secrets_dir=[folder for folder in SECRETS_FOLDERS if folder.is_dir()],
     )
 
     data: Path = Field(default_factory=default_data_folder)

@@ -6,7 +6,6 @@ opens its own connections after the fork, and tells the database that it is aliv
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import shutil
@@ -26,6 +25,7 @@ from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Body, Services, work_on
 from hanseg_shared.messages import BrokerPublisher, QueueName, make_celery
 from hanseg_shared.settings import Settings
+from hanseg_shared.stack.leash import die_with_parent
 from hanseg_shared.store import PayloadStore
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,6 @@ HEARTBEAT_SECONDS = 2.0
 
 ALIVE_SECONDS = 15.0
 """A worker not heard of for so long is taken for dead."""
-
-PR_SET_PDEATHSIG = 1
-"""Linux's prctl option: the signal a process gets when its parent dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +114,6 @@ def clean_scratch(settings: Settings) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies; Linux only."""
-    try:
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):  # not Linux
-        logger.warning("this system cannot bind a child's life to its parent's")
-
-
 class _Child:
     """What lives in the prefork child, and only there."""
 
@@ -147,7 +136,7 @@ class _Child:
 
     def start(self, **_: object) -> None:
         """Connect, prepare and begin to send heartbeats."""
-        die_with_parent()
+        die_with_parent(signal.SIGKILL)
         self._services = open_services(self._settings)
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         started = time.monotonic()

@@ -196,6 +196,20 @@ class InstalledModel:
     package: ModelPackage
 
 
+DEFAULT_MODEL = "default"
+"""The model that a job gets when it names none, and that a worker loads first."""
+
+
+def shipped_models() -> Path:
+    """Return the folder of the models that ship with the package."""
+    return Path(__file__).parent / "models"
+
+
+def model_folders(further: Path | None) -> tuple[Path, ...]:
+    """Return where models are looked for: the shipped ones, and a site's own."""
+    return (shipped_models(),) if further is None else (shipped_models(), further)
+
+
 def read_package(folder: Path) -> ModelPackage:
     """Return a folder's `model.json`; the weights are not looked at.
 
@@ -275,6 +289,11 @@ def read_weights(folder: Path, package: ModelPackage) -> dict[str, torch.Tensor]
         raise ModelError(
             f"{folder / package.weights} is no safetensors file: {error}"
         ) from error
+
+
+def verify_weights(folder: Path, package: ModelPackage) -> None:
+    """Raise `ModelError` unless the weights are what the package's SHA-256 says."""
+    _read_verified(folder / package.weights, package.sha256)
 
 
 def write_package(

@@ -28,6 +28,7 @@ from hanseg_segmentation.inference.preprocess import (
 )
 from hanseg_segmentation.inference.sliding_window import run_network
 from hanseg_segmentation.inference.tiling import Shape, plan_tiles
+from hanseg_segmentation.model_package import shipped_models
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import ModelSummary, OrganResult
 from hanseg_shared.errors import GridMismatchError, ImageContentError
@@ -77,11 +78,6 @@ class Stopwatch:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
-def default_models_folder() -> Path:
-    """Return the folder of the models that ship with the package."""
-    return Path(__file__).parent / "models"
-
-
 def load_model(
     name_or_folder: str | Path,
     *,
@@ -102,7 +98,7 @@ def load_model(
     if isinstance(name_or_folder, Path):
         return load_package(name_or_folder, device=device)
     return load_named(
-        name_or_folder, (default_models_folder(), *folders), device=device
+        name_or_folder, (shipped_models(), *folders), device=device
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.model_package import DEFAULT_MODEL
 from hanseg_segmentation.packaging import write_results
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_shared.documents import JobDocument, JobState, MrVerdict, StageTime
@@ -23,9 +24,6 @@ from hanseg_shared.versions import versions_of
 from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_MODEL = "default"
-"""The model that a worker loads before its first job."""
 
 LABELS = "segmentation.nii.gz"
 REGISTERED_MR = "registered_mr.nii.gz"
@@ -73,7 +71,9 @@ class Segmenter:
         if self._model is None or self._name != name:
             self._model = None  # two models at a time may not fit
             self._model = load_model(
-                name, device=settings.device, folder=settings.models
+                name,
+                folders=() if settings.models is None else (settings.models,),
+                device=settings.device,
             )
             self._name = name
         return self._model

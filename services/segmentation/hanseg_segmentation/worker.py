@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from hanseg_segmentation.model_package import (
+    DEFAULT_MODEL,
+    find_model,
+    model_folders,
+    verify_weights,
+)
 from hanseg_shared.jobs import Stage
 from hanseg_shared.messages import QueueName
 from hanseg_shared.settings import Settings
@@ -14,6 +20,12 @@ def command(settings: Settings) -> list[str]:
     """Return what starts the worker; the settings reach it by the environment."""
     del settings
     return [sys.executable, "-m", "hanseg_segmentation.worker"]
+
+
+def check(settings: Settings) -> None:
+    """Raise `ModelError` unless the default model is there and undamaged."""
+    model = find_model(DEFAULT_MODEL, model_folders(settings.models))
+    verify_weights(model.folder, model.package)
 
 
 def main() -> None:

@@ -62,10 +62,10 @@ def segment(
     """
     from hanseg_shared.client.client import JobRequest
     from hanseg_shared.client.console import make_reporter
+    from hanseg_shared.client.inputs import check_headers
     from hanseg_shared.client.segment import segment_case
     from hanseg_shared.client.session import open_client
     from hanseg_shared.client.tables import print_organs
-    from hanseg_shared.client.inputs import check_headers
 
     check_headers(ct, mr)
     options = _options(model, registration, backend)

@@ -144,7 +144,7 @@ class Workplace:
         image = self.job.input(role)
         if image is None:
             return None
-        target = self.folder / f"{role}{image.format}"
+        target = self.folder / role
         self.services.store.fetch(self.job.id, image.sha256, target)
         return target
 

@@ -1,0 +1,84 @@
+# The only entry point. `make` alone lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+TORCH := torch==2.13.0
+SOURCES := shared services tests benchmarks
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+DISTRIBUTIONS := -e "shared[embedded,postgres]" -e services/registration \
+	-e "services/segmentation[api,worker]"
+PYPROJECTS := shared/pyproject.toml services/registration/pyproject.toml \
+	services/segmentation/pyproject.toml
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv with the three distributions
+
+# torch first and alone: whatever comes later finds it there and takes no other
+$(STAMP): $(PYPROJECTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet $(TORCH)
+	$(PIP) install --quiet $(DISTRIBUTIONS)
+	touch $@
+
+$(DEV_STAMP): $(STAMP) requirements-dev.txt
+	$(PIP) install --quiet -r requirements-dev.txt
+	touch $@
+
+.PHONY: demo
+demo: setup ## Contour two real patients through the whole service (3 minutes)
+	$(BIN)/hanseg demo --out demo-output
+
+.PHONY: serve
+serve: setup ## Run the service on this machine until Ctrl-C
+	$(BIN)/hanseg serve
+
+.PHONY: test
+test: $(DEV_STAMP) ## Run all tests but those that need Docker
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not compose" $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(DEV_STAMP) ## Formatting, lint, types, import rules, spelling
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy shared services tests
+	$(BIN)/lint-imports
+	$(BIN)/codespell README.md docs $(SOURCES)
+
+.PHONY: format
+format: $(DEV_STAMP) ## Format the code and fix what can be fixed
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+.PHONY: coverage
+coverage: $(DEV_STAMP) ## Run the tests and report branch coverage
+	$(BIN)/coverage run -m pytest -m "not compose" $(PYTEST_ARGS)
+	$(BIN)/coverage report
+
+.PHONY: bench
+bench: bench-registration bench-validation ## Run every benchmark
+
+.PHONY: bench-registration
+bench-registration: $(DEV_STAMP) ## Registration error over random starts
+	$(BIN)/python benchmarks/registration.py
+
+.PHONY: bench-validation
+bench-validation: $(DEV_STAMP) ## Dice of the default model on held-out real CTs
+	$(BIN)/python benchmarks/validation.py
+
+.PHONY: train
+train: setup ## Train the default recipe: make train DATA=folder OUT=folder
+	$(BIN)/hanseg train default --data "$(DATA)" --out "$(OUT)"
+
+.PHONY: clean
+clean: ## Remove what was built, but not .venv
+	rm -rf demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage \
+		shared/build services/*/build

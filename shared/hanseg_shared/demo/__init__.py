@@ -1,0 +1,1 @@
+"""Two real patients, from a public archive through the whole service to a picture."""

@@ -1,0 +1,137 @@
+"""A supervised process is started again when it dies, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hanseg_shared.stack.children import MOST_QUICK_DEATHS, Child
+
+SLEEPER = [
+    sys.executable,
+    "-c",
+    "import time; print('up', flush=True); time.sleep(600)",
+]
+MUMBLER = [
+    sys.executable,
+    "-c",
+    "print('no model in this folder'); raise SystemExit(3)",
+]
+
+
+@pytest.fixture
+def make_child(tmp_path: Path):
+    children: list[Child] = []
+
+    def make(command: list[str], **arguments) -> Child:
+        child = Child("worker", command, os.environ, tmp_path / "log", **arguments)
+        children.append(child)
+        child.start()
+        return child
+
+    yield make
+    for child in children:
+        child.wait(time.monotonic())
+
+
+def wait_for_death(pid: int | None) -> None:
+    psutil.wait_procs([psutil.Process(pid)], timeout=20)
+
+
+def test_a_living_child_is_left_alone(make_child):
+    child = make_child(SLEEPER)
+    assert child.revive() is None
+
+
+def test_a_killed_child_says_by_what(make_child):
+    child = make_child(SLEEPER)
+    os.kill(child.pid, signal.SIGKILL)
+    child._process.wait()
+    assert child.revive() == "worker was killed by SIGKILL"
+
+
+def test_a_dead_child_is_started_again_after_its_pause(make_child):
+    child = make_child(SLEEPER)
+    first = child.pid
+    os.kill(first, signal.SIGKILL)
+    child._process.wait()
+    child.revive()
+    child._due_at = time.monotonic()  # the pause is over
+    child.revive()
+    assert child.pid != first
+    assert child.revive() is None
+
+
+def test_a_child_that_dies_at_once_again_and_again_is_hopeless(make_child):
+    child = make_child(MUMBLER)
+    for _ in range(MOST_QUICK_DEATHS):
+        child._process.wait()
+        assert child.revive() == "worker ended with status 3"
+        child._due_at = time.monotonic()
+        child.revive()
+    assert child.hopeless
+    assert child.last_words() == "no model in this folder"
+
+
+def test_a_child_reads_its_standard_input(make_child):
+    child = make_child(
+        [sys.executable, "-c", "print(input()[::-1])"], stdin="drowssap\n"
+    )
+    child._process.wait()
+    assert child.last_words() == "password"
+
+
+def test_a_child_that_ignores_sigterm_is_killed(make_child):
+    stubborn = "import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+    child = make_child([sys.executable, "-c", stubborn])
+    child.wait(time.monotonic())
+    assert not psutil.pid_exists(child.pid)
+
+
+def test_what_a_child_started_dies_with_it(make_child, tmp_path):
+    note = tmp_path / "pid"
+    spawn = (
+        "import subprocess, sys, pathlib;"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+        f"pathlib.Path({str(note)!r}).write_text(str(p.pid))"
+    )
+    child = make_child([sys.executable, "-c", spawn])
+    child._process.wait()
+    grandchild = int(note.read_text())
+    child.revive()
+    wait_for_death(grandchild) if psutil.pid_exists(grandchild) else None
+    assert not psutil.pid_exists(grandchild)
+
+
+def test_a_child_dies_with_a_supervisor_that_is_killed(tmp_path):
+    code = (
+        "import os, sys, time, pathlib;"
+        "from hanseg_shared.stack.children import Child;"
+        f"log = pathlib.Path({str(tmp_path)!r}) / 'log';"
+        f"c = Child('x', {SLEEPER!r}, os.environ, log);"
+        "c.start(); print(c.pid, flush=True); time.sleep(600)"
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert supervisor.stdout is not None
+    pid = int(supervisor.stdout.readline())
+    child = psutil.Process(pid)
+    wait_until_it_is_the_sleeper(tmp_path / "log")
+    supervisor.kill()
+    supervisor.wait()
+    supervisor.stdout.close()
+    gone, _ = psutil.wait_procs([child], timeout=20)
+    assert gone
+
+
+def wait_until_it_is_the_sleeper(log: Path) -> None:
+    # the leash is on before the sleeper begins to run, and then it prints
+    deadline = time.monotonic() + 20
+    while "up" not in log.read_text() and time.monotonic() < deadline:
+        os.sched_yield()

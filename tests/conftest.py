@@ -8,7 +8,7 @@ from hanseg_shared.grid import Grid
 from tests.grids import GRIDS
 
 
-@pytest.fixture(params=GRIDS.values(), ids=GRIDS.keys())
+@pytest.fixture(params=list(GRIDS.values()), ids=list(GRIDS))
 def grid(request: pytest.FixtureRequest) -> Grid:
     """One of the orientations in which images are stored."""
     found: Grid = request.param

@@ -1,0 +1,129 @@
+"""Whether a case's files can be used, found out before a job is queued.
+
+Voxels are looked at piece by piece as they are decoded, so that a check needs a few
+megabytes whatever the image's size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from hanseg_shared.documents import InputSummary
+from hanseg_shared.errors import ImageContentError, ImageError
+from hanseg_shared.io.case_check import CaseCheck, Role
+from hanseg_shared.io.content import (
+    Intensities,
+    looks_like_ct,
+    measure,
+    require_ct,
+    require_mr,
+)
+from hanseg_shared.io.header import ImageHeader, naming, read_header
+from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
+from hanseg_shared.io.read import require_volume
+from hanseg_shared.io.stream import values
+
+_THICK_SLICE_MM = 4.0
+"""Slices thicker than this are remarked upon: small organs fall between them."""
+
+_HASHED_BYTES = 1 << 20
+
+
+def check_case(
+    ct_path: Path | str,
+    mr_path: Path | str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> CaseCheck:
+    """Return the facts of a case's images, or raise what makes them unusable.
+
+    Args:
+        ct_path: The planning CT: a NIfTI, NRRD or MHA file.
+        mr_path: The T1 MR, or None.
+        limits: Caps on each image.
+
+    Raises:
+        ImageError: An image cannot be used, or CT and MR were exchanged; the
+            message names the file, the value and the remedy.
+    """
+    paths = {Role.CT: Path(ct_path)}
+    if mr_path is not None:
+        paths[Role.MR] = Path(mr_path)
+    headers = {role: _header(path, limits) for role, path in paths.items()}
+    inputs = [_summary(role, paths[role], headers[role]) for role in paths]
+    _require_different(paths, inputs)
+    found = {role: _intensities(paths[role], headers[role]) for role in paths}
+    _require_roles(paths, found)
+    remarks = [remark for role in paths for remark in _remarks(role, headers[role])]
+    return CaseCheck(inputs=tuple(inputs), remarks=tuple(remarks))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_HASHED_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _header(path: Path, limits: Limits) -> ImageHeader:
+    header = read_header(path, limits)
+    with naming(path):
+        require_volume(header)
+    return header
+
+
+def _summary(role: Role, path: Path, header: ImageHeader) -> InputSummary:
+    return InputSummary(
+        role=role,
+        sha256=file_sha256(path),
+        bytes=header.file_bytes,
+        format=header.format,
+        size=header.grid.size,
+        spacing_mm=header.grid.spacing,
+    )
+
+
+def _require_different(paths: dict[Role, Path], inputs: list[InputSummary]) -> None:
+    if len(inputs) == 2 and inputs[0].sha256 == inputs[1].sha256:
+        raise ImageContentError(
+            f"{paths[Role.MR].name}: CT and MR are the same file; send the T1 MR, or "
+            "the CT alone"
+        )
+
+
+def _intensities(path: Path, header: ImageHeader) -> Intensities:
+    with naming(path):
+        return measure(values(path, header.layout), voxels=header.layout.voxels)
+
+
+def _require_roles(paths: dict[Role, Path], found: dict[Role, Intensities]) -> None:
+    try:
+        with naming(paths[Role.CT]):
+            require_ct(found[Role.CT])
+    except ImageError:
+        if Role.MR in found and looks_like_ct(found[Role.MR]):
+            raise _swapped(paths) from None
+        raise
+    if Role.MR in found:
+        with naming(paths[Role.MR]):
+            require_mr(found[Role.MR])
+
+
+def _swapped(paths: dict[Role, Path]) -> ImageContentError:
+    return ImageContentError(
+        f"CT and MR seem to be swapped: {paths[Role.MR].name}, sent as MR, looks like "
+        f"a CT, and {paths[Role.CT].name}, sent as CT, holds no Hounsfield units; "
+        "send them the other way round"
+    )
+
+
+def _remarks(role: Role, header: ImageHeader) -> list[str]:
+    thickest = max(header.grid.spacing)
+    if thickest <= _THICK_SLICE_MM:
+        return []
+    return [
+        f"the {role.upper()} has slices {thickest:.3g} mm apart; small organs may fall "
+        "between them"
+    ]

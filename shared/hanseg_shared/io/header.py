@@ -1,0 +1,212 @@
+"""What an image's header says, checked before any voxel is read.
+
+Our own parsers go first: they know every field that could point outside the file,
+and the caps are applied to what they find. Only then does ITK read the same header
+and say where the voxels lie; both must agree.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from hanseg_shared.errors import ImageContentError, ImageError, ImageTooLargeError
+from hanseg_shared.grid import Grid
+from hanseg_shared.io.formats import ImageFormat, sniff
+from hanseg_shared.io.layout import Encoding, Layout
+from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
+from hanseg_shared.io.metaimage import parse_metaimage
+from hanseg_shared.io.nifti import HEADER_BYTES, parse_nifti
+from hanseg_shared.io.nrrd import parse_nrrd
+from hanseg_shared.io.stream import inflate_head
+from hanseg_shared.itk import matrix_rows
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_ITK_FLOATS = {sitk.sitkFloat32, sitk.sitkFloat64}
+_ITK_TYPES = {
+    "i1": sitk.sitkInt8,
+    "u1": sitk.sitkUInt8,
+    "i2": sitk.sitkInt16,
+    "u2": sitk.sitkUInt16,
+    "i4": sitk.sitkInt32,
+    "u4": sitk.sitkUInt32,
+    "i8": sitk.sitkInt64,
+    "u8": sitk.sitkUInt64,
+    "f4": sitk.sitkFloat32,
+    "f8": sitk.sitkFloat64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What is known of an image before its voxels are read.
+
+    Attributes:
+        format: The file's format.
+        grid: Where the voxels are.
+        layout: Where the file keeps them, and as which type.
+        file_bytes: Length of the file.
+    """
+
+    format: ImageFormat
+    grid: Grid
+    layout: Layout
+    file_bytes: int
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of one stored voxel."""
+        return self.layout.dtype
+
+    @property
+    def components(self) -> int:
+        """Numbers per voxel; images with more than one are refused."""
+        return 1
+
+
+def read_header(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> ImageHeader:
+    """Return what an image's header says; reads no voxel.
+
+    Args:
+        path: A NIfTI, NRRD or MHA file.
+        limits: Caps on the file and on what it claims to hold.
+
+    Raises:
+        NotAnImageError: The file is missing or no reader knows it.
+        UnsafeImageError: Its header points outside the file.
+        ImageTooLargeError: It, or what it claims to hold, is beyond the caps.
+        ImageContentError: It is no scalar volume on a regular grid.
+        ImageError: It is damaged.
+    """
+    path = Path(path)
+    with naming(path):
+        image_format = sniff(path)
+        file_bytes = path.stat().st_size
+        _require_file_within(file_bytes, limits)
+        layout = _parse(path, image_format, file_bytes, limits)
+        _require_layout_within(layout, limits)
+        grid = _itk_grid(path, image_format, layout)
+        _require_grid_within(grid, limits)
+        return ImageHeader(image_format, grid, layout, file_bytes)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file's name in front of what an `ImageError` says."""
+    try:
+        yield
+    except ImageError as error:
+        raise type(error)(f"{path.name}: {error}") from None
+
+
+@contextmanager
+def opened_by_itk(
+    path: Path, image_format: ImageFormat, encoding: Encoding
+) -> Iterator[sitk.ImageFileReader]:
+    """Yield the one ITK reader for the format, with the file set.
+
+    ITK's readers look at a file's name, whatever its content; they are given a link
+    with the name they expect.
+    """
+    suffix = _ITK_SUFFIX[image_format, encoding]
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(image_format.itk_reader)
+    with tempfile.TemporaryDirectory(prefix="hanseg-read-") as folder:
+        link = Path(folder, f"image{suffix}")
+        link.symlink_to(path.resolve())
+        reader.SetFileName(str(link))
+        try:
+            yield reader
+        except RuntimeError as error:
+            raise ImageError(f"it cannot be read: {_last_line(error)}") from None
+
+
+_ITK_SUFFIX = {
+    (ImageFormat.NIFTI, Encoding.RAW): ".nii",
+    (ImageFormat.NIFTI, Encoding.GZIP_FILE): ".nii.gz",
+    (ImageFormat.NRRD, Encoding.RAW): ".nrrd",
+    (ImageFormat.NRRD, Encoding.DEFLATED): ".nrrd",
+    (ImageFormat.MHA, Encoding.RAW): ".mha",
+    (ImageFormat.MHA, Encoding.DEFLATED): ".mha",
+}
+
+
+def _last_line(error: RuntimeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "ITK gives no reason"
+
+
+def _parse(
+    path: Path, image_format: ImageFormat, file_bytes: int, limits: Limits
+) -> Layout:
+    with path.open("rb") as file:
+        head = file.read(limits.max_header_bytes)
+    if image_format is ImageFormat.NRRD:
+        return parse_nrrd(head)
+    if image_format is ImageFormat.MHA:
+        return parse_metaimage(head, file_bytes=file_bytes)
+    gzipped = head.startswith(_GZIP_MAGIC)
+    start = inflate_head(path, HEADER_BYTES) if gzipped else head[:HEADER_BYTES]
+    return parse_nifti(start, gzipped=gzipped)
+
+
+def _require_file_within(file_bytes: int, limits: Limits) -> None:
+    if file_bytes > limits.max_file_bytes:
+        raise ImageTooLargeError(
+            f"the file has {file_bytes} bytes, more than the {limits.max_file_bytes} "
+            "allowed; crop it to the head and neck"
+        )
+
+
+def _require_layout_within(layout: Layout, limits: Limits) -> None:
+    size = " x ".join(str(n) for n in layout.size)
+    if layout.voxels > limits.max_voxels or max(layout.size) > limits.max_axis:
+        raise ImageTooLargeError(
+            f"the image has {size} voxels; at most {limits.max_voxels} in all and "
+            f"{limits.max_axis} along an axis are allowed: crop it to the head and neck"
+        )
+    if layout.offset > limits.max_header_bytes:
+        raise ImageTooLargeError(
+            f"the header has {layout.offset} bytes, more than the "
+            f"{limits.max_header_bytes} allowed; save the image without extensions"
+        )
+
+
+def _require_grid_within(grid: Grid, limits: Limits) -> None:
+    low, high = limits.min_spacing_mm, limits.max_spacing_mm
+    if min(grid.spacing) < low or max(grid.spacing) > high:
+        raise ImageContentError(
+            f"spacing must be {low} to {high} mm, got {grid.spacing}; check the "
+            "header's units"
+        )
+    if max(abs(o) for o in grid.origin) > limits.max_origin_mm:
+        raise ImageContentError(
+            f"origin must lie within {limits.max_origin_mm} mm, got {grid.origin}"
+        )
+
+
+def _itk_grid(path: Path, image_format: ImageFormat, layout: Layout) -> Grid:
+    """Return the grid as ITK reads it, once both readers agree on the voxels."""
+    with opened_by_itk(path, image_format, layout.encoding) as reader:
+        reader.ReadImageInformation()
+    found = (tuple(reader.GetSize()), reader.GetNumberOfComponents())
+    if found != (layout.size, 1) or not _same_type(reader.GetPixelID(), layout):
+        raise ImageError(
+            f"the header can be read in two ways: size {layout.size}, or {found[0]} of "
+            f"{found[1]} numbers; save the image again"
+        )
+    (dx, dy, dz), (ox, oy, oz) = reader.GetSpacing(), reader.GetOrigin()
+    direction = matrix_rows(reader.GetDirection())
+    return Grid(layout.size, (dx, dy, dz), (ox, oy, oz), direction)
+
+
+def _same_type(pixel_id: int, layout: Layout) -> bool:
+    if layout.is_scaled:
+        return pixel_id in _ITK_FLOATS
+    return pixel_id == _ITK_TYPES[layout.dtype.str[1:]]

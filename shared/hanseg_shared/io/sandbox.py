@@ -1,0 +1,178 @@
+"""Untrusted images checked in a child process that can be killed and starved.
+
+``python -m hanseg_shared.io.sandbox REQUEST`` is the child: it limits itself, checks
+the case and prints one JSON object, ``{"case": …}`` or ``{"error": …}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from hanseg_shared import errors
+from hanseg_shared.errors import ImageError, InputError
+from hanseg_shared.io.case_check import CaseCheck
+from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
+
+logger = logging.getLogger(__name__)
+
+_MODULE = "hanseg_shared.io.sandbox"
+_MAX_ANSWER_BYTES = 1 << 20
+_INHERITED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
+
+
+@dataclass(frozen=True, slots=True)
+class Confines:
+    """What a child may use; beyond it, the child dies and the image is refused.
+
+    Attributes:
+        memory_bytes: Address space, libraries included.
+        cpu_seconds: Time on a processor.
+        wall_seconds: Time on the clock.
+        open_files: Files open at once.
+    """
+
+    memory_bytes: int = 3 << 30
+    cpu_seconds: int = 60
+    wall_seconds: float = 90.0
+    open_files: int = 64
+
+
+DEFAULT_CONFINES = Confines()
+"""Enough, several times over, for a CT of 1024 x 1024 x 200 voxels."""
+
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+}
+"""Each thread would reserve address space of its own."""
+
+
+def check_case_in_child(
+    ct_path: Path | str,
+    mr_path: Path | str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    confines: Confines = DEFAULT_CONFINES,
+) -> CaseCheck:
+    """Do what `check_case` does, in a process of its own.
+
+    Args:
+        ct_path: The planning CT: a NIfTI, NRRD or MHA file.
+        mr_path: The T1 MR, or None.
+        limits: Caps on each image.
+        confines: What the child may use.
+
+    Returns:
+        The facts of the case's images.
+
+    Raises:
+        ImageError: As `check_case`, with the same class and message; or the child
+            died, was killed, or gave no answer.
+    """
+    request = {
+        "ct": str(Path(ct_path).absolute()),
+        "mr": None if mr_path is None else str(Path(mr_path).absolute()),
+        "limits": asdict(limits),
+        "confines": asdict(confines),
+    }
+    names = " and ".join(Path(p).name for p in (ct_path, mr_path) if p is not None)
+    return _case_of(_answer(request, confines), names)
+
+
+def _answer(request: dict[str, Any], confines: Confines) -> dict[str, Any]:
+    """Run the child on a request and return what it printed, or {} if nothing."""
+    with tempfile.TemporaryDirectory(prefix="hanseg-check-") as scratch:
+        printed = Path(scratch, "answer.json")
+        with printed.open("wb") as stdout:
+            _run(json.dumps(request), scratch, stdout, confines.wall_seconds)
+        with printed.open("rb") as file:
+            return _parsed(file.read(_MAX_ANSWER_BYTES))
+
+
+def _run(request: str, scratch: str, stdout: IO[bytes], seconds: float) -> None:
+    environment = {key: os.environ[key] for key in _INHERITED if key in os.environ}
+    environment |= {"HOME": scratch, "TMPDIR": scratch} | _ONE_THREAD
+    command = [sys.executable, "-P", "-m", _MODULE, request]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        finished = subprocess.run(
+            command,
+            cwd=scratch,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+        logger.info("the check's child ended with %d", finished.returncode)
+
+
+def _parsed(printed: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(printed)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _case_of(answer: dict[str, Any], names: str) -> CaseCheck:
+    if "error" in answer:
+        raise _error_of(answer["error"])
+    if "case" in answer:
+        return CaseCheck.model_validate(answer["case"])
+    raise ImageError(
+        f"{names} could not be read safely: the check ran out of memory or time, or "
+        "crashed on damaged data; save the image again as compressed NIfTI"
+    )
+
+
+def _error_of(told: dict[str, str]) -> InputError:
+    """Return the child's error; one that is no `InputError` becomes an `ImageError`."""
+    found = getattr(errors, told["type"], ImageError)
+    if not (isinstance(found, type) and issubclass(found, InputError)):
+        found = ImageError
+    return found(told["message"])
+
+
+def _confine(confines: Confines) -> None:
+    """Limit this process; there is no way back."""
+    for what, most in (
+        (resource.RLIMIT_AS, confines.memory_bytes),
+        (resource.RLIMIT_CPU, confines.cpu_seconds),
+        (resource.RLIMIT_FSIZE, _MAX_ANSWER_BYTES),
+        (resource.RLIMIT_NOFILE, confines.open_files),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def _check(request: dict[str, Any]) -> dict[str, Any]:
+    from hanseg_shared.io.check import check_case  # after the limits are in force
+
+    try:
+        case = check_case(request["ct"], request["mr"], Limits(**request["limits"]))
+    except InputError as error:
+        return {"error": {"type": type(error).__name__, "message": error.message}}
+    return {"case": case.model_dump(mode="json")}
+
+
+def main() -> None:
+    """Be the child: confine this process, check the case, print the answer."""
+    request = json.loads(sys.argv[1])
+    _confine(Confines(**request["confines"]))
+    sys.stdout.write(json.dumps(_check(request)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""A file's voxel bytes, read piece by piece and never more than the header says."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from hanseg_shared.errors import ImageError
+from hanseg_shared.io.layout import Encoding, Layout
+
+PIECE_BYTES = 1 << 22
+"""Most bytes of decoded voxels held at a time."""
+
+_READ_BYTES = 1 << 18
+_GZIP_OR_ZLIB = 47
+"""zlib's ``wbits`` for "either, look at the magic"."""
+
+
+def verify_stream(path: Path, layout: Layout) -> None:
+    """Read all voxel bytes once and drop them.
+
+    Raises:
+        ImageError: There are fewer or more bytes than the header says, or they are
+            damaged.
+    """
+    for _ in pieces(path, layout):
+        pass
+
+
+def values(path: Path, layout: Layout) -> Iterator[npt.NDArray[np.generic]]:
+    """Yield all values of a file, in stored order, as one-dimensional arrays.
+
+    Raises:
+        ImageError: As `verify_stream`.
+    """
+    rest = b""
+    for piece in pieces(path, layout):
+        data = rest + piece if rest else piece
+        whole = len(data) - len(data) % layout.dtype.itemsize
+        rest = data[whole:]
+        yield layout.values(np.frombuffer(data[:whole], dtype=layout.dtype))
+
+
+def pieces(path: Path, layout: Layout) -> Iterator[bytes]:
+    """Yield the voxels' bytes, decoded, `PIECE_BYTES` or fewer at a time.
+
+    Raises:
+        ImageError: As `verify_stream`.
+    """
+    if layout.encoding is Encoding.RAW:
+        return _raw_pieces(path, layout)
+    return _inflated_pieces(path, layout)
+
+
+def inflate_head(path: Path, count: int) -> bytes:
+    """Return the first `count` bytes (or fewer) of what a gzip file holds.
+
+    Raises:
+        ImageError: The gzip stream is damaged.
+    """
+    head = bytearray()
+    with path.open("rb") as file:
+        for piece in _inflate(file, most=count):
+            head += piece
+            if len(head) >= count:
+                break
+    return bytes(head[:count])
+
+
+def _raw_pieces(path: Path, layout: Layout) -> Iterator[bytes]:
+    _require_length(path.stat().st_size - layout.offset, layout)
+    with path.open("rb") as file:
+        file.seek(layout.offset)
+        left = layout.expected_bytes
+        while left:
+            piece = file.read(min(left, PIECE_BYTES))
+            if not piece:
+                raise _cut_short(layout.expected_bytes - left, layout)
+            left -= len(piece)
+            yield piece
+
+
+def _inflated_pieces(path: Path, layout: Layout) -> Iterator[bytes]:
+    whole_file = layout.encoding is Encoding.GZIP_FILE
+    skip = layout.offset if whole_file else 0
+    count = 0
+    with path.open("rb") as file:
+        file.seek(0 if whole_file else layout.offset)
+        for inflated in _inflate(file, most=PIECE_BYTES):
+            piece = inflated[skip:]
+            skip = max(0, skip - len(inflated))
+            count += len(piece)
+            if count > layout.expected_bytes:
+                _require_length(count, layout)
+            if piece:
+                yield piece
+    _require_length(count, layout)
+
+
+def _inflate(file: BinaryIO, *, most: int) -> Iterator[bytes]:
+    """Yield what the gzip members (or the zlib stream) from here on hold."""
+    decoder = zlib.decompressobj(wbits=_GZIP_OR_ZLIB)
+    data = file.read(_READ_BYTES)
+    while True:
+        piece = _decompress(decoder, data, most)
+        if piece:
+            yield piece
+        data = decoder.unconsumed_tail
+        if decoder.eof:
+            data = decoder.unused_data or file.read(_READ_BYTES)
+            if not data.strip(b"\0"):  # padding after the last member
+                return
+            decoder = zlib.decompressobj(wbits=_GZIP_OR_ZLIB)
+        elif not data and len(piece) < most:
+            data = file.read(_READ_BYTES)
+            if not data:
+                raise ImageError(
+                    "the image is cut short: its compressed stream has no end; send "
+                    "the file again"
+                )
+
+
+def _decompress(decoder: zlib._Decompress, data: bytes, most: int) -> bytes:
+    try:
+        return decoder.decompress(data, most)
+    except zlib.error as error:
+        raise ImageError(
+            f"the compressed voxels are damaged ({error}); send the file again"
+        ) from None
+
+
+def _require_length(count: int, layout: Layout) -> None:
+    if count < layout.expected_bytes:
+        raise _cut_short(count, layout)
+    if count > layout.expected_bytes:
+        raise ImageError(
+            "the file holds more than its header says: more than "
+            f"{layout.expected_bytes} bytes of voxels; save the image again"
+        )
+
+
+def _cut_short(count: int, layout: Layout) -> ImageError:
+    return ImageError(
+        f"the image is cut short: {max(count, 0)} of {layout.expected_bytes} bytes of "
+        "voxels are there; send the file again"
+    )

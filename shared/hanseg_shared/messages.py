@@ -7,6 +7,8 @@ of Celery 5.7 with Redis; the comment beside each says what it prevents.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Protocol
 
@@ -14,6 +16,8 @@ import redis
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.settings import Settings
@@ -29,6 +33,10 @@ SOFT_LIMIT_SHARE = 0.9
 
 MODEL_LOAD_SECONDS = 300
 """Longest start of a worker's child; below it, Celery would kill children for ever."""
+
+
+BROKER_SECONDS = 2.0
+"""How long one answer of the broker is waited for when a message is sent."""
 
 
 class QueueName(StrEnum):
@@ -98,35 +106,57 @@ def make_celery(settings: Settings) -> Celery:
 
 
 class BrokerPublisher:
-    """Publishes through Celery, without waiting for a broker that is away."""
+    """Publishes through Celery, without waiting for a broker that is away.
+
+    Left to itself, Celery tries for ever to reach a broker that does not answer, even
+    with ``retry=False``. So the broker is asked first, on a connection that gives up
+    after one retry (a socket may have gone stale), and Celery's own connection is
+    bounded too.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._app = make_celery(settings)
+        self._app.conf.broker_transport_options |= {
+            "max_retries": 0,
+            "socket_connect_timeout": BROKER_SECONDS,
+            "socket_timeout": BROKER_SECONDS,
+            "retry_on_timeout": False,
+        }
         self._redis = redis.Redis.from_url(
-            settings.broker_url.get_secret_value(),
-            socket_connect_timeout=2,
-            socket_timeout=5,
+            _redis_url(settings.broker_url.get_secret_value()),
+            socket_timeout=BROKER_SECONDS,
+            retry=Retry(NoBackoff(), 1),
         )
 
     def publish(self, task: str, queue: QueueName, job_id: str) -> None:
         """Send a job's id to a queue; see `Publisher`."""
-        try:
+        with _translated():
+            self._redis.ping()
             self._app.send_task(task, args=[job_id], queue=queue.value, retry=False)
-        except (OperationalError, redis.RedisError, OSError) as error:
-            raise ServiceUnavailableError(
-                "the broker (Redis) does not answer"
-            ) from error
 
     def waiting(self, queue: QueueName) -> int:
         """Return how many messages wait in a queue; see `Publisher`."""
-        try:
+        with _translated():
             return int(self._redis.llen(queue.value))
-        except (redis.RedisError, OSError) as error:
-            raise ServiceUnavailableError(
-                "the broker (Redis) does not answer"
-            ) from error
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
         self._app.close()
+
+
+def _redis_url(broker_url: str) -> str:
+    # kombu and redis-py name a socket file differently
+    return broker_url.replace("redis+socket://", "unix://", 1)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (redis.ResponseError, redis.AuthenticationError) as error:
+        raise ServiceUnavailableError(
+            f"the broker (Redis) refuses to work: {error}"
+        ) from error
+    except (OperationalError, redis.RedisError, OSError) as error:
+        raise ServiceUnavailableError("the broker (Redis) does not answer") from error

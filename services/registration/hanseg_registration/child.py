@@ -1,0 +1,242 @@
+"""A registration in a child process that can be killed.
+
+elastix cannot be asked to stop, may need more memory than there is, and is C++. It
+therefore runs in a forked child (billiard's: the standard library's is forbidden in a
+Celery worker) while the parent watches the clock, asks whether to go on, and turns
+whatever becomes of the child into a result or one clear error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import billiard
+from billiard.connection import Connection
+from billiard.context import ForkProcess
+
+from hanseg_registration.pipeline import (
+    Progress,
+    no_progress,
+    register,
+    require_available,
+)
+from hanseg_shared.documents import Backend, RegistrationReport, TransformKind
+from hanseg_shared.errors import HansegError, RegistrationError
+from hanseg_shared.io import read_ct, read_mr
+from hanseg_shared.stack.leash import die_with_parent
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.2
+"""How often the parent asks whether to go on."""
+
+JOIN_SECONDS = 10
+"""How long a killed or finished child may take to be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the child is asked to do; paths, for a volume is too large to hand over."""
+
+    ct: Path
+    mr: Path
+    out: Path
+    kind: TransformKind
+    backend: Backend
+    parameters: Path | None
+    deadline_s: float | None
+
+
+def go_on() -> None:
+    """Never ask to stop."""
+
+
+def register_files(
+    ct: Path,
+    mr: Path,
+    out: Path,
+    *,
+    kind: TransformKind = TransformKind.RIGID,
+    backend: Backend = Backend.ELASTIX,
+    parameters: Path | None = None,
+    deadline_s: float | None = None,
+    check: Callable[[], None] = go_on,
+    progress: Progress = no_progress,
+) -> RegistrationReport:
+    """Register one file to another in a child, and write the results to a folder.
+
+    Args:
+        ct: The planning CT.
+        mr: The T1 MR.
+        out: A folder that exists. It receives all files of the result or none.
+        kind: Which motion may be found.
+        backend: Which library finds it.
+        parameters: A folder with parameter maps that replace the built-in ones.
+        deadline_s: Time after which the child is killed.
+        check: Called while the child works; what it raises kills the child and is
+            raised on.
+        progress: Called with the share of the work that is done; may raise likewise.
+
+    Raises:
+        InputError: An image cannot be used, or an option is not available.
+        RegistrationError: The child was killed, died or took too long.
+    """
+    require_available(kind, backend)
+    with tempfile.TemporaryDirectory(prefix=".registration-", dir=out) as scratch:
+        folder = Path(scratch)
+        request = Request(ct, mr, folder, kind, backend, parameters, deadline_s)
+        report = run_in_child(
+            work, request, deadline_s=deadline_s, check=check, progress=progress
+        )
+        for path in sorted(folder.iterdir()):
+            path.rename(out / path.name)
+    return report
+
+
+def work(request: Request, progress: Progress) -> RegistrationReport:
+    """Do what a request asks for, in this process."""
+    ct, mr = read_ct(request.ct), read_mr(request.mr)
+    progress(0.05)
+    registration = register(
+        ct,
+        mr,
+        kind=request.kind,
+        backend=request.backend,
+        parameters=request.parameters,
+        deadline_s=request.deadline_s,
+        progress=lambda done: progress(0.05 + 0.85 * done),
+    )
+    registration.write(request.out)
+    progress(1.0)
+    return registration.report
+
+
+Work = Callable[[Request, Progress], RegistrationReport]
+Message = float | RegistrationReport | Exception
+
+
+def run_in_child(
+    body: Work,
+    request: Request,
+    *,
+    deadline_s: float | None,
+    check: Callable[[], None],
+    progress: Progress,
+) -> RegistrationReport:
+    """Run a function of a request in a child and return what it returns.
+
+    Raises:
+        RegistrationError: The child was killed, died or took too long.
+        HansegError: Whatever of its kind the function raised.
+    """
+    receiver, sender = billiard.Pipe(duplex=False)
+    child = ForkProcess(
+        target=_child, args=(body, request, sender, os.getpid()), daemon=True
+    )
+    child.start()
+    sender.close()  # so that a dead child reads as the end of the pipe
+    try:
+        return _watch(child, receiver, deadline_s, check, progress)
+    finally:
+        _kill(child)
+        receiver.close()
+
+
+def _watch(
+    child: ForkProcess,
+    receiver: Connection,
+    deadline_s: float | None,
+    check: Callable[[], None],
+    progress: Progress,
+) -> RegistrationReport:
+    started = time.monotonic()
+    while True:
+        message = _next_message(receiver, child)
+        if isinstance(message, RegistrationReport):
+            return message
+        if isinstance(message, Exception):
+            raise message
+        if isinstance(message, float):
+            progress(message)
+        check()
+        if deadline_s is not None and time.monotonic() - started > deadline_s:
+            raise RegistrationError(
+                f"the registration was stopped after {deadline_s:g} s, its time limit"
+            )
+
+
+def _next_message(receiver: Connection, child: ForkProcess) -> Message | None:
+    """Wait a little for the child's next word; None if there was none.
+
+    Raises:
+        RegistrationError: The child has died.
+    """
+    if not receiver.poll(POLL_SECONDS):
+        return None
+    try:
+        message: Message = receiver.recv()
+    except (EOFError, OSError):
+        child.join(JOIN_SECONDS)
+        raise RegistrationError(_obituary(child.exitcode)) from None
+    return message
+
+
+def _obituary(exitcode: int | None) -> str:
+    """Say in a sentence how a child died."""
+    if exitcode is None:
+        return "the registration's process fell silent and was stopped"
+    if exitcode >= 0:
+        return f"the registration's process ended with status {exitcode}"
+    name = signal.Signals(-exitcode).name
+    if -exitcode == signal.SIGKILL:
+        return (
+            f"the registration's process was killed ({name}); memory may have run out"
+        )
+    return f"the registration's process crashed ({name})"
+
+
+def _kill(child: ForkProcess) -> None:
+    """Make sure that a child is gone."""
+    if child.pid is not None and child.is_alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+    child.join(JOIN_SECONDS)
+    if child.is_alive():
+        logger.error("process %d does not die", child.pid)
+
+
+def _child(body: Work, request: Request, sender: Connection, parent: int) -> None:
+    """Be the child: work, and send progress, then the report or the error."""
+    _detach(parent)
+    try:
+        message: Message = body(request, sender.send)
+    except HansegError as error:
+        message = error
+    except MemoryError:
+        message = RegistrationError("the registration ran out of memory")
+    except Exception as error:
+        logger.exception("the registration failed unexpectedly")
+        message = RegistrationError(f"the registration failed unexpectedly: {error!r}")
+    sender.send(message)
+    sender.close()
+
+
+def _detach(parent: int) -> None:
+    """Die with the parent, take signals as a plain process does, write to stderr.
+
+    The C++ side of elastix writes to standard output, which may be a command's own.
+    """
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was told
+        os._exit(1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(2, 1)

@@ -1,0 +1,132 @@
+"""One run of elastix: from a start pose to a better one.
+
+The start is put into the moving image's header instead of a transform file: elastix
+begins at identity, finds ``start_from_ct`` and the answer is
+``mr_from_ct = mr_from_start @ start_from_ct``, that is x -> T0(T1(x)) with the start
+T0. (With a transform file elastix composes the other way, x -> T1(T0(x)), and needs
+a folder to read it from.)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from hanseg_registration.head import Head
+from hanseg_registration.motions import Motion, apply, from_transform, inverse
+from hanseg_registration.parameter_maps import ParameterMap
+from hanseg_registration.sampling import as_float, cropped, shrunk
+from hanseg_shared.errors import RegistrationError
+from hanseg_shared.itk import to_image
+from hanseg_shared.volume import Volume
+
+SPACING_MM = 2.0
+"""Voxels are averaged up to this: elastix then needs about a second."""
+
+WINDOW_HU = (-1000.0, 300.0)
+"""What the CT is clipped to: skin and soft tissue count, teeth and metal do not."""
+
+MARGIN_MM = 25.0
+"""Air kept around the head's box, so that the skin has an outside."""
+
+THREADS = 1
+"""The same seed gives the same bits only with the same number of threads."""
+
+
+def fixed_image(ct: Volume, head: Head) -> Volume:
+    """Return the CT as elastix sees it: its head, shrunk and clipped, on its axes."""
+    box = cropped(shrunk(ct, SPACING_MM), head.low, head.high, margin_mm=MARGIN_MM)
+    return box.with_array(np.clip(as_float(box).array, *WINDOW_HU))
+
+
+def moving_image(mr: Volume) -> Volume:
+    """Return the MR as elastix sees it: shrunk, on its own axes."""
+    return as_float(shrunk(mr, SPACING_MM))
+
+
+def run_elastix(
+    fixed: Volume,
+    moving: Volume,
+    *,
+    start: Motion,
+    parameters: ParameterMap,
+    seed: int | None = None,
+) -> Motion:
+    """Return the pose ``mr_from_ct`` that elastix reaches from a start.
+
+    Args:
+        fixed: The CT's head; see `fixed_image`.
+        moving: The MR; see `moving_image`.
+        start: A rigid ``mr_from_ct``, in mm LPS.
+        parameters: A map with an Euler or affine transform.
+        seed: Replaces the map's RandomSeed.
+
+    Raises:
+        RegistrationError: elastix gave up, or its answer is of no known kind.
+    """
+    elastix = sitk.ElastixImageFilter()
+    elastix.LogToConsoleOff()
+    elastix.LogToFileOff()
+    elastix.SetNumberOfThreads(THREADS)
+    elastix.SetFixedImage(to_image(fixed))
+    elastix.SetMovingImage(_moved_to_start(moving, start))
+    elastix.SetParameterMap(_with_seed(parameters, seed))
+    with tempfile.TemporaryDirectory(prefix="hanseg-elastix-") as folder:
+        elastix.SetOutputDirectory(folder)  # it writes there whatever the map says
+        try:
+            elastix.Execute()
+        except RuntimeError as error:
+            raise RegistrationError(f"elastix gave up: {_cause(error)}") from error
+    return start @ _motion(dict(elastix.GetTransformParameterMap()[0]))
+
+
+def _with_seed(parameters: ParameterMap, seed: int | None) -> ParameterMap:
+    if seed is None:
+        return parameters
+    return {**parameters, "RandomSeed": (str(seed),)}
+
+
+def _moved_to_start(moving: Volume, start: Motion) -> sitk.Image:
+    """Return the MR with a header that puts it where the start pose says."""
+    back = inverse(start)
+    image = to_image(moving)
+    direction = back[:3, :3] @ np.array(moving.grid.direction)
+    image.SetOrigin(apply(back, moving.grid.origin).tolist())
+    image.SetDirection(direction.ravel().tolist())
+    return image
+
+
+def _motion(found: ParameterMap) -> Motion:
+    """Return elastix's own description of a transform as a matrix."""
+    values = [float(v) for v in found["TransformParameters"]]
+    centre = [float(v) for v in found["CenterOfRotationPoint"]]
+    kind = found["Transform"][0]
+    if kind == "EulerTransform":
+        return _euler(values, centre, zyx=_is_true(found.get("ComputeZYX", ())))
+    if kind == "AffineTransform":
+        affine = sitk.AffineTransform(values[:9], values[9:], centre)
+        return from_transform(affine)
+    raise RegistrationError(f"elastix returned a {kind}, which is not known here")
+
+
+def _euler(values: Sequence[float], centre: Sequence[float], *, zyx: bool) -> Motion:
+    euler = sitk.Euler3DTransform()
+    euler.SetComputeZYX(zyx)
+    euler.SetCenter(centre)
+    euler.SetRotation(*values[:3])
+    euler.SetTranslation(values[3:])
+    return from_transform(euler)
+
+
+def _is_true(value: tuple[str, ...]) -> bool:
+    return value == ("true",)
+
+
+def _cause(error: RuntimeError) -> str:
+    """Return the line of an ITK exception that says why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "rror" in line or "xception" in line]
+    return (telling or lines or ["no reason given"])[-1][:200]

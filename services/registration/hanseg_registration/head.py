@@ -1,0 +1,172 @@
+"""Where the head is in a CT or an MR: a box without couch and shoulders.
+
+A planning CT reaches from the vertex to below the shoulders; its centre lies in the
+neck, and elastix started from there ends 10 to 60 mm away. Everything that follows
+therefore works on the head alone. The head is found from the body's outline, with
+the patient's superior direction taken from the header.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from hanseg_registration.sampling import on_lps_axes
+from hanseg_shared.errors import ImageContentError
+from hanseg_shared.grid import Grid, Points
+from hanseg_shared.volume import Mask, Volume
+
+SEARCH_SPACING_MM = 5.0
+"""Edge of the cubes on which heads are found and coarsely aligned."""
+
+AIR_HU = -1000.0
+"""What lies around a CT."""
+
+BODY_HU = -300.0
+"""Above it a CT voxel is patient, couch or mask rather than air."""
+
+THINNEST_PART_MM = 25.0
+"""Thinner things (couch, mask, head rest, cables) are not the patient."""
+
+SHOULDER_WIDTH_MM = 270.0
+"""A head, turned by 25 degrees, is narrower than this; a pair of shoulders is not."""
+
+HEAD_LENGTH_MM = 300.0
+"""How far below the vertex the box may reach: chin and upper neck included."""
+
+SMALLEST_HEAD_ML = 300.0
+"""Less body than this cannot be a head."""
+
+MARGIN_MM = 15.0
+"""Air kept around the head: the skin's edge is what aligns outlines."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A head, found on a coarse LPS-aligned grid.
+
+    Attributes:
+        coarse: The image on that grid, in float32.
+        mask: The head and `MARGIN_MM` around it on that grid, couch and shoulders
+            excluded.
+        low, high: Opposite corners of the mask's box, in mm LPS, shape ``(3,)``.
+    """
+
+    coarse: Volume
+    mask: Mask
+    low: Points
+    high: Points
+
+    @property
+    def centre(self) -> Points:
+        """The box's centre in mm LPS, shape ``(3,)``."""
+        return (self.low + self.high) / 2.0
+
+    def points(self, count: int, *, seed: int = 0) -> Points:
+        """Return up to `count` voxel centres inside the mask, in mm LPS, ``(n, 3)``."""
+        index = np.argwhere(self.mask)[:, ::-1]
+        if len(index) > count:
+            index = np.random.default_rng(seed).permutation(index)[:count]
+        return self.coarse.grid.index_to_world(index)
+
+
+def ct_head(ct: Volume) -> Head:
+    """Return the head of a CT in HU.
+
+    Raises:
+        ImageContentError: There is no body as large as a head in it.
+    """
+    coarse = on_lps_axes(ct, SEARCH_SPACING_MM, background=AIR_HU)
+    return _head(coarse, coarse.array > BODY_HU, what="the CT")
+
+
+def mr_head(mr: Volume) -> Head:
+    """Return the head of an MR, whatever its intensity scale.
+
+    Raises:
+        ImageContentError: The image is blank, or no body stands out from its air.
+    """
+    low, high = (float(v) for v in np.percentile(mr.array, (0.0, 99.5)))
+    if not high > low:
+        raise ImageContentError(f"the MR is blank: its values are all {low:g}")
+    coarse = on_lps_axes(mr, SEARCH_SPACING_MM, background=low)
+    return _head(coarse, coarse.array > body_threshold(coarse), what="the MR")
+
+
+def body_threshold(mr: Volume) -> float:
+    """Return the intensity that parts an MR's body from its air.
+
+    Otsu's threshold of the square roots (doi:10.1109/TSMC.1979.4310076): they make
+    fat less bright, so that muscle and brain stay on the body's side.
+    """
+    low = float(mr.array.min())
+    roots = np.sqrt(np.minimum(mr.array - low, np.percentile(mr.array, 99.5) - low))
+    return float(_otsu(roots) ** 2 + low)
+
+
+def _otsu(values: np.ndarray) -> float:
+    counts, edges = np.histogram(values, bins=128)
+    middles = (edges[:-1] + edges[1:]) / 2.0
+    below = np.cumsum(counts).astype(np.float64)
+    above = below[-1] - below
+    sums = np.cumsum(counts * middles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = sums / below - (sums[-1] - sums) / above
+        spread = np.nan_to_num(below * above * gap**2)
+    return float(edges[int(spread.argmax()) + 1])
+
+
+def _head(coarse: Volume, body: Mask, *, what: str) -> Head:
+    body = _thick_parts(body, coarse.grid)
+    if body.sum() * coarse.grid.voxel_ml < SMALLEST_HEAD_ML:
+        raise ImageContentError(
+            f"{what} shows no body of the size of a head: "
+            f"{body.sum() * coarse.grid.voxel_ml:.0f} ml stand out from the air"
+        )
+    bottom, top = _head_slices(body, coarse.grid)
+    mask = np.zeros_like(body)
+    mask[bottom : top + 1] = body[bottom : top + 1]
+    mask = _within(mask, MARGIN_MM, coarse.grid)
+    mask[:bottom] = False
+    return Head(coarse, mask, *_corners(mask, coarse.grid))
+
+
+def _thick_parts(body: Mask, grid: Grid) -> Mask:
+    """Return the largest part that survives an opening, with its holes filled."""
+    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in body])
+    padded = np.pad(filled, ((0, 0), (1, 1), (1, 1)))
+    depth = ndimage.distance_transform_edt(padded, sampling=grid.spacing[::-1])
+    core, count = ndimage.label(depth[:, 1:-1, 1:-1] > THINNEST_PART_MM / 2.0)
+    if count == 0:
+        return np.zeros_like(body)
+    sizes = np.bincount(core.ravel())[1:]
+    largest = core == 1 + int(sizes.argmax())
+    return _within(largest, THINNEST_PART_MM / 2.0, grid) & filled
+
+
+def _within(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
+    """Return the voxels within a distance of a mask."""
+    far = ndimage.distance_transform_edt(~mask, sampling=grid.spacing[::-1])
+    return far <= distance_mm
+
+
+def _head_slices(body: Mask, grid: Grid) -> tuple[int, int]:
+    """Return the first and last slice of the head, counted from the feet."""
+    occupied = np.flatnonzero(body.any(axis=(1, 2)))
+    top = int(occupied[-1])
+    deepest = max(int(occupied[0]), top - int(HEAD_LENGTH_MM / grid.spacing[2]))
+    for z in range(top, deepest - 1, -1):
+        columns = np.flatnonzero(body[z].any(axis=0))
+        width = (columns[-1] - columns[0] + 1) * grid.spacing[0] if len(columns) else 0
+        if width > SHOULDER_WIDTH_MM:
+            return min(z + 1, top), top
+    return deepest, top
+
+
+def _corners(mask: Mask, grid: Grid) -> tuple[Points, Points]:
+    index = np.argwhere(mask)[:, ::-1]
+    return grid.index_to_world(index.min(axis=0)), grid.index_to_world(
+        index.max(axis=0)
+    )

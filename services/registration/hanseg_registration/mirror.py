@@ -1,0 +1,78 @@
+"""Whether the MR's mirror image fits the CT better: a swap of left and right.
+
+A header written for another convention mirrors an image without a trace, and a head
+is so symmetric that such an MR registers well. The mirror image of the MR is therefore
+registered too, from the mirrored pose; it must not fit better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hanseg_registration.elastix import run_elastix
+from hanseg_registration.motions import Motion, translation
+from hanseg_registration.parameter_maps import ParameterMap
+from hanseg_registration.verdict import Similarity
+from hanseg_shared.errors import RegistrationError
+from hanseg_shared.grid import Grid, Points
+from hanseg_shared.volume import Volume
+
+FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])
+"""The mirror x = 0, left for right."""
+
+
+def mirrored_similarity(
+    fixed: Volume,
+    similarity: Similarity,
+    pose: Motion,
+    *,
+    ct_centre: Points,
+    parameters: ParameterMap,
+) -> float | None:
+    """Return the similarity that the MR's mirror image reaches; None if elastix failed.
+
+    Args:
+        fixed: The CT's head, as elastix sees it.
+        similarity: Compares the CT with the MR.
+        pose: The MR's own ``mr_from_ct``.
+        ct_centre: Centre of the CT's head, in mm LPS, ``(3,)``.
+        parameters: The rigid map.
+    """
+    image = mirrored(similarity.mr)
+    start = mirrored_pose(pose, ct_centre=ct_centre)
+    try:
+        end = run_elastix(fixed, image, start=start, parameters=parameters)
+    except RegistrationError:
+        return None
+    return replace(similarity, mr=image).at(end)
+
+
+def mirrored(volume: Volume) -> Volume:
+    """Return the mirror image, left for right, in the plane x = 0.
+
+    The voxels keep their values; the first axis is turned round so that the grid
+    stays right-handed.
+    """
+    grid = volume.grid
+    last = grid.index_to_world((grid.size[0] - 1, 0, 0)) * (-1.0, 1.0, 1.0)
+    (a, b, c), second, third = grid.direction
+    direction = (
+        (a, -b, -c),
+        (-second[0], second[1], second[2]),
+        (-third[0], third[1], third[2]),
+    )
+    origin = (float(last[0]), float(last[1]), float(last[2]))
+    turned = np.ascontiguousarray(volume.array[:, :, ::-1])
+    return Volume(turned, Grid(grid.size, grid.spacing, origin, direction))
+
+
+def mirrored_pose(mr_from_ct: Motion, *, ct_centre: Points) -> Motion:
+    """Return where a symmetric head's mirrored MR would lie.
+
+    The head is taken to be symmetric about the sagittal plane through `ct_centre`;
+    elastix corrects what it is not.
+    """
+    in_head = translation(ct_centre) @ FLIP @ translation(-np.asarray(ct_centre))
+    return FLIP @ mr_from_ct @ in_head

@@ -1,0 +1,383 @@
+"""From a CT and an MR to the MR on the CT's grid, with a verdict.
+
+heads found -> coarse search -> elastix from two starts -> (affine) -> judged -> MR
+resampled. Everything is computed with both images' centres at (0, 0, 0); the headers'
+origins come back only in the transform that is handed out, and in how far it moved.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from hanseg_registration.affine import Refinement, refine_affinely
+from hanseg_registration.elastix import fixed_image, moving_image, run_elastix
+from hanseg_registration.field_of_view import background_value, data_mask
+from hanseg_registration.head import Head, ct_head, mr_head
+from hanseg_registration.initialise import find_starts
+from hanseg_registration.mirror import mirrored_similarity
+from hanseg_registration.motions import (
+    Motion,
+    distances_mm,
+    inverse,
+    is_invertible,
+    rotation,
+    to_transform,
+    translation,
+)
+from hanseg_registration.parameter_maps import load_parameters
+from hanseg_registration.sampling import centred
+from hanseg_registration.verdict import (
+    Evidence,
+    Similarity,
+    judge,
+    look_up,
+    motion_numbers,
+)
+from hanseg_shared.documents import (
+    Backend,
+    MrVerdict,
+    RegistrationReport,
+    TransformKind,
+)
+from hanseg_shared.errors import ImageContentError, OptionError, RegistrationError
+from hanseg_shared.io import write_volume
+from hanseg_shared.itk import Interpolation, resample
+from hanseg_shared.volume import Volume
+
+REGISTERED_MR = "registered_mr.nii.gz"
+FIELD_OF_VIEW = "field_of_view.nii.gz"
+TRANSFORM = "transform.tfm"
+REPORT = "registration.json"
+"""Names of the files that `Registration.write` makes."""
+
+SECOND_SEED = 8191
+"""Seed of the second run of elastix, which draws other samples than the first."""
+
+SECOND_START_MM = (5.0, -5.0, 5.0)
+SECOND_START_DEG = (4.0, -4.0, 4.0)
+"""How the second run's start differs from the first's: about the coarse search's
+uncertainty, so that agreement means that elastix, not the start, found the place."""
+
+HEAD_POINTS = 2000
+"""Points of the CT's head over which distances and coverage are averaged."""
+
+Progress = Callable[[float], None]
+
+
+def no_progress(done: float) -> None:
+    """Ignore the share of the work that is done."""
+    del done
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registration:
+    """What a registration hands on.
+
+    Attributes:
+        registered_mr: The MR on the CT's grid, in the MR's intensities; its measured
+            background where it has no data.
+        field_of_view: 1 where the MR has data, on the CT's grid, uint8.
+        transform: Maps points of the CT to points of the MR, in mm LPS.
+        report: The verdict and its numbers.
+    """
+
+    registered_mr: Volume
+    field_of_view: Volume
+    transform: sitk.Transform
+    report: RegistrationReport
+
+    def write(self, folder: Path) -> None:
+        """Write the four files of the contract to a folder that exists."""
+        write_volume(self.registered_mr, folder / REGISTERED_MR)
+        write_volume(self.field_of_view, folder / FIELD_OF_VIEW)
+        sitk.WriteTransform(self.transform, str(folder / TRANSFORM))
+        (folder / REPORT).write_text(self.report.model_dump_json(indent=2))
+
+
+def absent_report() -> RegistrationReport:
+    """Return the report of a job without MR."""
+    return RegistrationReport(
+        verdict=MrVerdict.ABSENT, reason="no MR was sent; the CT alone is used"
+    )
+
+
+def rejected_report(reason: str) -> RegistrationReport:
+    """Return the report of a registration that could not be computed."""
+    return RegistrationReport(verdict=MrVerdict.REJECTED, reason=reason)
+
+
+def require_available(kind: TransformKind, backend: Backend) -> None:
+    """Refuse what this version cannot do.
+
+    Raises:
+        OptionError: The kind or the backend belongs to a later version.
+    """
+    if backend is not Backend.ELASTIX:
+        raise OptionError(
+            f"the backend {backend} is not available yet in this version; use elastix"
+        )
+    if kind is TransformKind.DEFORMABLE:
+        raise OptionError(
+            f"{kind} registration is not available yet in this version; "
+            "use rigid, affine or none"
+        )
+
+
+def register(
+    ct: Volume,
+    mr: Volume,
+    *,
+    kind: TransformKind = TransformKind.RIGID,
+    backend: Backend = Backend.ELASTIX,
+    parameters: Path | None = None,
+    deadline_s: float | None = None,
+    progress: Progress = no_progress,
+) -> Registration:
+    """Bring an MR onto a CT and judge how well that went.
+
+    Args:
+        ct: The planning CT, in HU.
+        mr: A T1 MR of the same patient; its origin may be anywhere, its directions
+            within about 25 degrees of the CT's.
+        kind: Which motion may be found.
+        backend: Which library finds it.
+        parameters: A folder with parameter maps that replace the built-in ones.
+        deadline_s: Time after which no further step is begun; a step that hangs is
+            stopped only by `hanseg_registration.child`.
+        progress: Called with the share of the work that is done, 0..1.
+
+    Returns:
+        A registration, also where the verdict is `rejected`: its files are then for
+        review, not for the network.
+
+    Raises:
+        OptionError: The kind, backend or parameters are not available.
+        RegistrationError: The deadline has passed.
+    """
+    require_available(kind, backend)
+    clock = _Clock(deadline_s, progress)
+    around_ct, around_mr = centred(ct), centred(mr)
+    headers = _from_headers(ct, mr)
+    try:
+        case = _Case.of(around_ct, around_mr, headers=headers, parameters=parameters)
+        found = _find(case, kind, clock)
+    except ImageContentError as error:  # no head in one of them: nothing to align
+        pose = headers if kind is TransformKind.NONE else np.eye(4)
+        found = _Found(pose, MrVerdict.REJECTED, error.message, {})
+    return _hand_out(ct, mr, found, kind=kind, clock=clock)
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Tells the progress, and stops the work when its time is over."""
+
+    deadline_s: float | None
+    progress: Progress
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def step(self, done: float) -> None:
+        """Note what is done, before the next step.
+
+        Raises:
+            RegistrationError: The deadline has passed.
+        """
+        if self.deadline_s is not None and self.seconds > self.deadline_s:
+            raise RegistrationError(
+                f"the registration took {self.seconds:.0f} s; "
+                f"{self.deadline_s:g} s are allowed"
+            )
+        self.progress(done)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Case:
+    """Two centred images, their heads, and what compares them."""
+
+    ct: Volume
+    mr: Volume
+    headers: Motion
+    ct_head: Head
+    mr_head: Head
+    fixed: Volume
+    moving: Volume
+    similarity: Similarity
+    data: Volume
+    parameters: Path | None
+
+    @classmethod
+    def of(
+        cls, ct: Volume, mr: Volume, *, headers: Motion, parameters: Path | None
+    ) -> _Case:
+        heads = ct_head(ct), mr_head(mr)
+        fixed, moving = fixed_image(ct, heads[0]), moving_image(mr)
+        return cls(
+            ct=ct,
+            mr=mr,
+            headers=headers,
+            ct_head=heads[0],
+            mr_head=heads[1],
+            fixed=fixed,
+            moving=moving,
+            similarity=Similarity.between(
+                fixed, moving, head=heads[0], mr_head=heads[1]
+            ),
+            data=data_mask(mr),
+            parameters=parameters,
+        )
+
+    def elastix(self, name: str, start: Motion, *, seed: int | None = None) -> Motion:
+        return run_elastix(
+            self.fixed,
+            self.moving,
+            start=start,
+            parameters=load_parameters(name, self.parameters),
+            seed=seed,
+        )
+
+    def coverage(self, pose: Motion) -> float:
+        """Return the share of the CT's head that the MR's data cover."""
+        points = self.ct_head.points(HEAD_POINTS)
+        values, inside = look_up(self.data, points @ pose[:3, :3].T + pose[:3, 3])
+        return float(((values > 0.5) & inside).mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A pose between the centred images, and what is thought of it."""
+
+    pose: Motion
+    verdict: MrVerdict
+    reason: str
+    measures: dict[str, float]
+
+
+def _from_headers(ct: Volume, mr: Volume) -> Motion:
+    """Return the pose, between the centred images, that the two headers state."""
+    return translation(ct.grid.centre - mr.grid.centre)
+
+
+def _find(case: _Case, kind: TransformKind, clock: _Clock) -> _Found:
+    clock.step(0.1)
+    if kind is TransformKind.NONE:
+        return _judged(case, case.headers)
+    start = find_starts(case.ct_head, case.mr_head)[0].mr_from_ct
+    clock.step(0.3)
+    try:
+        return _optimised(case, start, kind, clock)
+    except RegistrationError as error:
+        if clock.deadline_s is not None and clock.seconds > clock.deadline_s:
+            raise
+        return _Found(start, MrVerdict.REJECTED, error.message, {})
+
+
+def _optimised(
+    case: _Case, start: Motion, kind: TransformKind, clock: _Clock
+) -> _Found:
+    """Run elastix from two starts, keep the better end, and judge it."""
+    poses = [case.elastix("rigid", start)]
+    clock.step(0.45)
+    poses.append(case.elastix("rigid", _another(start, case), seed=SECOND_SEED))
+    clock.step(0.6)
+    poses.sort(key=case.similarity.at, reverse=True)
+    best, other = poses
+    apart = distances_mm(best, other, case.ct_head.points(HEAD_POINTS)).mean()
+    mirrored = mirrored_similarity(
+        case.fixed,
+        case.similarity,
+        best,
+        ct_centre=case.ct_head.centre,
+        parameters=load_parameters("rigid", case.parameters),
+    )
+    clock.step(0.75)
+    if kind is not TransformKind.AFFINE:
+        return _judged(case, best, agreement=float(apart), mirrored=mirrored)
+    refined = refine_affinely(
+        case.similarity, best, lambda p: case.elastix("affine", p)
+    )
+    found = _judged(case, refined.pose, agreement=float(apart), mirrored=mirrored)
+    return _with_affine(found, refined)
+
+
+def _another(start: Motion, case: _Case) -> Motion:
+    """Return a start a little away from another."""
+    turn = rotation(SECOND_START_DEG, centre=case.ct_head.centre)
+    return start @ translation(SECOND_START_MM) @ turn
+
+
+def _with_affine(found: _Found, refined: Refinement) -> _Found:
+    measures = found.measures | refined.measures()
+    return replace(found, measures=measures, reason=f"{found.reason}; {refined.reason}")
+
+
+def _judged(
+    case: _Case,
+    pose: Motion,
+    *,
+    agreement: float | None = None,
+    mirrored: float | None = None,
+) -> _Found:
+    finite = is_invertible(pose)
+    displaced = case.similarity.displaced(pose) if finite else np.zeros(1)
+    evidence = Evidence(
+        similarity_before=case.similarity.at(case.headers),
+        similarity_after=case.similarity.at(pose) if finite else 0.0,
+        similarity_displaced=float(displaced.mean()),
+        similarity_displaced_max=float(displaced.max()),
+        field_of_view_share=case.coverage(pose) if finite else 0.0,
+        finite=finite,
+        agreement_mean_mm=agreement,
+        similarity_mirrored=mirrored,
+        **motion_numbers(inverse(case.headers) @ pose, case.ct_head.centre),
+    )
+    verdict, reason = judge(evidence)
+    return _Found(pose, verdict, reason, evidence.measures())
+
+
+def _hand_out(
+    ct: Volume, mr: Volume, found: _Found, *, kind: TransformKind, clock: _Clock
+) -> Registration:
+    """Resample the MR and put the headers' origins back into the transform."""
+    clock.step(0.8)
+    pose = found.pose if is_invertible(found.pose) else np.eye(4)
+    around_ct, around_mr = centred(ct), centred(mr)
+    between = to_transform(pose)
+    registered = resample(
+        around_mr,
+        around_ct.grid,
+        transform=between,
+        background=background_value(mr),
+    )
+    clock.step(0.9)
+    view = resample(
+        data_mask(around_mr),
+        around_ct.grid,
+        transform=between,
+        interpolation=Interpolation.NEAREST,
+    )
+    clock.step(0.95)
+    mr_from_ct = translation(mr.grid.centre) @ pose @ translation(-ct.grid.centre)
+    report = RegistrationReport(
+        verdict=found.verdict,
+        reason=found.reason,
+        kind=kind,
+        backend=None if kind is TransformKind.NONE else Backend.ELASTIX,
+        measures=found.measures,
+        seconds=round(clock.seconds, 3),
+    )
+    clock.progress(1.0)
+    return Registration(
+        registered_mr=Volume(registered.array, ct.grid),
+        field_of_view=Volume(view.array, ct.grid),
+        transform=to_transform(mr_from_ct),
+        report=report,
+    )

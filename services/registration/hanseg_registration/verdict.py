@@ -1,0 +1,287 @@
+"""Whether the network may see the MR: a registration judged by its own numbers.
+
+A wrongly placed MR is worse than none, so every registration is asked questions that
+a wrong one fails:
+
+- Is the similarity at the pose above what displaced poses reach by chance?
+- Does another start, with other random samples, end at the same place?
+- Does the MR cover enough of the head?
+- Does the MR's mirror image fit better? Then left and right may be swapped.
+- Is the motion a believable one (finite, turned by less than the headers allow)?
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from hanseg_registration.head import Head
+from hanseg_registration.motions import (
+    Motion,
+    apply,
+    is_invertible,
+    rotation,
+    rotation_deg,
+    stretch,
+    translation,
+)
+from hanseg_registration.similarity import (
+    ct_classes,
+    joint_counts,
+    mr_classes,
+    normalised_mutual_information,
+)
+from hanseg_shared.documents import MrVerdict
+from hanseg_shared.grid import Points
+from hanseg_shared.volume import Volume
+
+SAMPLES = 20_000
+"""Points of the CT's head at which similarity is measured; elastix never saw them."""
+
+SAMPLE_SEED = 4711
+"""Seed of those points, and of the displaced poses."""
+
+DISPLACED_POSES = 60
+"""Poses that show how similar the two images are where they do not belong."""
+
+DISPLACED_MM = (20.0, 45.0)
+"""How far those are shifted."""
+
+DISPLACED_DEG = 20.0
+"""The most they are turned about each axis."""
+
+SMALLEST_EXCESS = 2.0
+"""Required similarity gain over the mean displaced pose, as a multiple of it."""
+
+SMALLEST_GAIN = 0.02
+"""Required normalised mutual information above independence."""
+
+LARGEST_DISAGREEMENT_MM = 5.0
+"""How far two starts may end apart, on average over the head."""
+
+SMALLEST_COVERAGE = 0.05
+"""Share of the CT's head that the MR's data must cover."""
+
+LARGEST_ROTATION_DEG = 40.0
+"""Headers' directions are trusted to 25 degrees; a larger turn than this is wrong."""
+
+LARGEST_STRETCH = 0.08
+"""The most an affine motion may change a length: scanners are better than that."""
+
+MIRROR_TOLERANCE = 0.02
+"""Share by which the mirror image must fit better before sides are doubted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Similarity:
+    """Compares an MR with a CT's head at points that no optimiser saw.
+
+    Attributes:
+        points: Positions in the CT's head, mm LPS, ``(n, 3)``.
+        ct: The CT's classes there, ``(n,)``.
+        mr: The MR.
+        low, high: The MR's dark and bright end, for its classes.
+    """
+
+    points: Points
+    ct: npt.NDArray[np.uint8]
+    mr: Volume
+    low: float
+    high: float
+
+    @classmethod
+    def between(
+        cls, ct: Volume, mr: Volume, *, head: Head, mr_head: Head
+    ) -> Similarity:
+        """Draw the points and look the CT up there.
+
+        Args:
+            ct: The CT in HU, at full or reduced resolution.
+            mr: The MR, likewise.
+            head: The CT's head.
+            mr_head: The MR's head, whose values span the brightness classes.
+        """
+        rng = np.random.default_rng(SAMPLE_SEED)
+        index = np.argwhere(head.mask)[:, ::-1]
+        index = index[rng.integers(0, len(index), SAMPLES)]
+        jitter = rng.uniform(-0.5, 0.5, index.shape)
+        points = head.coarse.grid.index_to_world(index + jitter)
+        low, high = np.percentile(mr_head.coarse.array[mr_head.mask], (2.0, 98.0))
+        values, inside = look_up(ct, points)
+        classes = ct_classes(values)[inside]
+        return cls(points[inside], classes, mr, float(low), float(high))
+
+    def at(self, mr_from_ct: Motion) -> float:
+        """Return the normalised mutual information above independence at a pose.
+
+        0 means that the CT tells nothing about the MR, or that they do not meet.
+        """
+        values, inside = look_up(self.mr, apply(mr_from_ct, self.points))
+        if inside.mean() < SMALLEST_COVERAGE:
+            return 0.0
+        classes = mr_classes(values[inside], low=self.low, high=self.high)
+        counts = joint_counts(self.ct[inside], classes)
+        return float(normalised_mutual_information(counts)) - 1.0
+
+    def displaced(self, mr_from_ct: Motion) -> npt.NDArray[np.float64]:
+        """Return the similarity at poses that are wrong by construction."""
+        rng = np.random.default_rng(SAMPLE_SEED)
+        centre = self.points.mean(axis=0)
+        found = []
+        for _ in range(DISPLACED_POSES):
+            way = rng.normal(size=3)
+            shift = way / np.linalg.norm(way) * rng.uniform(*DISPLACED_MM)
+            turn = rotation(rng.uniform(-1, 1, 3) * DISPLACED_DEG, centre=centre)
+            found.append(self.at(mr_from_ct @ translation(shift) @ turn))
+        return np.array(found)
+
+
+def look_up(
+    volume: Volume, points: Points
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return a volume's values at points in mm LPS, and which points lie in it."""
+    index = volume.grid.world_to_index(points)
+    limits = np.array(volume.grid.size) - 0.5
+    inside = np.all((index >= -0.5) & (index <= limits), axis=1)
+    values = ndimage.map_coordinates(
+        volume.array, index[:, ::-1].T, order=1, mode="nearest", output=np.float64
+    )
+    return values, np.asarray(inside, dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The numbers that a verdict is made of.
+
+    Attributes:
+        similarity_before: Where the headers alone put the MR.
+        similarity_after: At the pose found.
+        similarity_displaced: Mean over displaced poses.
+        similarity_displaced_max: The best of them.
+        similarity_mirrored: Of the MR's mirror image, registered likewise; None if
+            it was not tried.
+        agreement_mean_mm: Distance between two starts' ends, mean over the head;
+            None if there was one start only.
+        field_of_view_share: Share of the CT's head that the MR's data cover.
+        rotation_deg: Angle between the headers' directions and the pose.
+        translation_mm: Shift of the head's centre against the headers' origins.
+        stretch_share: Largest change of a length, 0 for a rigid motion.
+        finite: Whether the transform is finite and can be inverted.
+    """
+
+    similarity_before: float
+    similarity_after: float
+    similarity_displaced: float
+    similarity_displaced_max: float
+    field_of_view_share: float
+    rotation_deg: float
+    translation_mm: float
+    stretch_share: float
+    finite: bool
+    agreement_mean_mm: float | None = None
+    similarity_mirrored: float | None = None
+
+    @property
+    def excess(self) -> float:
+        """Similarity gained over displaced poses, as a multiple of theirs."""
+        return self.similarity_after / max(self.similarity_displaced, 1e-6) - 1.0
+
+    def measures(self) -> dict[str, float]:
+        """Return the numbers by name and unit, as `registration.json` has them."""
+        found: dict[str, float | None] = {
+            "similarity_before": self.similarity_before,
+            "similarity_after": self.similarity_after,
+            "similarity_displaced_mean": self.similarity_displaced,
+            "similarity_displaced_max": self.similarity_displaced_max,
+            "similarity_excess": self.excess,
+            "similarity_mirrored": self.similarity_mirrored,
+            "agreement_mean_mm": self.agreement_mean_mm,
+            "field_of_view_share": self.field_of_view_share,
+            "rotation_deg": self.rotation_deg,
+            "translation_mm": self.translation_mm,
+            "stretch_share": self.stretch_share,
+            "transform_is_finite": float(self.finite),
+        }
+        return {k: round(v, 5) for k, v in found.items() if v is not None}
+
+
+def motion_numbers(mr_from_ct: Motion, centre: Points) -> dict[str, float]:
+    """Return rotation, shift of a centre and stretch of a pose; zeros if not finite."""
+    if not is_invertible(mr_from_ct):
+        return {"rotation_deg": 0.0, "translation_mm": 0.0, "stretch_share": 0.0}
+    return {
+        "rotation_deg": rotation_deg(mr_from_ct),
+        "translation_mm": float(np.linalg.norm(apply(mr_from_ct, centre) - centre)),
+        "stretch_share": stretch(mr_from_ct),
+    }
+
+
+def judge(evidence: Evidence) -> tuple[MrVerdict, str]:
+    """Return the verdict and one sentence with the number that decided."""
+    for objection in (_impossible(evidence), _unconvincing(evidence)):
+        if objection:
+            return MrVerdict.REJECTED, objection
+    return MrVerdict.USED, _approval(evidence)
+
+
+def _impossible(found: Evidence) -> str | None:
+    """Return why the pose cannot be right, whatever the images show."""
+    if not found.finite:
+        return "the transform is not finite and invertible"
+    if found.rotation_deg > LARGEST_ROTATION_DEG:
+        return (
+            f"the MR would be turned by {found.rotation_deg:.0f} degrees; more than "
+            f"{LARGEST_ROTATION_DEG:.0f} is not believable"
+        )
+    if found.stretch_share > LARGEST_STRETCH:
+        return (
+            f"the MR would be stretched by {100 * found.stretch_share:.0f} %; more "
+            f"than {100 * LARGEST_STRETCH:.0f} % is not believable"
+        )
+    if found.field_of_view_share < SMALLEST_COVERAGE:
+        return (
+            f"the MR covers {100 * found.field_of_view_share:.0f} % of the CT's head; "
+            f"at least {100 * SMALLEST_COVERAGE:.0f} % are needed"
+        )
+    return None
+
+
+def _unconvincing(found: Evidence) -> str | None:
+    """Return why the images do not support the pose."""
+    if found.similarity_after < SMALLEST_GAIN:
+        return (
+            f"CT and MR have too little in common where they lie: similarity "
+            f"{found.similarity_after:.3f}, at least {SMALLEST_GAIN} is needed"
+        )
+    if found.excess < SMALLEST_EXCESS:
+        return (
+            f"the MR fits displaced poses nearly as well: its similarity exceeds "
+            f"theirs {found.excess:.1f}-fold, at least {SMALLEST_EXCESS} is needed"
+        )
+    disagreement = found.agreement_mean_mm or 0.0
+    if disagreement > LARGEST_DISAGREEMENT_MM:
+        return (
+            f"two starts end {disagreement:.1f} mm apart; up to "
+            f"{LARGEST_DISAGREEMENT_MM:.0f} mm are accepted"
+        )
+    mirrored = found.similarity_mirrored or 0.0
+    if mirrored > found.similarity_after * (1.0 + MIRROR_TOLERANCE):
+        return (
+            "the MR's mirror image fits better than the MR "
+            f"({mirrored:.3f} against {found.similarity_after:.3f}): left and right "
+            "may be swapped"
+        )
+    return None
+
+
+def _approval(found: Evidence) -> str:
+    agreement = ""
+    if found.agreement_mean_mm is not None:
+        agreement = f" and two starts end {found.agreement_mean_mm:.1f} mm apart"
+    return (
+        f"similarity is {found.similarity_after:.3f} where the MR lies and "
+        f"{found.similarity_displaced:.3f} at displaced poses{agreement}"
+    )

@@ -98,6 +98,15 @@ class Settings(BaseSettings):
     batch_root: Path | None = None
     """Folder whose sub-folders may be queued by name over HTTP; none by default."""
 
+    def as_environment(self) -> dict[str, str]:
+        """Return the settings that were given a value as environment variables."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            f"HANSEG_{name.upper()}": _plain(value)
+            for name, value in given.items()
+            if value is not None
+        }
+
     @property
     def database(self) -> str:
         """The database's URL, with its password if it has one."""
@@ -114,3 +123,7 @@ class Settings(BaseSettings):
     def scratch(self) -> Path:
         """Folder for files that live no longer than one attempt."""
         return self.data / "scratch"
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

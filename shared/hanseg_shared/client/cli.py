@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,11 +102,12 @@ def batch(
     from hanseg_shared.io.cases import find_cases
 
     cases = find_cases(folder)
+    service = out / ".service"
     options = _options(model, registration, backend)
     reporter = make_batch_reporter(len(cases), as_json=as_json)
     with (
         reporter,
-        open_client(url, announce=reporter.say, data=out / ".service") as client,
+        open_client(url, announce=reporter.say, data=service) as client,
     ):
         outcomes = Batch(client, cases, options, out, reporter.show).run()
     unfinished = [outcome for outcome in outcomes if not outcome.succeeded]
@@ -113,6 +115,7 @@ def batch(
         click.echo(f"{outcome.case}: {outcome.state}: {outcome.reason}", err=True)
     if unfinished:
         sys.exit(FAILED)
+    shutil.rmtree(service, ignore_errors=True)  # everything it knew is in the results
 
 
 def _options(model: str, registration: str, backend: str) -> JobOptions:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO
 
 import httpx
+from pydantic import SecretStr
 
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.settings import Settings
@@ -164,16 +165,26 @@ class Stack:
         settings = self.settings
         scratch = settings.scratch
         scratch.mkdir(parents=True, exist_ok=True)
-        return os.environ | {
-            "HANSEG_DATA": str(settings.data),
-            "HANSEG_BROKER_URL": server.url,
-            "HANSEG_HOST": settings.host,
-            "HANSEG_PORT": str(settings.port),
-            "HANSEG_GRACE_SECONDS": str(EMBEDDED_GRACE_SECONDS),
-            "REMAP_SIGTERM": "SIGQUIT",
-            "TMPDIR": str(scratch),
-            "PYTHONUNBUFFERED": "1",
-        }
+        own = settings.model_copy(
+            update={
+                "broker_url": SecretStr(server.url),
+                "grace_seconds": EMBEDDED_GRACE_SECONDS,
+                # said even where they are defaults, so that no variable of the
+                # caller's can send a child elsewhere
+                "data": settings.data,
+                "host": settings.host,
+                "port": settings.port,
+            }
+        )
+        return (
+            os.environ
+            | own.as_environment()
+            | {
+                "REMAP_SIGTERM": "SIGQUIT",
+                "TMPDIR": str(scratch),
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
 
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_SECONDS):

@@ -1,0 +1,159 @@
+"""A service in memory, behind the same HTTP as the real one, for the client's tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+import httpx
+
+from hanseg_shared.documents import (
+    InputSummary,
+    JobDocument,
+    JobOptions,
+    JobState,
+    Problem,
+)
+from hanseg_shared.problems import INTERNAL
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class FakeService:
+    """Answers as the API does; each look at a job moves it one state on."""
+
+    road: tuple[JobState, ...] = (
+        JobState.QUEUED,
+        JobState.REGISTERING,
+        JobState.SEGMENTING,
+        JobState.SUCCEEDED,
+    )
+    jobs: dict[str, JobDocument] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+    refusal: Problem | None = None
+    damage: bool = False
+    most_in_flight: int = 0
+    cancelled: list[str] = field(default_factory=list)
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self.answer)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path == "/readyz":
+            return httpx.Response(200, json={"status": "ready"})
+        if request.method == "POST" and path == "/v1/jobs":
+            return self._create(request)
+        found = re.fullmatch(r"/v1/jobs/(\w+)(?:/(\w+))?(?:/(.+))?", unquote(path))
+        assert found, path
+        job_id, part, name = found.groups()
+        if job_id not in self.jobs:
+            return _problem(404, f"there is no job {job_id}")
+        return self._about(job_id, part, name)
+
+    def _about(self, job_id: str, part: str | None, name: str | None):
+        if part is None:
+            return _document(self._step(job_id))
+        if part == "cancel":
+            self.cancelled.append(job_id)
+            return httpx.Response(202)
+        if part == "events":
+            return httpx.Response(200, text=self._events(job_id))
+        if name is None:
+            return httpx.Response(200, json={"files": [self._file(job_id)]})
+        content = self._record(job_id)
+        return httpx.Response(200, content=b"?" + content if self.damage else content)
+
+    def _create(self, request: httpx.Request) -> httpx.Response:
+        if self.refusal is not None:
+            return httpx.Response(
+                self.refusal.status, json=self.refusal.model_dump(mode="json")
+            )
+        body = request.read()
+        key = request.headers.get("Idempotency-Key")
+        if key in self.keys:
+            return _document(self.jobs[self.keys[key]], 202)
+        sent = _form(body)
+        job_id = f"job{len(self.jobs)}"
+        job = JobDocument(
+            id=job_id,
+            state=self.road[0],
+            case=json.loads(sent["request"]).get("case"),
+            options=JobOptions.model_validate(json.loads(sent["request"])["options"]),
+            created_at=NOW,
+            inputs=tuple(
+                InputSummary(
+                    role=role,
+                    sha256=hashlib.sha256(sent[role]).hexdigest(),
+                    bytes=len(sent[role]),
+                    format="nifti",
+                    size=(1, 1, 1),
+                    spacing_mm=(1.0, 1.0, 1.0),
+                )
+                for role in ("ct", "mr")
+                if role in sent
+            ),
+        )
+        self.jobs[job_id] = job
+        self.steps[job_id] = 0
+        if key:
+            self.keys[key] = job_id
+        unfinished = sum(not job.state.is_final for job in self.jobs.values())
+        self.most_in_flight = max(self.most_in_flight, unfinished)
+        return _document(job, 202)
+
+    def _step(self, job_id: str) -> JobDocument:
+        position = min(self.steps[job_id] + 1, len(self.road) - 1)
+        self.steps[job_id] = position
+        state = self.road[position]
+        error = INTERNAL.problem("it broke") if state is JobState.FAILED else None
+        self.jobs[job_id] = self.jobs[job_id].model_copy(
+            update={"state": state, "error": error}
+        )
+        return self.jobs[job_id]
+
+    def _events(self, job_id: str) -> str:
+        lines = []
+        while not self.jobs[job_id].state.is_final:
+            lines.append(f"event: job\ndata: {self._step(job_id).model_dump_json()}\n")
+        return "\n".join(lines) + "\n"
+
+    def _record(self, job_id: str) -> bytes:
+        return self.jobs[job_id].model_dump_json().encode()
+
+    def _file(self, job_id: str) -> dict[str, object]:
+        content = self._record(job_id)
+        return {
+            "name": "job.json",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "media_type": "application/json",
+            "href": "somewhere",
+        }
+
+
+def _document(job: JobDocument, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, text=job.model_dump_json())
+
+
+def _problem(status: int, detail: str) -> httpx.Response:
+    body = {"type": "urn:x", "title": "t", "status": status, "detail": detail}
+    return httpx.Response(status, json=body)
+
+
+def _form(body: bytes) -> dict[str, bytes]:
+    boundary = body.split(b"\r\n", 1)[0]
+    parts: dict[str, bytes] = {}
+    for part in body.split(boundary)[1:-1]:
+        head, content = part.split(b"\r\n\r\n", 1)
+        name = re.search(rb'name="(\w+)"', head)
+        assert name
+        parts[name.group(1).decode()] = content[:-2]
+    return parts

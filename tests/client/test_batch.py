@@ -1,0 +1,118 @@
+"""A folder of cases: bounded in flight, resumable, each done once."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from hanseg_shared.client import Client
+from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, Batch
+from hanseg_shared.documents import JobOptions, JobState, Problem, TransformKind
+from hanseg_shared.io.cases import CaseFiles
+from tests.client.fake_service import FakeService
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService()
+
+
+@pytest.fixture
+def client(service):
+    with Client("http://service", transport=service.transport) as client:
+        yield client
+
+
+@pytest.fixture
+def cases(tmp_path) -> list[CaseFiles]:
+    made = []
+    for number in range(10):
+        ct = tmp_path / f"case_{number}_ct.nii.gz"
+        ct.write_bytes(b"%d" % number)
+        made.append(CaseFiles(name=f"case_{number}", ct=ct, mr=None))
+    return made
+
+
+@pytest.fixture
+def batch(client, cases, tmp_path):
+    return Batch(client, cases, JobOptions(), tmp_path / "out")
+
+
+def again(batch: Batch, **changes) -> Batch:
+    made = Batch(batch.client, batch.cases, batch.options, batch.out)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_every_case_is_done(batch, service):
+    outcomes = batch.run()
+    assert [outcome.case for outcome in outcomes] == [c.name for c in batch.cases]
+    assert all(outcome.succeeded for outcome in outcomes)
+    assert len(service.jobs) == 10
+
+
+def test_few_cases_are_in_flight_at_a_time(batch, service):
+    batch.run()
+    assert service.most_in_flight == IN_FLIGHT
+
+
+def test_a_second_run_does_nothing_again(batch, service):
+    batch.run()
+    outcomes = again(batch).run()
+    assert len(service.jobs) == 10
+    assert all(outcome.succeeded for outcome in outcomes)
+
+
+def test_a_run_killed_half_way_goes_on_without_doing_a_case_twice(batch, service):
+    class Killed(Exception):
+        pass
+
+    def kill(running: Batch) -> None:
+        if len(running.outcomes) == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        again(batch, on_change=kill).run()
+    outcomes = again(batch).run()
+    assert len(outcomes) == len(service.jobs) == 10
+
+
+def test_a_case_that_failed_gets_one_more_try_in_the_next_run(batch, service):
+    service.road = (JobState.QUEUED, JobState.FAILED)
+    assert not any(outcome.succeeded for outcome in batch.run())
+    service.road = (JobState.QUEUED, JobState.SUCCEEDED)
+    assert all(outcome.succeeded for outcome in again(batch).run())
+    assert len(service.jobs) == 20
+
+
+def test_other_options_are_another_job(batch, service):
+    batch.run()
+    again(batch, options=JobOptions(registration=TransformKind.NONE)).run()
+    assert len(service.jobs) == 20
+
+
+def test_a_changed_image_is_another_job(batch, service):
+    batch.run()
+    batch.cases[3].ct.write_bytes(b"another patient")
+    again(batch).run()
+    assert len(service.jobs) == 11
+
+
+def test_a_refused_case_does_not_stop_the_others(batch, service):
+    service.refusal = Problem(
+        type="urn:x", title="t", status=422, detail="the CT is no CT"
+    )
+    outcomes = batch.run()
+    assert {outcome.state for outcome in outcomes} == {"refused"}
+    assert outcomes[0].reason == "the CT is no CT"
+
+
+def test_the_summary_has_one_row_a_case(batch):
+    batch.run()
+    with (batch.out / SUMMARY).open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    assert rows[0]["state"] == "succeeded"
+    assert {"case", "mr_verdict", "organs_found", "seconds"} <= set(rows[0])

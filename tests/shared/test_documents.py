@@ -1,0 +1,111 @@
+"""Facts about the documents of a job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hanseg_shared.documents import (
+    FINAL_STATES,
+    InputSummary,
+    JobDocument,
+    JobOptions,
+    JobState,
+    MrVerdict,
+    OrganResult,
+    Progress,
+    RegistrationReport,
+    TransformKind,
+)
+from hanseg_shared.organs import ORGANS, OrganStatus
+
+
+def job(**changes: Any) -> JobDocument:
+    values: dict[str, Any] = {
+        "id": "a1",
+        "state": JobState.QUEUED,
+        "created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    }
+    return JobDocument(**(values | changes))
+
+
+@given(
+    state=st.sampled_from(JobState),
+    statuses=st.lists(st.sampled_from(OrganStatus), min_size=30, max_size=30),
+    volume=st.floats(0, 2000),
+)
+def test_a_job_comes_back_from_json_as_it_went(state, statuses, volume):
+    organs = tuple(
+        OrganResult(name=organ.name, label=organ.label, status=status, volume_ml=volume)
+        for organ, status in zip(ORGANS, statuses, strict=True)
+    )
+    document = job(state=state, organs=organs, mr_verdict=MrVerdict.REJECTED)
+    assert JobDocument.model_validate_json(document.model_dump_json()) == document
+
+
+def test_times_are_written_as_iso_8601_in_utc():
+    assert job().model_dump(mode="json")["created_at"] == "2026-01-02T03:04:05Z"
+
+
+def test_an_unknown_member_is_refused():
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        JobOptions.model_validate({"modell": "default"})
+
+
+def test_a_document_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        job().state = JobState.FAILED
+
+
+@pytest.mark.parametrize("name", ["", "../weights", "a/b", ".hidden", "x" * 65, "a b"])
+def test_a_model_name_is_no_path(name):
+    with pytest.raises(ValidationError, match="model"):
+        JobOptions(model=name)
+
+
+def test_the_defaults_are_the_contracts():
+    options = JobOptions()
+    assert options.model == "default"
+    assert options.registration is TransformKind.RIGID
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_state_is_final_or_worked_on(state):
+    assert state.is_final == (state in FINAL_STATES)
+
+
+def test_four_states_are_final():
+    assert {state.value for state in FINAL_STATES} == {
+        "succeeded",
+        "failed",
+        "cancelled",
+        "expired",
+    }
+
+
+def test_a_report_carries_its_numbers_by_name():
+    report = RegistrationReport(
+        verdict=MrVerdict.USED, reason="it fits", measures={"rotation_deg": 3.5}
+    )
+    assert report.model_dump(mode="json")["measures"] == {"rotation_deg": 3.5}
+
+
+def test_an_input_says_size_and_spacing_in_x_y_z():
+    summary = InputSummary(
+        role="ct",
+        sha256="0" * 64,
+        bytes=10,
+        format="nifti",
+        size=(512, 512, 150),
+        spacing_mm=(0.9, 0.9, 2.0),
+    )
+    assert summary.model_dump(mode="json")["size"] == [512, 512, 150]
+
+
+def test_progress_begins_at_nothing():
+    assert Progress(stage="registering").done == 0.0

@@ -1,0 +1,102 @@
+"""The real service for the road's tests: Redis, the API and both workers.
+
+All tests of this folder run in one process, so that the stack is started once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hanseg_shared.client import Client, JobRequest
+from hanseg_shared.io import write_volume
+from hanseg_shared.jobs import Job, JobRepository
+from hanseg_shared.phantom import make_case
+from hanseg_shared.settings import Settings
+from hanseg_shared.stack import Stack
+from hanseg_shared.stack.redis_server import free_port
+from hanseg_shared.worker import open_repository
+
+PATIENCE_SECONDS = 120.0
+"""A job that is not done by then is lost."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(item.fspath).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.redis)
+            item.add_marker(pytest.mark.torch)
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    # short leases, so that a killed worker's job is soon due again
+    return Settings(
+        data=tmp_path_factory.mktemp("service"),
+        port=free_port(),
+        lease_seconds=3.0,
+        reconcile_seconds=0.5,
+        republish_seconds=2.0,
+        min_free_bytes=0,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(settings: Settings) -> Iterator[Stack]:
+    with Stack(settings) as stack:
+        stack.wait_until_ready()
+        yield stack
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    stack.wait_until_ready()  # the test before may have killed something
+    with Client(stack.url) as client:
+        yield client
+
+
+@pytest.fixture
+def repository(settings: Settings) -> Iterator[JobRepository]:
+    repository = open_repository(settings)
+    yield repository
+    repository.close()
+
+
+@pytest.fixture(scope="session")
+def ct_and_mr(tmp_path_factory: pytest.TempPathFactory) -> JobRequest:
+    folder = tmp_path_factory.mktemp("case")
+    case = make_case(7, ct_spacing=(2.5, 2.5, 3.0), mr_spacing=(1.5, 1.5, 4.0))
+    assert case.mr is not None
+    write_volume(case.ct, folder / "ct.nii.gz")
+    write_volume(case.mr, folder / "mr.nii.gz")
+    return JobRequest(folder / "ct.nii.gz", folder / "mr.nii.gz", case="phantom")
+
+
+@pytest.fixture(scope="session")
+def ct_alone(ct_and_mr: JobRequest) -> JobRequest:
+    return JobRequest(ct_and_mr.ct, case="phantom")
+
+
+@pytest.fixture
+def wait_for(repository: JobRepository) -> Callable[[str, Callable[[Job], bool]], Job]:
+    """Return a function that watches a job's row until something is true of it."""
+    tick = threading.Event()
+
+    def wait(job_id: str, condition: Callable[[Job], bool]) -> Job:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            job = repository.get(job_id)
+            if condition(job):
+                return job
+            assert not job.state.is_final, f"{job.state}: {job.error}"
+            assert time.monotonic() < deadline, f"stuck while {job.state}"
+            tick.wait(0.02)
+
+    return wait

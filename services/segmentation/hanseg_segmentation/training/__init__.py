@@ -1,0 +1,1 @@
+"""How models are made: samples, augmentation, loss and the loop."""

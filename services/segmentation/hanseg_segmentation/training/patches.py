@@ -1,0 +1,203 @@
+"""Patches for training: where they are cut, and how they are varied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from hanseg_segmentation.inference.preprocess import network_input
+from hanseg_segmentation.model_package import Normalisation
+from hanseg_segmentation.training.label_sets import mirrored
+from hanseg_segmentation.training.sample import Sample
+from hanseg_shared.phantom.patient import rotation_matrix
+from hanseg_shared.phantom.simulate import scan_t1
+
+AIR_HU = -1024.0
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """How much patches are varied.
+
+    Attributes:
+        rotation_degrees: Deviation of the angle about each axis.
+        scale: Lowest and highest factor of size.
+        truncation_share: Share of patches cut off above or below, as a short scan.
+        mr_share: Share of patches with MR, of cases that have one.
+        misregistration_mm: Largest shift of the MR along each axis.
+        organ_share: Share of patches centred about an organ, not anywhere.
+    """
+
+    rotation_degrees: float = 6.0
+    scale: tuple[float, float] = (0.85, 1.18)
+    truncation_share: float = 0.3
+    mr_share: float = 0.5
+    misregistration_mm: float = 2.0
+    organ_share: float = 0.8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """One training patch.
+
+    Attributes:
+        channels: Network input, float32 ``(3, D, H, W)``.
+        allowed: Label sets as bits, int32 ``(D, H, W)``.
+        groups: Sets of labels scored as one, int32 ``(G,)``.
+    """
+
+    channels: torch.Tensor
+    allowed: torch.Tensor
+    groups: torch.Tensor
+
+
+class PatchCutter:
+    """Cuts varied patches from samples, on a random stream of its own."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        *,
+        shape: Shape,
+        spacing_mm: float,
+        variation: Variation,
+        normalisation: Normalisation,
+    ) -> None:
+        self.rng = rng
+        self.shape = shape
+        self.spacing_mm = spacing_mm
+        self.variation = variation
+        self.normalisation = normalisation
+
+    def cut(self, sample: Sample) -> Patch:
+        """Return a random patch of a sample."""
+        mirror = bool(self.rng.random() < 0.5)
+        field = self._sampling_field(sample, mirror=mirror)
+        sets = mirrored(sample.sets) if mirror else sample.sets
+        groups = mirrored(sample.groups) if mirror else sample.groups
+        ct = _sampled(sample.ct_hu.astype(np.float32) - AIR_HU, field) + AIR_HU
+        codes = _sampled(sample.codes.astype(np.float32), field, mode="nearest")
+        allowed = sets[codes.astype(np.int16)]
+        mr, view = self._mr(sample, field)
+        self._truncate(ct, allowed)
+        hu = self._degrade(ct)
+        channels = network_input(hu, mr, view, normalisation=self.normalisation)
+        return Patch(
+            torch.from_numpy(channels),
+            torch.from_numpy(np.ascontiguousarray(allowed)),
+            torch.from_numpy(groups),
+        )
+
+    def _centre(self, sample: Sample) -> npt.NDArray[np.float64]:
+        """Return the patch's centre as voxel z, y, x: about an organ, or anywhere."""
+        if self.rng.random() < self.variation.organ_share and len(sample.groups):
+            group = int(self.rng.choice(sample.groups))
+            rows = np.flatnonzero((sample.sets & ~group) == 0)
+            places = np.flatnonzero(np.isin(sample.codes.ravel()[::3], rows))
+            if len(places):
+                chosen = int(self.rng.choice(places)) * 3
+                centre = np.array(np.unravel_index(chosen, sample.codes.shape), float)
+                reach = np.array(self.shape) * 0.28
+                return centre + self.rng.uniform(-reach, reach)
+        low = np.minimum(np.array(self.shape) / 3, np.array(sample.codes.shape) / 2)
+        return self.rng.uniform(low, np.array(sample.codes.shape) - low)
+
+    def _sampling_field(self, sample: Sample, *, mirror: bool) -> torch.Tensor:
+        """Return each patch voxel's place in the sample, as `grid_sample` takes it."""
+        centre = self._centre(sample)
+        angles = self.rng.normal(0, self.variation.rotation_degrees, 3)
+        factor = self.rng.uniform(*self.variation.scale) * self.rng.uniform(
+            0.95, 1.05, 3
+        )
+        matrix = rotation_matrix(angles) / factor
+        if mirror:
+            matrix = matrix @ np.diag((-1.0, 1.0, 1.0))
+        size = np.array(sample.codes.shape[::-1], float)
+        theta = np.zeros((3, 4))
+        extent = np.array(self.shape[::-1], float)
+        theta[:, :3] = matrix * extent / size[:, None]
+        theta[:, 3] = (2 * centre[::-1] + 1) / size - 1
+        return functional.affine_grid(
+            torch.from_numpy(theta[None]).float(),
+            [1, 1, *self.shape],
+            align_corners=False,
+        )
+
+    def _mr(
+        self, sample: Sample, field: torch.Tensor
+    ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.bool_] | None]:
+        """Return an MR of limited field, slightly out of register, or none."""
+        if sample.mr is None or self.rng.random() >= self.variation.mr_share:
+            return None, None
+        size = np.array(sample.codes.shape[::-1], float)
+        limit = self.variation.misregistration_mm / self.spacing_mm
+        shift = torch.from_numpy(2 * self.rng.uniform(-limit, limit, 3) / size).float()
+        signal = _sampled(sample.mr.astype(np.float32), field + shift)
+        view = self._view(signal.shape)
+        scanned = scan_t1(self._thick_slices(signal), self.rng)
+        return np.where(view, scanned, 0).astype(np.float32), view
+
+    def _view(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """Return a random box of slices, as an MR's field of view often is."""
+        view = np.ones(shape, bool)
+        if self.rng.random() < 0.5:
+            edge = int(self.rng.integers(0, shape[0]))
+            view[: edge if self.rng.random() < 0.5 else 0] = False
+            view[shape[0] - int(self.rng.integers(0, shape[0] // 2)) :] = False
+        return view
+
+    def _truncate(
+        self, ct: npt.NDArray[np.float32], allowed: npt.NDArray[np.int32]
+    ) -> None:
+        """Sometimes empty the patch above or below a slice, in place."""
+        if self.rng.random() >= self.variation.truncation_share:
+            return
+        edge = int(self.rng.integers(4, len(ct) // 2 + 8))
+        part = (
+            slice(0, edge) if self.rng.random() < 0.5 else slice(len(ct) - edge, None)
+        )
+        ct[part] = AIR_HU
+        allowed[part] = 1
+
+    def _degrade(self, ct: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the CT with another resolution, calibration and noise."""
+        hu = self._thick_slices(ct)
+        air = hu < -990
+        hu = hu * self.rng.uniform(0.94, 1.06) + self.rng.normal(0, 12)
+        if self.rng.random() < 0.6:
+            noise = self.rng.uniform(0, 25)
+            hu = hu + noise * self.rng.standard_normal(hu.shape, np.float32)
+        hu[air] = np.minimum(hu[air], -960)
+        return hu.astype(np.float32)
+
+    def _thick_slices(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the image, sometimes with thicker slices or coarser pixels."""
+        if self.rng.random() >= 0.4:
+            return image
+        z, y, x = image.shape
+        if self.rng.random() < 0.5:
+            coarse = (max(4, int(z / self.rng.uniform(1.2, 2.2))), y, x)
+        else:
+            factor = self.rng.uniform(1.1, 1.6)
+            coarse = (z, int(y / factor), int(x / factor))
+        tensor = torch.from_numpy(np.ascontiguousarray(image))[None, None]
+        small = functional.interpolate(tensor, coarse, mode="area")
+        return functional.interpolate(small, image.shape, mode="trilinear")[
+            0, 0
+        ].numpy()
+
+
+def _sampled(
+    image: npt.NDArray[np.float32], field: torch.Tensor, *, mode: str = "bilinear"
+) -> npt.NDArray[np.float32]:
+    """Return the image at the field's places; 0 outside the image."""
+    tensor = torch.from_numpy(image)[None, None]
+    return functional.grid_sample(tensor, field, mode=mode, align_corners=False)[
+        0, 0
+    ].numpy()

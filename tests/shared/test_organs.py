@@ -19,8 +19,8 @@ IN_ORDER = (
     "A_Carotid_L A_Carotid_R Arytenoid Bone_Mandible Brainstem BuccalMucosa "
     "Cavity_Oral Cochlea_L Cochlea_R Cricopharyngeus Esophagus_S Eye_AL Eye_AR Eye_PL "
     "Eye_PR Glnd_Lacrimal_L Glnd_Lacrimal_R Glnd_Submand_L Glnd_Submand_R "
-    "Glnd_Thyroid Glottis Larynx_SG Lips OpticChiasm OpticNrv_L OpticNrv_R Parotid_L Parotid_R Pituitary "
-    "SpinalCord "
+    "Glnd_Thyroid Glottis Larynx_SG Lips OpticChiasm OpticNrv_L OpticNrv_R "
+    "Parotid_L Parotid_R Pituitary SpinalCord"
 )
 
 

@@ -1,0 +1,192 @@
+"""Which pieces of a label map are the organs, and which are strays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hanseg_segmentation.quality.anatomy import TOP_MM, Anatomy, Expected
+from hanseg_segmentation.quality.frame import Frame, fit_frame
+from hanseg_segmentation.quality.pieces import Piece, Pieces
+from hanseg_segmentation.quality.seen import Seen
+from hanseg_shared.grid import Points
+from hanseg_shared.organs import ORGANS, Organ, Side, counterpart
+
+STRAY_SHARE = 0.1
+"""A piece smaller than this share of the organ's largest piece is a stray."""
+
+REACH_MM = 10.0
+"""How far beyond its expected box an organ's piece may lie, besides ..."""
+
+REACH_DEVIATIONS = 2.0
+"""... so many deviations of its place."""
+
+ANCHOR_SHARE = 0.5
+"""An organ needs this share of its smallest plausible volume to anchor the frame."""
+
+BEYOND_DEVIATIONS = 1.5
+"""An organ whose whole box is expected so many deviations beyond the scan's edge cannot
+be in it."""
+
+TRACE_SHARE = 0.15
+"""Of an organ expected mostly beyond the edge, less than this share of the smallest
+plausible volume is taken for a phantom of the network."""
+
+MOSTLY = 0.5
+"""Share of its box that must be in the scan for an organ to be expected there."""
+
+MOSTLY_LONG = 0.1
+"""The same for organs that run on below the scan."""
+
+LATTICE = 7
+"""Points a side that stand for an organ's box."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """One organ in a label map.
+
+    Attributes:
+        organ: Which.
+        expected: What is expected of it.
+        kept: The pieces taken for it, the largest first.
+        removed: The pieces taken for strays.
+        low: Smallest index (x, y, z) of what was kept; None without any.
+        high: Largest index (x, y, z).
+        landmark: Its landmark, mm LPS ``(3,)``; None without any piece.
+        cut: Whether the scan's edge cuts it where it should not end.
+        outside: Whether the scan does not show its expected place.
+    """
+
+    organ: Organ
+    expected: Expected
+    kept: tuple[Piece, ...]
+    removed: tuple[Piece, ...]
+    low: npt.NDArray[np.int64] | None
+    high: npt.NDArray[np.int64] | None
+    landmark: Points | None
+    cut: bool
+    outside: bool
+
+    def volume_ml(self, voxel_ml: float) -> float:
+        """Return the volume of what was kept."""
+        return sum(piece.voxels for piece in self.kept) * voxel_ml
+
+    def removed_ml(self, voxel_ml: float) -> float:
+        """Return the volume of what was not."""
+        return sum(piece.voxels for piece in self.removed) * voxel_ml
+
+
+def find_organs(
+    pieces: Pieces, seen: Seen, anatomy: Anatomy
+) -> tuple[tuple[Found, ...], Frame | None]:
+    """Return the 30 organs in label order, and the frame most of them agree with.
+
+    The frame is fitted to the largest piece of each organ, pieces are chosen by it,
+    and both are done once more.
+    """
+    frame: Frame | None = None
+    for _ in range(2):
+        organs = tuple(_choose(each, pieces, seen, frame, anatomy) for each in ORGANS)
+        frame = fit_frame(_anchors(organs, pieces.grid.voxel_ml), anatomy)
+    if frame is None:
+        return organs, None
+    organs = tuple(_choose(each, pieces, seen, frame, anatomy) for each in ORGANS)
+    return organs, frame
+
+
+def _anchors(organs: tuple[Found, ...], voxel_ml: float) -> dict[str, Points]:
+    """Return the landmarks of organs that are neither cut nor mere traces.
+
+    Where left and right are exchanged, so are their landmarks: the names are wrong
+    then, not the places.
+    """
+    landmarks = {
+        each.organ.name: each.landmark
+        for each in organs
+        if each.landmark is not None
+        and not each.cut
+        and each.volume_ml(voxel_ml) >= ANCHOR_SHARE * each.expected.smallest_ml
+    }
+    for each in ORGANS:
+        other = counterpart(each)
+        if each.side is not Side.LEFT or other is None:
+            continue
+        left, right = landmarks.get(each.name), landmarks.get(other.name)
+        if left is not None and right is not None and left[0] < right[0]:
+            landmarks[each.name], landmarks[other.name] = right, left
+    return landmarks
+
+
+def _choose(
+    organ: Organ, pieces: Pieces, seen: Seen, frame: Frame | None, anatomy: Anatomy
+) -> Found:
+    expected = anatomy.organs[organ.name]
+    every = pieces.of(organ.label)
+    kept = _kept(every, expected, frame)
+    outside = False
+    if frame is not None:
+        outside, impossible = _absence(expected, frame, seen)
+        volume = sum(piece.voxels for piece in kept) * pieces.grid.voxel_ml
+        trace = outside and volume < TRACE_SHARE * expected.smallest_ml
+        if impossible or trace:
+            kept = ()
+    removed = tuple(piece for piece in every if piece not in kept)
+    if not kept:
+        return Found(organ, expected, (), removed, None, None, None, False, outside)
+    low = np.min([piece.low for piece in kept], axis=0)
+    high = np.max([piece.high for piece in kept], axis=0)
+    at_feet, elsewhere = seen.touched_by(low, high)
+    cut = elsewhere or (at_feet and not expected.runs_on_below)
+    landmark = _landmark(kept, pieces, expected)
+    return Found(organ, expected, kept, removed, low, high, landmark, cut, outside)
+
+
+def _kept(
+    every: tuple[Piece, ...], expected: Expected, frame: Frame | None
+) -> tuple[Piece, ...]:
+    """Return the large pieces that lie where the organ may be.
+
+    Where none does, the large ones are kept: what is doubtful is told, not removed.
+    """
+    near = tuple(p for p in every if _in_reach(p, expected, frame)) or every
+    if not near:
+        return ()
+    least = STRAY_SHARE * near[0].voxels
+    return tuple(piece for piece in near if piece.voxels >= least)
+
+
+def _in_reach(piece: Piece, expected: Expected, frame: Frame | None) -> bool:
+    if frame is None:
+        return True
+    spread = frame.uncertainty_mm(expected.place_mm, expected.spread_mm)
+    reach = REACH_MM + REACH_DEVIATIONS * spread
+    at = frame.unplace(piece.centre)
+    low = np.array(expected.low_mm) - reach
+    high = np.array(expected.high_mm) + reach
+    return bool(((at >= low) & (at <= high)).all())
+
+
+def _absence(expected: Expected, frame: Frame, seen: Seen) -> tuple[bool, bool]:
+    """Whether the organ's place is mostly, and wholly, beyond the scan."""
+    axes = [
+        np.linspace(low, high, LATTICE)
+        for low, high in zip(expected.low_mm, expected.high_mm, strict=True)
+    ]
+    lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    beyond = seen.beyond_mm(frame.place(lattice))
+    needed = MOSTLY_LONG if expected.runs_on_below else MOSTLY
+    spread = frame.uncertainty_mm(expected.place_mm, expected.spread_mm)
+    impossible = bool(beyond.min() > BEYOND_DEVIATIONS * spread)
+    return bool((beyond <= 0).mean() < needed), impossible
+
+
+def _landmark(kept: tuple[Piece, ...], pieces: Pieces, expected: Expected) -> Points:
+    if expected.landmark == "centre":
+        weights = [piece.voxels for piece in kept]
+        return np.average([piece.centre for piece in kept], axis=0, weights=weights)
+    points = pieces.points([piece.number for piece in kept])
+    top: Points = points[points[:, 2] > points[:, 2].max() - TOP_MM].mean(axis=0)
+    return top

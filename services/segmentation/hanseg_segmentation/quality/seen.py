@@ -1,0 +1,68 @@
+"""The part of space a CT shows, and how far points lie beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hanseg_shared.grid import Grid, Points
+from hanseg_shared.volume import Volume
+
+BLANK_HU = -400.0
+"""A slice without any voxel above this shows nothing of the patient."""
+
+STEP = 2
+"""Every so many voxels of a slice are looked at."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """The CT's box, without blank slices at its upper and lower end.
+
+    Attributes:
+        grid: The CT's.
+        low: Smallest index (x, y, z) that shows something.
+        high: Largest index (x, y, z).
+        axis: The index axis nearest to the patient's long axis.
+    """
+
+    grid: Grid
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    axis: int
+
+    def beyond_mm(self, points: Points) -> npt.NDArray[np.float64]:
+        """Return how far points ``(n, 3)`` lie beyond the box; negative inside."""
+        index = self.grid.world_to_index(points)
+        over = np.maximum(self.low - 0.5 - index, index - self.high - 0.5)
+        distance: npt.NDArray[np.float64] = (over * self.grid.spacing).max(axis=1)
+        return distance
+
+    def touched_by(
+        self, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]
+    ) -> tuple[bool, bool]:
+        """Whether an index box reaches the box's lower end, and any other face.
+
+        Lower means towards the patient's feet.
+        """
+        first, last = low <= self.low, high >= self.high
+        faces = np.stack((first, last))
+        upwards = np.array(self.grid.direction)[2, self.axis] > 0
+        feet = (0 if upwards else 1, self.axis)
+        at_feet = bool(faces[feet])
+        faces[feet] = False
+        return at_feet, bool(faces.any())
+
+
+def seen_part(ct: Volume) -> Seen:
+    """Return what a CT shows."""
+    axis = int(np.abs(np.array(ct.grid.direction)[2]).argmax())
+    low = np.zeros(3, dtype=np.int64)
+    high = np.array(ct.grid.size, dtype=np.int64) - 1
+    slices = np.moveaxis(ct.array, 2 - axis, 0)[:, ::STEP, ::STEP]
+    shown = np.flatnonzero([bool((each > BLANK_HU).any()) for each in slices])
+    if len(shown):
+        low[axis], high[axis] = shown[0], shown[-1]
+    return Seen(ct.grid, low, high, axis)

@@ -13,6 +13,10 @@ DISTRIBUTIONS := -e "shared[embedded,postgres]" -e services/registration \
 	-e "services/segmentation[api,worker]"
 PYPROJECTS := shared/pyproject.toml services/registration/pyproject.toml \
 	services/segmentation/pyproject.toml
+COMPOSE := docker compose
+PROFILE := $(if $(GPU),gpu,cpu)
+OTHER_PROFILE := $(if $(GPU),cpu,gpu)
+OTHER_WORKER := segmentation$(if $(GPU),,-gpu)
 
 .PHONY: help
 help: ## List the targets
@@ -40,6 +44,27 @@ demo: setup ## Contour two real patients through the whole service (3 minutes)
 .PHONY: serve
 serve: setup ## Run the service on this machine until Ctrl-C
 	$(BIN)/hanseg serve
+
+.PHONY: up
+up: wheelhouse ## Run the service in containers: make up, or make up GPU=1
+	$(COMPOSE) --profile $(OTHER_PROFILE) rm --stop --force $(OTHER_WORKER)
+	$(COMPOSE) --profile $(PROFILE) up --build --detach --wait
+
+.PHONY: down
+down: ## Stop the containers; jobs and results stay in their volumes
+	$(COMPOSE) --profile cpu --profile gpu down
+
+.PHONY: wheelhouse
+wheelhouse: ## Offer the images the torch wheel that pip has on this machine
+	@for folder in $$($(PYTHON) -m pip config get global.find-links 2>/dev/null); do \
+		for wheel in $$folder/$(subst ==,-,$(TORCH))*.whl; do \
+			test ! -e "$$wheel" || cp -nv "$$wheel" wheelhouse/; \
+		done; \
+	done
+
+.PHONY: test-compose
+test-compose: $(DEV_STAMP) wheelhouse ## Build and start the containers and send them a job
+	$(BIN)/python -m pytest -m compose $(PYTEST_ARGS)
 
 .PHONY: test
 test: $(DEV_STAMP) ## Run all tests but those that need Docker

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from hanseg_shared.errors import HansegError, ServiceUnavailableError
+from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
 from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.repository import JobRepository
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.messages import Publisher
+from hanseg_shared.messages import Publisher, QueueName
 from hanseg_shared.problems import EXPIRED, WORKER_LOST
 from hanseg_shared.settings import Settings
 from hanseg_shared.store import PayloadStore
@@ -22,6 +25,18 @@ logger = logging.getLogger(__name__)
 
 UPLOAD_SECONDS = 24 * 3600.0
 """How long an upload that no job has used is kept."""
+
+ORPHAN_SECONDS = 24 * 3600.0
+"""How long payloads of nobody are kept: a request may be about to name their job."""
+
+KEY_SECONDS = 7 * 24 * 3600.0
+"""How long an idempotency key is remembered."""
+
+DEAD_WORKER_SECONDS = 24 * 3600.0
+"""How long a worker that died without a word stays in the table."""
+
+SWEEP_SECONDS = 600.0
+"""How often the store is searched for what nobody needs."""
 
 PATIENCE = 10
 """A message is sent again, even to a queue that is not empty, after so many times
@@ -38,10 +53,25 @@ class Reconciler:
     settings: Settings
 
     def run_once(self) -> None:
-        """Release lost leases, send lost messages again, delete what has expired."""
-        self._release_lost_leases()
-        self._publish_due()
-        self._expire()
+        """Release lost leases, send lost messages again, delete what has expired.
+
+        A step that fails does not keep the others from their work.
+
+        Raises:
+            HansegError: What the first failing step raised, after all were tried.
+        """
+        _do_all(self._release_lost_leases, self._publish_due, self._expire)
+
+    def sweep(self) -> None:
+        """Delete what nobody needs: orphaned payloads, old keys, dead workers.
+
+        Payloads lose their owner when a process dies between two steps, or when a
+        worker still writes while its job is being deleted.
+
+        Raises:
+            HansegError: What the first failing step raised, after all were tried.
+        """
+        _do_all(self._purge_orphans, self._forget_the_past)
 
     def _release_lost_leases(self) -> None:
         tries = self.settings.attempts
@@ -62,33 +92,84 @@ class Reconciler:
     def _publish_due(self) -> None:
         for job in self.repository.due(published_before_seconds=None):
             publish_due(job, self.repository, self.publisher)
-        for job in self.repository.due(
+        overdue = self.repository.due(
             published_before_seconds=self.settings.republish_seconds
-        ):
-            if self._message_may_be_lost(job):
-                logger.warning("job %s: its message is sent again", job.id)
-                publish_due(job, self.repository, self.publisher)
+        )
+        for job in self._without_message(overdue):
+            logger.warning("job %s: its message is sent again", job.id)
+            publish_due(job, self.repository, self.publisher)
 
-    def _message_may_be_lost(self, job: Job) -> bool:
-        # While the queue holds messages, this one is probably among them; sending
-        # it again and again would only fill the queue.
-        stage = Stage.due_in(job.state)
-        if stage is None or self.publisher.waiting(stage.queue) == 0:
-            return True
+    def _without_message(self, overdue: list[Job]) -> list[Job]:
+        # While a queue holds messages, those of the overdue jobs are probably among
+        # them; sending them again and again would only fill the queue. The queues are
+        # asked before anything is sent, so that all lost messages are sent in one pass.
+        if not overdue:
+            return []
+        expected: Counter[QueueName] = Counter()
+        for state, count in self.repository.count_unclaimed().items():
+            stage = Stage.due_in(state)
+            if stage is not None:
+                expected[stage.queue] += count
+        waiting = {queue: self.publisher.waiting(queue) for queue in expected}
+        now = self.repository.now()
         patience = PATIENCE * self.settings.republish_seconds
-        return self.repository.now() - (job.published_at or 0.0) > patience
+
+        def lost(job: Job) -> bool:
+            stage = Stage.due_in(job.state)
+            if stage is None:
+                return False
+            there = waiting.get(stage.queue, 0)
+            impatient = now - (job.published_at or 0.0) > patience
+            return there == 0 or (impatient and there < expected[stage.queue])
+
+        return [job for job in overdue if lost(job)]
 
     def _expire(self) -> None:
         for job in self.repository.expired():
             self.repository.mark_expired(
                 job.id, EXPIRED.problem("the job's files were kept for their time")
             )
-            self.store.purge(job.id)
             logger.info("job %s expired, its files are deleted", job.id)
+            self._purge(job.id)
         for upload in self.repository.drop_old_uploads(
             older_than_seconds=UPLOAD_SECONDS
         ):
-            self.store.purge(upload.owner)
+            self._purge(upload.owner)
+
+    def _purge(self, owner: str) -> None:
+        try:
+            self.store.purge(owner)
+        except StoreError as error:
+            logger.error("%s; the next sweep will try again", error)  # noqa: TRY400
+
+    def _purge_orphans(self) -> None:
+        stored = self.store.owners()  # before the rows: what is stored later is young
+        known = self.repository.owners()
+        limit = time.time() - ORPHAN_SECONDS
+        for owner in stored:
+            if owner in known.expired:
+                logger.warning("job %s has expired, its late files are deleted", owner)
+                self._purge(owner)
+            elif owner not in known.kept and self.store.last_written(owner) < limit:
+                logger.warning("what %s has in the store is nobody's: deleted", owner)
+                self._purge(owner)
+
+    def _forget_the_past(self) -> None:
+        self.repository.drop_old_keys(older_than_seconds=KEY_SECONDS)
+        self.repository.drop_dead_workers(unseen_for_seconds=DEAD_WORKER_SECONDS)
+
+
+def _do_all(*steps: Callable[[], None]) -> None:
+    failures: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - raised below, after the others
+            failures.append(error)
+    if failures:
+        for failure in failures[1:]:
+            logger.warning("the reconciler also met this: %s", failure)
+        raise failures[0]
 
 
 def publish_due(job: Job, repository: JobRepository, publisher: Publisher) -> None:
@@ -111,6 +192,7 @@ class ReconcilerThread:
     def __init__(self, reconciler: Reconciler, *, interval_seconds: float) -> None:
         self._reconciler = reconciler
         self._interval = interval_seconds
+        self._sweep_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="reconciler", daemon=True
@@ -127,12 +209,19 @@ class ReconcilerThread:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):
-            try:
-                self._reconciler.run_once()
-            except ServiceUnavailableError as error:
-                logger.warning("the reconciler waits: %s", error)
-            except HansegError:
-                logger.exception("the reconciler could not finish its pass")
-            except Exception:
-                # it must outlive any fault: without it, lost jobs stay lost
-                logger.exception("the reconciler failed and will try again")
+            self._attempt(self._reconciler.run_once)
+            if time.monotonic() >= self._sweep_at:
+                self._sweep_at = time.monotonic() + SWEEP_SECONDS
+                self._attempt(self._reconciler.sweep)
+
+    @staticmethod
+    def _attempt(step: Callable[[], None]) -> None:
+        try:
+            step()
+        except ServiceUnavailableError as error:
+            logger.warning("the reconciler waits: %s", error)
+        except HansegError:
+            logger.exception("the reconciler could not finish its pass")
+        except Exception:
+            # it must outlive any fault: without it, lost jobs stay lost
+            logger.exception("the reconciler failed and will try again")

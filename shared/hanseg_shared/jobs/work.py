@@ -105,23 +105,26 @@ class Lease:
     def _renew(self) -> None:
         lease_seconds = self._services.settings.lease_seconds
         interval = min(PROGRESS_SECONDS, lease_seconds / 3)
-        repository = self._services.repository
         expires = time.monotonic() + lease_seconds
         while not self._stopping.wait(interval):
+            asked = time.monotonic()
             try:
-                going_on = repository.renew(
+                going_on = self._services.repository.renew(
                     self._job.id,
                     self._job.token or "",
                     lease_seconds=lease_seconds,
                     progress=self._changed_progress(),
                 )
-                expires = time.monotonic() + lease_seconds
-            except ServiceUnavailableError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, try again
                 logger.warning("job %s: cannot renew: %s", self._job.id, error)
-                self._lost = self._lost or time.monotonic() > expires
+                self._lost = time.monotonic() > expires
                 continue
-            self._lost = going_on is None
-            self._cancelled = going_on is False
+            if going_on is None:
+                self._lost = True
+                return
+            expires = asked + lease_seconds
+            self._lost = False
+            self._cancelled = not going_on
 
     def _changed_progress(self) -> Progress | None:
         if self._done == self._written:
@@ -185,7 +188,8 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
 
     A message that comes twice, too late or for a cancelled job does nothing. An error
     of the product's own fails the job; anything else gives it back to be tried again,
-    until the attempts are used up.
+    until the attempts are used up: at once, or after a while when it was the store or
+    the database that failed.
     """
     job = services.repository.claim(
         job_id, stage, lease_seconds=services.settings.lease_seconds
@@ -195,9 +199,9 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
         return
     logger.info("job %s: %s, attempt %d", job_id, stage.state, job.attempts)
     try:
-        with (
-            _scratch(services.settings) as folder,
+        with (  # the lease last: deleting a large scratch folder takes its time
             Lease(services, job, stage) as lease,
+            _scratch(services.settings) as folder,
         ):
             result = body(Workplace(job, folder, services, lease))
             lease.check()
@@ -217,7 +221,8 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
             ),
         )
     except (StoreError, ServiceUnavailableError) as error:
-        _try_again(job, services, error)
+        logger.warning("job %s: %s is put off: %s", job_id, stage.state, error)
+        _try_again(job, services, error, later=True)
     except HansegError as error:
         logger.warning("job %s: failed while %s: %s", job_id, stage.state, error)
         services.repository.fail(job, problem_of(error, instance=f"/v1/jobs/{job_id}"))
@@ -240,9 +245,11 @@ def _publish(job: Job, stage: Stage, result: StageResult, services: Services) ->
         logger.warning("job %s: the reconciler will send it on: %s", job.id, error)
 
 
-def _try_again(job: Job, services: Services, error: Exception) -> None:
+def _try_again(
+    job: Job, services: Services, error: Exception, *, later: bool = False
+) -> None:
     if job.attempts < services.settings.attempts:
-        services.repository.release(job)
+        services.repository.release(job, later=later)
         return
     detail = error.message if isinstance(error, HansegError) else type(error).__name__
     services.repository.fail(

@@ -1,0 +1,119 @@
+"""The application: routes, errors and layers around them, put together in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+
+from hanseg_segmentation.api import (
+    batches,
+    catalogue,
+    docs_page,
+    health,
+    jobs,
+    metrics,
+    openapi,
+    problems,
+    results,
+    uploads,
+)
+from hanseg_segmentation.api.body import BodyLimit
+from hanseg_segmentation.api.context import CheckCase, Context, Pace
+from hanseg_segmentation.api.incoming import remove_abandoned_folders
+from hanseg_segmentation.api.metrics import Metrics
+from hanseg_segmentation.api.observer import Observer
+from hanseg_segmentation.model_package import shipped_models
+from hanseg_shared.io.sandbox import check_case_in_child
+from hanseg_shared.jobs.reconciler import Reconciler, ReconcilerThread
+from hanseg_shared.jobs.work import Services
+from hanseg_shared.settings import Settings
+
+ROUTERS = (
+    jobs.router,
+    results.router,
+    uploads.router,
+    batches.router,
+    catalogue.router,
+    health.router,
+    metrics.router,
+    docs_page.router,
+)
+
+
+def create_app(
+    services: Services,
+    *,
+    check_case: CheckCase = check_case_in_child,
+    model_folders: Sequence[Path] | None = None,
+    pace: Pace | None = None,
+    reconcile: bool = True,
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        services: Database, store, broker and settings; the caller closes them.
+        check_case: How images are looked at before a job is made of them.
+        model_folders: Where model packages are; those that ship, and the folder of
+            the settings, by default.
+        pace: How often things happen.
+        reconcile: Whether a reconciler runs while the application does.
+    """
+    context = Context(
+        services=services,
+        check_case=check_case,
+        model_folders=tuple(model_folders or _model_folders(services.settings)),
+        pace=pace or Pace(),
+    )
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=_lifespan(context, reconcile=reconcile),
+        separate_input_output_schemas=False,
+        redirect_slashes=False,
+    )
+    app.state.context = context
+    app.state.metrics = Metrics(services)
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(BodyLimit, max_upload_bytes=services.settings.max_upload_bytes)
+    app.add_middleware(Observer, metrics=app.state.metrics)
+    return app
+
+
+def _model_folders(settings: Settings) -> tuple[Path, ...]:
+    further = () if settings.models is None else (settings.models,)
+    return (shipped_models(), *further)
+
+
+def _lifespan(context: Context, *, reconcile: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    services = context.services
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_sync(remove_abandoned_folders, services.settings)
+        reconciler = ReconcilerThread(
+            Reconciler(
+                services.repository,
+                services.store,
+                services.publisher,
+                services.settings,
+            ),
+            interval_seconds=services.settings.reconcile_seconds,
+        )
+        if reconcile:
+            reconciler.start()
+        try:
+            yield
+        finally:
+            context.stopping.set()
+            if reconcile:
+                await run_sync(reconciler.stop)
+
+    return lifespan

@@ -1,0 +1,282 @@
+"""Making the jobs of a batch: look at every case, then make all jobs or none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hanseg_segmentation.api.admission import (
+    refuse_when_disk_is_full,
+    refuse_when_full,
+)
+from hanseg_segmentation.api.context import Context
+from hanseg_segmentation.api.documents import MOST_CASES, BatchCase, BatchRequest
+from hanseg_segmentation.api.idempotency import fingerprint, once
+from hanseg_segmentation.api.problems import RefusedError
+from hanseg_segmentation.api.submission import (
+    Image,
+    Submission,
+    insert,
+    look_at,
+    publish,
+    require_model,
+    stored,
+)
+from hanseg_segmentation.api.uploads import fetch_upload, received_upload
+from hanseg_shared.documents import InputSummary, JobOptions
+from hanseg_shared.errors import (
+    HansegError,
+    ImageError,
+    InputError,
+    OptionError,
+)
+from hanseg_shared.io.cases import CaseFiles, find_cases
+from hanseg_shared.jobs import Batch, Job
+from hanseg_shared.jobs.work import Services
+from hanseg_shared.problems import EXPIRED, KINDS
+from hanseg_shared.settings import Settings
+from hanseg_shared.store import Payload
+
+logger = logging.getLogger(__name__)
+
+_TOLD_IN_DETAIL = 5
+"""Most cases at fault that the problem's sentence names; `errors` has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCase:
+    """A case that was looked at and can be used."""
+
+    submission: Submission
+    inputs: tuple[InputSummary, ...]
+
+
+def submit_batch(
+    context: Context, asked: BatchRequest, scratch: Path, *, key: str | None
+) -> Batch:
+    """Return the batch of a request, made now or when its key was first used.
+
+    Raises:
+        InputError: The request names a folder or options that do not exist.
+        ServiceUnavailableError: So many jobs cannot be taken now.
+        RefusedError: Some cases cannot be used, or the key belongs to another request.
+    """
+    repository = context.services.repository
+
+    def make() -> str:
+        require_model(context, asked.options)
+        if asked.folder is None:
+            cases = _check_uploads(context, asked, scratch)
+        else:
+            cases = _check_folder(context, asked.folder, asked.options)
+        return _make_jobs(context.services, cases, name=asked.name or asked.folder)
+
+    request_hash = fingerprint(resource="batch", **asked.model_dump(mode="json"))
+    return repository.get_batch(once(repository, key, request_hash, make))
+
+
+def folder_below(settings: Settings, name: str) -> Path:
+    """Return a folder that batches may be read from.
+
+    Raises:
+        OptionError: No folder may be, or this one is outside it or not there.
+    """
+    root = settings.batch_root
+    if root is None:
+        raise OptionError(
+            "this service reads no folders (HANSEG_BATCH_ROOT is not set); upload the "
+            "images and send `cases`"
+        )
+    folder = (root / name).resolve()
+    if not folder.is_relative_to(root.resolve()) or not folder.is_dir():
+        raise OptionError(f"there is no folder {name!r} that batches may be read from")
+    return folder
+
+
+def _check_uploads(
+    context: Context, asked: BatchRequest, scratch: Path
+) -> list[CheckedCase]:
+    uploads = [
+        received_upload(context.services, upload_id)
+        for case in asked.cases
+        for upload_id in (case.ct, case.mr)
+        if upload_id is not None
+    ]
+    _refuse_when_full(
+        context.services, len(asked.cases), sum(each.bytes for each in uploads)
+    )
+    checks = _Checks(of=len(asked.cases))
+    for position, case in enumerate(asked.cases):
+        with checks.noting(case.name, pointer=f"#/cases/{position}"):
+            checks.passed.append(_check_upload(context, case, asked.options, scratch))
+    return checks.require_all()
+
+
+def _check_upload(
+    context: Context, case: BatchCase, options: JobOptions, scratch: Path
+) -> CheckedCase:
+    services = context.services
+    ct, mr = scratch / "ct", scratch / "mr"
+    try:
+        submission = Submission(
+            ct=fetch_upload(services, case.ct, ct),
+            mr=fetch_upload(services, case.mr, mr) if case.mr else None,
+            options=options,
+            case=case.name,
+        )
+        inputs = look_at(context, ct, mr if case.mr else None)
+    finally:
+        ct.unlink(missing_ok=True)
+        mr.unlink(missing_ok=True)
+    return CheckedCase(submission, inputs)
+
+
+def _check_folder(
+    context: Context, name: str, options: JobOptions
+) -> list[CheckedCase]:
+    folder = folder_below(context.services.settings, name)
+    found = _find_cases(folder, name)
+    files = [path for case in found for path in (case.ct, case.mr) if path]
+    _refuse_outside(context.services.settings, files)
+    _refuse_when_full(
+        context.services, len(found), sum(path.stat().st_size for path in files)
+    )
+    checks = _Checks(of=len(found))
+    for case in found:
+        with checks.noting(case.name, pointer="#/folder"):
+            inputs = look_at(context, case.ct, case.mr)
+            checks.passed.append(
+                CheckedCase(_submission(case, options, inputs), inputs)
+            )
+    return checks.require_all()
+
+
+def _find_cases(folder: Path, name: str) -> list[CaseFiles]:
+    try:
+        found = find_cases(folder)
+    except InputError as error:
+        # the caller knows the folder by its name, not by where it is here
+        raise type(error)(error.message.replace(str(folder), name)) from error
+    if len(found) > MOST_CASES:
+        raise OptionError(
+            f"{name} holds {len(found)} cases and a batch may have {MOST_CASES}; queue "
+            "its sub-folders one by one"
+        )
+    return found
+
+
+def _refuse_outside(settings: Settings, files: Sequence[Path]) -> None:
+    """Refuse links that lead out of the folder that may be read."""
+    root = (settings.batch_root or Path()).resolve()
+    for path in files:
+        if not path.resolve().is_relative_to(root):
+            raise OptionError(
+                f"{path.name} is a link to a file outside the folder that batches may "
+                "be read from; copy the file into it"
+            )
+
+
+def _submission(
+    case: CaseFiles, options: JobOptions, inputs: tuple[InputSummary, ...]
+) -> Submission:
+    payloads = {each.role: Payload(each.sha256, each.bytes) for each in inputs}
+    return Submission(
+        ct=Image(case.ct, payloads["ct"]),
+        mr=Image(case.mr, payloads["mr"]) if case.mr else None,
+        options=options,
+        case=case.name,
+    )
+
+
+def _refuse_when_full(services: Services, jobs: int, size: int) -> None:
+    refuse_when_full(services, jobs=jobs)
+    refuse_when_disk_is_full(services, needed=size)
+
+
+class _Checks:
+    """Gathers the cases that passed and the faults of those that did not."""
+
+    def __init__(self, *, of: int) -> None:
+        self.passed: list[CheckedCase] = []
+        self._of = of
+        self._faults: list[dict[str, Any]] = []
+
+    def noting(self, case: str, *, pointer: str) -> _Noting:
+        return _Noting(self._faults, {"case": case, "pointer": pointer})
+
+    def require_all(self) -> list[CheckedCase]:
+        if not self._faults:
+            return self.passed
+        told = [f"{each['case']}: {each['detail']}" for each in self._faults]
+        more = "; ..." if len(told) > _TOLD_IN_DETAIL else ""
+        raise RefusedError(
+            KINDS[ImageError],
+            f"{len(told)} of {self._of} cases cannot be used, so none was queued: "
+            + "; ".join(told[:_TOLD_IN_DETAIL])
+            + more,
+            members={"errors": self._faults},
+        )
+
+
+class _Noting:
+    """Notes an `ImageError` instead of letting it end the search for others."""
+
+    def __init__(self, faults: list[dict[str, Any]], fault: dict[str, Any]) -> None:
+        self._faults = faults
+        self._fault = fault
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        if not isinstance(error, ImageError):
+            return False
+        self._faults.append(self._fault | {"detail": error.message})
+        return True
+
+
+def _make_jobs(
+    services: Services, cases: Sequence[CheckedCase], *, name: str | None
+) -> str:
+    with ExitStack() as stack:
+        ids = [
+            stack.enter_context(stored(services, case.submission, case.inputs))
+            for case in cases
+        ]
+        batch = services.repository.create_batch(name)
+        jobs = _insert_all(services, cases, ids, batch_id=batch.id)
+    for job in jobs:
+        publish(services, job)
+    return batch.id
+
+
+def _insert_all(
+    services: Services,
+    cases: Sequence[CheckedCase],
+    ids: Sequence[str],
+    *,
+    batch_id: str,
+) -> list[Job]:
+    made: list[Job] = []
+    try:
+        for case, job_id in zip(cases, ids, strict=True):
+            made.append(
+                insert(
+                    services,
+                    case.submission,
+                    case.inputs,
+                    job_id=job_id,
+                    batch_id=batch_id,
+                )
+            )
+    except HansegError:
+        for job in made:
+            services.repository.mark_expired(
+                job.id, EXPIRED.problem("its batch could not be queued as a whole")
+            )
+        raise
+    return made

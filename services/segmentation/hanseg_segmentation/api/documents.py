@@ -1,0 +1,231 @@
+"""The bodies of requests and answers that only the API has.
+
+What a job is, is in `hanseg_shared.documents`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from hanseg_shared.documents import (
+    Document,
+    JobDocument,
+    JobOptions,
+    JobState,
+    ResultFile,
+)
+from hanseg_shared.organs import Evidence, Side
+
+MOST_CASES = 200
+"""Most cases of one batch: all are looked at before it is accepted."""
+
+Label = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        strip_whitespace=True,
+    ),
+]
+"""A name given by the caller, shown again but never used in a path or a log."""
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+_ID_1, _ID_2 = "4f0c1d2e3b4a59687786a5b4c3d2e1f0", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
+
+class JobRequest(Document):
+    """The part ``request`` of a multipart submission: options, and a case's name."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"case": "case_01", "options": {"registration": "affine"}}]
+        }
+    )
+
+    options: JobOptions = JobOptions()
+    case: Label | None = None
+
+
+class UploadedCase(Document):
+    """A submission of images that were uploaded before."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"ct": _ID_1, "mr": _ID_2, "case": "case_01", "options": {}}]
+        }
+    )
+
+    ct: Id
+    mr: Id | None = None
+    options: JobOptions = JobOptions()
+    case: Label | None = None
+
+
+class UploadRequest(Document):
+    """A file that is going to be uploaded: its size and SHA-256 (hexadecimal)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"bytes": 73400320, "sha256": "9f86d081884c7d65" * 4}]
+        }
+    )
+
+    bytes: Annotated[int, Field(ge=1, le=2**62)]
+    sha256: Sha256
+
+
+class UploadDocument(Document):
+    """An announced file; `received` once its content is there and verified."""
+
+    id: str
+    bytes: int
+    sha256: str
+    received: bool
+    created_at: datetime
+    expires_at: datetime
+    links: dict[str, str]
+
+
+class BatchCase(Document):
+    """One case of a batch, its images uploaded before."""
+
+    name: Label
+    ct: Id
+    mr: Id | None = None
+
+
+class BatchRequest(Document):
+    """Cases to queue together: uploaded ones, or a folder on the server."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "spring", "cases": [{"name": "case_01", "ct": _ID_1}]},
+                {"name": "HaN-Seg", "folder": "HaN-Seg/set_1"},
+            ]
+        }
+    )
+
+    name: Label | None = None
+    options: JobOptions = JobOptions()
+    cases: Annotated[tuple[BatchCase, ...], Field(max_length=MOST_CASES)] = ()
+    folder: Label | None = None
+    """A folder below the one that the service was told to read batches from."""
+
+    @model_validator(mode="after")
+    def _cases_or_folder(self) -> Self:
+        if bool(self.cases) == bool(self.folder):
+            raise ValueError("a batch is made of either cases or a folder")
+        names = [case.name for case in self.cases]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError("two cases of a batch have one name")
+        return self
+
+
+class BatchDocument(Document):
+    """A batch: how many of its jobs are in which state, and where they are listed."""
+
+    id: str
+    name: str | None
+    created_at: datetime
+    total: int
+    unfinished: int
+    counts: dict[JobState, int]
+    links: dict[str, str]
+
+
+class JobList(Document):
+    """A page of jobs, newest first; `next` is where the next page is."""
+
+    jobs: tuple[JobDocument, ...]
+    next: str | None = None
+
+
+class ResultLink(ResultFile):
+    """A result file and where to fetch it."""
+
+    href: str
+
+
+class ResultList(Document):
+    """All result files of a job that has succeeded."""
+
+    job: str
+    state: JobState
+    files: tuple[ResultLink, ...]
+    links: dict[str, str]
+
+
+class CodeDocument(Document):
+    """A SNOMED CT concept."""
+
+    value: str
+    meaning: str
+
+
+class OrganDocument(Document):
+    """One of the 30 organs at risk."""
+
+    label: int
+    name: str
+    side: Side
+    code: CodeDocument
+    colour: tuple[int, int, int]
+    description: str
+
+
+class OrganList(Document):
+    """The 30 organs at risk, in label order."""
+
+    organs: tuple[OrganDocument, ...]
+
+
+class ModelDocument(Document):
+    """A model that a job may ask for.
+
+    `evidence` says of each organ it knows the best kind of data that taught it.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    licence: str
+    description: str
+    spacing_mm: tuple[float, float, float]
+    evidence: dict[str, Evidence]
+    provenance: dict[str, str]
+    figures: dict[str, dict[str, float]]
+
+
+class ModelList(Document):
+    """The installed models, by name."""
+
+    models: tuple[ModelDocument, ...]
+
+
+class Liveness(Document):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Check(Document):
+    """One thing that must work before jobs can be done."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Readiness(Document):
+    """Whether jobs that are sent now will be done."""
+
+    ready: bool
+    checks: tuple[Check, ...]

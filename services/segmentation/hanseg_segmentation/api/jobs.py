@@ -1,0 +1,386 @@
+"""The routes of jobs: submit, look, list, follow, cancel, delete."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime
+from starlette.datastructures import URL
+
+from hanseg_segmentation.api.admission import (
+    refuse_when_crowded,
+    refuse_when_disk_is_full,
+)
+from hanseg_segmentation.api.caller import CallerDep
+from hanseg_segmentation.api.context import Context, ContextDep
+from hanseg_segmentation.api.documents import Id, JobList, JobRequest, UploadedCase
+from hanseg_segmentation.api.form import Form, read_form
+from hanseg_segmentation.api.headers import none_match, preferred_wait, quoted
+from hanseg_segmentation.api.idempotency import KeyHeader, scoped
+from hanseg_segmentation.api.ids import JobId, is_id
+from hanseg_segmentation.api.incoming import request_folder
+from hanseg_segmentation.api.links import JOBS, job_document, job_path
+from hanseg_segmentation.api.parsing import parsed
+from hanseg_segmentation.api.problems import (
+    INVALID,
+    UNSUPPORTED,
+    RefusedError,
+)
+from hanseg_segmentation.api.respond import (
+    ETAG,
+    LOCATION,
+    RETRY_AFTER,
+    answer,
+    described,
+    problems,
+)
+from hanseg_segmentation.api.submission import Image, Submission, submit
+from hanseg_segmentation.api.uploads import fetch_upload
+from hanseg_segmentation.api.watching import final_job, job_events
+from hanseg_shared.documents import JobDocument, JobState
+from hanseg_shared.errors import OptionError
+from hanseg_shared.jobs import Job
+from hanseg_shared.problems import EXPIRED
+
+router = APIRouter(tags=["jobs"])
+
+FORM = "multipart/form-data"
+JSON = "application/json"
+
+_SUBMISSION_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["ct"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "ct": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The planning CT: NIfTI, NRRD or MHA.",
+                        },
+                        "mr": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The T1 MR of the same patient.",
+                        },
+                        "request": {"$ref": "#/components/schemas/JobRequest"},
+                    },
+                },
+                "encoding": {"request": {"contentType": JSON}},
+            },
+            JSON: {"schema": {"$ref": "#/components/schemas/UploadedCase"}},
+        },
+    }
+}
+
+_ACCEPTED = described(
+    202, "The job is queued.", model=JobDocument, headers=LOCATION | RETRY_AFTER
+)
+
+
+@router.post(
+    JOBS,
+    status_code=202,
+    summary="Submit a case",
+    operation_id="submit_job",
+    responses=_ACCEPTED | problems(400, 409, 413, 415, 422),
+    openapi_extra=_SUBMISSION_BODY,
+)
+async def submit_job(
+    request: Request,
+    context: ContextDep,
+    caller: CallerDep,
+    idempotency_key: KeyHeader = None,
+) -> Response:
+    """Queue a planning CT, and a T1 MR if there is one, to be contoured.
+
+    The images come with the request, or were uploaded before and are named by id.
+    They are looked at before the answer: what cannot be used is refused with a
+    problem that names the file, the value and the remedy, and nothing is kept.
+    """
+    await run_sync(_refuse_early, context, idempotency_key)
+    async with request_folder(context.services.settings) as folder:
+        submission = await _receive(request, context, folder)
+        job = await run_sync(
+            lambda: submit(context, submission, key=scoped(idempotency_key, caller)),
+            limiter=context.checking,
+        )
+    return _accepted(context, job)
+
+
+@router.get(
+    JOBS,
+    summary="List jobs",
+    operation_id="list_jobs",
+    responses=described(
+        200,
+        "A page of jobs, newest first.",
+        model=JobList,
+        headers={
+            "Link": {
+                "description": 'The next page, as `<...>; rel="next"` (RFC 8288).',
+                "schema": {"type": "string"},
+            }
+        },
+    )
+    | problems(422),
+)
+def list_jobs(
+    request: Request,
+    context: ContextDep,
+    state: Annotated[
+        list[JobState] | None, Query(description="Only jobs in one of these states.")
+    ] = None,
+    created_after: Annotated[
+        AwareDatetime | None,
+        Query(
+            description="Only jobs created after this time (ISO 8601 with zone).",
+            examples=["2026-01-31T12:00:00Z"],
+        ),
+    ] = None,
+    batch: Annotated[
+        Id | None, Query(description="Only the jobs of this batch.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Jobs a page.")] = 50,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=200, description="From the `next` of the page before."),
+    ] = None,
+) -> Response:
+    """List jobs, newest first, a page at a time."""
+    page = context.services.repository.page(
+        limit=limit,
+        before=_position(cursor),
+        states=tuple(state or ()),
+        created_after=created_after.timestamp() if created_after else None,
+        batch_id=batch,
+    )
+    documents = tuple(job_document(job) for job in page.jobs)
+    if page.next_position is None:
+        return answer(JobList(jobs=documents))
+    url = _next_page(request.url, page.next_position)
+    return answer(
+        JobList(jobs=documents, next=url), headers={"Link": f'<{url}>; rel="next"'}
+    )
+
+
+@router.get(
+    JOBS + "/{job_id}",
+    summary="Look at a job",
+    operation_id="get_job",
+    responses=described(
+        200,
+        "The job as it stands; also when it has failed.",
+        model=JobDocument,
+        headers=ETAG
+        | RETRY_AFTER
+        | {
+            "Preference-Applied": {
+                "description": "`wait`, as far as it was honoured (RFC 7240).",
+                "schema": {"type": "string"},
+            }
+        },
+    )
+    | described(304, "The job has not changed.", headers=ETAG)
+    | problems(404, 422),
+)
+async def get_job(
+    job_id: JobId,
+    context: ContextDep,
+    if_none_match: Annotated[
+        str | None, Header(description="ETag of the version that is known.")
+    ] = None,
+    prefer: Annotated[
+        str | None,
+        Header(
+            description="`wait=20`: answer when the job is final, or after 20 s.",
+            examples=["wait=20"],
+        ),
+    ] = None,
+) -> Response:
+    """Return where a job stands: its state, stages, verdict and all 30 organs."""
+    wait = preferred_wait(prefer, at_most=context.pace.longest_wait)
+    job = await final_job(context, job_id, seconds=wait or 0)
+    headers = {"ETag": quoted(str(job.version)), "Vary": "Prefer"}
+    if wait is not None:
+        headers["Preference-Applied"] = f"wait={wait}"
+    if not job.state.is_final:
+        headers["Retry-After"] = str(context.pace.retry_after)
+    if not none_match(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return answer(job_document(job), headers=headers)
+
+
+@router.get(
+    JOBS + "/{job_id}/events",
+    summary="Follow a job",
+    operation_id="follow_job",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": (
+                "Server-sent events: `job`, its data the job's document, at every "
+                "change; the stream ends after the final state."
+            ),
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": 'id: 3\nevent: job\ndata: {"id": "...", ...}\n\n',
+                }
+            },
+        }
+    }
+    | described(204, "The final state is known to the client: do not connect again.")
+    | problems(404, 422),
+)
+async def follow_job(
+    job_id: JobId,
+    context: ContextDep,
+    last_event_id: Annotated[
+        str | None, Header(description="Resumes after this event.")
+    ] = None,
+) -> Response:
+    """Stream a job's changes as server-sent events."""
+    job = await final_job(context, job_id, seconds=0)
+    seen = _version(last_event_id)
+    if job.state.is_final and seen == job.version:
+        return Response(status_code=204)
+    return StreamingResponse(
+        job_events(context, job_id, seen=seen),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@router.post(
+    JOBS + "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    operation_id="cancel_job",
+    responses=described(
+        202,
+        "The job is cancelled, or will be as soon as its worker hears of it.",
+        model=JobDocument,
+        headers=LOCATION | RETRY_AFTER,
+    )
+    | problems(404, 409, 422),
+)
+def cancel_job(job_id: JobId, context: ContextDep) -> Response:
+    """Cancel a job that is not finished."""
+    return _accepted(context, context.services.repository.request_cancel(job_id))
+
+
+@router.delete(
+    JOBS + "/{job_id}",
+    status_code=204,
+    summary="Delete a job's files",
+    operation_id="delete_job",
+    responses=described(204, "The files are gone.") | problems(404, 422),
+)
+def delete_job(job_id: JobId, context: ContextDep) -> Response:
+    """Delete a job's images and results now, also while it is being worked on.
+
+    What remains says that there was a job, when, and with which model: no name, no
+    organs, no files.
+    """
+    services = context.services
+    job = services.repository.get(job_id)
+    if job.state is not JobState.EXPIRED:
+        services.repository.mark_expired(
+            job_id, EXPIRED.problem("the job's files were deleted on request")
+        )
+    services.store.purge(job_id)
+    return Response(status_code=204)
+
+
+def _refuse_early(context: Context, key: str | None) -> None:
+    refuse_when_disk_is_full(context.services)
+    if key is None:  # a repetition is answered even when no new job is taken
+        refuse_when_crowded(context.services)
+
+
+async def _receive(request: Request, context: Context, folder: Path) -> Submission:
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == FORM:
+        form = await read_form(
+            request,
+            folder,
+            files=frozenset({"ct", "mr"}),
+            fields=frozenset({"request"}),
+        )
+        return _from_form(form)
+    if media_type == JSON:
+        case = parsed(UploadedCase, await request.body(), at=())
+        return await run_sync(_from_uploads, context, case, folder)
+    raise RefusedError(UNSUPPORTED, f"send {FORM} or {JSON}")
+
+
+def _from_form(form: Form) -> Submission:
+    if "ct" not in form.files:
+        raise RefusedError(INVALID, "the part 'ct', the planning CT, is missing")
+    asked = parsed(JobRequest, form.fields.get("request") or b"{}", at=("request",))
+    mr = form.files.get("mr")
+    return Submission(
+        ct=Image(*form.files["ct"]),
+        mr=Image(*mr) if mr else None,
+        options=asked.options,
+        case=asked.case,
+    )
+
+
+def _from_uploads(context: Context, case: UploadedCase, folder: Path) -> Submission:
+    services = context.services
+    return Submission(
+        ct=fetch_upload(services, case.ct, folder / "ct"),
+        mr=fetch_upload(services, case.mr, folder / "mr") if case.mr else None,
+        options=case.options,
+        case=case.case,
+    )
+
+
+def _accepted(context: Context, job: Job) -> Response:
+    headers = {"Location": job_path(job.id)}
+    if not job.state.is_final:
+        headers["Retry-After"] = str(context.pace.retry_after)
+    return answer(job_document(job), status=202, headers=headers)
+
+
+def _version(last_event_id: str | None) -> int | None:
+    known = last_event_id is not None and last_event_id.isdecimal()
+    return int(last_event_id[:18]) if known and last_event_id else None
+
+
+def _next_page(url: URL, position: tuple[float, str]) -> str:
+    text = json.dumps(position).encode()
+    cursor = base64.urlsafe_b64encode(text).decode("ascii")
+    following = url.include_query_params(cursor=cursor)
+    return f"{following.path}?{following.query}"
+
+
+def _position(cursor: str | None) -> tuple[float, str] | None:
+    if cursor is None:
+        return None
+    try:
+        moment, job_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        position = float(moment), job_id
+    except (ValueError, TypeError, OverflowError):
+        raise _foreign_cursor() from None
+    if not math.isfinite(position[0]) or not is_id(job_id):
+        raise _foreign_cursor()
+    return position
+
+
+def _foreign_cursor() -> OptionError:
+    return OptionError("the cursor is none that this service made; start without one")

@@ -1,0 +1,200 @@
+"""Errors as answers: every one is a problem document (RFC 9457), none leaks internals.
+
+What the shared tree of errors does not know, because only HTTP has it, is a
+`RefusedError` with a kind of this file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from hanseg_shared.documents import Problem
+from hanseg_shared.errors import (
+    HansegError,
+    JobNotFoundError,
+    ServiceUnavailableError,
+)
+from hanseg_shared.problems import INTERNAL, KINDS, ProblemKind, kind_of
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+RETRY_SECONDS = 10
+"""What a caller is told to wait when the service cannot work now."""
+
+BAD_REQUEST = ProblemKind("bad-request", "The request cannot be understood", 400)
+NOT_FOUND = KINDS[JobNotFoundError]
+NOT_ALLOWED = ProblemKind("method-not-allowed", "The resource has no such method", 405)
+NOT_FINISHED = ProblemKind("not-finished", "The job has no results", 409)
+KEY_IN_USE = ProblemKind(
+    "idempotency-key-in-use", "The first request with this key is being processed", 409
+)
+TOO_LARGE = ProblemKind("too-large", "The request body is too large", 413)
+UNSUPPORTED = ProblemKind("unsupported-media-type", "Not a type that is read here", 415)
+RANGE = ProblemKind("range-not-satisfiable", "The file has no such bytes", 416)
+INVALID = ProblemKind("invalid-request", "The request does not fit its schema", 422)
+KEY_REUSED = ProblemKind(
+    "idempotency-key-reused", "The key was used for a different request", 422
+)
+CONTENT_MISMATCH = ProblemKind(
+    "content-mismatch", "The content is not what was declared", 422
+)
+
+_BY_STATUS = {
+    kind.status: kind
+    for kind in (BAD_REQUEST, NOT_FOUND, NOT_ALLOWED, TOO_LARGE, UNSUPPORTED, INVALID)
+}
+
+
+class RefusedError(Exception):
+    """A request is answered with a problem that only HTTP knows.
+
+    Args:
+        kind: Which problem.
+        detail: One sentence for a person, with the value and the remedy.
+        headers: Sent with the answer.
+        members: Further members of the problem document.
+    """
+
+    def __init__(
+        self,
+        kind: ProblemKind,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = dict(members or {})
+
+
+def install(app: FastAPI) -> None:
+    """Have every error that a route or the router raises answered as a problem."""
+    app.add_exception_handler(RefusedError, _on_refused)
+    app.add_exception_handler(HansegError, _on_hanseg_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+
+
+def problem_response(
+    problem: Problem, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a problem document as an answer."""
+    return Response(
+        problem.model_dump_json(exclude_none=True),
+        status_code=problem.status,
+        headers=dict(headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def internal_problem(path: str, request_id: str) -> Problem:
+    """Return what a caller is told of a fault in the service: where to look."""
+    return INTERNAL.problem(
+        f"the service's log says why, under request {request_id}", instance=path
+    )
+
+
+@contextmanager
+def disk_faults_translated() -> Iterator[None]:
+    """Tell a full disk as what it is.
+
+    Raises:
+        ServiceUnavailableError: The disk, or the quota on it, is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {ENOSPC, EDQUOT}:
+            raise
+        raise ServiceUnavailableError(
+            "the service's disk is full; delete finished jobs or try again later"
+        ) from error
+
+
+def _on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    problem = error.kind.problem(error.detail, instance=request.url.path)
+    extended = problem.model_copy(update=error.members)
+    return problem_response(extended, error.headers)
+
+
+def _on_hanseg_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HansegError)
+    kind = kind_of(error)
+    path = request.url.path
+    if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        logger.warning("%s %s: %s", request.method, path, error)
+        return problem_response(
+            kind.problem(error.message, instance=path),
+            {"Retry-After": str(RETRY_SECONDS)},
+        )
+    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        request_id = request.state.request_id
+        logger.error("request %s: %s", request_id, error, exc_info=error)
+        return problem_response(internal_problem(path, request_id))
+    return problem_response(kind.problem(error.message, instance=path))
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = _BY_STATUS.get(error.status_code) or _unnamed(error.status_code)
+    detail = error.detail
+    if kind is NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"there is nothing at {request.url.path}"
+    if kind is NOT_ALLOWED:
+        detail = f"{request.url.path} cannot be asked for {request.method}"
+    return problem_response(
+        kind.problem(detail, instance=request.url.path), error.headers
+    )
+
+
+def _unnamed(status: int) -> ProblemKind:
+    return ProblemKind(f"http-{status}", HTTPStatus(status).phrase, status)
+
+
+def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    syntax = any(fault["type"] == "json_invalid" for fault in faults)
+    kind = BAD_REQUEST if syntax else INVALID
+    told = [_told(fault) for fault in faults]
+    detail = "; ".join(f"{each['at']}: {each['detail']}" for each in told)
+    problem = kind.problem(detail, instance=request.url.path)
+    errors = [each["member"] for each in told]
+    return problem_response(problem.model_copy(update={"errors": errors}))
+
+
+def _told(fault: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one fault without the value sent: it may name a patient."""
+    place, *where = fault["loc"]
+    detail = str(fault["msg"])
+    if place != "body":
+        name = ".".join(str(part) for part in where)
+        member = {"detail": detail, "in": place, "parameter": name}
+        return {"at": f"{place} parameter {name}", "detail": detail, "member": member}
+    at = pointer(where)
+    return {
+        "at": at if where else "the body",
+        "detail": detail,
+        "member": {"detail": detail, "pointer": at},
+    }
+
+
+def pointer(parts: Sequence[object]) -> str:
+    """Return a JSON pointer (RFC 6901) into the request's body, as a fragment."""
+    escaped = [str(part).replace("~", "~0").replace("/", "~1") for part in parts]
+    return "#" + "".join(f"/{part}" for part in escaped)

@@ -1,0 +1,109 @@
+"""The API's process: ``python -m hanseg_segmentation.api.server``."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+import threading
+from types import FrameType
+
+import uvicorn
+
+from hanseg_segmentation.api.app import create_app
+from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.settings import Settings
+from hanseg_shared.worker import open_services
+
+NO_SERVICE = 4
+"""Exit status when the service cannot start."""
+
+BACKLOG = 128
+"""Connections that may wait to be accepted."""
+
+HEADER_BYTES = 32 * 1024
+"""Largest head of a request."""
+
+
+def command(settings: Settings) -> list[str]:
+    """Return what starts the API; the settings reach it by the environment."""
+    del settings
+    return [sys.executable, "-m", "hanseg_segmentation.api.server"]
+
+
+def main() -> None:
+    """Serve until told to stop by SIGTERM or SIGINT."""
+    _configure_logging()
+    settings = Settings()
+    try:
+        listener = listen(settings)
+        serve(settings, listener)
+    except ServiceUnavailableError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the one line for the terminal
+        sys.exit(NO_SERVICE)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens where the settings say.
+
+    Raises:
+        ServiceUnavailableError: The port is taken, or not ours to take.
+    """
+    where = f"{settings.host}:{settings.port}"
+    try:
+        return socket.create_server(
+            (settings.host, settings.port),
+            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
+            backlog=BACKLOG,
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            cause = "another program listens there; HANSEG_PORT chooses another port"
+        else:
+            cause = error.strerror or str(error)
+        raise ServiceUnavailableError(f"cannot listen on {where}: {cause}") from error
+
+
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve on a listening socket until told to stop.
+
+    Raises:
+        ServiceUnavailableError: The database cannot be opened.
+    """
+    services = open_services(settings)
+    try:
+        app = create_app(services)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            server_header=False,
+            h11_max_incomplete_event_size=HEADER_BYTES,
+            timeout_graceful_shutdown=int(settings.grace_seconds),
+        )
+        Server(config, stopping=app.state.context.stopping).run(sockets=[listener])
+    finally:
+        services.repository.close()
+
+
+class Server(uvicorn.Server):
+    """A server that tells its streams to end when it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, *, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note the signal."""
+        self._stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Making a job of images: look at them, store them, insert the row, tell the queue.
+
+Whatever fails before the row is there leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hanseg_segmentation.api.admission import refuse_when_full
+from hanseg_segmentation.api.context import Context
+from hanseg_segmentation.api.idempotency import fingerprint, once
+from hanseg_segmentation.api.problems import disk_faults_translated
+from hanseg_segmentation.model_package import find_models
+from hanseg_shared.documents import InputSummary, JobOptions
+from hanseg_shared.errors import (
+    HansegError,
+    ImageContentError,
+    ImageError,
+    OptionError,
+    ServiceUnavailableError,
+)
+from hanseg_shared.jobs import Job, NewJob, Upload
+from hanseg_shared.jobs.reconciler import publish_due
+from hanseg_shared.jobs.work import Services
+from hanseg_shared.store import Payload
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A file that was received: where it lies, and what upload it came from if any."""
+
+    path: Path
+    payload: Payload
+    upload: Upload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a caller wants to be contoured, received but not yet looked at."""
+
+    ct: Image
+    mr: Image | None
+    options: JobOptions
+    case: str | None = None
+
+    @property
+    def request_hash(self) -> str:
+        """What two submissions share when they ask for the same."""
+        return fingerprint(
+            resource="job",
+            ct=self.ct.payload.sha256,
+            mr=self.mr.payload.sha256 if self.mr else None,
+            options=self.options.model_dump(mode="json"),
+            case=self.case,
+        )
+
+
+def submit(context: Context, submission: Submission, *, key: str | None) -> Job:
+    """Return the job of a submission, made now or when its key was first used.
+
+    Raises:
+        ImageError: An image cannot be used.
+        OptionError: An option has no such value.
+        ServiceUnavailableError: No job can be taken now.
+        RefusedError: The key was used for something else.
+    """
+    repository = context.services.repository
+
+    def make() -> str:
+        refuse_when_full(context.services)
+        require_model(context, submission.options)
+        inputs = look_at(context, submission.ct.path, _path(submission.mr))
+        return create(context.services, submission, inputs).id
+
+    return repository.get(once(repository, key, submission.request_hash, make))
+
+
+def require_model(context: Context, options: JobOptions) -> None:
+    """Raise unless the model that is asked for is installed.
+
+    Raises:
+        OptionError: It is not; the message lists those that are.
+        ServiceUnavailableError: None is.
+    """
+    known = [model.package.name for model in find_models(context.model_folders)]
+    if not known:
+        raise ServiceUnavailableError("no model is installed; install one")
+    if options.model not in known:
+        raise OptionError(
+            f"no model is called {options.model!r}; installed: {', '.join(known)}"
+        )
+
+
+def look_at(context: Context, ct: Path, mr: Path | None) -> tuple[InputSummary, ...]:
+    """Return what the images are, CT first.
+
+    Raises:
+        ImageError: One cannot be used; the message names files without folders.
+    """
+    try:
+        return context.check_case(ct, mr, context.limits).inputs
+    except ImageError as error:
+        raise type(error)(_without_folders(error.message, ct, mr)) from error
+
+
+def create(
+    services: Services,
+    submission: Submission,
+    inputs: tuple[InputSummary, ...],
+    *,
+    batch_id: str | None = None,
+) -> Job:
+    """Store the images, insert the job and tell the queue.
+
+    The broker may be out: the row is there, and a reconciler sends the message later.
+
+    Raises:
+        ServiceUnavailableError: The disk or the database does not take the job.
+    """
+    with stored(services, submission, inputs) as job_id:
+        job = insert(services, submission, inputs, job_id=job_id, batch_id=batch_id)
+    publish(services, job)
+    return job
+
+
+@contextmanager
+def stored(
+    services: Services, submission: Submission, inputs: tuple[InputSummary, ...]
+) -> Iterator[str]:
+    """Put the images into the store and yield the id of the job that owns them.
+
+    They are removed again when the body raises.
+    """
+    job_id = uuid.uuid4().hex
+    images = {"ct": submission.ct, "mr": submission.mr}
+    try:
+        with disk_faults_translated():
+            for summary in inputs:
+                image = images[summary.role]
+                assert image is not None
+                _store(services, job_id, image, summary)
+        yield job_id
+    except BaseException:
+        services.store.purge(job_id)
+        raise
+
+
+def insert(
+    services: Services,
+    submission: Submission,
+    inputs: tuple[InputSummary, ...],
+    *,
+    job_id: str,
+    batch_id: str | None = None,
+) -> Job:
+    """Insert the row of a job whose images are in the store."""
+    job = services.repository.create(
+        NewJob(
+            id=job_id,
+            inputs=inputs,
+            options=submission.options,
+            case_name=submission.case,
+            batch_id=batch_id,
+        )
+    )
+    logger.info("job %s is queued", job_id)
+    return job
+
+
+def publish(services: Services, job: Job) -> None:
+    """Tell the queue of a job; the reconciler does it later where that fails."""
+    try:
+        publish_due(job, services.repository, services.publisher)
+    except HansegError as error:
+        logger.warning("job %s: the reconciler will send it: %s", job.id, error)
+
+
+def _store(
+    services: Services, job_id: str, image: Image, summary: InputSummary
+) -> None:
+    if image.upload is not None:
+        services.store.adopt(image.upload.owner, image.upload.sha256, new_owner=job_id)
+        return
+    payload = services.store.put(job_id, image.path)
+    if payload.sha256 != summary.sha256:
+        raise ImageContentError(
+            f"{image.path.name} changed while it was read; send it again"
+        )
+
+
+def _path(image: Image | None) -> Path | None:
+    return None if image is None else image.path
+
+
+def _without_folders(message: str, *paths: Path | None) -> str:
+    for path in paths:
+        if path is not None:
+            message = message.replace(f"{path.parent}/", "")
+    return message

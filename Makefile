@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 TORCH := torch==2.13.0
-SOURCES := shared services tests benchmarks
+SOURCES := shared services tests benchmarks deploy
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 DISTRIBUTIONS := -e "shared[embedded,postgres]" -e services/registration \

@@ -1,0 +1,84 @@
+"""The containers for these tests: built, started and thrown away for real."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hanseg_shared.io import write_volume
+from hanseg_shared.phantom import PhantomCase, make_case
+from tests.compose.containers import Containers, answers
+
+BUILD_SECONDS = 1800.0
+START_SECONDS = 300.0
+
+
+@pytest.fixture(scope="session")
+def compose_command() -> None:
+    if not answers("docker", "compose", "version"):
+        pytest.skip("docker compose is not installed")
+
+
+@pytest.fixture(scope="session")
+def engine(compose_command: None) -> None:
+    if not answers("docker", "info"):
+        pytest.skip("no Docker engine answers to `docker info`")
+
+
+@pytest.fixture(scope="session")
+def containers(engine: None) -> Iterator[Containers]:
+    name = f"hanseg-test-{uuid.uuid4().hex[:8]}"
+    found = Containers(
+        name,
+        # an empty port lets the engine choose a free one
+        {
+            "COMPOSE_PROFILES": "cpu",
+            "HANSEG_PUBLISH": "127.0.0.1:",
+            "HANSEG_TAG": name,
+        },
+    )
+    try:
+        found.compose("build", seconds=BUILD_SECONDS)
+        found.compose(
+            *("up", "--detach", "--wait", "--wait-timeout", f"{START_SECONDS:.0f}"),
+            seconds=START_SECONDS + 60,
+        )
+        yield found
+    finally:
+        _keep_logs(found)
+        found.compose("down", "--volumes", "--rmi", "all", "--timeout", "5")
+
+
+def _keep_logs(containers: Containers) -> None:
+    """Write the logs to the folder that is named for them, before they are lost."""
+    folder = os.environ.get("HANSEG_TEST_LOGS")
+    if folder:
+        path = Path(folder) / f"{containers.name}.log"
+        path.write_text(containers.compose("logs", "--no-color", "--timestamps"))
+
+
+@pytest.fixture(scope="session")
+def api(containers: Containers) -> Iterator[httpx.Client]:
+    address = containers.compose("port", "api", "8000").strip()
+    with httpx.Client(base_url=f"http://{address}", timeout=90.0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def case() -> PhantomCase:
+    return make_case(3, ct_spacing=(2.0, 2.0, 3.0), mr_spacing=(1.5, 1.5, 3.0))
+
+
+@pytest.fixture(scope="session")
+def images(case: PhantomCase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the case's ``ct.nii.gz`` and ``mr.nrrd``."""
+    folder = tmp_path_factory.mktemp("case")
+    assert case.mr is not None
+    write_volume(case.ct, folder / "ct.nii.gz")
+    write_volume(case.mr, folder / "mr.nrrd")
+    return folder

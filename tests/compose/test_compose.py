@@ -1,0 +1,195 @@
+"""The service in containers takes a job, survives, and shows nothing it should not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hanseg_shared.documents import FINAL_STATES, JobState
+from hanseg_shared.io import read_labels
+from hanseg_shared.organs import ORGANS
+from hanseg_shared.phantom import PhantomCase
+from tests.compose.containers import Containers, answers, run
+
+pytestmark = [pytest.mark.compose, pytest.mark.xdist_group("compose")]
+
+SERVICES = ("redis", "api", "registration", "segmentation")
+PYTHON_SERVICES = SERVICES[1:]
+WORKERS = SERVICES[2:]
+
+PATIENCE_SECONDS = 420.0
+"""Longest time of a job, on a small machine and with a lost lease."""
+
+
+def submit(api: httpx.Client, images: Path) -> dict[str, Any]:
+    with (images / "ct.nii.gz").open("rb") as ct, (images / "mr.nrrd").open("rb") as mr:
+        files = {"ct": ("ct.nii.gz", ct), "mr": ("mr.nrrd", mr)}
+        answer = api.post("/v1/jobs", files=files)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["Location"] == f"/v1/jobs/{answer.json()['id']}"
+    return dict(answer.json())
+
+
+def finished(api: httpx.Client, job_id: str) -> dict[str, Any]:
+    """Return the job once it has ended; the service itself does the waiting."""
+    limit = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < limit:
+        answer = api.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=30"})
+        job = dict(answer.raise_for_status().json())
+        if JobState(job["state"]) in FINAL_STATES:
+            return job
+    pytest.fail(f"job {job_id} is still {job['state']} after {PATIENCE_SECONDS} s")
+
+
+@pytest.fixture(scope="module")
+def done(api: httpx.Client, images: Path) -> dict[str, Any]:
+    job = finished(api, submit(api, images)["id"])
+    assert job["state"] == "succeeded", job["error"]
+    return job
+
+
+def test_all_containers_are_healthy(containers: Containers):
+    states = {name: containers.inspect(name)["State"] for name in SERVICES}
+    assert {state["Health"]["Status"] for state in states.values()} == {"healthy"}
+
+
+def test_the_service_is_ready(api: httpx.Client):
+    answer = api.get("/readyz")
+    assert answer.status_code == 200, answer.text
+
+
+def test_every_organ_comes_back_with_a_status(done: dict[str, Any]):
+    assert [organ["name"] for organ in done["organs"]] == [o.name for o in ORGANS]
+    assert all(organ["status"] for organ in done["organs"])
+
+
+def test_the_mr_has_a_verdict(done: dict[str, Any]):
+    assert done["mr_verdict"] in {"used", "rejected"}
+    assert done["registration"]["reason"]
+
+
+def test_the_masks_lie_on_the_grid_of_the_ct(
+    api: httpx.Client, done: dict[str, Any], case: PhantomCase, tmp_path: Path
+):
+    answer = api.get(f"/v1/jobs/{done['id']}/results/segmentation.nii.gz")
+    path = tmp_path / "segmentation.nii.gz"
+    path.write_bytes(answer.raise_for_status().content)
+    labels = read_labels(path)
+    labels.grid.require_same(case.ct.grid, what="segmentation.nii.gz")
+    contoured = {o["label"] for o in done["organs"] if o["status"] == "contoured"}
+    assert contoured <= set(labels.array.ravel().tolist())
+
+
+@pytest.mark.parametrize("service", PYTHON_SERVICES)
+def test_a_container_runs_without_privileges(containers: Containers, service: str):
+    host = containers.inspect(service)["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["Memory"] == host["MemorySwap"] > 0
+    assert host["PidsLimit"] > 0
+
+
+@pytest.mark.parametrize("service", PYTHON_SERVICES)
+def test_a_container_is_not_root(containers: Containers, service: str):
+    code = "import os; print(os.getuid(), os.getgid())"
+    assert containers.python(service, code).stdout.split() == ["10001", "10001"]
+
+
+@pytest.mark.parametrize("service", PYTHON_SERVICES)
+def test_a_container_cannot_change_its_own_code(containers: Containers, service: str):
+    code = "import hanseg_shared as h, pathlib; pathlib.Path(h.__file__).touch()"
+    assert "Read-only file system" in containers.python(service, code).stderr
+
+
+@pytest.mark.parametrize("service", ["api", "registration"])
+@pytest.mark.parametrize("module", ["torch", "numba"])
+def test_an_image_lacks_what_it_does_not_need(
+    containers: Containers, service: str, module: str
+):
+    assert (
+        "ModuleNotFoundError" in containers.python(service, f"import {module}").stderr
+    )
+
+
+def test_the_worker_images_have_no_web_server(containers: Containers):
+    for service in WORKERS:
+        error = containers.python(service, "import fastapi").stderr
+        assert "ModuleNotFoundError" in error
+
+
+@pytest.mark.parametrize("service", PYTHON_SERVICES)
+def test_elastix_is_not_replaced_by_plain_simpleitk(
+    containers: Containers, service: str
+):
+    code = "import SimpleITK; SimpleITK.ElastixImageFilter"
+    assert containers.python(service, code).returncode == 0
+
+
+@pytest.mark.parametrize("service", WORKERS)
+def test_a_worker_has_no_way_out(containers: Containers, service: str):
+    code = "import socket; socket.create_connection(('192.0.2.1', 443), timeout=5)"
+    assert "Network is unreachable" in containers.python(service, code).stderr
+
+
+def test_only_the_api_is_published(containers: Containers):
+    ports = {n: containers.inspect(n)["NetworkSettings"]["Ports"] for n in SERVICES}
+    published = {name for name, found in ports.items() if any((found or {}).values())}
+    assert published == {"api"}
+    assert [b["HostIp"] for b in ports["api"]["8000/tcp"]] == ["127.0.0.1"]
+
+
+def test_the_broker_asks_for_a_password(containers: Containers):
+    code = "import redis; redis.Redis('redis').ping()"
+    assert "AuthenticationError" in containers.python("api", code).stderr
+
+
+def test_the_password_is_neither_in_the_environment_nor_in_the_logs(
+    containers: Containers,
+):
+    code = "print(open('/run/hanseg/hanseg_broker_url').read())"
+    url = containers.python("api", code).stdout
+    password = url.split(":")[2].split("@")[0]
+    assert len(password) == 64
+    assert password not in containers.compose("logs")
+    for service in SERVICES:
+        assert password not in str(containers.inspect(service))
+
+
+@pytest.mark.parametrize("part", ["api", "registration"])
+def test_the_health_check_finds_another_containers_part_missing(
+    containers: Containers, part: str
+):
+    code = (
+        f"import sys; from hanseg_shared.health import main; sys.exit(main(['{part}']))"
+    )
+    assert containers.python("segmentation", code).returncode == 1
+
+
+def test_a_job_outlives_the_death_of_its_worker(
+    containers: Containers, api: httpx.Client, images: Path, done: dict[str, Any]
+):
+    worker = containers.ids()["segmentation"]
+    job_id = submit(api, images)["id"]
+    wait_for_state(api, job_id, JobState.SEGMENTING)
+    assert answers("docker", "kill", worker)
+    assert api.get(f"/v1/jobs/{job_id}").json()["state"] == "segmenting"
+
+    run("docker", "start", worker)
+    job = finished(api, job_id)
+
+    assert job["state"] == "succeeded", job["error"]
+    assert job["attempt"] > done["attempt"]
+
+
+def wait_for_state(api: httpx.Client, job_id: str, state: JobState) -> None:
+    """Follow the job's events until a worker has it in a state."""
+    with api.stream("GET", f"/v1/jobs/{job_id}/events") as events:
+        for line in events.iter_lines():
+            if f'"stage":"{state}"' in line.replace(" ", ""):
+                return
+    pytest.fail(f"job {job_id} ended before it was seen {state}")

@@ -1,0 +1,93 @@
+"""What the images are built from agrees with the distributions and the settings."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from deploy.requirements import parse, requirements
+
+from hanseg_shared import health
+from hanseg_shared.messages import QueueName
+from hanseg_shared.settings import Settings
+from hanseg_shared.worker import open_repository
+from tests.compose.containers import PROJECT
+
+API = ("shared[postgres]", "services/segmentation[api]")
+REGISTRATION = ("shared[postgres]", "services/registration")
+WORKER = ("shared[postgres]", "services/segmentation[worker]")
+
+
+def names(*arguments: str) -> set[str]:
+    found = [line for argument in arguments for line in requirements(argument)]
+    return {_normal(re.split(r"[\[<>=!~;]", line)[0]) for line in found}
+
+
+def constraints() -> set[str]:
+    lines = (PROJECT / "deploy" / "constraints.txt").read_text().splitlines()
+    return {_normal(line.split("==")[0]) for line in lines if not line.startswith("#")}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_an_argument_is_a_folder_with_extras():
+    assert parse("services/x[a,b]") == ("services/x", ["a", "b"])
+    assert parse("shared") == ("shared", [])
+
+
+def test_an_argument_of_another_form_is_refused():
+    with pytest.raises(ValueError, match=r"got 'x\[a'"):
+        parse("x[a")
+
+
+@pytest.mark.parametrize("image", [API, REGISTRATION], ids=["api", "registration"])
+def test_an_image_without_a_network_asks_for_no_torch(image: tuple[str, ...]):
+    assert not names(*image) & {"torch", "numba", "safetensors"}
+
+
+def test_the_projects_own_distributions_are_not_asked_of_an_index():
+    assert not [name for name in names(*WORKER) if name.startswith("hanseg")]
+
+
+@pytest.mark.parametrize("image", [API, REGISTRATION, WORKER])
+def test_every_requirement_has_a_tested_version(image: tuple[str, ...]):
+    assert names(*image) <= constraints()
+
+
+def test_nothing_brings_plain_simpleitk():
+    assert "simpleitk" not in constraints()
+    assert "simpleitk-simpleelastix" in constraints()
+
+
+def test_every_setting_is_explained_to_those_who_install():
+    page = (PROJECT / "docs" / "deploy.md").read_text()
+    missing = [
+        name for name in Settings.model_fields if f"`HANSEG_{name.upper()}`" not in page
+    ]
+    assert not missing
+
+
+def test_a_worker_of_this_host_that_beats_is_well(tmp_path, monkeypatch):
+    settings = Settings(data=tmp_path)
+    monkeypatch.setattr("socket.gethostname", lambda: "some-host")
+    open_repository(settings).report_worker(
+        "some-host-7", queue=QueueName.REGISTRATION, device="cpu"
+    )
+    assert health.complaint("registration", settings) is None
+
+
+def test_a_worker_of_another_host_does_not_count(tmp_path):
+    settings = Settings(data=tmp_path)
+    open_repository(settings).report_worker(
+        "another-7", queue=QueueName.SEGMENTATION, device="cpu"
+    )
+    found = health.complaint("segmentation", settings)
+    assert found == "no segmentation worker of this host was heard of for 15 s"
+
+
+def test_an_api_that_does_not_listen_is_not_well():
+    found = health.complaint("api", Settings(port=1))
+    assert found is not None
+    assert "does not answer on port 1" in found

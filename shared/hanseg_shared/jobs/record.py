@@ -44,7 +44,7 @@ class Upload:
     @property
     def owner(self) -> str:
         """Under which name the store keeps it."""
-        return f"upload-{self.id}"
+        return upload_owner(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,11 @@ class Job:
             error=self.error,
             links=links or {},
         )
+
+
+def upload_owner(upload_id: str) -> str:
+    """Return under which name the store keeps an upload."""
+    return f"upload-{upload_id}"
 
 
 def moment(seconds: float) -> datetime:

@@ -17,7 +17,16 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import Connection, Engine, RowMapping
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hanseg_shared.documents import (
     FINAL_STATES,
@@ -38,11 +47,14 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
 )
 from hanseg_shared.jobs import schema
-from hanseg_shared.jobs.record import Batch, Job, NewJob, Upload
+from hanseg_shared.jobs.record import Batch, Job, NewJob, Upload, upload_owner
 from hanseg_shared.jobs.stages import Stage
 
 BUSY_TIMEOUT_SECONDS = 15.0
 """How long SQLite waits for another writer before it gives up."""
+
+CONNECT_SECONDS = 5
+"""How long PostgreSQL may take to accept a connection."""
 
 ABANDONED_KEY_SECONDS = 900.0
 """An idempotency key still being processed after so long belongs to a dead request."""
@@ -86,6 +98,16 @@ class KeyState:
     fingerprint: str
     resource: str | None
     """The id of what was made; None while the first request is being processed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Who has payloads in the store, by the name the store knows them by."""
+
+    kept: frozenset[str]
+    """Jobs and uploads whose files are in use."""
+    expired: frozenset[str]
+    """Jobs whose files were deleted; a late worker may have written some again."""
 
 
 class JobRepository:
@@ -215,6 +237,16 @@ class JobRepository:
             ).scalar_one()
             return 0.0 if oldest is None else max(0.0, self._clock(connection) - oldest)
 
+    def finished_after(self, moment: float) -> list[Job]:
+        """Return jobs that ended after a time (seconds since 1970), oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                sa.select(jobs)
+                .where(jobs.c.finished_at > moment)
+                .order_by(jobs.c.finished_at)
+            ).all()
+        return [_job(row._mapping) for row in rows]
+
     def request_cancel(self, job_id: str) -> Job:
         """Ask for a job to be cancelled; one that nobody works on ends at once.
 
@@ -266,8 +298,11 @@ class JobRepository:
                     progress=Progress(stage=stage.state).model_dump(mode="json"),
                     **self._touched(now),
                 )
-            ).rowcount
-        return self.get(job_id) if claimed else None
+                .returning(*jobs.c)
+            ).one_or_none()
+        # Read in the same statement: a later read could show the token of another
+        # worker, and two would work under one.
+        return None if claimed is None else _job(claimed._mapping)
 
     def renew(
         self,
@@ -327,8 +362,8 @@ class JobRepository:
                 connection.execute(
                     jobs.update()
                     .where(
-                        jobs.c.id == job.id,
-                        jobs.c.token == job.token,
+                        *_claimed_by(job),
+                        jobs.c.state == stage.state,
                         jobs.c.cancel_requested.is_(False),
                     )
                     .values(values)
@@ -350,12 +385,24 @@ class JobRepository:
             values = self._touched(now) | self._final(JobState.CANCELLED, now)
             return self._update_claimed(connection, job, values)
 
-    def release(self, job: Job) -> bool:
-        """Give a claimed stage back, to be tried again."""
+    def release(self, job: Job, *, later: bool = False) -> bool:
+        """Give a claimed stage back, to be tried again; a cancelled job ends.
+
+        Its message is sent with the reconciler's next pass. `later` treats it as sent
+        just now, so that it is sent when a lost one would be: an outage gets time to
+        pass.
+
+        Returns:
+            False when the token is no longer valid.
+        """
         with self._writing() as connection:
             now = self._clock(connection)
             values = self._touched(now) | _UNCLAIMED
-            return self._update_claimed(connection, job, values)
+            values["published_at"] = now if later else None
+            released = self._update_claimed(connection, job, values)
+            if released:
+                self._end_unclaimed_cancelled(connection, now, job.id)
+        return released
 
     # -- what the reconciler does ----------------------------------------------
 
@@ -371,28 +418,28 @@ class JobRepository:
         with self._writing() as connection:
             now = self._clock(connection)
             lost = sa.and_(jobs.c.token.is_not(None), jobs.c.lease_until < now)
-            poisoned = connection.execute(
+            cancelled = self._touched(now) | self._final(JobState.CANCELLED, now)
+            connection.execute(
+                jobs.update()
+                .where(lost, jobs.c.cancel_requested.is_(True))
+                .values(cancelled)
+            )
+            poisoned = self._touched(now) | self._final(JobState.FAILED, now)
+            poisoned["error"] = problem.model_dump(mode="json", exclude_none=True)
+            failed = connection.execute(
                 jobs.update()
                 .where(lost, jobs.c.attempts >= attempts)
-                .where(jobs.c.cancel_requested.is_(False))
-                .values(
-                    **self._touched(now),
-                    **self._final(JobState.FAILED, now),
-                    error=problem.model_dump(mode="json", exclude_none=True),
-                )
+                .values(poisoned)
                 .returning(jobs.c.id)
-            ).scalars()
-            failed = list(poisoned)
-            released = list(
-                connection.execute(
-                    jobs.update()
-                    .where(lost)
-                    .values(**self._touched(now), **_UNCLAIMED)
-                    .returning(jobs.c.id)
-                ).scalars()
-            )
+            ).all()
+            released = connection.execute(
+                jobs.update()
+                .where(lost)
+                .values(self._touched(now) | _UNCLAIMED)
+                .returning(jobs.c.id)
+            ).all()
             self._end_unclaimed_cancelled(connection, now, None)
-        return released, failed
+        return [row.id for row in released], [row.id for row in failed]
 
     def due(self, *, published_before_seconds: float | None) -> list[Job]:
         """Return unclaimed jobs whose message was never sent.
@@ -442,25 +489,55 @@ class JobRepository:
         """Turn a job into a tombstone: what it was and when it went, no results.
 
         An unfinished job loses its worker: what that worker still writes is fenced
-        off. Deleting the files is the caller's next step.
+        off. Deleting the files is the caller's next step. A tombstone stays as it is.
+
+        Raises:
+            JobNotFoundError: There is none of that id.
         """
         with self._writing() as connection:
             now = self._clock(connection)
             connection.execute(
                 jobs.update()
-                .where(jobs.c.id == job_id)
+                .where(jobs.c.id == job_id, jobs.c.state != JobState.EXPIRED)
                 .values(
-                    **self._touched(now),
-                    **self._final(JobState.EXPIRED, now),
-                    case_name=None,
-                    organs=[],
-                    files=[],
-                    intermediate=[],
-                    registration=None,
-                    error=problem.model_dump(mode="json", exclude_none=True),
+                    self._touched(now)
+                    | self._final(JobState.EXPIRED, now)
+                    | {
+                        "expires_at": now,
+                        "case_name": None,
+                        "organs": [],
+                        "files": [],
+                        "intermediate": [],
+                        "registration": None,
+                        "error": problem.model_dump(mode="json", exclude_none=True),
+                    }
                 )
             )
         return self.get(job_id)
+
+    def count_unclaimed(self) -> dict[JobState, int]:
+        """Return how many jobs wait for a worker in each state that has some."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                sa.select(jobs.c.state, sa.func.count())
+                .where(
+                    jobs.c.token.is_(None),
+                    jobs.c.state.not_in(FINAL_STATES),
+                    jobs.c.cancel_requested.is_(False),
+                )
+                .group_by(jobs.c.state)
+            ).all()
+        return {JobState(state): count for state, count in rows}
+
+    def owners(self) -> Owners:
+        """Return whose payloads must be kept, and whose must not."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(jobs.c.id, jobs.c.state)).all()
+            uploads = connection.execute(sa.select(schema.uploads.c.id)).scalars()
+            kept = {upload_owner(upload_id) for upload_id in uploads}
+        gone = {job_id for job_id, state in rows if state == JobState.EXPIRED}
+        kept |= {job_id for job_id, state in rows if state != JobState.EXPIRED}
+        return Owners(frozenset(kept), frozenset(gone))
 
     # -- workers ---------------------------------------------------------------
 
@@ -492,6 +569,15 @@ class JobRepository:
         for queue, name in rows:
             found.setdefault(queue, []).append(name)
         return found
+
+    def drop_dead_workers(self, *, unseen_for_seconds: float) -> int:
+        """Forget workers that died without a word; return how many."""
+        table = schema.workers
+        with self._writing() as connection:
+            limit = self._clock(connection) - unseen_for_seconds
+            return connection.execute(
+                table.delete().where(table.c.seen_at < limit)
+            ).rowcount
 
     def forget_worker(self, name: str) -> None:
         """Note that a worker has left."""
@@ -541,6 +627,13 @@ class JobRepository:
                 .values(received=True)
             )
 
+    def delete_upload(self, upload_id: str) -> None:
+        """Forget an upload; deleting its file is the caller's part."""
+        with self._writing() as connection:
+            connection.execute(
+                schema.uploads.delete().where(schema.uploads.c.id == upload_id)
+            )
+
     def drop_old_uploads(self, *, older_than_seconds: float) -> list[Upload]:
         """Forget uploads of that age; deleting their files is the caller's part."""
         table = schema.uploads
@@ -584,7 +677,11 @@ class JobRepository:
         return Batch(row.id, row.name, row.created_at, counts)
 
     def reserve_key(self, key: str, fingerprint: str) -> KeyState | None:
-        """Take an idempotency key; what is known of it if it was taken before."""
+        """Take an idempotency key; what is known of it if it was taken before.
+
+        A key whose first request is still being processed after
+        `ABANDONED_KEY_SECONDS` is taken over: that request is dead.
+        """
         table = schema.idempotency_keys
         with self._writing() as connection:
             now = self._clock(connection)
@@ -595,11 +692,6 @@ class JobRepository:
                     table.c.created_at < now - ABANDONED_KEY_SECONDS,
                 )
             )
-            row = connection.execute(
-                sa.select(table).where(table.c.key == key)
-            ).one_or_none()
-            if row is not None:
-                return KeyState(row.fingerprint, row.resource)
             try:
                 with connection.begin_nested():
                     connection.execute(
@@ -607,17 +699,33 @@ class JobRepository:
                             key=key, fingerprint=fingerprint, created_at=now
                         )
                     )
-            except IntegrityError:  # taken between the two statements
-                return KeyState(fingerprint, None)
+            except IntegrityError:  # taken before, or at this very moment
+                row = connection.execute(
+                    sa.select(table).where(table.c.key == key)
+                ).one_or_none()
+                if row is None:  # and given back since: the caller may try again
+                    return KeyState(fingerprint, None)
+                return KeyState(row.fingerprint, row.resource)
         return None
 
     def settle_key(self, key: str, resource: str) -> None:
-        """Note what the first request with a key has made."""
+        """Note what the first request with a key has made; the first one counts."""
         table = schema.idempotency_keys
         with self._writing() as connection:
             connection.execute(
-                table.update().where(table.c.key == key).values(resource=resource)
+                table.update()
+                .where(table.c.key == key, table.c.resource.is_(None))
+                .values(resource=resource)
             )
+
+    def drop_old_keys(self, *, older_than_seconds: float) -> int:
+        """Forget idempotency keys of that age; return how many."""
+        table = schema.idempotency_keys
+        with self._writing() as connection:
+            limit = self._clock(connection) - older_than_seconds
+            return connection.execute(
+                table.delete().where(table.c.created_at < limit)
+            ).rowcount
 
     def release_key(self, key: str) -> None:
         """Give a key back whose request made nothing."""
@@ -702,9 +810,7 @@ class JobRepository:
     ) -> bool:
         return bool(
             connection.execute(
-                jobs.update()
-                .where(jobs.c.id == job.id, jobs.c.token == job.token)
-                .values(values)
+                jobs.update().where(*_claimed_by(job)).values(values)
             ).rowcount
         )
 
@@ -720,6 +826,12 @@ class JobRepository:
             statement = statement.where(jobs.c.id == job_id)
         values = self._touched(now) | self._final(JobState.CANCELLED, now)
         connection.execute(statement.values(values))
+
+
+def _claimed_by(job: Job) -> tuple[sa.ColumnElement[bool], ...]:
+    if job.token is None:
+        raise JobStateError(f"job {job.id} was never claimed by this worker")
+    return (jobs.c.id == job.id, jobs.c.token == job.token)
 
 
 _UNCLAIMED: dict[str, Any] = {
@@ -738,26 +850,63 @@ def open_database(url: str) -> Engine:
     Raises:
         ServiceUnavailableError: The database cannot be opened.
     """
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        engine = sa.create_engine(parsed, pool_pre_ping=True)
-    else:
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(
-            parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
-        )
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_immediately)
     with _translated():
+        engine = _make_engine(url)
         _create_tables(engine)
     return engine
+
+
+_POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 30}
+"""Connections kept open, and how many more a crowd of requests may open."""
+
+
+def _make_engine(url: str) -> Engine:
+    try:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _make_sqlite_engine(parsed)
+        return sa.create_engine(_with_driver(parsed), pool_pre_ping=True, **_POOL)
+    except (ArgumentError, ModuleNotFoundError) as error:
+        # the URL may hold a password, so it is not repeated
+        raise ServiceUnavailableError(
+            f"the database's URL cannot be used ({type(error).__name__}): it must be "
+            "sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME with psycopg "
+            "installed"
+        ) from error
+
+
+def _make_sqlite_engine(url: sa.URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ServiceUnavailableError(
+            "jobs must outlive a process: the database's URL needs a file, such as "
+            "sqlite:////var/lib/hanseg/jobs.sqlite"
+        )
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceUnavailableError(
+            f"the folder of the database cannot be made: {error}"
+        ) from error
+    engine = sa.create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **_POOL
+    )
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_immediately)
+    return engine
+
+
+def _with_driver(url: sa.URL) -> sa.URL:
+    if url.drivername in {"postgres", "postgresql"}:
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
+    return url
 
 
 def _create_tables(engine: Engine) -> None:
     try:
         schema.metadata.create_all(engine)
-    except (OperationalError, IntegrityError, sa.exc.ProgrammingError):
+    except (OperationalError, IntegrityError, ProgrammingError):
         # another process may be creating them at this very moment
         schema.metadata.create_all(engine)
 
@@ -787,13 +936,26 @@ def _database_time(connection: Connection) -> float:
     return time.time()  # SQLite serves one host
 
 
+_BUGS = (IntegrityError, ProgrammingError, DataError, NotSupportedError)
+"""What the database raises when a statement is wrong, rather than the database."""
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        cause = str(error.orig).splitlines()[0] if error.orig else "no answer"
-        raise ServiceUnavailableError(f"the database does not work: {cause}") from error
+    except _BUGS:
+        raise
+    except (DBAPIError, PoolTimeoutError) as error:
+        raise ServiceUnavailableError(
+            f"the database does not work: {_cause(error)}"
+        ) from error
+
+
+def _cause(error: DBAPIError | PoolTimeoutError) -> str:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    lines = str(original).splitlines()
+    return lines[0] if lines else "no answer"
 
 
 def _job(row: RowMapping) -> Job:

@@ -1,0 +1,1 @@
+"""Facts about jobs: their rows, their stages, what puts them right."""

@@ -1,0 +1,80 @@
+"""A repository on SQLite, and on PostgreSQL where there is one; each test its own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from hanseg_shared.jobs.reconciler import Reconciler
+from hanseg_shared.jobs.repository import JobRepository, open_database
+from hanseg_shared.jobs.work import Services
+from hanseg_shared.settings import Settings
+from hanseg_shared.store import PayloadStore
+from tests.jobs.fakes import FakeClock, FakePublisher
+
+RETENTION_SECONDS = 3600.0
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)],
+)
+def database(request, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+        return
+    url = os.environ.get("HANSEG_TEST_POSTGRES_URL")
+    if not url:
+        pytest.skip("HANSEG_TEST_POSTGRES_URL names no PostgreSQL server")
+    schema = f"test_{uuid.uuid4().hex}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema(schema))
+    yield f"{url}?options=-csearch_path%3D{schema}"
+    with engine.begin() as connection:
+        connection.execute(sa.schema.DropSchema(schema, cascade=True))
+    engine.dispose()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def repository(database: str, clock: FakeClock) -> Iterator[JobRepository]:
+    """A repository whose time is the fake clock's."""
+    opened = JobRepository(
+        open_database(database), retention_seconds=RETENTION_SECONDS, clock=clock
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def publisher() -> FakePublisher:
+    return FakePublisher()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data")
+
+
+@pytest.fixture
+def services(
+    repository: JobRepository, publisher: FakePublisher, settings: Settings
+) -> Services:
+    return Services(repository, PayloadStore(settings.store), publisher, settings)
+
+
+@pytest.fixture
+def reconciler(services: Services) -> Reconciler:
+    return Reconciler(
+        services.repository, services.store, services.publisher, services.settings
+    )

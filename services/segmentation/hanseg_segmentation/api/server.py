@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import socket
 import sys
 import threading
@@ -15,6 +16,8 @@ from hanseg_segmentation.api.app import create_app
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.settings import Settings
 from hanseg_shared.worker import open_services
+
+logger = logging.getLogger(__name__)
 
 NO_SERVICE = 4
 """Exit status when the service cannot start."""
@@ -81,6 +84,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
             h11_max_incomplete_event_size=HEADER_BYTES,
             timeout_graceful_shutdown=int(settings.grace_seconds),
         )
+        logger.info("the API listens on %s port %d", *listener.getsockname()[:2])
         Server(config, stopping=app.state.context.stopping).run(sockets=[listener])
     finally:
         services.repository.close()
@@ -93,10 +97,12 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._stopping = stopping
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note the signal."""
+    def handle_exit(self, sig: int, _: FrameType | None) -> None:
+        """Stop gracefully; a second Ctrl-C stops at once."""
+        # uvicorn's own would end the process by the signal, before anything is closed
         self._stopping.set()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def _configure_logging() -> None:

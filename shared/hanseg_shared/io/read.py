@@ -1,33 +1,29 @@
 """Images read from files, by the role they play.
 
-The header is checked first, then the length of the voxels' stream, and only then are
-voxels read, by SimpleITK.
+The header is checked first; then voxels are decoded in one pass, by the same code
+that checks a case before it is accepted, straight into the array that is returned.
+ITK says where voxels lie (see `header`), but does not decode them: its readers give
+a cut-off file back as if it were whole, the rest zeros or whatever the memory held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hanseg_shared.errors import ImageContentError
-from hanseg_shared.io.content import (
-    Intensities,
-    measure,
-    pieces_of,
-    require_ct,
-    require_mr,
-)
-from hanseg_shared.io.header import ImageHeader, naming, opened_by_itk, read_header
+from hanseg_shared.io.content import measure, pieces_of, require_ct, require_mr
+from hanseg_shared.io.header import ImageHeader, naming, read_header
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
-from hanseg_shared.io.stream import verify_stream
-from hanseg_shared.itk import from_image
+from hanseg_shared.io.stream import values
 from hanseg_shared.volume import Volume
 
 _MAX_LABEL = 255
-_EVEN_PIECE = 1 << 22
+
+Flat = npt.NDArray[np.generic]
 
 
 def read_ct(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
@@ -40,8 +36,13 @@ def read_ct(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     Raises:
         ImageError: The file cannot be used as a CT; the subclasses say why.
     """
-    volume = _read_role(Path(path), limits, require_ct)
-    return volume.with_array(_rounded(volume.array))
+    path = Path(path)
+    header = _volume_header(path, limits)
+    array = np.empty(header.layout.voxels, dtype=np.int16)
+    with naming(path):
+        pieces = _rounded_into(array, values(path, header.layout))
+        require_ct(measure(pieces, voxels=array.size))
+    return _volume(array, header)
 
 
 def read_mr(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
@@ -54,12 +55,19 @@ def read_mr(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     Raises:
         ImageError: The file cannot be used as an MR; the subclasses say why.
     """
-    volume = _read_role(Path(path), limits, require_mr)
-    return volume.with_array(volume.array.astype(np.float32, copy=False))
+    path = Path(path)
+    header = _volume_header(path, limits)
+    array = np.empty(header.layout.voxels, dtype=np.float32)
+    with naming(path):
+        pieces = _copied_into(array, values(path, header.layout))
+        require_mr(measure(pieces, voxels=array.size))
+    return _volume(array, header)
 
 
 def read_image(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     """Return any scalar volume with its values as they are, whatever they mean.
+
+    The data type is the file's, or float32 where a NIfTI header scales the values.
 
     Args:
         path: A NIfTI, NRRD or MHA file.
@@ -69,7 +77,14 @@ def read_image(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
         ImageError: The file cannot be read; the subclasses say why.
     """
     path = Path(path)
-    return _voxels(path, read_header(path, limits))
+    header = read_header(path, limits)
+    layout = header.layout
+    dtype = np.float32 if layout.is_scaled else layout.dtype.newbyteorder("=")
+    array: Flat = np.empty(layout.voxels, dtype=dtype)
+    with naming(path):
+        for _ in _copied_into(array, values(path, layout)):
+            pass
+    return _volume(array, header)
 
 
 def read_labels(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
@@ -122,36 +137,40 @@ def require_volume(header: ImageHeader) -> None:
         )
 
 
-def _read_role(
-    path: Path, limits: Limits, require: Callable[[Intensities], None]
-) -> Volume:
+def _volume_header(path: Path, limits: Limits) -> ImageHeader:
     header = read_header(path, limits)
     with naming(path):
         require_volume(header)
-    volume = _voxels(path, header)
-    with naming(path):
-        require(measure(pieces_of(volume.array), voxels=header.grid.voxels))
-    return volume
+    return header
 
 
-def _voxels(path: Path, header: ImageHeader) -> Volume:
-    with naming(path):
-        verify_stream(path, header.layout)
-        with opened_by_itk(path, header.format, header.layout.encoding) as reader:
-            image = reader.Execute()
-        volume = from_image(image)
-    header.grid.require_same(volume.grid, what=path.name)
-    return volume
+def _volume(array: Flat, header: ImageHeader) -> Volume:
+    return Volume(array.reshape(header.grid.shape), header.grid)
 
 
-def _rounded(array: npt.NDArray[np.generic]) -> npt.NDArray[np.int16]:
-    """Return values, known to fit, as int16, without a second full-size float copy."""
-    if not np.issubdtype(array.dtype, np.floating):
-        return array.astype(np.int16, copy=False)
-    rounded = np.empty(array.shape, dtype=np.int16)
-    for plane, target in zip(array, rounded, strict=True):
-        target[:] = np.rint(plane)
-    return rounded
+def _rounded_into(target: Flat, pieces: Iterator[Flat]) -> Iterator[Flat]:
+    """Round pieces into `target`, one after the other, and pass them on as they were.
+
+    What does not fit wraps round: the caller looks at the pieces and refuses it.
+    """
+    with np.errstate(invalid="ignore"):
+        start = 0
+        for piece in pieces:
+            end = start + piece.size
+            whole = piece if piece.dtype.kind in "iu" else np.rint(piece)
+            target[start:end] = whole.astype(target.dtype)
+            start = end
+            yield piece
+
+
+def _copied_into(target: Flat, pieces: Iterator[Flat]) -> Iterator[Flat]:
+    """Copy pieces into `target`, one after the other, and pass them on."""
+    start = 0
+    for piece in pieces:
+        end = start + piece.size
+        target[start:end] = piece
+        start = end
+        yield piece
 
 
 def _labels(array: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:

@@ -21,22 +21,12 @@ _GZIP_OR_ZLIB = 47
 """zlib's ``wbits`` for "either, look at the magic"."""
 
 
-def verify_stream(path: Path, layout: Layout) -> None:
-    """Read all voxel bytes once and drop them.
-
-    Raises:
-        ImageError: There are fewer or more bytes than the header says, or they are
-            damaged.
-    """
-    for _ in pieces(path, layout):
-        pass
-
-
 def values(path: Path, layout: Layout) -> Iterator[npt.NDArray[np.generic]]:
     """Yield all values of a file, in stored order, as one-dimensional arrays.
 
     Raises:
-        ImageError: As `verify_stream`.
+        ImageError: There are fewer or more bytes than the header says, or they are
+            damaged.
     """
     rest = b""
     for piece in pieces(path, layout):
@@ -50,7 +40,7 @@ def pieces(path: Path, layout: Layout) -> Iterator[bytes]:
     """Yield the voxels' bytes, decoded, `PIECE_BYTES` or fewer at a time.
 
     Raises:
-        ImageError: As `verify_stream`.
+        ImageError: As `values`.
     """
     if layout.encoding is Encoding.RAW:
         return _raw_pieces(path, layout)

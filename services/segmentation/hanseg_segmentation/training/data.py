@@ -36,6 +36,26 @@ class TrainingData:
     phantoms: tuple[Sample, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SampleFiles:
+    """Prepared samples on disk.
+
+    Attributes:
+        real: Files of clinical cases.
+        phantoms: Files of simulated patients.
+    """
+
+    real: tuple[Path, ...]
+    phantoms: tuple[Path, ...]
+
+    def load(self, *, part: int = 0, parts: int = 1) -> TrainingData:
+        """Read every `parts`-th sample, from `part` on."""
+        return TrainingData(
+            tuple(Sample.load(file) for file in self.real[part::parts]),
+            tuple(Sample.load(file) for file in self.phantoms[part::parts]),
+        )
+
+
 def real_cases(data: Path) -> tuple[Path, ...]:
     """Return the CT files of the real cases, sorted; empty if there are none."""
     return tuple(sorted((data / REAL_FOLDER).glob("*_ct.nii.gz")))
@@ -51,8 +71,8 @@ def held_out_cases(cases: tuple[Path, ...], *, held_out: int) -> tuple[Path, ...
     return cases[held_out - 1 :: held_out]
 
 
-def prepare(recipe: Recipe, data: Path | None, cache: Path) -> TrainingData:
-    """Return all samples; those that `cache` lacks are made with all threads.
+def prepare(recipe: Recipe, data: Path | None, cache: Path) -> SampleFiles:
+    """Return the files of all samples; those that `cache` lacks are made first.
 
     Args:
         recipe: What to make.
@@ -77,20 +97,20 @@ def prepare(recipe: Recipe, data: Path | None, cache: Path) -> TrainingData:
     count = recipe.phantoms
     seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + count)
     jobs += [(cache / f"phantom_{seed}.npz", seed, spacing) for seed in seeds]
-    _make_missing([job for job in jobs if not job[0].exists()], recipe.threads)
-    samples = [Sample.load(file) for file, _, _ in jobs]
-    return TrainingData(tuple(samples[: len(cases)]), tuple(samples[len(cases) :]))
+    _make_missing([job for job in jobs if not job[0].exists()], recipe.processes)
+    files = tuple(file for file, _, _ in jobs)
+    return SampleFiles(files[: len(cases)], files[len(cases) :])
 
 
-def _make_missing(jobs: list[tuple[Path, Path | int, Vector]], threads: int) -> None:
+def _make_missing(jobs: list[tuple[Path, Path | int, Vector]], processes: int) -> None:
     if not jobs:
         return
     logger.info("preparing %d samples", len(jobs))
-    if threads == 1:
+    if processes == 1:
         for job in jobs:
             _make(job)
         return
-    with ProcessPoolExecutor(threads, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for _ in pool.map(_make, jobs, chunksize=4):
             pass
 

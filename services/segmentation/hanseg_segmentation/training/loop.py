@@ -14,10 +14,13 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.network.unet import UNetConfig, build_network
-from hanseg_segmentation.training.data import TrainingData
+from hanseg_segmentation.training.data import SampleFiles, TrainingData
 from hanseg_segmentation.training.loss import training_loss
+from hanseg_segmentation.training.memory import keep_memory
 from hanseg_segmentation.training.patches import Patch, PatchCutter, Variation
 from hanseg_segmentation.training.recipe import Recipe
+from hanseg_segmentation.training.sample import Sample
+from hanseg_segmentation.training.team import Team
 from hanseg_shared.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -104,39 +107,42 @@ def new_state(recipe: Recipe) -> TrainingState:
 
 
 def train(
-    recipe: Recipe, data: TrainingData, folder: Path, *, resume: bool = False
-) -> TrainingState:
+    team: Team, recipe: Recipe, files: SampleFiles, folder: Path, *, resume: bool
+) -> None:
     """Train until the recipe's time or iterations are spent.
 
     Args:
+        team: This process's place among those that train together.
         recipe: How.
-        data: Prepared samples.
-        folder: Where checkpoints and the log go; created if need be.
+        files: Prepared samples; each process reads its part of them.
+        folder: Where the checkpoint and the log go; it must exist.
         resume: Whether to go on from the checkpoint in `folder`.
 
     Raises:
         ModelError: There is nothing to resume, or the loss is not finite.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(recipe.threads)
+    keep_memory()
+    torch.set_num_threads(1)
     state = new_state(recipe)
     if resume:
         state.load(folder)
-    cutter = _cutter(recipe, stream=state.iteration)
-    log = _Log(folder / LOG_FILE, fresh=not resume)
+    data = files.load(part=team.rank, parts=team.size)
+    log = _Log(folder / LOG_FILE, fresh=not resume) if team.leads else None
     state.network.train()
-    last_save = time.monotonic()
+    batches = _Batches(
+        recipe, data, _cutter(recipe, stream=(state.iteration, team.rank))
+    )
+    saved_at, watch = state.seconds, _Stopwatch()
     while not _finished(state, recipe):
-        start = time.monotonic()
-        figures = _step(state, recipe, _batch(recipe, data, cutter))
-        state.iteration += 1
-        state.seconds += time.monotonic() - start
+        figures = _step(state, recipe, batches, team, watch)
+        if log is None:
+            continue
         log.add(state, figures)
-        if time.monotonic() - last_save >= recipe.checkpoint_seconds:
+        if state.seconds - saved_at >= recipe.checkpoint_seconds:
             state.save(folder)
-            last_save = time.monotonic()
-    state.save(folder)
-    return state
+            saved_at = state.seconds
+    if team.leads:
+        state.save(folder)
 
 
 def learning_rate(recipe: Recipe, *, iteration: int, seconds: float) -> float:
@@ -154,9 +160,9 @@ def _finished(state: TrainingState, recipe: Recipe) -> bool:
     )
 
 
-def _cutter(recipe: Recipe, *, stream: int) -> PatchCutter:
+def _cutter(recipe: Recipe, *, stream: tuple[int, int]) -> PatchCutter:
     return PatchCutter(
-        np.random.default_rng((recipe.seed, stream)),
+        np.random.default_rng((recipe.seed, *stream)),
         shape=recipe.patch,
         spacing_mm=recipe.spacing_mm,
         variation=Variation(**recipe.variation.model_dump()),
@@ -164,45 +170,61 @@ def _cutter(recipe: Recipe, *, stream: int) -> PatchCutter:
     )
 
 
-def _batch(recipe: Recipe, data: TrainingData, cutter: PatchCutter) -> list[Patch]:
-    """Return patches of real cases first, simulated ones after."""
-    real = recipe.real_a_batch if data.real else 0
-    phantoms = recipe.phantoms_a_batch + recipe.real_a_batch - real
-    chosen = [data.real[cutter.rng.integers(len(data.real))] for _ in range(real)]
-    chosen += [
-        data.phantoms[cutter.rng.integers(len(data.phantoms))] for _ in range(phantoms)
-    ]
-    return [cutter.cut(sample) for sample in chosen]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batches:
+    """Draws batches: patches of real cases first, of simulated patients after."""
+
+    recipe: Recipe
+    data: TrainingData
+    cutter: PatchCutter
+
+    def draw(self) -> list[Patch]:
+        real = self.recipe.real_a_batch if self.data.real else 0
+        simulated = self.recipe.phantoms_a_batch + self.recipe.real_a_batch - real
+        chosen = self._some(self.data.real, real)
+        chosen += self._some(self.data.phantoms, simulated)
+        return [self.cutter.cut(sample) for sample in chosen]
+
+    def _some(self, samples: tuple[Sample, ...], count: int) -> list[Sample]:
+        rng = self.cutter.rng
+        return [samples[rng.integers(len(samples))] for _ in range(count)]
 
 
 def _step(
-    state: TrainingState, recipe: Recipe, patches: list[Patch]
+    state: TrainingState,
+    recipe: Recipe,
+    batches: _Batches,
+    team: Team,
+    watch: _Stopwatch,
 ) -> dict[str, float]:
     """Learn from one batch; return its losses."""
     rate = learning_rate(recipe, iteration=state.iteration, seconds=state.seconds)
     for group in state.optimiser.param_groups:
         group["lr"] = rate
-    channels = torch.stack([p.channels for p in patches])
-    allowed = torch.stack([p.allowed for p in patches])
-    state.optimiser.zero_grad(set_to_none=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = state.network(channels.to(memory_format=torch.channels_last_3d))
-    entropy, dice = training_loss(logits.float(), allowed, [p.groups for p in patches])
-    loss = entropy + dice
-    if not bool(torch.isfinite(loss.detach())):
+    entropy, dice = _gradients(state.network, batches.draw())
+    if not math.isfinite(entropy + dice):
         raise ModelError(
-            f"the loss is {loss.item()} at iteration {state.iteration}; a lower"
+            f"the loss is {entropy + dice} at iteration {state.iteration}; a lower"
             " learning rate may help"
         )
-    loss.backward()  # type: ignore[no-untyped-call]
+    state.seconds += team.share_gradients(state.network, watch.lap())
     nn.utils.clip_grad_norm_(state.network.parameters(), LARGEST_GRADIENT)
     state.optimiser.step()
     _average(state, recipe.average_decay)
-    return {
-        "rate": rate,
-        "cross_entropy": entropy.item(),
-        "dice_loss": dice.item(),
-    }
+    state.iteration += 1
+    return {"rate": rate, "cross_entropy": entropy, "dice_loss": dice}
+
+
+def _gradients(network: nn.Module, patches: list[Patch]) -> tuple[float, float]:
+    """Leave a batch's gradients in the network; return its losses."""
+    channels = torch.stack([p.channels for p in patches])
+    allowed = torch.stack([p.allowed for p in patches])
+    network.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(channels.contiguous(memory_format=torch.channels_last_3d))
+    entropy, dice = training_loss(logits, allowed, [p.groups for p in patches])
+    (entropy + dice).backward()  # type: ignore[no-untyped-call]
+    return entropy.item(), dice.item()
 
 
 @torch.no_grad()
@@ -215,6 +237,18 @@ def _average(state: TrainingState, decay: float) -> None:
             value.lerp_(current[name], 1 - keep)
         else:
             value.copy_(current[name])
+
+
+class _Stopwatch:
+    """Seconds from one lap to the next, so that no waiting is left out."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        elapsed, self.last = now - self.last, now
+        return elapsed
 
 
 class _Log:

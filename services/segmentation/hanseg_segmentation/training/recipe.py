@@ -58,7 +58,7 @@ class Recipe(Document):
         weight_decay: AdamW's.
         average_decay: Decay of the moving average of weights that is shipped.
         checkpoint_seconds: How often the state is written.
-        threads: Threads of the processor.
+        processes: How many train together, each with one thread.
         seed: What every random stream starts from.
     """
 
@@ -81,7 +81,7 @@ class Recipe(Document):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     average_decay: Share = 0.998
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 120.0
-    threads: Count = 2
+    processes: Count = 2
     seed: int = 0
 
 
@@ -116,6 +116,6 @@ def smoke(recipe: Recipe) -> Recipe:
             "largest_iterations": 4,
             "warm_up": 1,
             "checkpoint_seconds": 0.0,
-            "threads": 1,
+            "processes": 1,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,9 +10,10 @@ from torch import nn
 
 from hanseg_segmentation.model_package import ModelPackage, NetworkSpec, write_package
 from hanseg_segmentation.training.data import prepare
-from hanseg_segmentation.training.loop import network_config, train
+from hanseg_segmentation.training.loop import network_config, new_state, train
 from hanseg_segmentation.training.prepare import OPENKBP_LABELS
 from hanseg_segmentation.training.recipe import Recipe
+from hanseg_segmentation.training.team import run_team
 from hanseg_shared.organs import ORGANS, Evidence
 
 LICENCE = "MIT"
@@ -29,15 +31,19 @@ def run_training(
         out: Folder for everything that is made.
         resume: Whether to go on from the checkpoint in `out`.
     """
-    samples = prepare(recipe, data, out / "cache")
-    state = train(recipe, samples, out, resume=resume)
+    out.mkdir(parents=True, exist_ok=True)
+    files = prepare(recipe, data, out / "cache")
+    work = partial(train, recipe=recipe, files=files, folder=out, resume=resume)
+    run_team(recipe.processes, work)
+    state = new_state(recipe)
+    state.load(out)
     provenance = {
-        "real_cases": f"{len(samples.real)} of OpenKBP's training CTs",
-        "simulated_patients": str(len(samples.phantoms)),
+        "real_cases": f"{len(files.real)} of OpenKBP's training CTs",
+        "simulated_patients": str(len(files.phantoms)),
         "iterations": str(state.iteration),
         "training_seconds": f"{state.seconds:.0f}",
     }
-    package = plan_package(recipe, real=bool(samples.real), provenance=provenance)
+    package = plan_package(recipe, real=bool(files.real), provenance=provenance)
     return write_package(out / "model", package, half_weights(state.average))
 
 

@@ -12,7 +12,7 @@ import torch
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.model_package import DEFAULT_MODEL
 from hanseg_segmentation.packaging import write_results
-from hanseg_segmentation.pipeline import load_model, segment
+from hanseg_segmentation.pipeline import Segmentation, load_model, segment
 from hanseg_shared.documents import JobDocument, JobState, MrVerdict, StageTime
 from hanseg_shared.errors import JobStateError
 from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
@@ -24,6 +24,9 @@ from hanseg_shared.versions import versions_of
 from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)
+
+PICTURES_SHARE = 0.9
+"""Share of packaging that is done once masks and pictures are written."""
 
 LABELS = "segmentation.nii.gz"
 REGISTERED_MR = "registered_mr.nii.gz"
@@ -86,19 +89,17 @@ def package_stage(place: Workplace) -> StageResult:
     out.mkdir()
     if job.registration is None or job.model is None:
         raise JobStateError(f"job {job.id} has nothing to package")
-    mr, field_of_view = _read_shown_mr(place)
-    labels = _fetch(place, LABELS)
+    mr, field_of_view = _read_trusted_mr(place)
+    labels = read_labels(_fetch(place, LABELS))
     write_results(
         out,
         ct=_read_ct(place),
-        labels=read_labels(labels),
-        organs=job.organs,
-        model=job.model,
+        segmentation=Segmentation(labels, job.organs, job.model, seconds={}),
         registration=job.registration,
         registered_mr=mr,
         field_of_view=field_of_view,
-        progress=place.lease.progress,
     )
+    place.lease.progress(PICTURES_SHARE)
     for name in REGISTRATION_FILES:
         file = place.fetch_intermediate(name)
         if file is not None:
@@ -136,10 +137,6 @@ def _read_trusted_mr(place: Workplace) -> tuple[Volume | None, Volume | None]:
     report = place.job.registration
     if report is None or report.verdict is not MrVerdict.USED:
         return None, None
-    return _read_shown_mr(place)
-
-
-def _read_shown_mr(place: Workplace) -> tuple[Volume | None, Volume | None]:
     mr = place.fetch_intermediate(REGISTERED_MR)
     field_of_view = place.fetch_intermediate(FIELD_OF_VIEW)
     if mr is None or field_of_view is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -35,7 +36,12 @@ def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
 
 def organ_table(job: JobDocument) -> Table:
     """Return the table of the 30 organs."""
-    table = Table("label", "organ", "status", "ml", "p", "evidence", "flags")
+    table = Table("", box=box.SIMPLE_HEAD)
+    for heading in ("organ", "status"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("ml", justify="right", no_wrap=True)
+    for heading in ("p", "evidence", "flags"):
+        table.add_column(heading)
     for organ in job.organs:
         table.add_row(*_row(organ))
     return table

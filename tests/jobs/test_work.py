@@ -1,0 +1,459 @@
+"""A stage's body runs under a lease; whatever happens to it, the job's row is right."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
+
+from hanseg_shared.documents import JobState, Problem, Progress
+from hanseg_shared.errors import (
+    ImageContentError,
+    JobCancelledError,
+    RegistrationError,
+    ServiceUnavailableError,
+    StoreError,
+)
+from hanseg_shared.jobs.reconciler import Reconciler
+from hanseg_shared.jobs.record import Job, NewJob
+from hanseg_shared.jobs.repository import JobRepository, StageResult, open_database
+from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.work import Services, Workplace, work_on
+from hanseg_shared.messages import TASK_PACKAGE, TASK_REGISTER, TASK_SEGMENT
+from hanseg_shared.problems import DEADLINE, INTERNAL, kind_of
+from hanseg_shared.settings import Settings
+from tests.jobs.fakes import CT, PROBLEM, FakeClock, claim, new_job
+
+
+class WatchedRepository(JobRepository):
+    """Counts renewals, and does what a test puts in the place of a method."""
+
+    def __init__(self, url: str, clock: FakeClock) -> None:
+        super().__init__(open_database(url), retention_seconds=3600.0, clock=clock)
+        self._renewals = threading.Semaphore(0)
+
+    def renew(self, *arguments, **keywords):
+        answer = super().renew(*arguments, **keywords)
+        self._renewals.release()
+        return answer
+
+    def wait_for_renewal(self) -> None:
+        """Return when a lease was renewed and its holder has seen the answer."""
+        while self._renewals.acquire(blocking=False):
+            pass
+        for _ in range(3):  # one under way, one from now on, one that proves it seen
+            assert self._renewals.acquire(timeout=10), "nobody renews"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, clock: FakeClock) -> Iterator[WatchedRepository]:
+    opened = WatchedRepository(f"sqlite:///{tmp_path / 'jobs.sqlite'}", clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def hasty(services: Services) -> Services:
+    """The services with a lease so short that it is renewed all the time."""
+    settings = Settings(data=services.settings.data, lease_seconds=0.03)
+    return dataclasses.replace(services, settings=settings)
+
+
+class Body:
+    """A stage's body that does what it is told, and counts how often."""
+
+    def __init__(self, *steps, result: StageResult | None = None) -> None:
+        self.steps = steps
+        self.result = result or StageResult(versions={"body": "1"})
+        self.calls = 0
+
+    def __call__(self, workplace: Workplace) -> StageResult:
+        self.calls += 1
+        (workplace.folder / "half-done").write_text("scratch")
+        for step in self.steps:
+            step(workplace)
+        return self.result
+
+
+def raising(error: BaseException):
+    def step(_: Workplace) -> None:
+        raise error
+
+    return step
+
+
+def problem(job: Job) -> Problem:
+    assert job.error is not None
+    return job.error
+
+
+def scratch_is_clean(services: Services) -> bool:
+    return list(services.settings.scratch.iterdir()) == []
+
+
+def register(services: Services, job: Job, body: Body) -> Job:
+    work_on(Stage.REGISTER, job.id, body, services)
+    return services.repository.get(job.id)
+
+
+class TestSuccess:
+    def test_a_finished_stage_sends_the_message_of_the_next(
+        self, services, repository, publisher
+    ):
+        done = register(services, new_job(repository), Body())
+
+        assert done.state is JobState.SEGMENTING
+        assert done.versions == {"body": "1"}
+        assert publisher.sent == [(TASK_SEGMENT, done.id)]
+        assert done.published_at is not None
+        assert scratch_is_clean(services)
+
+    def test_three_stages_make_a_job(self, services, repository, publisher):
+        job = new_job(repository)
+        for stage in Stage:
+            work_on(stage, job.id, Body(), services)
+
+        assert repository.get(job.id).state is JobState.SUCCEEDED
+        assert [task for task, _ in publisher.sent] == [TASK_SEGMENT, TASK_PACKAGE]
+
+    def test_no_thread_is_left(self, services, repository):
+        register(services, new_job(repository), Body())
+
+        assert "lease" not in {thread.name for thread in threading.enumerate()}
+
+    def test_a_broker_that_is_away_does_not_undo_the_work(
+        self, services, repository, publisher
+    ):
+        publisher.down = True
+        done = register(services, new_job(repository), Body())
+
+        assert done.state is JobState.SEGMENTING
+        assert done.published_at is None
+
+
+class TestMessagesThatComeAmiss:
+    def test_a_duplicate_while_the_stage_runs_does_nothing(self, services, repository):
+        job = new_job(repository)
+        second = Body()
+        first = Body(lambda _: register(services, job, second))
+        done = register(services, job, first)
+
+        assert (first.calls, second.calls) == (1, 0)
+        assert (done.state, done.total_attempts) == (JobState.SEGMENTING, 1)
+
+    def test_a_duplicate_after_the_stage_does_nothing(
+        self, services, repository, publisher
+    ):
+        job = new_job(repository)
+        body = Body()
+        register(services, job, body)
+        done = register(services, job, body)
+
+        assert body.calls == 1
+        assert done.total_attempts == 1
+        assert len(publisher.sent) == 1
+
+    def test_a_message_that_comes_before_its_stage_does_nothing(
+        self, services, repository
+    ):
+        job = new_job(repository)
+        body = Body()
+        work_on(Stage.PACKAGE, job.id, body, services)
+
+        assert body.calls == 0
+        assert repository.get(job.id) == job
+
+    def test_a_message_of_a_cancelled_job_does_nothing(self, services, repository):
+        job = repository.request_cancel(new_job(repository).id)
+        body = Body()
+
+        assert register(services, job, body) == job
+        assert body.calls == 0
+
+    def test_a_message_of_an_unknown_job_does_nothing(self, services):
+        body = Body()
+        work_on(Stage.REGISTER, "nobody", body, services)
+
+        assert body.calls == 0
+
+
+class TestFailure:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            RegistrationError("elastix found no overlap of CT and MR"),
+            ImageContentError("the CT has no HU"),
+        ],
+    )
+    def test_an_error_of_the_product_fails_the_job_at_once(
+        self, services, repository, error
+    ):
+        failed = register(services, new_job(repository), Body(raising(error)))
+
+        assert failed.state is JobState.FAILED
+        assert problem(failed).type == kind_of(error).type
+        assert problem(failed).detail == error.message
+        assert problem(failed).instance == f"/v1/jobs/{failed.id}"
+        assert scratch_is_clean(services)
+
+    def test_an_unexpected_error_gives_the_job_back_at_once(
+        self, services, repository, publisher
+    ):
+        job = register(services, new_job(repository), Body(raising(KeyError("x"))))
+
+        assert (job.state, job.token, job.attempts) == (JobState.REGISTERING, None, 1)
+        assert repository.due(published_before_seconds=None) == [job]
+        assert publisher.sent == []
+        assert scratch_is_clean(services)
+
+    def test_after_three_unexpected_errors_the_job_has_failed(
+        self, services, repository
+    ):
+        job = new_job(repository)
+        body = Body(raising(ZeroDivisionError("Jane Doe")))
+        for _ in range(5):
+            failed = register(services, job, body)
+
+        assert body.calls == 3
+        assert failed.state is JobState.FAILED
+        assert problem(failed).type == INTERNAL.type
+        assert "ZeroDivisionError (tried 3 times" in problem(failed).detail
+        assert "Jane" not in problem(failed).detail
+
+    def test_a_job_that_fails_twice_may_still_succeed(self, services, repository):
+        job = new_job(repository)
+        for _ in range(2):
+            register(services, job, Body(raising(MemoryError())))
+        done = register(services, job, Body())
+
+        assert done.state is JobState.SEGMENTING
+        assert done.error is None
+        assert done.stages[0].attempts == 3
+
+    def test_the_soft_time_limit_fails_the_job_and_names_the_limit(
+        self, services, repository
+    ):
+        failed = register(
+            services, new_job(repository), Body(raising(SoftTimeLimitExceeded()))
+        )
+
+        assert failed.state is JobState.FAILED
+        assert problem(failed).type == DEADLINE.type
+        assert "limit of 900 s" in problem(failed).detail
+        assert scratch_is_clean(services)
+
+    @pytest.mark.parametrize(
+        "error",
+        [StoreError("the payload is not there"), ServiceUnavailableError("no disk")],
+    )
+    def test_a_failing_store_gives_the_job_back_for_later(
+        self, services, repository, publisher, clock, error
+    ):
+        job = new_job(repository)
+        reconciler = Reconciler(
+            repository, services.store, publisher, services.settings
+        )
+        released = register(services, job, Body(raising(error)))
+        reconciler.run_once()
+        assert (released.token, released.state) == (None, JobState.REGISTERING)
+        assert publisher.sent == []
+
+        clock.advance(services.settings.republish_seconds + 1.0)
+        reconciler.run_once()
+        assert publisher.sent == [(TASK_REGISTER, job.id)]
+
+    def test_a_store_that_keeps_failing_fails_the_job_and_says_why(
+        self, services, repository
+    ):
+        job = new_job(repository)
+        body = Body(raising(StoreError("payload abc was altered")))
+        for _ in range(3):
+            failed = register(services, job, body)
+
+        assert failed.state is JobState.FAILED
+        assert problem(failed).detail.startswith(
+            "payload abc was altered (tried 3 times"
+        )
+
+    def test_a_database_that_fails_at_the_end_publishes_nothing_twice(
+        self, services, repository, clock, monkeypatch
+    ):
+        job = new_job(repository)
+        down = ServiceUnavailableError("the database does not work")
+
+        def fail(*_, **__):
+            raise down
+
+        with monkeypatch.context() as patch:
+            patch.setattr(repository, "finish_stage", fail)
+            patch.setattr(repository, "release", fail)
+            with pytest.raises(ServiceUnavailableError):
+                register(services, job, Body())
+        clock.advance(31.0)
+        repository.release_lost_leases(attempts=3, problem=PROBLEM)
+        done = register(services, job, Body())
+
+        assert done.state is JobState.SEGMENTING
+        assert len(done.stages) == 1
+
+
+class TestCancel:
+    def test_a_cancel_in_the_middle_ends_the_job_and_clears_up(self, hasty, repository):
+        job = new_job(repository)
+        reached = []
+        body = Body(
+            lambda _: repository.request_cancel(job.id),
+            lambda _: repository.wait_for_renewal(),
+            lambda workplace: workplace.lease.progress(0.5),
+            lambda _: reached.append("further"),
+        )
+        cancelled = register(hasty, job, body)
+
+        assert cancelled.state is JobState.CANCELLED
+        assert reached == []
+        assert cancelled.versions == {}
+        assert scratch_is_clean(hasty)
+
+    def test_a_cancel_at_the_last_moment_ends_the_job(self, services, repository):
+        job = new_job(repository)
+        body = Body(lambda _: repository.request_cancel(job.id))
+        cancelled = register(services, job, body)
+
+        assert cancelled.state is JobState.CANCELLED
+        assert cancelled.versions == {}
+
+    def test_a_body_that_fails_after_a_cancel_ends_the_job(self, services, repository):
+        job = new_job(repository)
+        body = Body(
+            lambda _: repository.request_cancel(job.id), raising(OSError("killed"))
+        )
+
+        assert register(services, job, body).state is JobState.CANCELLED
+
+    def test_a_body_may_say_itself_that_it_was_cancelled(self, services, repository):
+        body = Body(raising(JobCancelledError("the child was killed")))
+
+        assert register(services, new_job(repository), body).state is JobState.CANCELLED
+
+
+class TestLostLease:
+    def test_a_worker_that_lost_its_job_stops_and_publishes_nothing(
+        self, services, repository, publisher, clock
+    ):
+        job = new_job(repository)
+        reconciler = Reconciler(
+            repository, services.store, publisher, services.settings
+        )
+        other = Body(result=StageResult(versions={"body": "the other's"}))
+
+        def lose(_: Workplace) -> None:
+            clock.advance(31.0)
+            reconciler.run_once()
+            register(services, job, other)
+
+        zombie = Body(lose)
+        done = register(services, job, zombie)
+
+        assert (zombie.calls, other.calls) == (1, 1)
+        assert done.versions == {"body": "the other's"}
+        assert done.state is JobState.SEGMENTING
+        assert len(done.stages) == 1
+        assert scratch_is_clean(services)
+
+    @pytest.mark.parametrize(
+        "error", [RegistrationError("late"), OSError("late"), SoftTimeLimitExceeded()]
+    )
+    def test_a_late_failure_does_not_harm_the_worker_that_has_the_job(
+        self, services, repository, clock, error
+    ):
+        job = new_job(repository)
+        holders = []
+
+        def lose(_: Workplace) -> None:
+            clock.advance(31.0)
+            repository.release_lost_leases(attempts=3, problem=PROBLEM)
+            holders.append(claim(repository, job))
+
+        after = register(services, job, Body(lose, raising(error)))
+
+        assert [after] == holders
+
+    def test_the_lease_thread_tells_the_body_that_the_job_is_lost(
+        self, hasty, repository
+    ):
+        job = new_job(repository)
+
+        def lose(workplace: Workplace) -> None:
+            repository.release(workplace.job)
+            workplace.lease._thread.join(10)
+            workplace.lease.check()
+            pytest.fail("the lease did not notice")
+
+        after = register(hasty, job, Body(lose))
+        assert (after.state, after.token) == (JobState.REGISTERING, None)
+
+
+def test_progress_reaches_the_row(hasty, repository):
+    seen = []
+
+    def note(workplace: Workplace) -> None:
+        workplace.lease.progress(0.25)
+        repository.wait_for_renewal()
+        seen.append(repository.get(workplace.job.id).progress)
+
+    register(hasty, new_job(repository), Body(note))
+    assert seen == [Progress(stage="registering", done=0.25)]
+
+
+class TestWorkplace:
+    @pytest.fixture
+    def workplace(self, services, repository, tmp_path) -> Workplace:
+        image = tmp_path / "image"
+        image.write_bytes(b"voxels")
+        job_id = "j1"
+        payload = services.store.put(job_id, image)
+        ct = CT.model_copy(update={"sha256": payload.sha256})
+        job = claim(repository, repository.create(NewJob(job_id, (ct,))))
+        folder = tmp_path / "scratch"
+        folder.mkdir()
+        return Workplace(job, folder, services, lease=None)  # type: ignore[arg-type]
+
+    def test_an_input_comes_by_its_role(self, workplace):
+        path = workplace.fetch_input("ct")
+
+        assert path == workplace.folder / "ct"
+        assert path.read_bytes() == b"voxels"
+
+    def test_what_is_not_there_is_none(self, workplace):
+        assert workplace.fetch_input("mr") is None
+        assert workplace.fetch_intermediate("registered_mr.nii.gz") is None
+
+    def test_files_of_one_stage_are_fetched_by_the_next(self, workplace, tmp_path):
+        folder = tmp_path / "out"
+        (folder / "masks").mkdir(parents=True)
+        (folder / "masks" / "Lips.nii.gz").write_bytes(b"lips")
+        (folder / "registration.json").write_bytes(b"{}")
+        files = workplace.publish_files(folder)
+        later = dataclasses.replace(
+            workplace, job=dataclasses.replace(workplace.job, intermediate=files)
+        )
+
+        assert [(f.name, f.bytes, f.media_type) for f in files] == [
+            ("masks/Lips.nii.gz", 4, "application/gzip"),
+            ("registration.json", 2, "application/json"),
+        ]
+        fetched = later.fetch_intermediate("masks/Lips.nii.gz")
+        assert fetched is not None
+        assert fetched.read_bytes() == b"lips"
+
+    def test_an_altered_input_is_refused(self, services, workplace):
+        payload = workplace.job.inputs[0]
+        with services.store.open("j1", payload.sha256) as file:
+            Path(file.name).write_bytes(b"VOXELS")
+
+        with pytest.raises(StoreError, match="was altered"):
+            workplace.fetch_input("ct")

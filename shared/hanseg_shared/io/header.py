@@ -7,6 +7,7 @@ and say where the voxels lie; both must agree.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.metaimage import parse_metaimage
 from hanseg_shared.io.nifti import HEADER_BYTES, parse_nifti
 from hanseg_shared.io.nrrd import parse_nrrd
-from hanseg_shared.io.stream import inflate_head
+from hanseg_shared.io.stream import inflate_head, require_enough_bytes
 from hanseg_shared.itk import matrix_rows
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -91,6 +92,7 @@ def read_header(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> ImageHeade
         _require_file_within(file_bytes, limits)
         layout = _parse(path, image_format, file_bytes, limits)
         _require_layout_within(layout, limits)
+        require_enough_bytes(path, layout)
         grid = _itk_grid(path, image_format, layout)
         _require_grid_within(grid, limits)
         return ImageHeader(image_format, grid, layout, file_bytes)
@@ -124,7 +126,7 @@ def opened_by_itk(
         try:
             yield reader
         except RuntimeError as error:
-            raise ImageError(f"it cannot be read: {_last_line(error)}") from None
+            raise ImageError(f"ITK cannot read it: {_reason(error, link)}") from None
 
 
 _ITK_SUFFIX = {
@@ -137,9 +139,11 @@ _ITK_SUFFIX = {
 }
 
 
-def _last_line(error: RuntimeError) -> str:
+def _reason(error: RuntimeError, link: Path) -> str:
+    """Return the last line of ITK's message, without addresses and our link's name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "ITK gives no reason"
+    last = lines[-1].replace(str(link), "the file") if lines else "no reason is given"
+    return re.sub(r"^ITK ERROR[^:]*: ", "", last)
 
 
 def _parse(

@@ -17,8 +17,29 @@ PIECE_BYTES = 1 << 22
 """Most bytes of decoded voxels held at a time."""
 
 _READ_BYTES = 1 << 18
+_MAX_DEFLATE_RATIO = 1032
+"""Deflate's best (https://zlib.net/zlib_tech.html): 258 bytes from 2 bits."""
+
 _GZIP_OR_ZLIB = 47
 """zlib's ``wbits`` for "either, look at the magic"."""
+
+
+def require_enough_bytes(path: Path, layout: Layout) -> None:
+    """Refuse a file that is too short for what its header claims; reads nothing.
+
+    Raises:
+        ImageError: It is; or it is not compressed and longer than it claims.
+    """
+    there = path.stat().st_size - layout.offset
+    if layout.encoding is Encoding.RAW:
+        _require_length(there, layout)
+        return
+    packed = path.stat().st_size if layout.encoding is Encoding.GZIP_FILE else there
+    if packed * _MAX_DEFLATE_RATIO < layout.expected_bytes:
+        raise ImageError(
+            f"the image is cut short: {max(packed, 0)} compressed bytes cannot hold "
+            f"{layout.expected_bytes} bytes of voxels; send the file again"
+        )
 
 
 def values(path: Path, layout: Layout) -> Iterator[npt.NDArray[np.generic]]:
@@ -63,7 +84,7 @@ def inflate_head(path: Path, count: int) -> bytes:
 
 
 def _raw_pieces(path: Path, layout: Layout) -> Iterator[bytes]:
-    _require_length(path.stat().st_size - layout.offset, layout)
+    require_enough_bytes(path, layout)
     with path.open("rb") as file:
         file.seek(layout.offset)
         left = layout.expected_bytes

@@ -130,8 +130,9 @@ class _Collector:
             self.form.fields[name] = bytes(self._field)
             self._field.clear()
             return
-        sink, self._sink = self._sink, None
+        sink = self._sink
         payload = await sink.finish()
+        self._sink = None
         if payload.bytes or self._part.has_file_name:
             self.form.files[name] = (sink.path, payload)
         else:

@@ -64,7 +64,7 @@ class FileSink:
         self.received = 0
         self._digest = hashlib.sha256()
         self._buffer = bytearray()
-        self._file = path.open("xb")
+        self._file = path.open("xb", buffering=0)
 
     async def write(self, data: bytes) -> None:
         """Take some more bytes.
@@ -92,8 +92,13 @@ class FileSink:
         self._file.close()
 
     def _flush(self) -> None:
+        self._digest.update(self._buffer)
         with disk_faults_translated():
-            self._digest.update(self._buffer)
-            self._file.write(self._buffer)
-            self._file.flush()
+            self._write_out()
         self._buffer.clear()
+
+    def _write_out(self) -> None:
+        left = memoryview(self._buffer)
+        while left:
+            left = left[self._file.write(left) :]
+        left.release()

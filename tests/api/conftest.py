@@ -1,0 +1,93 @@
+"""The application on SQLite, with a fake broker, a fake checker and fake workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from hanseg_segmentation.api.app import create_app
+from hanseg_segmentation.api.context import Pace
+from hanseg_segmentation.model_package import ModelPackage, NetworkSpec
+from hanseg_shared.jobs.work import Services
+from hanseg_shared.organs import Evidence
+from hanseg_shared.settings import Settings
+from hanseg_shared.store import PayloadStore
+from hanseg_shared.worker import open_repository
+from tests.api.fakes import FakeChecker, FakeWorker
+from tests.jobs.fakes import FakePublisher
+
+FAST = Pace(poll=0.005, keep_alive=0.02, longest_wait=2)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        data=tmp_path / "data",
+        min_free_bytes=0,
+        max_upload_bytes=64 * 1024,
+        max_unfinished_jobs=5,
+    )
+
+
+@pytest.fixture
+def publisher() -> FakePublisher:
+    return FakePublisher()
+
+
+@pytest.fixture
+def services(settings: Settings, publisher: FakePublisher) -> Iterator[Services]:
+    repository = open_repository(settings)
+    yield Services(repository, PayloadStore(settings.store), publisher, settings)
+    repository.close()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with one model package, whose weights nobody reads here."""
+    folder = tmp_path / "models"
+    package = ModelPackage(
+        name="default",
+        version="1.0",
+        licence="MIT",
+        description="A model for tests.",
+        spacing_mm=(3.0, 3.0, 3.0),
+        patch=(64, 64, 64),
+        labels={"Brainstem": 1},
+        evidence={"Brainstem": Evidence.PHANTOM},
+        network=NetworkSpec(kind="none"),
+        sha256="0" * 64,
+    )
+    (folder / "default").mkdir(parents=True)
+    (folder / "default" / "model.json").write_text(package.model_dump_json())
+    return folder
+
+
+@pytest.fixture
+def checker() -> FakeChecker:
+    return FakeChecker()
+
+
+@pytest.fixture
+def app(services: Services, models: Path, checker: FakeChecker) -> FastAPI:
+    return create_app(
+        services,
+        check_case=checker,
+        model_folders=[models],
+        pace=FAST,
+        reconcile=False,
+    )
+
+
+@pytest.fixture
+def api(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.fixture
+def worker(services: Services) -> FakeWorker:
+    return FakeWorker(services)

@@ -11,15 +11,17 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import billiard.common
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
-from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.errors import HansegError, ServiceUnavailableError
 from hanseg_shared.jobs.repository import JobRepository, open_database
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Body, Services, work_on
@@ -35,6 +37,13 @@ HEARTBEAT_SECONDS = 2.0
 
 ALIVE_SECONDS = 15.0
 """A worker not heard of for so long is taken for dead."""
+
+
+RETRY_SECONDS = 5.0
+"""How long a worker's child that could not start waits before it tries again."""
+
+REMAPPED_SIGTERM = "SIGQUIT"
+"""What Celery takes SIGTERM for: the stop that waits for the grace time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,7 @@ def open_repository(settings: Settings) -> JobRepository:
 
 def run_worker(plan: WorkerPlan, settings: Settings) -> None:
     """Serve the plan's queue until told to stop; does not return before."""
-    # On SIGTERM: stop taking messages, go on for the grace time, give back the rest.
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    _remap_sigterm()
     clean_scratch(settings)
     app = make_worker_app(plan, settings)
     app.worker_main(
@@ -92,6 +100,15 @@ def run_worker(plan: WorkerPlan, settings: Settings) -> None:
             "--without-mingle",
         ]
     )
+
+
+def _remap_sigterm() -> None:
+    # On SIGTERM: stop taking messages, go on for the grace time, give back the rest.
+    # Celery's pool reads the variable when it is imported, which has happened by now.
+    if billiard.common.REMAP_SIGTERM == REMAPPED_SIGTERM:
+        return
+    os.environ["REMAP_SIGTERM"] = REMAPPED_SIGTERM
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def make_worker_app(plan: WorkerPlan, settings: Settings) -> Celery:
@@ -110,7 +127,11 @@ def clean_scratch(settings: Settings) -> None:
     """Remove scratch folders whose worker was killed, older than any attempt."""
     limit = time.time() - 2 * settings.stage_seconds
     for folder in settings.scratch.glob("attempt-*"):
-        if folder.stat().st_mtime < limit:
+        try:
+            written = folder.stat().st_mtime
+        except FileNotFoundError:  # its worker has just finished
+            continue
+        if written < limit:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -135,12 +156,30 @@ class _Child:
         return do
 
     def start(self, **_: object) -> None:
-        """Connect, prepare and begin to send heartbeats."""
+        """Connect, prepare and begin to send heartbeats; try until it works.
+
+        Celery would swallow an exception here and send jobs to a child that cannot do
+        them. A database that starts later than its workers is no reason to die, and
+        without a heartbeat no health check takes this worker for a live one.
+        """
         die_with_parent(signal.SIGKILL)
-        self._services = open_services(self._settings)
-        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        while not self._begin():
+            if self._stopping.wait(RETRY_SECONDS):
+                return
+
+    def _begin(self) -> bool:
         started = time.monotonic()
-        device = self._plan.prepare(self._settings)
+        try:
+            services = open_services(self._settings)
+            device = self._plan.prepare(self._settings)
+        except HansegError as error:
+            logger.error("%s worker cannot start: %s", self._plan.queue, error)  # noqa: TRY400
+            return False
+        except Exception:
+            logger.exception("%s worker cannot start", self._plan.queue)
+            return False
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._services = services
         logger.info(
             "%s worker is ready on %s after %.1f s",
             self._plan.queue,
@@ -149,10 +188,11 @@ class _Child:
         )
         threading.Thread(
             target=self._beat,
-            args=(self._services.repository, device),
+            args=(services.repository, device),
             name="heartbeat",
             daemon=True,
         ).start()
+        return True
 
     def stop(self, **_: object) -> None:
         """Say good-bye."""
@@ -166,7 +206,7 @@ class _Child:
                 repository.report_worker(
                     self._name, queue=self._plan.queue, device=device
                 )
-            except ServiceUnavailableError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, try again
                 logger.warning("no heartbeat: %s", error)
             if self._stopping.wait(HEARTBEAT_SECONDS):
                 return
@@ -182,5 +222,9 @@ def _configure_logging(**_: object) -> None:
 def healthy(settings: Settings, queue: QueueName) -> bool:
     """Whether a worker of this host serves the queue; for container health checks."""
     host = socket.gethostname()
-    live = open_repository(settings).live_workers(seen_within_seconds=ALIVE_SECONDS)
+    repository = open_repository(settings)
+    try:
+        live = repository.live_workers(seen_within_seconds=ALIVE_SECONDS)
+    finally:
+        repository.close()
     return any(name.rpartition("-")[0] == host for name in live.get(queue, []))

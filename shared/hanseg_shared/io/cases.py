@@ -19,6 +19,9 @@ _NO_INPUT = re.compile(
 )
 """Words in the names of masks, results and of MR that is not T1-weighted."""
 
+_DATA_SET_NAME = re.compile(r"han[-_ ]?seg", re.IGNORECASE)
+"""The challenge's name, whose "seg" makes no file a segmentation."""
+
 _NAMES_SHOWN = 6
 
 
@@ -80,14 +83,18 @@ def _images_by_folder(folder: Path) -> dict[Path, list[Path]]:
 
 
 def _is_input(path: Path) -> bool:
-    return _IMAGE_NAME.fullmatch(path.name) is not None and _is_open(_stem(path))
+    """Whether a file may be a CT or MR, judged by its name."""
+    if _IMAGE_NAME.fullmatch(path.name) is None or path.name.startswith("."):
+        return False
+    stem = _DATA_SET_NAME.sub("", _stem(path))
+    return not any(_NO_INPUT.fullmatch(word) for word in _words(stem))
 
 
-def _is_open(name: str) -> bool:
-    """Whether a file or folder of that name may hold a CT or MR."""
-    return not name.startswith(".") and not any(
-        _NO_INPUT.fullmatch(word) for word in _words(name)
-    )
+def _is_open(folder_name: str) -> bool:
+    """Whether a folder may hold cases: it is not hidden, and not one of masks only."""
+    words = _words(folder_name)
+    only_masks = words and all(_NO_INPUT.fullmatch(word) for word in words)
+    return not folder_name.startswith(".") and not only_masks
 
 
 def _cases_of(folder: Path, images: list[Path], *, is_root: bool) -> list[CaseFiles]:
@@ -95,16 +102,24 @@ def _cases_of(folder: Path, images: list[Path], *, is_root: bool) -> list[CaseFi
     groups: dict[str, list[Path]] = {}
     for image in images:
         groups.setdefault(_case_name(image), []).append(image)
-    if len(images) == 1 or len(_those(images, _CT_WORDS)) == 1:
-        name = "_".join(groups) if is_root and len(groups) == 1 else folder.name
-        return [_case(name or folder.name, folder, images)]
-    return [_case(name or folder.name, folder, each) for name, each in groups.items()]
+    if len(images) > 1 and len(_those(images, _CT_WORDS)) != 1:
+        return [
+            _case(name or folder.name, folder, each) for name, each in groups.items()
+        ]
+    name = next(iter(groups)) if is_root and len(groups) == 1 else ""
+    return [_only_case(name or folder.name, folder, images)]
+
+
+def _only_case(name: str, folder: Path, images: list[Path]) -> CaseFiles:
+    """Return the case of a folder that holds one; its only image is the CT."""
+    words = {*_words(_stem(images[0])), *_words(folder.name)}
+    if len(images) == 1 and not words & _MR_WORDS:
+        return CaseFiles(name, images[0])
+    return _case(name, folder, images)
 
 
 def _case(name: str, folder: Path, images: list[Path]) -> CaseFiles:
     cts, mrs = _those(images, _CT_WORDS), _those(images, _MR_WORDS)
-    if len(images) == 1 and not mrs and not _MR_WORDS & set(_words(folder.name)):
-        return CaseFiles(name, images[0])
     if len(cts) != 1 or len(mrs) > 1 or len(cts) + len(mrs) != len(images):
         raise InputError(
             f"{folder}: case {name} needs one file named ct and at most one named mr "

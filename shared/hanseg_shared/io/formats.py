@@ -70,8 +70,15 @@ def sniff(path: Path) -> ImageFormat:
         raise NotAnImageError("there is no such file")
     if path.suffix.lower() in _DETACHED_SUFFIXES:
         raise _detached(f"{path.suffix.lower()} files keep their voxels elsewhere")
-    with path.open("rb") as file:
-        return recognise(file.read(SNIFFED_BYTES))
+    return recognise(_start_of(path))
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(SNIFFED_BYTES)
+    except OSError as error:
+        raise NotAnImageError(f"the file cannot be opened: {error.strerror}") from None
 
 
 def recognise(start: bytes) -> ImageFormat:

@@ -1,0 +1,219 @@
+"""Cases found in folders as people keep them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hanseg_shared.errors import InputError
+from hanseg_shared.io import CaseFiles, find_cases
+
+
+def make(root: Path, *names: str) -> Path:
+    """Create empty files; finding cases reads none."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def found(root: Path) -> list[tuple[str, str, str | None]]:
+    return [
+        (
+            case.name,
+            case.ct.relative_to(root).as_posix(),
+            None if case.mr is None else case.mr.relative_to(root).as_posix(),
+        )
+        for case in find_cases(root)
+    ]
+
+
+def hanseg_case(number: str) -> list[str]:
+    start = f"set_1/case_{number}/case_{number}"
+    return [
+        f"{start}_IMG_CT.nrrd",
+        f"{start}_IMG_MR_T1.nrrd",
+        f"{start}_OAR_Parotid_L.seg.nrrd",
+        f"{start}_OAR_A_Carotid_L.seg.nrrd",
+    ]
+
+
+def test_han_segs_own_layout_is_found(tmp_path):
+    make(tmp_path, *hanseg_case("02"), *hanseg_case("01"), "set_1/OAR_data.csv")
+    assert found(tmp_path) == [
+        (
+            f"case_{number}",
+            f"set_1/case_{number}/case_{number}_IMG_CT.nrrd",
+            f"set_1/case_{number}/case_{number}_IMG_MR_T1.nrrd",
+        )
+        for number in ("01", "02")
+    ]
+
+
+@pytest.mark.parametrize("given", ["", "set_1", "set_1/case_01"])
+def test_the_root_the_set_or_one_case_may_be_given(tmp_path, given):
+    make(tmp_path, *hanseg_case("01"))
+    (case,) = find_cases(tmp_path / given)
+    assert case.name == "case_01"
+    assert case.mr is not None
+
+
+def test_the_challenges_name_makes_no_file_a_segmentation(tmp_path):
+    make(tmp_path, "HaN-Seg_1_ct.mha", "HaN-Seg_1_seg.mha", "HaN-Seg_1_t1.mha")
+    assert found(tmp_path) == [("HaN-Seg_1", "HaN-Seg_1_ct.mha", "HaN-Seg_1_t1.mha")]
+
+
+def test_the_challenge_folder_may_lie_deeper(tmp_path):
+    make(tmp_path / "download" / "HaN-Seg", *hanseg_case("07"))
+    assert [case.name for case in find_cases(tmp_path)] == ["case_07"]
+
+
+@pytest.mark.parametrize(
+    ("ct", "mr"),
+    [
+        ("ct.nii.gz", "mr.nii.gz"),
+        ("CT.nii", "T1.nii"),
+        ("planning_ct.mha", "mri_t1.mha"),
+        ("ct.nrrd", "t1_other_subject.nrrd"),
+        ("anna-CT-2.nii.gz", "anna-MR-T1.nii.gz"),
+        ("pCT.nrrd", "T1w.nrrd"),
+    ],
+)
+def test_a_sub_folder_is_a_case_named_by_the_folder(tmp_path, ct, mr):
+    make(tmp_path, f"anna/{ct}", f"anna/{mr}", f"bert/{ct}", f"bert/{mr}")
+    assert found(tmp_path) == [
+        ("anna", f"anna/{ct}", f"anna/{mr}"),
+        ("bert", f"bert/{ct}", f"bert/{mr}"),
+    ]
+
+
+def test_a_single_image_is_a_ct_alone_whatever_its_name(tmp_path):
+    make(tmp_path, "anna/scan.nii.gz", "anna/notes.txt")
+    assert found(tmp_path) == [("anna", "anna/scan.nii.gz", None)]
+
+
+def test_files_side_by_side_are_paired_by_name(tmp_path):
+    make(
+        tmp_path,
+        "anna_ct.nii.gz",
+        "anna_mr.nii.gz",
+        "bert_ct.nii.gz",
+        "bert_t1.nii.gz",
+        "carl_ct.nii.gz",
+    )
+    assert found(tmp_path) == [
+        ("anna", "anna_ct.nii.gz", "anna_mr.nii.gz"),
+        ("bert", "bert_ct.nii.gz", "bert_t1.nii.gz"),
+        ("carl", "carl_ct.nii.gz", None),
+    ]
+
+
+def test_the_role_may_stand_in_front(tmp_path):
+    make(tmp_path, "ct_1.mha", "mr_1.mha", "ct_2.mha", "mr_2.mha")
+    assert found(tmp_path) == [
+        ("1", "ct_1.mha", "mr_1.mha"),
+        ("2", "ct_2.mha", "mr_2.mha"),
+    ]
+
+
+def test_names_sort_as_people_count(tmp_path):
+    make(tmp_path, *(f"case_{n}/ct.nii.gz" for n in (10, 9, 1, 100, 2)))
+    assert [case.name for case in find_cases(tmp_path)] == [
+        "case_1",
+        "case_2",
+        "case_9",
+        "case_10",
+        "case_100",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anna_ct.seg.nrrd",
+        "anna_oars.nii.gz",
+        "anna_OAR_Brainstem.nrrd",
+        "anna_ct_label.nii.gz",
+        "labels.nii.gz",
+        "label1.nii.gz",
+        "anna_mask.nii.gz",
+        "segmentation.nii.gz",
+        "registered_mr.nii.gz",
+        "anna_clinical7.nii.gz",
+        "anna_deepmind21.nii.gz",
+        "anna_mr_t2.nii.gz",
+        "anna_flair.nii.gz",
+        ".anna_mr.nii.gz",
+        "masks/Brainstem.nii.gz",
+        ".cache/old_ct.nii.gz",
+        "readme.txt",
+        "dose.nii.gz",
+    ],
+)
+def test_masks_results_and_other_files_are_never_taken(tmp_path, name):
+    make(tmp_path, "anna_ct.nii.gz", name)
+    assert found(tmp_path) == [("anna", "anna_ct.nii.gz", None)]
+
+
+def test_a_link_to_a_file_is_followed(tmp_path):
+    make(tmp_path, "archive/scan.nii.gz", "cases/anna/readme.txt")
+    link = tmp_path / "cases" / "anna" / "ct.nii.gz"
+    link.symlink_to(tmp_path / "archive" / "scan.nii.gz")
+    assert find_cases(tmp_path / "cases") == [CaseFiles("anna", link)]
+
+
+def test_a_link_to_a_folder_is_not_followed(tmp_path):
+    make(tmp_path, "cases/anna/ct.nii.gz", "elsewhere/bert/ct.nii.gz")
+    (tmp_path / "cases" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "cases" / "round").symlink_to(tmp_path / "cases")
+    assert [case.name for case in find_cases(tmp_path / "cases")] == ["anna"]
+
+
+def test_a_link_to_nothing_is_no_image(tmp_path):
+    make(tmp_path, "anna/ct.nii.gz")
+    (tmp_path / "anna" / "mr.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    assert found(tmp_path) == [("anna", "anna/ct.nii.gz", None)]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "no case was found, only nothing"),
+        (("notes.txt", "slices/1.dcm"), "no case was found, only notes.txt, slices"),
+        (("anna/mr.nii.gz",), "case anna needs one file named ct .* found mr.nii.gz"),
+        (("MR/image.nii.gz",), "case MR needs one file named ct"),
+        (
+            ("anna/ct.nii.gz", "anna/mr_1.nii.gz", "anna/mr_2.nii.gz"),
+            "found ct.nii.gz, mr_1.nii.gz, mr_2.nii.gz; rename",
+        ),
+        (("anna/scan1.nii.gz", "anna/scan2.nii.gz"), "found scan1.nii.gz"),
+        (("201.nii.gz", "202.nii.gz"), "case 201 needs one file named ct"),
+        (("anna/ct.nii.gz", "anna/scan2.nii.gz"), "found ct.nii.gz, scan2.nii.gz"),
+        (("anna/ct.nii.gz", "anna/mr_to_ct.nii.gz"), "found ct.nii.gz, mr_to_ct"),
+        (
+            ("a_ct.nii.gz", "b_ct.nii.gz", "c_mr.nii.gz"),
+            "case c needs one file named ct",
+        ),
+        (
+            ("one/anna/ct.nii.gz", "two/anna/ct.nii.gz"),
+            "two cases are called anna: .*one/anna/ct.nii.gz and .*two/anna",
+        ),
+        (("anna/ct.nii.gz", "anna/ct.mha"), "found ct.mha, ct.nii.gz"),
+    ],
+)
+def test_an_unclear_folder_is_told_with_what_was_found(tmp_path, names, message):
+    with pytest.raises(InputError, match=message):
+        find_cases(make(tmp_path, *names))
+
+
+def test_a_long_listing_is_cut(tmp_path):
+    make(tmp_path, *(f"{n}.txt" for n in range(20)))
+    with pytest.raises(InputError, match="and 14 more"):
+        find_cases(tmp_path)
+
+
+def test_a_missing_folder_is_told(tmp_path):
+    with pytest.raises(InputError, match="there is no such folder"):
+        find_cases(tmp_path / "none")

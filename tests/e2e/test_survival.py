@@ -40,8 +40,10 @@ def succeeded(job: Job) -> bool:
         ("segmentation", JobState.PACKAGING),
     ],
 )
-def test_a_job_outlives_its_worker(stack, client, ct_and_mr, wait_for, worker, stage):
-    job = client.submit(ct_and_mr)
+def test_a_job_outlives_its_worker(
+    stack, client, ct_and_mr, ct_alone, wait_for, worker, stage
+):
+    job = client.submit(ct_and_mr if worker == "registration" else ct_alone)
     wait_for(job.id, being(stage))
     kill(stack, worker)
     done = wait_for(job.id, succeeded)

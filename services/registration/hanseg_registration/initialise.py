@@ -10,10 +10,13 @@ points from a fixed seed, so the same images give the same start.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from hanseg_registration.head import SEARCH_SPACING_MM, Head
 from hanseg_registration.motions import Motion, apply, inverse, rotation, translation
@@ -25,7 +28,12 @@ from hanseg_registration.similarity import (
     mr_classes,
     normalised_mutual_information,
 )
-from hanseg_shared.grid import Grid, Points
+from hanseg_shared.grid import Points
+
+Poses = npt.NDArray[np.float64]
+"""Rows of six numbers; see `Search`."""
+
+Indices = npt.NDArray[np.int32]
 
 SEARCH_POINTS = 1500
 """Points of the MR's head that the exhaustive search compares."""
@@ -45,11 +53,17 @@ SIDEWAYS_MM = 60.0
 SMALLEST_OVERLAP = 0.3
 """Share of the MR's points that must lie in the CT's head for a pose to count."""
 
-CANDIDATES = 8
-"""Poses of the exhaustive search that are refined."""
+CANDIDATES = 24
+"""Hills of the exhaustive search that are climbed."""
 
-REFINE_STEPS = ((8.0, 8.0), (4.0, 4.0), (2.0, 2.0), (1.0, 1.0))
-"""Steps of the refinement: millimetres, degrees."""
+FINALISTS = 5
+"""Poses that are refined with many points."""
+
+COARSE_STEPS = ((8.0, 8.0), (4.0, 4.0))
+"""Steps of the climb with few points: millimetres, degrees."""
+
+FINE_STEPS = ((4.0, 4.0), (2.0, 2.0), (1.0, 1.0))
+"""Steps of the climb with many points: millimetres, degrees."""
 
 MOVES_PER_STEP = 12
 """The most moves of one step size before the next smaller one."""
@@ -76,7 +90,10 @@ def find_starts(ct: Head, mr: Head, *, count: int = 2) -> list[Start]:
     """
     coarse = Search.over(ct, mr, points=SEARCH_POINTS)
     fine = Search.over(ct, mr, points=REFINE_POINTS)
-    starts = [fine.refine(pose) for pose in coarse.exhaustive()]
+    climbed = [coarse.climb(pose, COARSE_STEPS) for pose in coarse.exhaustive()]
+    climbed.sort(key=lambda end: -end[1])
+    ends = [fine.climb(pose, FINE_STEPS) for pose, _ in climbed[:FINALISTS]]
+    starts = [Start(fine.motion(pose), score) for pose, score in ends]
     starts.sort(key=lambda start: -start.score)
     return _distinct(starts, mr.points(50))[:count]
 
@@ -97,116 +114,134 @@ def _distinct(starts: list[Start], points: Points) -> list[Start]:
 class Search:
     """Points of an MR's head, scored in the head of a CT.
 
-    A pose is six numbers: shift x, y, z in mm of the MR head's centre from the CT
-    head's, and angles about x, y, z in degrees.
+    A pose is six numbers: the shift, x y z in mm, of the MR head's centre from the
+    CT head's, and the angles about x, y, z in degrees.
 
     Attributes:
-        classes: The CT's classes on its coarse grid, `CT_CLASSES` outside its head,
-            with a border of such cubes.
-        grid: The grid of `classes`.
-        points: The MR's points relative to the centre of its head, ``(n, 3)``.
+        classes: The CT's classes on its coarse grid with one more cube all around,
+            z y x; `CT_CLASSES` in that border and wherever the head is not.
+        points: The MR's points relative to the centre of its head, in cubes,
+            ``(n, 3)``.
         mr: The MR's classes at the points, ``(n,)``.
-        ct_centre, mr_centre: Centres of the two heads, in mm.
-        shifts: The lattice of shifts, in whole cubes, ``(k, 3)``.
+        ct_centre: Centre of the CT's head, in cubes, as an index into `classes`.
+        ct_centre_mm, mr_centre_mm: Centres of the two heads, in mm.
+        shifts: The lattice of shifts along x, y and z, in whole cubes.
     """
 
     classes: Classes
-    grid: Grid
     points: Points
     mr: Classes
     ct_centre: Points
-    mr_centre: Points
-    shifts: npt.NDArray[np.int64]
+    ct_centre_mm: Points
+    mr_centre_mm: Points
+    shifts: tuple[Indices, Indices, Indices]
 
     @classmethod
     def over(cls, ct: Head, mr: Head, *, points: int) -> Search:
         """Prepare the search of an MR's head in a CT's."""
         classes = np.where(ct.mask, ct_classes(ct.coarse.array), CT_CLASSES)
         at = mr.points(points)
-        index = np.rint(mr.coarse.grid.world_to_index(at)).astype(int)
-        values = mr.coarse.array[index[:, 2], index[:, 1], index[:, 0]]
+        x, y, z = np.rint(mr.coarse.grid.world_to_index(at)).astype(int).T
         low, high = np.percentile(mr.coarse.array[mr.mask], (2.0, 98.0))
         return cls(
-            classes=classes.astype(np.uint8),
-            grid=ct.coarse.grid,
-            points=at - mr.centre,
-            mr=mr_classes(values, low=float(low), high=float(high)),
-            ct_centre=ct.centre,
-            mr_centre=mr.centre,
+            classes=np.pad(classes.astype(np.uint8), 1, constant_values=CT_CLASSES),
+            points=(at - mr.centre) / SEARCH_SPACING_MM,
+            mr=mr_classes(mr.coarse.array[z, y, x], low=float(low), high=float(high)),
+            ct_centre=ct.coarse.grid.world_to_index(ct.centre) + 1.0,
+            ct_centre_mm=ct.centre,
+            mr_centre_mm=mr.centre,
             shifts=_lattice(ct, mr),
         )
 
-    def exhaustive(self) -> list[npt.NDArray[np.float64]]:
-        """Return the best poses of all rotations and shifts, best first."""
-        poses, scores = [], []
-        for angles in itertools.product(ROTATIONS_DEG, repeat=3):
-            poses.append(self._poses(angles))
-            scores.append(self.scores(self._poses(angles)))
-        best = np.argsort(-np.concatenate(scores), kind="stable")[:CANDIDATES]
-        return list(np.concatenate(poses)[best])
+    def exhaustive(self) -> Poses:
+        """Return promising poses of all rotations and shifts, best first.
 
-    def _poses(self, angles_deg: tuple[float, ...]) -> npt.NDArray[np.float64]:
-        shifts_mm = self.shifts * SEARCH_SPACING_MM
-        turned = np.broadcast_to(angles_deg, shifts_mm.shape)
-        return np.concatenate([shifts_mm, turned], axis=1)
+        Neighbours on the lattice share a hill: each pose returned is the best of its
+        neighbourhood, so that many shoulders of a broad wrong hill cannot crowd out
+        the foot of a steep right one.
+        """
+        angles = list(itertools.product(ROTATIONS_DEG, repeat=3))
+        scores = np.stack([self._lattice_scores(turn) for turn in angles])
+        turn = scores.argmax(axis=0)
+        best = scores.max(axis=0)
+        peaks = best * (best == ndimage.maximum_filter(best, size=3, mode="nearest"))
+        order = np.argsort(-peaks, axis=None, kind="stable")[:CANDIDATES]
+        x, y, z = np.unravel_index(order, peaks.shape)
+        shifts = [axis[i] for axis, i in zip(self.shifts, (x, y, z), strict=True)]
+        shifts_mm = np.stack(shifts, axis=1) * SEARCH_SPACING_MM
+        return np.concatenate([shifts_mm, np.array(angles)[turn[x, y, z]]], axis=1)
 
-    def scores(self, poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the similarity at each pose, ``(p, 6)`` -> ``(p,)``.
+    def _lattice_scores(self, angles_deg: tuple[float, ...]) -> npt.NDArray[np.float64]:
+        """Return the similarity of one rotation at every shift, ``(x, y, z)``.
+
+        Shifts are whole cubes, so the index of a point in the CT is a sum of one
+        number for each axis, and is computed once for each shift along an axis.
+        """
+        turned = self.points @ rotation(angles_deg, centre=(0, 0, 0))[:3, :3].T
+        index = np.rint(turned + self.ct_centre).astype(np.int32)
+        sizes = self.classes.shape[::-1]
+        strides = (1, sizes[0], sizes[0] * sizes[1])
+        x, y, z = (
+            stride * np.clip(index[:, axis] + shifts[:, None], 0, sizes[axis] - 1)
+            for axis, (stride, shifts) in enumerate(
+                zip(strides, self.shifts, strict=True)
+            )
+        )
+        flat = x[:, None, None] + y[None, :, None] + z[None, None, :]
+        return self._scores(self.classes.ravel()[flat])
+
+    def scores(self, poses: Poses) -> npt.NDArray[np.float64]:
+        """Return the similarity at each pose, ``(p, 6)`` -> ``(p,)``."""
+        turns = Rotation.from_euler("xyz", poses[:, 3:], degrees=True).as_matrix()
+        placed = np.einsum("pij,nj->pni", turns, self.points)
+        placed += (self.ct_centre + poses[:, :3] / SEARCH_SPACING_MM)[:, None]
+        index = np.rint(placed, out=placed).astype(np.int32)
+        np.clip(index, 0, np.array(self.classes.shape[::-1]) - 1, out=index)
+        return self._scores(self.classes[index[..., 2], index[..., 1], index[..., 0]])
+
+    def _scores(self, ct: Classes) -> npt.NDArray[np.float64]:
+        """Return the similarity of CT classes at the MR's points, ``(..., n)``.
 
         It is the gain of normalised mutual information over independence, times
         the root of the share of points that lie in the CT's head: without it a
         small overlap, which agrees by chance, would win.
         """
-        ct = self._lookup(poses)
         counts = joint_counts(ct, self.mr)
         share = counts.sum(axis=(-2, -1)) / len(self.points)
         gain = normalised_mutual_information(counts) - 1.0
         return np.where(share >= SMALLEST_OVERLAP, gain * np.sqrt(share), 0.0)
 
-    def _lookup(self, poses: npt.NDArray[np.float64]) -> Classes:
-        """Return the CT's class at every point of every pose, ``(p, n)``."""
-        found = np.empty((len(poses), len(self.points)), dtype=np.uint8)
-        limits = np.array(self.grid.size)
-        for row, pose in enumerate(poses):
-            index = np.rint(self.grid.world_to_index(self._placed(pose))).astype(int)
-            inside = ((index >= 0) & (index < limits)).all(axis=1)
-            x, y, z = index[inside].T
-            found[row] = CT_CLASSES
-            found[row, inside] = self.classes[z, y, x]
-        return found
-
-    def _placed(self, pose: npt.NDArray[np.float64]) -> Points:
-        turn = rotation(pose[3:], centre=(0, 0, 0))
-        return apply(turn, self.points) + self.ct_centre + pose[:3]
-
-    def refine(self, pose: npt.NDArray[np.float64]) -> Start:
-        """Climb from a pose in ever smaller steps."""
+    def climb(
+        self, pose: npt.NDArray[np.float64], steps: Sequence[tuple[float, float]]
+    ) -> tuple[npt.NDArray[np.float64], float]:
+        """Return the pose and score reached in ever smaller steps of mm and degrees."""
         score = float(self.scores(pose[None])[0])
-        for mm, deg in REFINE_STEPS:
-            steps = np.diag([mm] * 3 + [deg] * 3)
-            moves = np.concatenate([steps, -steps])
+        for mm, deg in steps:
+            ahead = np.diag([mm] * 3 + [deg] * 3)
+            moves = np.concatenate([ahead, -ahead])
             for _ in range(MOVES_PER_STEP):
                 scores = self.scores(pose + moves)
                 best = int(scores.argmax())
                 if scores[best] <= score:
                     break
                 pose, score = pose + moves[best], float(scores[best])
-        return Start(self._motion(pose), score)
+        return pose, score
 
-    def _motion(self, pose: npt.NDArray[np.float64]) -> Motion:
+    def motion(self, pose: npt.NDArray[np.float64]) -> Motion:
+        """Return the ``mr_from_ct``, in mm, of a pose."""
         turn = rotation(pose[3:], centre=(0, 0, 0))
-        ct_from_mr = (
-            translation(self.ct_centre + pose[:3]) @ turn @ translation(-self.mr_centre)
-        )
-        return inverse(ct_from_mr)
+        ct_from_head = translation(self.ct_centre_mm + pose[:3])
+        return inverse(ct_from_head @ turn @ translation(-self.mr_centre_mm))
 
 
-def _lattice(ct: Head, mr: Head) -> npt.NDArray[np.int64]:
-    """Return shifts, in cubes, at which the two heads overlap enough."""
+def _lattice(ct: Head, mr: Head) -> tuple[Indices, Indices, Indices]:
+    """Return the shifts along each axis, in cubes, at which the heads overlap."""
     step = SHIFT_STEP_VOXELS * SEARCH_SPACING_MM
     smaller = np.minimum(ct.high - ct.low, mr.high - mr.low)
     reach = (ct.high - ct.low + mr.high - mr.low) / 2.0 - SMALLEST_OVERLAP * smaller
     reach = np.minimum(reach, (SIDEWAYS_MM, SIDEWAYS_MM, np.inf))
-    counts = np.floor(reach / step).astype(int)
-    axes = [SHIFT_STEP_VOXELS * np.arange(-n, n + 1) for n in counts]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    x, y, z = (
+        SHIFT_STEP_VOXELS * np.arange(-n, n + 1, dtype=np.int32)
+        for n in np.floor(reach / step).astype(int)
+    )
+    return x, y, z

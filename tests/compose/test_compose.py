@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +177,7 @@ def test_a_job_outlives_the_death_of_its_worker(
 ):
     worker = containers.ids()["segmentation"]
     job_id = submit(api, images)["id"]
-    wait_for_state(api, job_id, JobState.SEGMENTING)
+    wait_until_claimed(api, job_id, JobState.SEGMENTING)
     assert answers("docker", "kill", worker)
     assert api.get(f"/v1/jobs/{job_id}").json()["state"] == "segmenting"
 
@@ -186,10 +188,20 @@ def test_a_job_outlives_the_death_of_its_worker(
     assert job["attempt"] > done["attempt"]
 
 
-def wait_for_state(api: httpx.Client, job_id: str, state: JobState) -> None:
-    """Follow the job's events until a worker has it in a state."""
+def wait_until_claimed(api: httpx.Client, job_id: str, state: JobState) -> None:
+    """Follow the job's events until a worker has claimed it in a state."""
+    claims = 0
     with api.stream("GET", f"/v1/jobs/{job_id}/events") as events:
-        for line in events.iter_lines():
-            if f'"stage":"{state}"' in line.replace(" ", ""):
+        for job in jobs_in(events):
+            if job["state"] == state and job["attempt"] > claims:
                 return
+            if job["state"] != state:
+                claims = job["attempt"]
     pytest.fail(f"job {job_id} ended before it was seen {state}")
+
+
+def jobs_in(events: httpx.Response) -> Iterator[dict[str, Any]]:
+    """Yield the job as each server-sent event has it."""
+    for line in events.iter_lines():
+        if line.startswith("data:"):
+            yield json.loads(line.removeprefix("data:"))

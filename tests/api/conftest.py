@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         data=tmp_path / "data",
         min_free_bytes=0,
-        max_upload_bytes=64 * 1024,
+        max_upload_bytes=256 * 1024,
         max_unfinished_jobs=5,
     )
 

@@ -92,7 +92,8 @@ def folder_below(settings: Settings, name: str) -> Path:
             "images and send `cases`"
         )
     folder = (root / name).resolve()
-    if not folder.is_relative_to(root.resolve()) or not folder.is_dir():
+    is_below = folder.is_relative_to(root.resolve()) and ".." not in Path(name).parts
+    if not is_below or not folder.is_dir():
         raise OptionError(f"there is no folder {name!r} that batches may be read from")
     return folder
 

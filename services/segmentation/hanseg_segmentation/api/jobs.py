@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,9 @@ from hanseg_shared.jobs import Job
 from hanseg_shared.problems import EXPIRED
 
 router = APIRouter(tags=["jobs"])
+
+ROUNDING_SECONDS = 0.75e-6
+"""How much later a row's time may be than the microsecond that is shown of it."""
 
 FORM = "multipart/form-data"
 JSON = "application/json"
@@ -163,7 +167,7 @@ def list_jobs(
         limit=limit,
         before=_position(cursor),
         states=tuple(state or ()),
-        created_after=created_after.timestamp() if created_after else None,
+        created_after=_moment(created_after),
         batch_id=batch,
     )
     documents = tuple(job_document(job) for job in page.jobs)
@@ -360,6 +364,11 @@ def _accepted(context: Context, job: Job) -> Response:
 def _version(last_event_id: str | None) -> int | None:
     known = last_event_id is not None and last_event_id.isdecimal()
     return int(last_event_id[:18]) if known and last_event_id else None
+
+
+def _moment(shown: datetime | None) -> float | None:
+    """Return a time as rows keep it, so that "after" leaves out the job it is of."""
+    return None if shown is None else shown.timestamp() + ROUNDING_SECONDS
 
 
 def _next_page(url: URL, position: tuple[float, str]) -> str:

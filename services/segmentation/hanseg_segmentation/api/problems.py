@@ -155,11 +155,18 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     detail = error.detail
     if kind is NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"there is nothing at {request.url.path}"
+    headers = dict(error.headers or {})
     if kind is NOT_ALLOWED:
+        headers |= _allowed(request)
         detail = f"{request.url.path} cannot be asked for {request.method}"
-    return problem_response(
-        kind.problem(detail, instance=request.url.path), error.headers
-    )
+    return problem_response(kind.problem(detail, instance=request.url.path), headers)
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """Return all methods of a path; the router names those of one route only."""
+    template = getattr(request.scope.get("route"), "path_format", "")
+    methods = request.app.openapi()["paths"].get(template, {})
+    return {"Allow": ", ".join(sorted(map(str.upper, methods)))} if methods else {}
 
 
 def _unnamed(status: int) -> ProblemKind:

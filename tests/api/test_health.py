@@ -1,0 +1,153 @@
+"""Health and metrics: what is wrong is said, and no patient is named."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.messages import QueueName
+from tests.api.requests import assert_problem, new_job
+
+
+@pytest.fixture
+def workers(services) -> None:
+    """A live worker on each queue."""
+    for queue in QueueName:
+        services.repository.report_worker(f"{queue}-1", queue=queue, device="cpu")
+
+
+@pytest.fixture
+def broken_database(services, monkeypatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ServiceUnavailableError("the database does not work: no answer")
+
+    for name in ("ping", "live_workers", "count_by_state", "finished_after", "get"):
+        monkeypatch.setattr(services.repository, name, fails)
+
+
+def test_a_process_that_answers_is_alive_whatever_else(api, broken_database, publisher):
+    publisher.down = True
+    assert api.get("/livez").json() == {"status": "alive"}
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_service_where_all_works_is_ready(api):
+    answer = api.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["ready"]
+    assert [check["name"] for check in answer.json()["checks"]] == [
+        "database",
+        "broker",
+        "disk",
+        "models",
+        "registration worker",
+        "segmentation worker",
+    ]
+
+
+def wrong(answer) -> list[str]:
+    assert_problem(answer, 503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    return [check["name"] for check in answer.json()["checks"] if not check["ok"]]
+
+
+def test_without_workers_it_is_not_ready(api):
+    answer = api.get("/readyz")
+    assert wrong(answer) == ["registration worker", "segmentation worker"]
+    assert "no worker of the segmentation queue" in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("workers")
+def test_without_a_broker_it_is_not_ready(api, publisher):
+    publisher.down = True
+    assert wrong(api.get("/readyz")) == ["broker"]
+
+
+@pytest.mark.usefixtures("workers")
+def test_without_a_model_it_is_not_ready(api, models):
+    (models / "default" / "model.json").unlink()
+    assert wrong(api.get("/readyz")) == ["models"]
+
+
+@pytest.mark.usefixtures("workers", "broken_database")
+def test_without_a_database_it_is_not_ready(api):
+    answer = api.get("/readyz")
+    assert wrong(answer) == ["database", "registration worker", "segmentation worker"]
+
+
+def samples(api) -> dict[tuple[str, ...], float]:
+    text = api.get("/metrics").text
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_prometheus_text(api):
+    answer = api.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+
+
+def test_jobs_are_counted_by_state(api, worker):
+    new_job(api)
+    worker.begin(new_job(api))
+    found = samples(api)
+    assert found["hanseg_jobs", "queued"] == 1
+    assert found["hanseg_jobs", "registering"] == 1
+    assert found["hanseg_jobs", "failed"] == 0
+    assert found["hanseg_oldest_waiting_seconds",] >= 0
+
+
+@pytest.mark.usefixtures("workers")
+def test_queues_and_workers_are_counted(api):
+    new_job(api)
+    found = samples(api)
+    assert found["hanseg_queue_messages", "registration"] == 1
+    assert found["hanseg_queue_messages", "segmentation"] == 0
+    assert found["hanseg_workers", "registration"] == 1
+
+
+def test_a_finished_job_is_counted_once(api, worker):
+    worker.succeed(new_job(api))
+    for _ in range(2):
+        found = samples(api)
+        assert found["hanseg_jobs_finished_total", "succeeded"] == 1
+        assert found["hanseg_mr_verdicts_total", "absent"] == 1
+        assert found["hanseg_stage_seconds_count", "segmenting"] == 1
+    worker.succeed(new_job(api))
+    assert samples(api)["hanseg_jobs_finished_total", "succeeded"] == 2
+
+
+def test_requests_are_counted_by_route_and_not_by_path(api):
+    job_id = new_job(api, case="Jane Doe")
+    api.get(f"/v1/jobs/{job_id}")
+    api.get("/secret/path")
+    text = api.get("/metrics").text
+    found = samples(api)
+    route = "/v1/jobs/{job_id}"
+    assert found["hanseg_http_requests_total", "GET", route, "200"] == 1
+    assert found["hanseg_http_requests_total", "POST", "/v1/jobs", "202"] == 1
+    assert found["hanseg_http_requests_total", "GET", "unmatched", "404"] == 1
+    for private in (job_id, "Jane", "secret"):
+        assert private not in text
+
+
+def test_methods_that_nobody_knows_share_a_label(api):
+    api.request("BREW", "/v1/jobs")
+    assert not any("BREW" in key for key in samples(api))
+
+
+def test_what_does_not_answer_is_told_by_up(api, publisher, broken_database):
+    publisher.down = True
+    found = samples(api)
+    assert found["hanseg_up", "database"] == 0
+    assert found["hanseg_up", "broker"] == 0
+
+
+def test_two_applications_count_apart(app, api, services, models, checker):
+    from hanseg_segmentation.api.app import create_app
+
+    other = create_app(services, check_case=checker, model_folders=[models])
+    assert other.state.metrics.registry is not app.state.metrics.registry

@@ -29,12 +29,19 @@ class UNetConfig:
         features: Channels of each level, from full resolution down; a level has half
             the resolution of the one before.
         head_features: Channels of the block that draws at full resolution.
+
+    Raises:
+        ValueError: There are fewer than two levels.
     """
 
     in_channels: int = 3
     out_channels: int = 31
     features: tuple[int, ...] = (16, 32, 64, 128, 160)
     head_features: int = 32
+
+    def __post_init__(self) -> None:
+        if len(self.features) < 2:
+            raise ValueError(f"a U-Net needs two levels, got features {self.features}")
 
 
 class ConvBlock(nn.Sequential):

@@ -90,7 +90,7 @@ def prepare(recipe: Recipe, data: Path | None, cache: Path) -> SampleFiles:
             " openkbp/train, or train without --data"
         )
     cases = training_cases(cases, held_out=recipe.held_out)
-    spacing = (recipe.spacing_mm,) * 3
+    spacing = (recipe.sample_spacing_mm,) * 3
     jobs: list[tuple[Path, Path | int, Vector]] = [
         (cache / f"real_{case.name.split('_')[0]}.npz", case, spacing) for case in cases
     ]

@@ -165,6 +165,7 @@ def _cutter(recipe: Recipe, *, stream: tuple[int, int]) -> PatchCutter:
         np.random.default_rng((recipe.seed, *stream)),
         shape=recipe.patch,
         spacing_mm=recipe.spacing_mm,
+        sample_spacing_mm=recipe.sample_spacing_mm,
         variation=Variation(**recipe.variation.model_dump()),
         normalisation=recipe.normalisation,
     )

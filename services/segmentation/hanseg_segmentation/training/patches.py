@@ -13,6 +13,7 @@ from hanseg_segmentation.inference.preprocess import network_input
 from hanseg_segmentation.model_package import Normalisation
 from hanseg_segmentation.training.label_sets import mirrored
 from hanseg_segmentation.training.sample import Sample
+from hanseg_shared.grid import Vector
 from hanseg_shared.phantom.patient import rotation_matrix
 from hanseg_shared.phantom.simulate import scan_t1
 
@@ -58,20 +59,31 @@ class Patch:
 
 
 class PatchCutter:
-    """Cuts varied patches from samples, on a random stream of its own."""
+    """Cuts varied patches from samples, on a random stream of its own.
+
+    Args:
+        rng: The stream.
+        shape: Voxels (z, y, x) of a patch.
+        spacing_mm: Spacing (x, y, z) of a patch's voxels.
+        sample_spacing_mm: Edge of a sample's cubic voxels.
+        variation: How much patches are varied.
+        normalisation: How images become network input.
+    """
 
     def __init__(
         self,
         rng: np.random.Generator,
         *,
         shape: Shape,
-        spacing_mm: float,
+        spacing_mm: Vector,
+        sample_spacing_mm: float,
         variation: Variation,
         normalisation: Normalisation,
     ) -> None:
         self.rng = rng
         self.shape = shape
-        self.spacing_mm = spacing_mm
+        self.sample_spacing_mm = sample_spacing_mm
+        self.extent = np.array(shape[::-1]) * spacing_mm / sample_spacing_mm
         self.variation = variation
         self.normalisation = normalisation
 
@@ -103,9 +115,9 @@ class PatchCutter:
             if len(places):
                 chosen = int(self.rng.choice(places)) * 3
                 centre = np.array(np.unravel_index(chosen, sample.codes.shape), float)
-                reach = np.array(self.shape) * 0.28
+                reach = self.extent[::-1] * 0.28
                 return centre + self.rng.uniform(-reach, reach)
-        low = np.minimum(np.array(self.shape) / 3, np.array(sample.codes.shape) / 2)
+        low = np.minimum(self.extent[::-1] / 3, np.array(sample.codes.shape) / 2)
         return self.rng.uniform(low, np.array(sample.codes.shape) - low)
 
     def _sampling_field(self, sample: Sample, *, mirror: bool) -> torch.Tensor:
@@ -120,8 +132,7 @@ class PatchCutter:
             matrix = matrix @ np.diag((-1.0, 1.0, 1.0))
         size = np.array(sample.codes.shape[::-1], float)
         theta = np.zeros((3, 4))
-        extent = np.array(self.shape[::-1], float)
-        theta[:, :3] = matrix * extent / size[:, None]
+        theta[:, :3] = matrix * self.extent / size[:, None]
         theta[:, 3] = (2 * centre[::-1] + 1) / size - 1
         return functional.affine_grid(
             torch.from_numpy(theta[None]).float(),
@@ -136,7 +147,7 @@ class PatchCutter:
         if sample.mr is None or self.rng.random() >= self.variation.mr_share:
             return None, None
         size = np.array(sample.codes.shape[::-1], float)
-        limit = self.variation.misregistration_mm / self.spacing_mm
+        limit = self.variation.misregistration_mm / self.sample_spacing_mm
         shift = torch.from_numpy(2 * self.rng.uniform(-limit, limit, 3) / size).float()
         signal = _sampled(sample.mr.astype(np.float32), field + shift)
         view = self._view(signal.shape)

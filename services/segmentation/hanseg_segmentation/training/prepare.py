@@ -55,6 +55,9 @@ SURE_GULLET_MM, POSSIBLE_GULLET_MM = 18.0, 36.0
 SUBGLOTTIC_SHARE = 0.3
 """Lower share of OpenKBP's larynx that may lie below our glottis."""
 
+BOX_STEP_MM = 6
+"""How finely simulated patients are sampled to see where organs can lie."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -89,8 +92,13 @@ def openkbp_sample(ct_file: Path, *, spacing: Vector) -> Sample:
 def resample_labels(
     volume: Volume, grid: Grid, *, labels: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:
-    """Return a label map on another grid: the label with the largest share wins."""
-    best = np.full(grid.shape, 0.5, np.float32)
+    """Return a label map on another grid: the label with the largest share wins.
+
+    Background is what the labels leave of a voxel, so that two organs that touch do
+    not lose the voxels between them to it.
+    """
+    best = np.zeros(grid.shape, np.float32)
+    background = np.ones(grid.shape, np.float32)
     result = np.zeros(grid.shape, np.uint8)
     for label in labels:
         mask = volume.array == label
@@ -102,6 +110,8 @@ def resample_labels(
         wins = share > best
         result[wins] = label
         best[wins] = share[wins]
+        background -= share
+    result[background >= best] = 0
     return result
 
 
@@ -214,7 +224,7 @@ def _brain_stem(
 def plausible_boxes(*, patients: int = 40) -> dict[int, Box]:
     """Return where simulated patients have each organ, widened for real ones."""
     axis = [
-        np.arange(a, b, 5, dtype=np.float32)
+        np.arange(a, b, BOX_STEP_MM, dtype=np.float32)
         for a, b in ((-90, 91), (-140, 100), (-230, 70))
     ]
     z, y, x = np.meshgrid(axis[2], axis[1], axis[0], indexing="ij")

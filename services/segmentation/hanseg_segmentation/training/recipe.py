@@ -14,6 +14,7 @@ from hanseg_shared.errors import OptionError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
 Edge = Annotated[int, Field(ge=16, le=256, multiple_of=16)]
 
 
@@ -32,7 +33,7 @@ class NetworkRecipe(Document):
     """The shape of the network; see `network.unet.UNetConfig`."""
 
     features: tuple[Count, ...] = (16, 48, 96, 160, 192)
-    head_features: Count = 32
+    head_features: Count = 24
 
 
 class Recipe(Document):
@@ -42,7 +43,9 @@ class Recipe(Document):
         name: What the model will be called.
         version: Version of the weights it makes.
         description: What it is, in a sentence or two.
-        spacing_mm: Edge of a voxel of the cubic grid.
+        spacing_mm: Spacing (x, y, z) of the grid the network works on.
+        sample_spacing_mm: Edge of the cubic voxels in which samples are kept; patches
+            are resampled from them.
         patch: Voxels (z, y, x) of a patch.
         network: The network's shape.
         normalisation: How images become network input.
@@ -65,8 +68,9 @@ class Recipe(Document):
     name: str
     version: str
     description: str
-    spacing_mm: Annotated[float, Field(gt=0)] = 3.0
-    patch: tuple[Edge, Edge, Edge] = (64, 64, 64)
+    spacing_mm: tuple[Positive, Positive, Positive] = (4.0, 4.0, 3.0)
+    sample_spacing_mm: Positive = 3.0
+    patch: tuple[Edge, Edge, Edge] = (64, 48, 48)
     network: NetworkRecipe = NetworkRecipe()
     normalisation: Normalisation = Normalisation()
     variation: VariationRecipe = VariationRecipe()
@@ -108,7 +112,8 @@ def smoke(recipe: Recipe) -> Recipe:
     """Return the recipe shrunk so that it runs in seconds and teaches nothing."""
     return recipe.model_copy(
         update={
-            "spacing_mm": 8.0,
+            "spacing_mm": (8.0, 8.0, 8.0),
+            "sample_spacing_mm": 8.0,
             "patch": (32, 32, 32),
             "network": NetworkRecipe(features=(8, 8, 16), head_features=8),
             "phantoms": 2,

@@ -77,7 +77,7 @@ def plan_package(
         version=recipe.version,
         licence=LICENCE,
         description=recipe.description,
-        spacing_mm=(recipe.spacing_mm,) * 3,
+        spacing_mm=recipe.spacing_mm,
         patch=recipe.patch,
         labels={each.name: each.label for each in ORGANS},
         normalisation=recipe.normalisation,

@@ -8,6 +8,7 @@ an iteration, when they average their gradients.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ def run_team(size: int, work: Callable[[Team], None]) -> None:
 
 
 def _member(rank: int, size: int, meeting: str, work: Callable[[Team], None]) -> None:
+    # torch sends SIGINT when the parent dies; a background shell may have it ignored
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     with _joined(rank, size, meeting):
         work(Team(rank, size))
 

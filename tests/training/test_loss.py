@@ -1,0 +1,114 @@
+"""The loss over sets of labels, by hand-sized examples."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hanseg_segmentation.training.loss import (
+    SMOOTH_VOXELS,
+    set_dice_loss,
+    set_probability,
+    training_loss,
+)
+
+pytestmark = pytest.mark.torch
+
+
+def rows(*values: tuple[float, ...]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def bits(*values: int) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.int32)
+
+
+THREE = rows((0.5, 0.3, 0.2), (0.1, 0.8, 0.1))
+
+
+def test_a_known_label_is_as_likely_as_its_probability():
+    assert set_probability(THREE, bits(0b001, 0b010)).tolist() == pytest.approx(
+        [0.5, 0.8]
+    )
+
+
+def test_a_set_is_as_likely_as_all_its_labels_together():
+    assert set_probability(THREE, bits(0b101, 0b110)).tolist() == pytest.approx(
+        [0.7, 0.9]
+    )
+
+
+def test_the_set_of_everything_is_certain():
+    assert set_probability(THREE, bits(0b111, 0b111)).tolist() == pytest.approx([1, 1])
+
+
+def test_dice_by_hand():
+    probabilities = rows((0.2, 0.8), (0.6, 0.4))
+    found = set_dice_loss(probabilities, bits(0b10, 0b01), bits(0b10))
+    expected = (2 * 0.8 + SMOOTH_VOXELS) / (1.2 + 1 + SMOOTH_VOXELS)
+    assert float(found) == pytest.approx(1 - expected)
+
+
+def test_a_perfect_answer_costs_nothing():
+    probabilities = rows((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    sets = bits(0b001, 0b010, 0b100)
+    assert float(set_dice_loss(probabilities, sets, bits(0b010, 0b100))) == 0
+
+
+def test_a_group_that_is_not_shown_is_not_scored():
+    probabilities = rows((0.5, 0.25, 0.25), (0.1, 0.8, 0.1))
+    sets = bits(0b001, 0b010)
+    both = set_dice_loss(probabilities, sets, bits(0b010, 0b100))
+    assert float(both) == pytest.approx(
+        float(set_dice_loss(probabilities, sets, bits(0b010)))
+    )
+
+
+def test_a_patch_without_any_group_gives_nothing_to_learn():
+    assert float(set_dice_loss(THREE, bits(1, 1), bits(0b010))) == 0
+
+
+def test_a_voxel_that_may_or_may_not_belong_to_a_group_is_not_counted():
+    sure = set_dice_loss(rows((0.2, 0.8)), bits(0b10), bits(0b10))
+    unsure = set_dice_loss(rows((0.2, 0.8), (0.1, 0.9)), bits(0b10, 0b11), bits(0b10))
+    assert float(unsure) == pytest.approx(float(sure))
+
+
+def test_labels_of_one_group_are_one_to_dice():
+    """Two organs drawn as one outline: any split of them is as good."""
+    sets, group = bits(0b110, 0b001), bits(0b110)
+    one = set_dice_loss(rows((0, 1, 0), (1, 0, 0)), sets, group)
+    other = set_dice_loss(rows((0, 0.5, 0.5), (1, 0, 0)), sets, group)
+    assert float(one) == pytest.approx(float(other))
+
+
+def test_an_undrawn_organ_is_not_pushed_out_of_the_background():
+    """The gradient of an allowed label is never towards less of the set."""
+    logits = torch.zeros(1, 3, 1, 1, 1, requires_grad=True)
+    allowed = torch.full((1, 1, 1, 1), 0b101, dtype=torch.int32)
+    entropy, _ = training_loss(logits, allowed, [bits(0b010)])
+    entropy.backward()
+    gradient = logits.grad
+    assert gradient is not None
+    background, drawn, undrawn = gradient.flatten().tolist()
+    assert background < 0
+    assert undrawn < 0
+    assert drawn > 0
+
+
+def test_cross_entropy_counts_organs_and_all_voxels_half_and_half():
+    logits = torch.zeros(1, 2, 1, 1, 4)
+    logits[0, 1, 0, 0, 0] = math.log(3)
+    allowed = bits(0b10, 1, 1, 1).reshape(1, 1, 1, 4)
+    entropy, _ = training_loss(logits, allowed, [bits(0b10)])
+    organ, background = -math.log(0.75), -math.log(0.5)
+    expected = 0.5 * (organ + 3 * background) / 4 + 0.5 * organ
+    assert float(entropy) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_surely_wrong_voxel_still_has_a_finite_loss():
+    logits = torch.tensor([1000.0, 0.0]).reshape(1, 2, 1, 1, 1)
+    entropy, dice = training_loss(logits, bits(0b10).reshape(1, 1, 1, 1), [bits(0b10)])
+    assert math.isfinite(float(entropy + dice))

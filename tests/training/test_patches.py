@@ -1,0 +1,109 @@
+"""Patches: shape, mirroring, truncation, and when they carry an MR."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hanseg_segmentation.model_package import Normalisation
+from hanseg_segmentation.training.patches import Patch, PatchCutter, Variation
+from hanseg_segmentation.training.prepare import phantom_sample
+from hanseg_segmentation.training.sample import Sample
+from hanseg_shared.organs import organ
+
+pytestmark = pytest.mark.torch
+
+STILL = Variation(
+    rotation_degrees=0, scale=(1.0, 1.0), truncation_share=0, mr_share=1, organ_share=0
+)
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return phantom_sample(3, spacing=(8.0, 8.0, 8.0))
+
+
+def cutter(variation: Variation = STILL, seed: int = 0) -> PatchCutter:
+    return PatchCutter(
+        np.random.default_rng(seed),
+        shape=(32, 24, 24),
+        spacing_mm=(8.0, 8.0, 8.0),
+        sample_spacing_mm=8.0,
+        variation=variation,
+        normalisation=Normalisation(),
+    )
+
+
+def centre_x(patch: Patch, name: str) -> float:
+    found = np.argwhere(patch.allowed.numpy() == 1 << organ(name).label)
+    return float(found[:, 2].mean())
+
+
+def test_a_patch_has_its_shape(sample: Sample):
+    patch = cutter().cut(sample)
+    assert patch.channels.shape == (3, 32, 24, 24)
+    assert patch.channels.dtype == torch.float32
+    assert patch.allowed.shape == (32, 24, 24)
+    assert patch.allowed.dtype == torch.int32
+
+
+def test_the_left_organ_stays_on_the_left_in_mirrored_patches_too(sample: Sample):
+    wide = Variation(organ_share=0, truncation_share=0, scale=(0.7, 0.7))
+    cut = cutter(wide)
+    seen = 0
+    for _ in range(12):
+        patch = cut.cut(sample)
+        labels = set(patch.allowed.unique().tolist())
+        pair = [1 << organ(f"Parotid_{side}").label for side in "LR"]
+        if labels.issuperset(pair):
+            assert centre_x(patch, "Parotid_L") > centre_x(patch, "Parotid_R")
+            seen += 1
+    assert seen >= 3
+
+
+def test_patches_about_organs_show_organs(sample: Sample):
+    always = Variation(organ_share=1, truncation_share=0)
+    cut = cutter(always)
+    shown = [bool((cut.cut(sample).allowed & 1 == 0).any()) for _ in range(8)]
+    assert all(shown)
+
+
+def test_without_mr_both_channels_are_empty(sample: Sample):
+    patch = cutter(Variation(mr_share=0)).cut(sample)
+    assert not patch.channels[1:].any()
+
+
+def test_outside_the_field_of_view_the_mr_is_empty(sample: Sample):
+    cut = cutter()
+    for _ in range(6):
+        patch = cut.cut(sample)
+        outside = patch.channels[2] == 0
+        assert not patch.channels[1][outside].any()
+
+
+def test_a_truncated_patch_is_air_and_background_there(sample: Sample):
+    patch = cutter(Variation(truncation_share=1, organ_share=0)).cut(sample)
+    ends = [patch.allowed[:4], patch.allowed[-4:]]
+    assert any(bool((end == 1).all()) for end in ends)
+
+
+def test_a_stream_gives_the_same_patches_again(sample: Sample):
+    first, again = cutter(seed=5).cut(sample), cutter(seed=5).cut(sample)
+    assert torch.equal(first.channels, again.channels)
+
+
+def test_patches_can_be_coarser_than_samples(sample: Sample):
+    """Twice the spacing shows twice as much of the patient along each axis."""
+    fine = cutter()
+    coarse = PatchCutter(
+        np.random.default_rng(0),
+        shape=(16, 12, 12),
+        spacing_mm=(16.0, 16.0, 16.0),
+        sample_spacing_mm=8.0,
+        variation=STILL,
+        normalisation=Normalisation(),
+    )
+    a = (fine.cut(sample).allowed != 1).float().mean()
+    b = (coarse.cut(sample).allowed != 1).float().mean()
+    assert float(a) == pytest.approx(float(b), rel=0.5)

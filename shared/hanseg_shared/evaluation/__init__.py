@@ -1,0 +1,1 @@
+"""How good results are: distances and overlaps against a reference."""

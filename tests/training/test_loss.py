@@ -89,7 +89,7 @@ def test_an_undrawn_organ_is_not_pushed_out_of_the_background():
     logits = torch.zeros(1, 3, 1, 1, 1, requires_grad=True)
     allowed = torch.full((1, 1, 1, 1), 0b101, dtype=torch.int32)
     entropy, _ = training_loss(logits, allowed, [bits(0b010)])
-    entropy.backward()
+    entropy.backward()  # type: ignore[no-untyped-call]
     gradient = logits.grad
     assert gradient is not None
     background, drawn, undrawn = gradient.flatten().tolist()

@@ -54,7 +54,7 @@ def test_the_left_organ_stays_on_the_left_in_mirrored_patches_too(sample: Sample
     seen = 0
     for _ in range(12):
         patch = cut.cut(sample)
-        labels = set(patch.allowed.unique().tolist())
+        labels = set(patch.allowed.flatten().tolist())
         pair = [1 << organ(f"Parotid_{side}").label for side in "LR"]
         if labels.issuperset(pair):
             assert centre_x(patch, "Parotid_L") > centre_x(patch, "Parotid_R")

@@ -80,7 +80,7 @@ def make_celery(settings: Settings) -> Celery:
         task_track_started=False,
         task_serializer="json",
         accept_content=["json"],
-        # the sender's limits win over the worker's, so both use these
+        # messages carry no limits (those would win), so the worker's own hold
         task_soft_time_limit=int(SOFT_LIMIT_SHARE * settings.stage_seconds),
         task_time_limit=settings.stage_seconds,
         broker_connection_retry_on_startup=True,

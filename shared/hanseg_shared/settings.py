@@ -112,7 +112,10 @@ class Settings(BaseSettings):
         """The database's URL, with its password if it has one."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{self.data / 'jobs.sqlite'}"
+        from sqlalchemy import URL
+
+        file = str(self.data / "jobs.sqlite")  # which may need quoting, such as %
+        return URL.create("sqlite", database=file).render_as_string()
 
     @property
     def store(self) -> str:

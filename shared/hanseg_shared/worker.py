@@ -116,7 +116,8 @@ def make_worker_app(plan: WorkerPlan, settings: Settings) -> Celery:
     app = make_celery(settings)
     child = _Child(plan, settings)
     for stage, body in plan.bodies.items():
-        app.task(name=stage.task)(child.task(stage, body))
+        # shared tasks would reach every other application of this process
+        app.task(name=stage.task, shared=False)(child.task(stage, body))
     worker_process_init.connect(child.start, weak=False)
     worker_process_shutdown.connect(child.stop, weak=False)
     setup_logging.connect(_configure_logging, weak=False)

@@ -179,16 +179,21 @@ class TestNames:
     @pytest.mark.parametrize(
         "owner", ["", ".", "..", "../x", "a/b", "a b", "-x", "a\n", "é", ".hidden"]
     )
-    def test_odd_owners_are_refused(self, store, image, owner):
-        for attempt in (
-            lambda: store.put(owner, image),
-            lambda: store.exists(owner, ABSENT),
-            lambda: store.purge(owner),
-            lambda: store.last_written(owner),
-            lambda: store.adopt("job-1", ABSENT, new_owner=owner),
-        ):
-            with pytest.raises(StoreError, match="an owner is letters, digits and"):
-                attempt()
+    @pytest.mark.parametrize(
+        "attempt",
+        [
+            lambda store, owner: store.exists(owner, ABSENT),
+            lambda store, owner: store.open(owner, ABSENT),
+            lambda store, owner: store.purge(owner),
+            lambda store, owner: store.last_written(owner),
+            lambda store, owner: store.adopt("job-1", ABSENT, new_owner=owner),
+            lambda store, owner: store.put(owner, Path(__file__)),
+        ],
+        ids=["exists", "open", "purge", "last_written", "adopt", "put"],
+    )
+    def test_odd_owners_are_refused(self, store, owner, attempt):
+        with pytest.raises(StoreError, match="an owner is letters, digits and"):
+            attempt(store, owner)
         assert store.owners() == []
 
     @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Facts about workers, their messages and their settings."""

@@ -103,9 +103,17 @@ def test_a_container_is_not_root(containers: Containers, service: str):
 
 
 @pytest.mark.parametrize("service", PYTHON_SERVICES)
-def test_a_container_cannot_change_its_own_code(containers: Containers, service: str):
-    code = "import hanseg_shared as h, pathlib; pathlib.Path(h.__file__).touch()"
+def test_a_container_cannot_write_beside_its_volumes(
+    containers: Containers, service: str
+):
+    code = "open('/var/tmp/anyone-may-write-here', 'w')"
     assert "Read-only file system" in containers.python(service, code).stderr
+
+
+@pytest.mark.parametrize("service", PYTHON_SERVICES)
+def test_a_container_does_not_own_its_code(containers: Containers, service: str):
+    code = "import hanseg_shared as h, os; print(os.stat(h.__file__).st_uid)"
+    assert containers.python(service, code).stdout.strip() == "0"
 
 
 @pytest.mark.parametrize("service", ["api", "registration"])
@@ -132,10 +140,11 @@ def test_elastix_is_not_replaced_by_plain_simpleitk(
     assert containers.python(service, code).returncode == 0
 
 
-@pytest.mark.parametrize("service", WORKERS)
-def test_a_worker_has_no_way_out(containers: Containers, service: str):
-    code = "import socket; socket.create_connection(('192.0.2.1', 443), timeout=5)"
-    assert "Network is unreachable" in containers.python(service, code).stderr
+@pytest.mark.parametrize("service", ["redis", *WORKERS])
+def test_a_part_behind_the_api_has_no_way_out(containers: Containers, service: str):
+    networks = containers.inspect(service)["NetworkSettings"]["Networks"]
+    internal = run("docker", "network", "inspect", *networks, "-f", "{{.Internal}}")
+    assert internal.split() == ["true"]
 
 
 def test_only_the_api_is_published(containers: Containers):

@@ -13,20 +13,15 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def models(*, as_json: bool) -> None:
     """List the installed models."""
-    from hanseg_segmentation.model_package import find_models
+    from hanseg_segmentation.model_package import find_models, shipped_models
 
-    found = [each.package for each in find_models([installed_models_folder()])]
+    found = [each.package for each in find_models([shipped_models()])]
     if as_json:
         click.echo(json.dumps([each.model_dump(mode="json") for each in found]))
         return
     for each in found:
         click.echo(f"{each.name} {each.version}  {len(each.labels)} organs")
         click.echo(f"  {each.description}")
-
-
-def installed_models_folder() -> Path:
-    """Return the folder of the models that come with the program."""
-    return Path(__file__).parent / "models"
 
 
 @click.command()

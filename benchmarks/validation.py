@@ -1,0 +1,257 @@
+"""Dice of a model on real CTs that no training saw.
+
+Runs the product's own pipeline on the 33 validation cases of OpenKBP, and on the two
+CTs of `matched` whose 21 organs experts drew. An organ that nobody drew in a case is
+left out of its mean. Larynx and oesophagus of OpenKBP reach further than our organs,
+so unions of ours are compared with them, the oesophagus only above our lower end.
+
+    python benchmarks/validation.py [--data DIR] [--model NAME_OR_FOLDER] [--cases N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813
+
+from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.pipeline import load_model, segment
+from hanseg_shared.grid import Grid
+from hanseg_shared.itk import from_image
+from hanseg_shared.organs import ORGANS, Side, counterpart, organ
+from hanseg_shared.volume import Mask, Volume
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+RESULTS = PROJECT / "benchmarks" / "results" / "validation.json"
+
+TARGETS = {
+    "Bone_Mandible": 0.60,
+    "Brainstem": 0.60,
+    "SpinalCord": 0.60,
+    "Parotid_L": 0.50,
+    "Parotid_R": 0.50,
+}
+"""Lowest mean Dice that is acceptable."""
+
+LARYNX = "Larynx (Larynx_SG + Glottis + Arytenoid)"
+GULLET = "Esophagus, upper end (Esophagus_S + Cricopharyngeus)"
+
+Region = tuple[str, ...]
+
+OPENKBP: dict[int, tuple[str, Region]] = {
+    1: ("Brainstem", ("Brainstem",)),
+    2: ("SpinalCord", ("SpinalCord",)),
+    3: ("Parotid_R", ("Parotid_R",)),
+    4: ("Parotid_L", ("Parotid_L",)),
+    5: (GULLET, ("Esophagus_S", "Cricopharyngeus")),
+    6: (LARYNX, ("Larynx_SG", "Glottis", "Arytenoid")),
+    7: ("Bone_Mandible", ("Bone_Mandible",)),
+}
+"""What OpenKBP's labels are compared with."""
+
+EXPERT: dict[int, tuple[str, Region]] = {
+    5: ("SpinalCord", ("SpinalCord",)),
+    6: ("Brainstem", ("Brainstem",)),
+    7: ("Bone_Mandible", ("Bone_Mandible",)),
+    8: ("Parotid_L", ("Parotid_L",)),
+    9: ("Parotid_R", ("Parotid_R",)),
+    10: ("Glnd_Submand_L", ("Glnd_Submand_L",)),
+    11: ("Glnd_Submand_R", ("Glnd_Submand_R",)),
+    12: ("Eye_L (Eye_AL + Eye_PL)", ("Eye_AL", "Eye_PL")),
+    13: ("Eye_R (Eye_AR + Eye_PR)", ("Eye_AR", "Eye_PR")),
+    14: ("OpticNrv_L", ("OpticNrv_L",)),
+    15: ("OpticNrv_R", ("OpticNrv_R",)),
+    18: ("Glnd_Lacrimal_L", ("Glnd_Lacrimal_L",)),
+    19: ("Glnd_Lacrimal_R", ("Glnd_Lacrimal_R",)),
+    20: ("Cochlea_L", ("Cochlea_L",)),
+    21: ("Cochlea_R", ("Cochlea_R",)),
+}
+"""What the labels of `matched/*_deepmind21` are compared with."""
+
+MATCHED_OFFSET_HU = 1024
+"""The CTs of `matched` hold HU + 1024."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A real CT, what was drawn on it, and what the drawing is compared with."""
+
+    name: str
+    ct: Volume
+    drawn: npt.NDArray[np.uint8]
+    regions: dict[int, tuple[str, Region]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One case's figures.
+
+    Attributes:
+        name: The case.
+        dice: By region, those that were drawn.
+        swapped: Paired organs whose left one lies right of the right one.
+        seconds: Time of the whole pipeline.
+    """
+
+    name: str
+    dice: dict[str, float]
+    swapped: list[str]
+    seconds: float
+
+
+def read(file: Path) -> Volume:
+    """Return an image file as a volume."""
+    return from_image(sitk.ReadImage(str(file)))
+
+
+def openkbp_cases(data: Path) -> Iterator[Case]:
+    """Yield OpenKBP's validation cases, by number."""
+    for file in sorted((data / "openkbp" / "validation").glob("*_ct.nii.gz")):
+        name = file.name.removesuffix("_ct.nii.gz")
+        drawn = read(file.with_name(f"{name}_oars.nii.gz")).array.astype(np.uint8)
+        yield Case(f"openkbp {name}", read(file), drawn, OPENKBP)
+
+
+def matched_cases(data: Path) -> Iterator[Case]:
+    """Yield the CTs with expert organs; two of OpenKBP's validation scans."""
+    for file in sorted((data / "matched").glob("*_ct.nii.gz")):
+        name = file.name.removesuffix("_ct.nii.gz")
+        drawn = read(file.with_name(f"{name}_deepmind21.nii.gz")).array
+        raw = read(file)
+        ct = raw.with_array(raw.array.astype(np.float32) - MATCHED_OFFSET_HU)
+        yield Case(f"matched {name}", ct, drawn.astype(np.uint8), EXPERT)
+
+
+def score(case: Case, model: LoadedModel) -> Scored:
+    """Segment one case and compare."""
+    start = time.perf_counter()
+    found = segment(case.ct, None, None, model=model, progress=lambda _: None)
+    seconds = time.perf_counter() - start
+    labels = found.labels.array
+    dice = {}
+    for value, (name, parts) in case.regions.items():
+        drawn = case.drawn == value
+        ours = np.isin(labels, [organ(part).label for part in parts])
+        if drawn.any():
+            dice[name] = round(_dice(ours, _comparable(drawn, ours, name)), 4)
+    swapped = _swapped(labels, case.ct.grid)
+    return Scored(case.name, dice, swapped, round(seconds, 2))
+
+
+def _comparable(drawn: Mask, ours: Mask, name: str) -> Mask:
+    """Return the drawing without what lies below ours, for the oesophagus alone."""
+    if name != GULLET or not ours.any():
+        return drawn
+    lowest = int(np.flatnonzero(ours.any(axis=(1, 2)))[0])
+    cut = drawn.copy()
+    cut[:lowest] = False
+    return cut
+
+
+def _dice(a: Mask, b: Mask) -> float:
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def _swapped(labels: npt.NDArray[np.uint8], grid: Grid) -> list[str]:
+    """Return the left organs whose centroid is not to the left of their twin's."""
+    wrong = []
+    for left in (o for o in ORGANS if o.side is Side.LEFT):
+        right = counterpart(left)
+        assert right is not None
+        a, b = (np.argwhere(labels == o.label) for o in (left, right))
+        if len(a) and len(b):
+            ax, bx = (grid.index_to_world(p.mean(axis=0)[::-1])[0] for p in (a, b))
+            if ax <= bx:
+                wrong.append(left.name)
+    return wrong
+
+
+def means(scored: list[Scored]) -> dict[str, dict[str, float]]:
+    """Return mean, standard deviation, minimum and count of each region."""
+    names = list(dict.fromkeys(name for each in scored for name in each.dice))
+    table = {}
+    for name in names:
+        values = np.array([each.dice[name] for each in scored if name in each.dice])
+        table[name] = {
+            "mean": round(float(values.mean()), 4),
+            "sd": round(float(values.std()), 4),
+            "min": round(float(values.min()), 4),
+            "cases": len(values),
+        }
+    return table
+
+
+def print_table(title: str, table: dict[str, dict[str, float]]) -> None:
+    """Print a table as Markdown."""
+    print(f"\n{title}\n\n| organ | Dice | sd | lowest | cases |\n|---|---|---|---|---|")
+    for name, row in table.items():
+        print(
+            f"| {name} | {row['mean']:.3f} | {row['sd']:.3f} | {row['min']:.3f}"
+            f" | {row['cases']} |"
+        )
+
+
+def main() -> int:
+    """Run, print, write the results; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=PROJECT.parent / "shared" / "data")
+    parser.add_argument("--model", default="default", help="name, or package folder")
+    parser.add_argument("--cases", type=int, help="only the first so many")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if not (options.data / "openkbp" / "validation").is_dir():
+        print(f"{options.data} holds no openkbp/validation; name it with --data")
+        return 2
+    named = Path(options.model)
+    model = load_model(named if named.is_dir() else options.model, device="auto")
+    groups = {}
+    for title, cases in (
+        ("openkbp_validation", openkbp_cases(options.data)),
+        ("matched_expert", matched_cases(options.data)),
+    ):
+        groups[title] = [
+            _told(score(case, model))
+            for k, case in enumerate(cases)
+            if options.cases is None or k < options.cases
+        ]
+    summary = {title: means(scored) for title, scored in groups.items()}
+    for title, table in summary.items():
+        print_table(title, table)
+    swaps = {e.name: e.swapped for s in groups.values() for e in s if e.swapped}
+    missed = [
+        name
+        for name, least in TARGETS.items()
+        if summary["openkbp_validation"].get(name, {"mean": 0.0})["mean"] < least
+    ]
+    print(f"\nleft-right swaps: {swaps or 'none'}\ntargets missed: {missed or 'none'}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "model": model.package.summary.model_dump(),
+        "summary": summary,
+        "swaps": swaps,
+        "cases": {e.name: e.dice for s in groups.values() for e in s},
+        "median_seconds": float(
+            np.median([e.seconds for s in groups.values() for e in s])
+        ),
+    }
+    options.out.write_text(json.dumps(document, indent=2) + "\n")
+    return 1 if missed or swaps else 0
+
+
+def _told(scored: Scored) -> Scored:
+    print(f"{scored.name}: {scored.seconds:.1f} s {scored.dice}", file=sys.stderr)
+    return scored
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hanseg_shared.documents import JobDocument, OrganResult
-from hanseg_shared.organs import OrganStatus
+from hanseg_shared.organs import Evidence, OrganStatus
 
 COLOURS = {
     OrganStatus.CONTOURED: "green",
@@ -19,10 +19,16 @@ COLOURS = {
 """How each status is shown."""
 
 
+UNPROVEN = "*"
+"""Mark of an organ that only simulated patients taught the model."""
+
+
 def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
     """Print the 30 organs, the MR's verdict, the model and the stage times."""
     console = console or Console()
     console.print(organ_table(job))
+    if any(organ.evidence is Evidence.PHANTOM for organ in job.organs):
+        console.print(f"{UNPROVEN} taught by simulated patients alone", style="dim")
     if job.registration is not None:
         console.print(
             f"MR: [bold]{job.registration.verdict}[/]. {job.registration.reason}",
@@ -36,12 +42,11 @@ def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
 
 def organ_table(job: JobDocument) -> Table:
     """Return the table of the 30 organs."""
-    table = Table("", box=box.SIMPLE_HEAD)
+    table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("organ", "status"):
         table.add_column(heading, no_wrap=True)
     table.add_column("ml", justify="right", no_wrap=True)
-    for heading in ("p", "evidence", "flags"):
-        table.add_column(heading)
+    table.add_column("flags", overflow="fold")
     for organ in job.organs:
         table.add_row(*_row(organ))
     return table
@@ -51,10 +56,8 @@ def _row(organ: OrganResult) -> tuple[str, ...]:
     colour = COLOURS[organ.status]
     return (
         str(organ.label),
-        organ.name,
+        organ.name + (UNPROVEN if organ.evidence is Evidence.PHANTOM else ""),
         f"[{colour}]{organ.status.value}[/]",
         f"{organ.volume_ml:.2f}" if organ.volume_ml else "",
-        f"{organ.confidence:.2f}" if organ.confidence is not None else "",
-        organ.evidence.value if organ.evidence else "",
-        ", ".join(organ.flags),
+        ", ".join(flag.replace("_", " ") for flag in organ.flags),
     )

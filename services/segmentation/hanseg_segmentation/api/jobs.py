@@ -88,6 +88,20 @@ _SUBMISSION_BODY: dict[str, Any] = {
     }
 }
 
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "For `Last-Event-ID`."},
+        "event": {"const": "job"},
+        "data": {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {"$ref": "#/components/schemas/JobDocument"},
+        },
+    },
+}
+
 _ACCEPTED = described(
     202, "The job is queued.", model=JobDocument, headers=LOCATION | RETRY_AFTER
 )
@@ -239,7 +253,7 @@ async def get_job(
             ),
             "content": {
                 "text/event-stream": {
-                    "schema": {"type": "string"},
+                    "schema": _EVENT,
                     "example": 'id: 3\nevent: job\ndata: {"id": "...", ...}\n\n',
                 }
             },

@@ -153,9 +153,11 @@ async def fetch_result(
     JOBS + "/{job_id}/results/{name:path}",
     summary="Look at a result file",
     operation_id="head_result",
+    response_class=Response,
     responses={
         200: {
-            "description": "What a GET would answer.",
+            "description": "What a GET would answer, without the bytes.",
+            "content": _FILE,
             "headers": ETAG | _ACCEPT_RANGES | _DIGEST,
         }
     }

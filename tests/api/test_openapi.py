@@ -1,0 +1,118 @@
+"""The OpenAPI document is complete, and the application keeps what it promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hanseg_shared.problems import KINDS
+from tests.api.requests import PROBLEM
+
+METHODS = {
+    "/livez": {"get"},
+    "/metrics": {"get"},
+    "/readyz": {"get"},
+    "/v1/batches": {"post"},
+    "/v1/batches/{batch_id}": {"get"},
+    "/v1/jobs": {"get", "post"},
+    "/v1/jobs/{job_id}": {"get", "delete"},
+    "/v1/jobs/{job_id}/cancel": {"post"},
+    "/v1/jobs/{job_id}/events": {"get"},
+    "/v1/jobs/{job_id}/results": {"get"},
+    "/v1/jobs/{job_id}/results/{name}": {"get", "head"},
+    "/v1/models": {"get"},
+    "/v1/organs": {"get"},
+    "/v1/uploads": {"post"},
+    "/v1/uploads/{upload_id}": {"get", "delete"},
+    "/v1/uploads/{upload_id}/content": {"put"},
+}
+
+
+@pytest.fixture
+def document(api) -> dict[str, Any]:
+    return dict(api.get("/openapi.json").json())
+
+
+@pytest.fixture
+def operations(document) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_every_resource_of_version_1_is_described(document):
+    assert {path: set(each) for path, each in document["paths"].items()} == METHODS
+
+
+def test_every_operation_says_what_it_does(operations):
+    for operation in operations.values():
+        assert operation["summary"]
+        assert operation["description"]
+        assert operation["tags"]
+
+
+def test_operations_have_names_of_their_own(operations):
+    names = [operation["operationId"] for operation in operations.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_every_tag_is_described(document, operations):
+    described = {tag["name"] for tag in document["tags"]}
+    assert {tag for each in operations.values() for tag in each["tags"]} == described
+
+
+def test_every_error_is_a_problem_document_with_an_example(operations):
+    for operation in operations.values():
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400:
+                (media_type,) = answer["content"]
+                assert media_type == PROBLEM
+                assert answer["content"][PROBLEM]["example"]["status"] == int(status)
+
+
+def test_examples_of_problems_have_types_that_exist(operations):
+    own = {"bad-request", "too-large", "unsupported-media-type", "expired"}
+    known = {kind.slug for kind in KINDS.values()} | own | {"range-not-satisfiable"}
+    for operation in operations.values():
+        for answer in operation["responses"].values():
+            example = answer.get("content", {}).get(PROBLEM, {}).get("example", {})
+            if example:
+                assert example["type"].rsplit(":", 1)[-1] in known
+
+
+def test_every_parameter_is_described(operations):
+    for name, operation in operations.items():
+        for parameter in operation.get("parameters", []):
+            assert parameter.get("description"), (name, parameter["name"])
+
+
+def test_what_was_accepted_has_a_location(operations):
+    for name in ("post /v1/jobs", "post /v1/batches", "post /v1/uploads"):
+        accepted = operations[name]["responses"]
+        made = accepted.get("202") or accepted["201"]
+        assert made["headers"]["Location"]["required"]
+
+
+def test_a_submission_is_a_form_or_json(operations):
+    content = operations["post /v1/jobs"]["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json"}
+
+
+def test_every_reference_leads_somewhere(document):
+    schemas = document["components"]["schemas"]
+
+    def look(node: Any) -> None:
+        if isinstance(node, dict):
+            reference = node.get("$ref", "")
+            if reference:
+                assert reference.removeprefix("#/components/schemas/") in schemas
+            for value in node.values():
+                look(value)
+        elif isinstance(node, list):
+            for value in node:
+                look(value)
+
+    look(document)

@@ -168,10 +168,12 @@ stop_all() { # folder; succeeds when nothing runs there any more
     rm -rf "$folder"
 }
 
-start() {
+start() { # anything printed here reaches the caller's `eval`
+    trap 'echo false' EXIT
     install_missing
     folder=$(mktemp -d "${TMPDIR:-/tmp}/hanseg-services.XXXXXXXX")
-    trap 'stop_all "$folder"' EXIT # until both run
+    # until both run; the "false" makes the caller's `eval` fail too
+    trap 'echo false; stop_all "$folder"' EXIT
     [[ $(id -u) != 0 ]] || chown "$server_user" "$folder"
     start_postgres
     start_redis

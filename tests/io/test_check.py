@@ -126,7 +126,7 @@ def test_thick_slices_are_remarked_upon(tmp_path):
     grid = Grid((24, 20, 12), (2.0, 2.0, 6.0))
     path = write_volume(patients.ct(grid), tmp_path / "ct.nii.gz")
     assert check_case(path).remarks == (
-        "the CT has slices 6 mm apart; small organs may fall between them",
+        "the CT: slices are 6 mm apart; small organs may fall between them",
     )
 
 

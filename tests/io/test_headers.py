@@ -16,6 +16,7 @@ from hanseg_shared.errors import (
 from hanseg_shared.io import ImageFormat, Limits, read_header, read_image
 from tests.io.files import VOXELS, gzipped, mha, nifti, nrrd, written, zlibbed
 
+NAN = float("nan")
 BIG_ENDIAN = VOXELS.astype(">i2").tobytes()
 GOOD = {
     "plain.nii": nifti(),
@@ -82,9 +83,34 @@ def test_a_sform_to_an_atlas_does_not_hide_the_scanners_qform(tmp_path):
     np.testing.assert_allclose(grid.origin, (-10, 20, 30))
 
 
+@pytest.mark.parametrize(("sform_code", "followed"), [(1, "sform"), (2, "qform")])
+def test_a_qform_and_a_sform_that_differ_are_remarked_upon(
+    tmp_path, sform_code, followed
+):
+    shifted = nifti(codes=(1, sform_code), qform=(0.0, 0.0, 1.0, 10.0, -20.0, 33.0))
+    header = read_header(written(tmp_path / "x.nii", shifted))
+    assert header.grid.origin[2] == {"sform": 30, "qform": 33}[followed]
+    (remark,) = header.remarks
+    assert remark.startswith("qform and sform put its voxels up to 3 mm apart")
+    assert f"the {followed} is followed" in remark
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"codes": (1, 1), "qform": (0.0, 0.0, 1.0, 10.0, -20.0, 30.0)},
+        {"codes": (1, 4), "qform": (0.0, 0.0, 1.0, 10.0, -20.0, 33.0)},
+        {"codes": (0, 1)},
+        {"codes": (1, 1), "sform": (NAN,) * 12, "qform": (0, 0, 1, 10, -20, 30)},
+    ],
+    ids=["both agree", "an atlas", "one alone", "one of them empty"],
+)
+def test_other_headers_are_not_remarked_upon(tmp_path, changes):
+    assert read_header(written(tmp_path / "x.nii", nifti(**changes))).remarks == ()
+
+
 SHEARED_SFORM = (-1, -0.4, 0, 0, 0, -1.96, 0, 0, 0, 0, 3, 0)
 DOUBLE_SFORM = (-2, 0, 0, 0, 0, -4, 0, 0, 0, 0, 6, 0)
-NAN = float("nan")
 
 REFUSED = {
     "text": (b"Dear colleague,\n", NotAnImageError, "is no image that can be read"),
@@ -187,6 +213,11 @@ REFUSED = {
         nifti(scaling=(float("inf"), 0.0)),
         ImageError,
         "scaling must be finite",
+    ),
+    "nifti: a slope too small for ITK": (
+        nifti(scaling=(1e-40, 0.0)),
+        ImageError,
+        "can be read in two ways",
     ),
     "nifti: too large": (
         nifti(dim=(3, 4096, 4096, 4096, 1, 1, 1, 1)),

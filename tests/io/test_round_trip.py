@@ -97,7 +97,9 @@ def test_any_oblique_grid_survives_any_format(
     grid = Grid((5, 6, 7), spacings, origin, (a, b, c))
     path = tmp_path_factory.mktemp("oblique") / f"x{suffix}"
     write_volume(Volume(np.zeros(grid.shape, np.int16), grid), path)
-    assert read_header(path).grid.is_same(grid)
+    header = read_header(path)
+    assert header.grid.is_same(grid)
+    assert header.remarks == ()
 
 
 def test_axes_may_be_stored_in_any_order_without_moving_a_voxel(tmp_path):

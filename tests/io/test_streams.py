@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hanseg_shared.errors import ImageError, ImageTooLargeError
-from hanseg_shared.io import read_header, read_image
+from hanseg_shared.io import read_header, read_image, stream
 from tests.io.files import VOXELS, gzipped, mha, nifti, nrrd, written, zlibbed
 
 DATA = VOXELS.tobytes()
@@ -90,6 +90,16 @@ def test_a_packed_image_that_only_claims_to_be_large_is_refused_unread(tmp_path)
     path = written(tmp_path / "claim.nii.gz", content)
     with pytest.raises(ImageError, match="cannot hold 200000000 bytes of voxels"):
         read_header(path)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 240, 1000])
+@pytest.mark.parametrize("read", [1, 50, 10_000])
+def test_the_length_of_pieces_changes_nothing(tmp_path, monkeypatch, piece, read):
+    monkeypatch.setattr(stream, "PIECE_BYTES", piece)
+    monkeypatch.setattr(stream, "_READ_BYTES", read)
+    for content in (nifti(), gzipped(nifti()), nrrd(gzipped(DATA), encoding="gz")):
+        path = written(tmp_path / "x", content)
+        np.testing.assert_array_equal(read_image(path).array, VOXELS)
 
 
 def test_zeros_after_the_last_gzip_member_are_padding(tmp_path):

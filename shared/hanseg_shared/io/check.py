@@ -120,10 +120,12 @@ def _swapped(paths: dict[Role, Path]) -> ImageContentError:
 
 
 def _remarks(role: Role, header: ImageHeader) -> list[str]:
+    name = role.upper()
+    remarks = [f"the {name}: {remark}" for remark in header.remarks]
     thickest = max(header.grid.spacing)
-    if thickest <= _THICK_SLICE_MM:
-        return []
-    return [
-        f"the {role.upper()} has slices {thickest:.3g} mm apart; small organs may fall "
-        "between them"
-    ]
+    if thickest > _THICK_SLICE_MM:
+        remarks.append(
+            f"the {name}: slices are {thickest:.3g} mm apart; small organs may fall "
+            "between them"
+        )
+    return remarks

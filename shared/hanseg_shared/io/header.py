@@ -7,6 +7,7 @@ and say where the voxels lie; both must agree.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 from collections.abc import Iterator
@@ -20,13 +21,16 @@ import SimpleITK as sitk  # noqa: N813
 from hanseg_shared.errors import ImageContentError, ImageError, ImageTooLargeError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.formats import ImageFormat, sniff
-from hanseg_shared.io.layout import Encoding, Layout
+from hanseg_shared.io.layout import Affine, Encoding, Layout
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.metaimage import parse_metaimage
 from hanseg_shared.io.nifti import HEADER_BYTES, parse_nifti
 from hanseg_shared.io.nrrd import parse_nrrd
 from hanseg_shared.io.stream import inflate_head, require_enough_bytes
 from hanseg_shared.itk import matrix_rows
+
+_APART_SHARE = 0.05
+"""From this share of a voxel on, a second geometry in a header is another one."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ITK_FLOATS = {sitk.sitkFloat32, sitk.sitkFloat64}
@@ -64,6 +68,21 @@ class ImageHeader:
     def dtype(self) -> np.dtype[np.generic]:
         """Type of one stored voxel."""
         return self.layout.dtype
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know, though the image is not refused for it."""
+        if not self.layout.geometries:
+            return ()
+        apart = {name: _apart_mm(self.grid, a) for name, a in self.layout.geometries}
+        farther = max(apart.values())
+        if farther <= _APART_SHARE * min(self.grid.spacing):
+            return ()
+        followed = min(apart, key=lambda name: apart[name])
+        return (
+            f"{' and '.join(apart)} put its voxels up to {farther:.3g} mm apart; the "
+            f"{followed} is followed, as by ITK and 3D Slicer, but not by all programs",
+        )
 
     @property
     def components(self) -> int:
@@ -202,12 +221,23 @@ def _itk_grid(path: Path, image_format: ImageFormat, layout: Layout) -> Grid:
     found = (tuple(reader.GetSize()), reader.GetNumberOfComponents())
     if found != (layout.size, 1) or not _same_type(reader.GetPixelID(), layout):
         raise ImageError(
-            f"the header can be read in two ways: size {layout.size}, or {found[0]} of "
-            f"{found[1]} numbers; save the image again"
+            "the header can be read in two ways: voxels of type "
+            f"{layout.dtype} in {layout.size}, or {found[1]} x "
+            f"{sitk.GetPixelIDValueAsString(reader.GetPixelID())} in {found[0]}; save "
+            "the image again"
         )
     (dx, dy, dz), (ox, oy, oz) = reader.GetSpacing(), reader.GetOrigin()
     direction = matrix_rows(reader.GetDirection())
     return Grid(layout.size, (dx, dy, dz), (ox, oy, oz), direction)
+
+
+def _apart_mm(grid: Grid, other: Affine) -> float:
+    """Return how far, at most, another geometry puts a corner of the grid."""
+    matrix = np.array(other)
+    last = [(0, n - 1) for n in grid.size]
+    indices = np.array(list(itertools.product(*last)), dtype=np.float64)
+    there = indices @ matrix[:, :3].T + matrix[:, 3]
+    return float(np.linalg.norm(there - grid.corners(), axis=1).max())
 
 
 def _same_type(pixel_id: int, layout: Layout) -> bool:

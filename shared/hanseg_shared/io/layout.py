@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Size = tuple[int, int, int]
+Affine = tuple[tuple[float, ...], ...]
 
 
 class Encoding(Enum):
@@ -36,6 +37,8 @@ class Layout:
         offset: Where the voxels begin, in bytes; see `Encoding`.
         slope: A voxel's value is ``stored * slope + intercept``.
         intercept: See `slope`.
+        geometries: Where a header that says it twice puts the voxels: names, and the
+            three rows of matrices that map (x, y, z, 1) to mm LPS.
     """
 
     size: Size
@@ -44,6 +47,7 @@ class Layout:
     offset: int
     slope: float = 1.0
     intercept: float = 0.0
+    geometries: tuple[tuple[str, Affine], ...] = ()
 
     @property
     def voxels(self) -> int:

@@ -9,9 +9,10 @@ import math
 import struct
 
 import numpy as np
+import numpy.typing as npt
 
 from hanseg_shared.errors import ImageContentError, ImageError
-from hanseg_shared.io.layout import Encoding, Layout, Size
+from hanseg_shared.io.layout import Affine, Encoding, Layout, Size
 
 HEADER_BYTES = 348
 _DATA_START = 352
@@ -30,6 +31,9 @@ _DTYPES = {
     1280: "u8",
 }
 _COLOUR_OR_COMPLEX = {32: "complex", 128: "RGB", 1792: "complex", 2304: "RGBA"}
+
+_SCANNER_CODES = {1, 2}
+_MM_UNITS = {0, 2}
 
 _SCALE_TOLERANCE = 0.01
 """Share by which the sform's column lengths may differ from pixdim."""
@@ -64,6 +68,7 @@ def parse_nifti(header: bytes, *, gzipped: bool) -> Layout:
         offset=_offset(struct.unpack_from(f"{order}f", header, 108)[0]),
         slope=slope,
         intercept=intercept,
+        geometries=_geometries(header, order),
     )
 
 
@@ -144,6 +149,41 @@ def _require_geometry(header: bytes, order: str) -> None:
         _require_finite(struct.unpack_from(f"{order}6f", header, 256), "qform")
     else:
         _require_rigid_sform(struct.unpack_from(f"{order}12f", header, 280), pixdim)
+
+
+def _geometries(header: bytes, order: str) -> tuple[tuple[str, Affine], ...]:
+    """Return qform and sform, in LPS, where both are there and should agree.
+
+    An sform to an atlas (codes 3 and above) is meant to differ.
+    """
+    qform, sform = struct.unpack_from(f"{order}hh", header, 252)
+    if qform <= 0 or sform not in _SCANNER_CODES or header[123] & 7 not in _MM_UNITS:
+        return ()
+    rows = np.array(struct.unpack_from(f"{order}12f", header, 280), dtype=np.float64)
+    if not np.isfinite(rows).all():
+        return ()
+    both = (("qform", _qform(header, order)), ("sform", rows.reshape(3, 4)))
+    return tuple((name, _lps(affine)) for name, affine in both)
+
+
+def _qform(header: bytes, order: str) -> npt.NDArray[np.float64]:
+    """Return the qform as a 3 x 4 matrix, in RAS (nifti1.h, method 2)."""
+    b, c, d, *offset = struct.unpack_from(f"{order}6f", header, 256)
+    a = math.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    rotation = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    handed, dx, dy, dz = struct.unpack_from(f"{order}4f", header, 76)
+    scale = np.array([dx, dy, -dz if handed < 0 else dz])
+    return np.column_stack([rotation * scale, offset])
+
+
+def _lps(affine: npt.NDArray[np.float64]) -> Affine:
+    return tuple(map(tuple, (np.diag([-1.0, -1.0, 1.0]) @ affine).tolist()))
 
 
 def _require_finite(numbers: tuple[float, ...], what: str) -> None:

@@ -6,6 +6,7 @@ opens its own connections after the fork, and tells the database that it is aliv
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
@@ -38,6 +39,9 @@ HEARTBEAT_SECONDS = 2.0
 ALIVE_SECONDS = 15.0
 """A worker not heard of for so long is taken for dead."""
 
+LEFTOVERS = ("attempt-*", "hanseg-*")
+"""What killed workers leave in the scratch folder: attempts and, where it is also the
+folder for temporary files (``TMPDIR``), what the checks and elastix were given."""
 
 RETRY_SECONDS = 5.0
 """How long a worker's child that could not start waits before it tries again."""
@@ -127,7 +131,8 @@ def make_worker_app(plan: WorkerPlan, settings: Settings) -> Celery:
 def clean_scratch(settings: Settings) -> None:
     """Remove scratch folders whose worker was killed, older than any attempt."""
     limit = time.time() - 2 * settings.stage_seconds
-    for folder in settings.scratch.glob("attempt-*"):
+    found = [settings.scratch.glob(pattern) for pattern in LEFTOVERS]
+    for folder in itertools.chain.from_iterable(found):
         try:
             written = folder.stat().st_mtime
         except FileNotFoundError:  # its worker has just finished

@@ -187,12 +187,13 @@ class TestScratch:
     def test_folders_of_workers_that_were_killed_are_removed(self, settings):
         old = settings.scratch / "attempt-old"
         young = settings.scratch / "attempt-young"
+        temporary = settings.scratch / "hanseg-check-old"
         other = settings.scratch / "something-else"
-        for folder in (old, young, other):
+        for folder in (old, young, temporary, other):
             folder.mkdir(parents=True)
             (folder / "image").touch()
         then = time.time() - 2 * settings.stage_seconds - 60.0
-        for folder in (old, other):
+        for folder in (old, temporary, other):
             os.utime(folder, (then, then))
         clean_scratch(settings)
 

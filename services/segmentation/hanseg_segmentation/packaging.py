@@ -12,7 +12,6 @@ import SimpleITK as sitk  # noqa: N813
 from hanseg_segmentation.preview import Picture, write_preview
 from hanseg_shared.documents import OrganResult, RegistrationReport
 from hanseg_shared.errors import StoreError
-from hanseg_shared.grid import Grid
 from hanseg_shared.itk import grid_of, to_image
 from hanseg_shared.volume import Volume
 
@@ -25,10 +24,6 @@ PREVIEW_FILE = "preview.png"
 
 COMPRESSION_LEVEL = 1
 """Masks are nearly all zeros: higher levels take longer and save next to nothing."""
-
-STORED_TOLERANCE = 0.01
-"""Largest displacement of a stored grid's corner, as a share of a voxel. NIfTI-1 keeps
-geometry as float32, and the rotation of its qform as a quaternion."""
 
 WRITERS = 2
 """Masks written at a time."""
@@ -64,7 +59,7 @@ def write_results(
     labels = segmentation.labels
     labels.grid.require_same(ct.grid, what="the segmentation")
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [_write_labels(folder / SEGMENTATION_FILE, labels)]
+    paths = [write_verified(folder / SEGMENTATION_FILE, labels)]
     paths += write_masks(folder / MASKS_FOLDER, labels, segmentation.organs)
     preview = folder / PREVIEW_FILE
     picture = Picture(
@@ -89,54 +84,34 @@ def write_masks(
         StoreError: A mask does not read back as what was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    image = to_image(labels)
-    counts = np.bincount(labels.array.ravel(), minlength=256)
-    found = [organ for organ in organs if counts[organ.label]]
+    present = np.bincount(labels.array.ravel(), minlength=len(organs) + 1) > 0
+    found = [organ for organ in organs if present[organ.label]]
 
     def write(organ: OrganResult) -> Path:
-        path = folder / f"{organ.name}.nii.gz"
-        sitk.WriteImage(image == organ.label, path, True, COMPRESSION_LEVEL)
-        stored = _read_back(path, labels.grid)
-        count = int(np.count_nonzero(stored == 1))
-        if count != counts[organ.label] or count != np.count_nonzero(stored):
-            raise StoreError(
-                f"{path} reads back with {count} voxels, but {counts[organ.label]} were"
-                " written; the disk cannot be trusted"
-            )
-        return path
+        mask = labels.with_array((labels.array == organ.label).view(np.uint8))
+        return write_verified(folder / f"{organ.name}.nii.gz", mask)
 
     with ThreadPoolExecutor(max_workers=WRITERS) as pool:
         return list(pool.map(write, found))
 
 
-def _write_labels(path: Path, labels: Volume) -> Path:
-    sitk.WriteImage(to_image(labels), path, True, COMPRESSION_LEVEL)
-    if not np.array_equal(_read_back(path, labels.grid), labels.array):
-        raise StoreError(
-            f"{path} reads back with other labels than were written; the disk cannot"
-            " be trusted"
-        )
-    return path
-
-
-def _read_back(
-    path: Path, grid: Grid
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return a stored image's voxels.
+def write_verified(path: Path, volume: Volume) -> Path:
+    """Write a uint8 volume, and compare the file's grid and every voxel with it.
 
     Raises:
-        StoreError: It is no uint8 image, or not on the grid.
+        StoreError: It cannot be written, or a voxel reads back with another value.
+        GridMismatchError: The file cannot hold the volume's grid.
     """
-    image = sitk.ReadImage(path)
-    if image.GetPixelID() != sitk.sitkUInt8:
-        raise StoreError(f"{path} reads back as {image.GetPixelIDTypeAsString()}")
-    stored = grid_of(image)
-    if stored.size != grid.size:
-        raise StoreError(f"{path} reads back on {stored!r}, not {grid!r}")
-    off = float(np.abs(stored.corners() - grid.corners()).max())
-    if off > STORED_TOLERANCE * min(grid.spacing):
+    try:
+        sitk.WriteImage(to_image(volume), path, True, COMPRESSION_LEVEL)
+        stored = sitk.ReadImage(path)
+    except RuntimeError as error:
+        raise StoreError(f"{path.name} could not be written: {error}") from error
+    volume.grid.require_same(grid_of(stored), what=f"what was written to {path.name}")
+    voxels = sitk.GetArrayViewFromImage(stored)
+    if voxels.dtype != np.uint8 or not np.array_equal(voxels, volume.array):
         raise StoreError(
-            f"{path} reads back {off:.3g} mm from where it was written: NIfTI cannot"
-            f" hold {grid!r}"
+            f"{path.name} reads back with other voxels than were written: the disk"
+            " cannot be trusted"
         )
-    return sitk.GetArrayFromImage(image)
+    return path

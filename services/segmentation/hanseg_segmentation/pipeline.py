@@ -97,9 +97,7 @@ def load_model(
     """
     if isinstance(name_or_folder, Path):
         return load_package(name_or_folder, device=device)
-    return load_named(
-        name_or_folder, (shipped_models(), *folders), device=device
-    )
+    return load_named(name_or_folder, (shipped_models(), *folders), device=device)
 
 
 def segment(

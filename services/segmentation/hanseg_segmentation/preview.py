@@ -30,6 +30,7 @@ from hanseg_shared.volume import Volume
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import AbstractPathEffect
 
 PIXEL_MM = 0.8
 """Pixel edge of the planes that are sampled."""
@@ -60,7 +61,7 @@ LEGEND_WIDTH = 3.3
 SMALLEST_HEIGHT = 7.4
 """So that the legend's 30 lines fit, in inches."""
 
-GAP, HEADER, FOOTER, TITLE = 0.18, 0.95, 0.6, 0.28
+GAP, HEADER, FOOTER, TITLE = 0.18, 0.95, 0.75, 0.28
 """Between planes, above and below all, and above each plane, in inches."""
 
 LEAST_DISTANCE_MM = 20.0
@@ -380,7 +381,15 @@ def _letters(axes: Axes, direction: Direction) -> None:
             weight="bold",
             color=TEXT_COLOUR,
             fontsize=12,
+            path_effects=_halo(),
         )
+
+
+def _halo() -> list[AbstractPathEffect]:
+    """Return a dark edge for what is drawn over bright voxels."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5, foreground="black")]
 
 
 def _scale_bar(axes: Axes, grid: Grid) -> None:
@@ -392,7 +401,9 @@ def _scale_bar(axes: Axes, grid: Grid) -> None:
     down = axes.get_ylim()[0] > axes.get_ylim()[1]
     y = 0.96 * height if down else 0.04 * height
     right = 0.97 * width
-    axes.plot([right - length, right], [y, y], color=TEXT_COLOUR, linewidth=2)
+    axes.plot(
+        [right - length, right], [y, y], color=TEXT_COLOUR, lw=2, path_effects=_halo()
+    )
     axes.annotate(
         f"{SCALE_BAR_MM:.0f} mm",
         (right - length / 2, y),
@@ -402,6 +413,7 @@ def _scale_bar(axes: Axes, grid: Grid) -> None:
         va="bottom",
         color=TEXT_COLOUR,
         fontsize=8,
+        path_effects=_halo(),
     )
 
 

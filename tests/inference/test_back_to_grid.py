@@ -1,0 +1,163 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import ndimage
+
+from hanseg_segmentation.inference import kernels as kernels_module
+from hanseg_segmentation.inference.back_to_grid import Logits, finish, labels_on
+from hanseg_segmentation.inference.preprocess import model_grid
+from hanseg_shared.grid import Grid
+from tests.inference.scenes import enlarged, world_points
+
+Array = npt.NDArray[Any]
+
+CHANNELS = 6
+TABLE = np.array([0, 9, 4, 30, 1, 17], dtype=np.uint8)
+
+
+def smooth_logits(shape: tuple[int, ...], seed: int = 0) -> Array:
+    """Return logits that vary over some voxels, as a network's do."""
+    noise = np.random.default_rng(seed).normal(size=(*shape, CHANNELS))
+    smooth = ndimage.gaussian_filter(noise, (1.5, 1.5, 1.5, 0))
+    return np.ascontiguousarray(smooth / smooth.std() * 3, dtype=np.float32)
+
+
+def finished(logits: Array, grid: Grid) -> Logits:
+    return finish(logits, np.ones(logits.shape[:3], dtype=np.float32), grid)
+
+
+def brute_force(logits: Array, model: Grid, ct: Grid) -> Array:
+    """Interpolate every channel at every CT voxel; return logits ``(K, z, y, x)``."""
+    index = model.world_to_index(world_points(ct))[..., ::-1]
+    coordinates = np.moveaxis(index, -1, 0)
+    return np.stack(
+        [
+            ndimage.map_coordinates(
+                logits[..., c].astype(np.float64), coordinates, order=1, mode="nearest"
+            )
+            for c in range(logits.shape[-1])
+        ]
+    )
+
+
+def test_labels_equal_those_of_interpolating_every_channel(grid):
+    ct = enlarged(grid)
+    model = model_grid(ct, spacing=(3.0, 3.0, 3.0))
+    logits = smooth_logits(model.shape)
+    everything = brute_force(logits, model, ct)
+    labels = labels_on(ct, finished(logits, model), label_of_channel=TABLE)
+    ordered = np.sort(everything, axis=0)
+    clear = ordered[-1] - ordered[-2] > 1e-6
+    assert clear.mean() > 0.999
+    expected = TABLE[everything.argmax(axis=0)]
+    assert labels.array.dtype == np.uint8
+    assert labels.grid is ct
+    assert np.array_equal(labels.array[clear], expected[clear])
+
+
+def test_labels_equal_where_the_ct_is_coarser_than_the_model(grid):
+    ct = Grid((9, 8, 7), (7.0, 6.0, 8.0), grid.origin, grid.direction)
+    model = model_grid(ct, spacing=(3.0, 3.0, 3.0))
+    logits = smooth_logits(model.shape, seed=1)
+    labels = labels_on(ct, finished(logits, model), label_of_channel=TABLE)
+    expected = TABLE[brute_force(logits, model, ct).argmax(axis=0)]
+    assert (labels.array == expected).mean() > 0.999
+
+
+def test_voxels_outside_the_model_grid_are_background():
+    model = Grid((8, 8, 8), (3.0, 3.0, 3.0))
+    logits = np.zeros((8, 8, 8, CHANNELS), dtype=np.float32)
+    logits[..., 2] = 5.0
+    ct = Grid((20, 20, 20), (3.0, 3.0, 3.0), (-18.0, -18.0, -18.0))
+    labels = labels_on(ct, finished(logits, model), label_of_channel=TABLE).array
+    assert (labels[6:14, 6:14, 6:14] == 4).all()
+    assert np.count_nonzero(labels) == 8**3
+
+
+def test_padding_at_the_end_of_the_logits_is_not_seen():
+    model = Grid((8, 8, 8), (3.0, 3.0, 3.0))
+    logits = np.zeros((16, 16, 16, CHANNELS), dtype=np.float32)
+    logits[8:, :, :, 1] = 50.0
+    ct = Grid((8, 8, 10), (3.0, 3.0, 3.0))
+    labels = labels_on(ct, finished(logits, model), label_of_channel=TABLE)
+    assert not labels.array.any()
+
+
+def test_a_model_grid_of_one_slice_works():
+    model = Grid((8, 8, 1), (3.0, 3.0, 3.0))
+    logits = np.zeros((1, 8, 8, CHANNELS), dtype=np.float32)
+    logits[:, :, :4, 3] = 1.0
+    labels = labels_on(model, finished(logits, model), label_of_channel=TABLE)
+    assert (labels.array[0, :, :4] == 30).all()
+    assert not labels.array[0, :, 4:].any()
+
+
+def test_sums_become_means():
+    sums = np.full((2, 2, 2, 3), 6.0, dtype=np.float32)
+    weights = np.full((2, 2, 2), 2.0, dtype=np.float32)
+    logits = finish(sums, weights, Grid((2, 2, 2)))
+    assert (logits.values == 3.0).all()
+
+
+def test_what_no_tile_covered_is_certain_background():
+    sums = np.zeros((2, 2, 2, 3), dtype=np.float32)
+    logits = finish(sums, np.zeros((2, 2, 2), dtype=np.float32), Grid((2, 2, 2)))
+    assert not logits.winners.any()
+    assert np.isnan(logits.confidence).all()
+
+
+def test_confidence_is_the_mean_probability_of_what_a_channel_wins():
+    sums = np.zeros((2, 1, 1, 3), dtype=np.float32)
+    sums[0, 0, 0, 1] = np.log(3.0)  # 3 / (3 + 1 + 1)
+    sums[1, 0, 0, 1] = np.log(8.0)  # 8 / (8 + 1 + 1)
+    logits = finish(sums, np.ones((2, 1, 1), dtype=np.float32), Grid((1, 1, 2)))
+    assert logits.confidence[1] == pytest.approx((0.6 + 0.8) / 2)
+    assert np.isnan(logits.confidence[2])
+
+
+def test_equal_logits_go_to_the_first_channel():
+    sums = np.zeros((1, 1, 1, 3), dtype=np.float32)
+    logits = finish(sums, np.ones((1, 1, 1), dtype=np.float32), Grid((1, 1, 1)))
+    assert logits.winners.item() == 0
+
+
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
+    import numba
+
+    compiler = numba.njit
+
+    def without_cache(signature, *, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compiler(signature, **options)
+
+    monkeypatch.setattr(numba, "njit", without_cache)
+    finish_logits = kernels_module._compiled(
+        kernels_module._finish_logits, kernels_module.FINISH_SIGNATURE
+    )
+    sums = np.ones((1, 1, 1, 2), dtype=np.float32)
+    winners = np.ones((1, 1, 1), dtype=np.uint8)
+    weights = np.ones((1, 1, 1), dtype=np.float32)
+    counts, chances = np.zeros((1, 2), np.int64), np.zeros((1, 2))
+    finish_logits(sums, weights, winners, counts, chances, 0, 1)
+    assert winners.item() == 0
+
+
+def test_errors_of_a_thread_reach_the_caller():
+    def work(first, last):
+        raise ValueError(f"slices {first} to {last}")
+
+    with pytest.raises(ValueError, match="slices 0 to 3"):
+        kernels_module.over_slices(work, 3)
+
+
+def test_every_slice_is_worked_on_once():
+    seen = np.zeros(11, dtype=int)
+
+    def work(first, last):
+        seen[first:last] += 1
+
+    kernels_module.over_slices(work, 11)
+    assert (seen == 1).all()

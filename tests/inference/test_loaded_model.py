@@ -1,0 +1,73 @@
+import pytest
+import torch
+from torch import nn
+
+from hanseg_segmentation.inference.loaded_model import load_named, load_package, ready
+from hanseg_segmentation.inference.networks import build, with_weights
+from hanseg_segmentation.model_package import NetworkSpec, write_package
+from hanseg_shared.errors import ModelError
+from tests.inference.scenes import package
+
+pytestmark = pytest.mark.torch
+
+CPU = torch.device("cpu")
+SPEC = NetworkSpec(
+    kind="unet", config={"features": [4, 4, 8], "head_features": 4, "out_channels": 3}
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    weights = build(SPEC).state_dict()
+    halved = {name: each.half() for name, each in weights.items()}
+    write_package(tmp_path / "small", package(network=SPEC), halved)
+    return tmp_path / "small"
+
+
+def test_a_package_is_loaded_in_float32_and_without_gradients(folder):
+    model = load_package(folder, device="cpu")
+    parameters = list(model.network.parameters())
+    assert all(each.dtype is torch.float32 for each in parameters)
+    assert not any(each.requires_grad for each in parameters)
+    assert not model.network.training
+    assert model.channels_out == 3
+
+
+def test_a_model_is_loaded_by_name(folder):
+    model = load_named("threshold", (folder.parent,), device="cpu")
+    assert model.package.summary.sha256 == model.package.sha256
+
+
+def test_loading_twice_gives_the_same_answers(folder):
+    tile = torch.ones(1, 3, 16, 16, 16)
+    one, other = (load_package(folder, device="cpu") for _ in range(2))
+    assert torch.equal(one.network(tile), other.network(tile))
+
+
+def test_weights_of_another_network_are_refused():
+    with pytest.raises(ModelError, match="do not fit the network"):
+        with_weights(build(SPEC), {"other": torch.zeros(1)})
+
+
+def test_weights_that_are_not_finite_are_refused():
+    network = nn.Conv3d(1, 1, 1)
+    weights = {"weight": torch.full((1, 1, 1, 1, 1), torch.nan), "bias": torch.zeros(1)}
+    with pytest.raises(ModelError, match="weight hold values that are not finite"):
+        with_weights(network, weights)
+
+
+def test_a_network_with_too_few_channels_is_refused():
+    with pytest.raises(ModelError, match="output channel 2"):
+        ready(package(), nn.Conv3d(3, 2, 1), device=CPU)
+
+
+def test_a_network_that_shrinks_its_input_is_refused():
+    with pytest.raises(ModelError, match="does not fit its plan"):
+        ready(package(), nn.Conv3d(3, 3, 3), device=CPU)
+
+
+def test_a_network_that_returns_no_numbers_is_refused():
+    network = nn.Conv3d(3, 3, 1)
+    network.bias = nn.Parameter(torch.full((3,), torch.inf))
+    with pytest.raises(ModelError, match="not finite"):
+        ready(package(), network, device=CPU)

@@ -1,0 +1,193 @@
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hanseg_segmentation.inference.networks import build
+from hanseg_segmentation.model_package import (
+    PACKAGE_FILE,
+    WEIGHTS_FILE,
+    NetworkSpec,
+    find_model,
+    find_models,
+    read_package,
+    read_weights,
+    write_package,
+)
+from hanseg_shared.errors import ModelError
+from tests.inference.scenes import package
+
+WEIGHTS = {"weight": torch.arange(6, dtype=torch.float16).reshape(2, 3)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    written = tmp_path / "threshold"
+    write_package(written, package(), WEIGHTS)
+    return written
+
+
+def edited(folder: Path, **changes: object) -> None:
+    path = folder / PACKAGE_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_written_package_is_read_back(folder):
+    found = read_package(folder)
+    assert found.labels == package().labels
+    assert torch.equal(read_weights(folder, found)["weight"], WEIGHTS["weight"])
+
+
+def test_the_hash_is_that_of_the_weights_file(folder):
+    content = (folder / WEIGHTS_FILE).read_bytes()
+    assert read_package(folder).sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_writing_leaves_no_partial_file(folder):
+    assert {path.name for path in folder.iterdir()} == {PACKAGE_FILE, WEIGHTS_FILE}
+
+
+def test_a_flipped_bit_is_found_before_the_weights_are_parsed(folder):
+    path = folder / WEIGHTS_FILE
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"weights\.safetensors.*damaged or exchanged"):
+        read_weights(folder, read_package(folder))
+
+
+def test_truncated_weights_are_refused(folder):
+    path = folder / WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ModelError, match="install the model again"):
+        read_weights(folder, read_package(folder))
+
+
+def test_missing_weights_are_named(folder):
+    (folder / WEIGHTS_FILE).unlink()
+    with pytest.raises(ModelError, match=r"weights\.safetensors is missing"):
+        read_weights(folder, read_package(folder))
+
+
+def test_weights_that_are_no_safetensors_are_refused_even_with_the_right_hash(folder):
+    (folder / WEIGHTS_FILE).write_bytes(b"not weights")
+    edited(folder, sha256=hashlib.sha256(b"not weights").hexdigest())
+    with pytest.raises(ModelError, match="no safetensors file"):
+        read_weights(folder, read_package(folder))
+
+
+def test_a_folder_without_package_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"model\.json is missing"):
+        read_package(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": {}}, "at least one organ"),
+        ({"labels": {"Liver": 1}, "evidence": {"Liver": "expert"}}, "Liver"),
+        ({"labels": {"Parotid_L": 1, "Parotid_R": 1}}, "share an output channel"),
+        ({"evidence": {"Parotid_L": "expert"}}, "Parotid_R"),
+        ({"spacing_mm": [3, 0, 3]}, "greater than 0"),
+        ({"patch": [16, 16, 17]}, "multiple of 8"),
+        ({"format": 2}, "format"),
+        ({"weights": "../weights"}, "weights"),
+        ({"surprise": 1}, "surprise"),
+        ({"channels": ["mr", "ct", "field_of_view"]}, "channels"),
+    ],
+)
+def test_a_wrong_package_is_refused_with_its_reason(folder, changes, message):
+    edited(folder, **changes)
+    with pytest.raises(ModelError, match=message):
+        read_package(folder)
+
+
+def test_a_file_that_is_not_json_is_refused(folder):
+    (folder / PACKAGE_FILE).write_text("{")
+    with pytest.raises(ModelError, match="no valid model package"):
+        read_package(folder)
+
+
+def test_clipping_bounds_must_be_in_order(folder):
+    edited(folder, normalisation={"ct": {"low_hu": 10, "high_hu": -10}})
+    with pytest.raises(ModelError, match="low_hu must be below high_hu"):
+        read_package(folder)
+
+
+def test_a_missing_folder_holds_no_models(tmp_path):
+    assert find_models([tmp_path / "nowhere"]) == ()
+
+
+def test_models_are_found_in_every_folder(tmp_path):
+    write_package(tmp_path / "one" / "a", package(name="beta"), WEIGHTS)
+    write_package(tmp_path / "two" / "b", package(name="alpha"), WEIGHTS)
+    found = find_models([tmp_path / "one", tmp_path / "two"])
+    assert [model.package.name for model in found] == ["alpha", "beta"]
+
+
+def test_a_damaged_package_does_not_hide_the_others(tmp_path, folder, caplog):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / PACKAGE_FILE).write_text("{}")
+    assert [model.folder for model in find_models([tmp_path])] == [folder]
+    assert "broken" in caplog.text
+
+
+def test_asking_for_a_damaged_package_says_what_is_wrong_with_it(folder):
+    edited(folder, labels={})
+    with pytest.raises(ModelError, match="at least one organ"):
+        find_model("threshold", [folder.parent])
+
+
+def test_two_models_of_one_name_are_refused(tmp_path, folder):
+    write_package(tmp_path / "again", package(), WEIGHTS)
+    with pytest.raises(ModelError, match="two models are called threshold"):
+        find_models([tmp_path])
+
+
+def test_an_unknown_model_is_answered_with_what_there_is(folder):
+    with pytest.raises(ModelError, match="installed: threshold"):
+        find_model("default", [folder.parent])
+
+
+def test_labels_of_channels_follow_the_package():
+    table = package(
+        labels={"SpinalCord": 1, "Parotid_L": 3},
+        evidence={"SpinalCord": "expert", "Parotid_L": "expert"},
+    ).label_of_channel(5)
+    assert table.tolist() == [0, 30, 0, 27, 0]
+
+
+def test_a_channel_beyond_the_network_is_refused():
+    with pytest.raises(ModelError, match="output channel 2, but its network has 2"):
+        package().label_of_channel(2)
+
+
+def test_an_unknown_network_is_refused_with_the_known_ones():
+    with pytest.raises(ModelError, match="knows unet"):
+        build(NetworkSpec(kind="transformer"))
+
+
+def test_a_setting_the_network_does_not_have_is_refused():
+    with pytest.raises(ModelError, match="unknown settings"):
+        build(NetworkSpec(kind="unet", config={"depth": 4}))
+
+
+def test_a_setting_of_the_wrong_type_is_refused():
+    with pytest.raises(ModelError, match="does not fit"):
+        build(NetworkSpec(kind="unet", config={"features": "many"}))
+
+
+def test_listing_models_needs_no_torch(folder):
+    import subprocess
+
+    code = (
+        "import sys; from pathlib import Path;"
+        "from hanseg_segmentation.model_package import find_models;"
+        f"assert len(find_models([Path({str(folder.parent)!r})])) == 1;"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

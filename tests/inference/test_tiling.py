@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from hanseg_segmentation.inference.tiling import (
+    Shape,
+    Tiling,
+    gaussian_weights,
+    plan_tiles,
+)
+from hanseg_shared.volume import Mask, Voxels
+
+PATCH = (16, 16, 16)
+
+
+def everywhere(shape: Shape) -> Mask:
+    return np.ones(shape, dtype=bool)
+
+
+def covered(tiling: Tiling) -> Voxels:
+    count = np.zeros(tiling.shape, dtype=int)
+    for start in tiling.starts:
+        count[tiling.slices(start)] += 1
+    return count
+
+
+@pytest.mark.parametrize(
+    "shape", [(16, 16, 16), (17, 40, 33), (50, 16, 24), (3, 5, 90)]
+)
+def test_every_voxel_lies_under_a_tile(shape):
+    tiling = plan_tiles(shape, patch=PATCH, worth=everywhere(shape))
+    assert covered(tiling).min() >= 1
+
+
+def test_neighbours_overlap_by_at_least_half():
+    tiling = plan_tiles((16, 16, 70), patch=PATCH, worth=everywhere((16, 16, 70)))
+    firsts = [x for _, _, x in tiling.starts]
+    assert max(np.diff(firsts)) <= 8
+
+
+def test_tiles_stay_inside():
+    tiling = plan_tiles((19, 35, 47), patch=PATCH, worth=everywhere((19, 35, 47)))
+    ends = np.array(tiling.starts) + PATCH
+    assert ends.max(axis=0).tolist() == list(tiling.shape)
+
+
+def test_a_small_volume_is_padded_to_one_tile():
+    tiling = plan_tiles((3, 4, 5), patch=PATCH, worth=everywhere((3, 4, 5)))
+    assert tiling.shape == PATCH
+    assert tiling.starts == ((0, 0, 0),)
+
+
+def test_tiles_of_pure_air_are_left_out():
+    worth = np.zeros((16, 16, 64), dtype=bool)
+    worth[8, 8, 60] = True
+    tiling = plan_tiles((16, 16, 64), patch=PATCH, worth=worth)
+    assert tiling.starts == ((0, 0, 48),)
+
+
+def test_all_air_leaves_no_tile():
+    nothing = np.zeros((32, 32, 32), dtype=bool)
+    assert plan_tiles((32, 32, 32), patch=PATCH, worth=nothing).starts == ()
+
+
+def test_weights_are_largest_in_the_middle_and_never_zero():
+    weights = gaussian_weights((16, 24, 32))
+    assert weights.shape == (16, 24, 32)
+    assert weights[7:9, 11:13, 15:17].min() == pytest.approx(1.0)
+    assert weights.min() == weights[0, 0, 0] == pytest.approx(1e-3)
+
+
+def test_weights_are_symmetrical():
+    weights = gaussian_weights(PATCH)
+    assert np.array_equal(weights, weights[::-1, ::-1, ::-1])

@@ -122,11 +122,11 @@ def test_limits_are_the_callers(ct, check):
         check(ct, None, Limits(max_voxels=100))
 
 
-def test_thick_slices_are_remarked_upon(tmp_path):
+def test_coarse_voxels_are_remarked_upon(tmp_path):
     grid = Grid((24, 20, 12), (2.0, 2.0, 6.0))
     path = write_volume(patients.ct(grid), tmp_path / "ct.nii.gz")
     assert check_case(path).remarks == (
-        "the CT: slices are 6 mm apart; small organs may fall between them",
+        "the CT: voxels are up to 6 mm apart; small organs may fall between them",
     )
 
 

@@ -24,8 +24,8 @@ from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.read import require_volume
 from hanseg_shared.io.stream import values
 
-_THICK_SLICE_MM = 4.0
-"""Slices thicker than this are remarked upon: small organs fall between them."""
+_COARSE_MM = 4.0
+"""Spacing above this is remarked upon: small organs fall between the voxels."""
 
 _HASHED_BYTES = 1 << 20
 
@@ -122,10 +122,10 @@ def _swapped(paths: dict[Role, Path]) -> ImageContentError:
 def _remarks(role: Role, header: ImageHeader) -> list[str]:
     name = role.upper()
     remarks = [f"the {name}: {remark}" for remark in header.remarks]
-    thickest = max(header.grid.spacing)
-    if thickest > _THICK_SLICE_MM:
+    coarsest = max(header.grid.spacing)
+    if coarsest > _COARSE_MM:
         remarks.append(
-            f"the {name}: slices are {thickest:.3g} mm apart; small organs may fall "
-            "between them"
+            f"the {name}: voxels are up to {coarsest:.3g} mm apart; small organs may "
+            "fall between them"
         )
     return remarks

@@ -29,7 +29,7 @@ from hanseg_shared.io.nrrd import parse_nrrd
 from hanseg_shared.io.stream import inflate_head, require_enough_bytes
 from hanseg_shared.itk import matrix_rows
 
-_APART_SHARE = 0.05
+_APART_SHARE = 0.25
 """From this share of a voxel on, a second geometry in a header is another one."""
 
 _GZIP_MAGIC = b"\x1f\x8b"

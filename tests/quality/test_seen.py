@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from hanseg_segmentation.quality.seen import seen_part
+from hanseg_shared.grid import Grid
+from hanseg_shared.volume import Volume
+
+
+def ct(grid: Grid) -> Volume:
+    return Volume(np.zeros(grid.shape, dtype=np.int16), grid)
+
+
+def test_points_inside_are_not_beyond(grid):
+    seen = seen_part(ct(grid))
+    assert (seen.beyond_mm(grid.corners()) < 0).all()
+
+
+def test_distance_beyond_is_in_millimetres_from_the_outer_face():
+    grid = Grid((10, 10, 10), (2.0, 2.0, 3.0))
+    seen = seen_part(ct(grid))
+    assert seen.beyond_mm(np.array([[9.0, 9.0, -21.5]])).item() == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("blank", [-1000, -3024])
+def test_blank_slices_are_not_seen(blank):
+    grid = Grid((10, 10, 10), (2.0, 2.0, 3.0))
+    image = ct(grid)
+    image.array[:4] = blank
+    seen = seen_part(image)
+    assert seen.beyond_mm(np.array([[9.0, 9.0, 9.0]])).item() == pytest.approx(1.5)
+
+
+def test_a_ct_without_tissue_is_seen_as_it_is():
+    grid = Grid((4, 4, 4))
+    image = ct(grid)
+    image.array[:] = -1000
+    assert seen_part(image).high.tolist() == [3, 3, 3]
+
+
+def test_the_lower_end_is_towards_the_feet_in_every_orientation(grid):
+    seen = seen_part(ct(grid))
+    feet = int(grid.index_to_world(np.eye(3)[seen.axis])[2] < grid.origin[2])
+    low, high = (np.array(grid.size) // 2 for _ in range(2))
+    (high if feet else low)[seen.axis] = (grid.size[seen.axis] - 1) * feet
+    assert seen.touched_by(low, high) == (True, False)
+
+
+def test_the_upper_end_and_the_sides_are_told_from_the_lower_one(grid):
+    seen = seen_part(ct(grid))
+    feet = int(grid.index_to_world(np.eye(3)[seen.axis])[2] < grid.origin[2])
+    low, high = (np.array(grid.size) // 2 for _ in range(2))
+    (low if feet else high)[seen.axis] = (grid.size[seen.axis] - 1) * (1 - feet)
+    assert seen.touched_by(low, high) == (False, True)
+
+
+def test_what_touches_nothing_is_whole(grid):
+    middle = np.array(grid.size) // 2
+    assert seen_part(ct(grid)).touched_by(middle, middle) == (False, False)

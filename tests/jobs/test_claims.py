@@ -112,8 +112,9 @@ def test_stages_follow_each_other_to_the_end(repository, clock):
 
 
 def test_a_finished_stage_leaves_the_next_one_due(repository):
-    job = claim(repository, new_job(repository))
-    repository.mark_published(repository.get(job.id))
+    queued = new_job(repository)
+    repository.mark_published(queued)
+    job = claim(repository, queued)
     repository.finish_stage(job, Stage.REGISTER, StageResult())
     due = repository.due(published_before_seconds=None)
 

@@ -34,6 +34,7 @@ from hanseg_shared.store import PayloadStore
 from tests.jobs.fakes import PROBLEM, FakeClock, FakePublisher, new_job
 
 LEASE_SECONDS = 30.0
+MOST_JOBS = 3
 STAGE_OF_TASK = {stage.task: stage for stage in Stage}
 
 
@@ -73,6 +74,7 @@ class Histories(RuleBasedStateMachine):
 
     # -- what users do ---------------------------------------------------------
 
+    @precondition(lambda self: len(self.ids) < MOST_JOBS)
     @rule(target=jobs)
     def create(self) -> str:
         job = new_job(self.repository)
@@ -87,18 +89,21 @@ class Histories(RuleBasedStateMachine):
         except JobStateError:
             assert self.repository.get(job_id).state in FINAL_STATES
 
-    @rule(job_id=jobs)
-    def delete(self, job_id: str) -> None:
+    @rule(job_id=jobs, really=st.integers(0, 4))
+    def delete(self, job_id: str, really: int) -> None:
+        if really < 4:  # a deleted job has no further history
+            return
         self.repository.mark_expired(job_id, PROBLEM)
         self.fate[job_id] = JobState.EXPIRED
 
     # -- what the broker does --------------------------------------------------
 
-    @rule(target=claims, queue=st.sampled_from(QueueName), keep=st.booleans())
-    def deliver(self, queue: QueueName, keep: bool):
+    @precondition(lambda self: self.publisher.sent)
+    @rule(target=claims, choice=st.integers(0, 9), keep=st.booleans())
+    def deliver(self, choice: int, keep: bool):
         """Give the oldest message to a worker; the broker may give it again."""
-        if not self.publisher.queues[queue]:
-            return multiple()
+        queues = [name for name in QueueName if self.publisher.queues[name]]
+        queue = queues[choice % len(queues)]
         message = self.publisher.queues[queue].pop(0)
         if keep:
             self.publisher.queues[queue].append(message)
@@ -111,13 +116,12 @@ class Histories(RuleBasedStateMachine):
         claimed = self.claim(job_id, stage)
         return multiple() if claimed is None else claimed
 
-    @rule()
-    def flush(self) -> None:
-        self.publisher.flush()
-
-    @rule(down=st.booleans())
-    def broker(self, down: bool) -> None:
-        self.publisher.down = down
+    @rule(event=st.sampled_from(["flush", "down", "up", "up"]))
+    def broker(self, event: str) -> None:
+        if event == "flush":
+            self.publisher.flush()
+        else:
+            self.publisher.down = event == "down"
 
     # -- what workers do; each may have lost its lease long ago ----------------
 
@@ -254,7 +258,7 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -57,12 +57,14 @@ def test_an_upload_is_cut_off_at_the_limit(api, settings):
     assert_problem(api.put(url, content=b"", headers=headers), 413, "too-large")
 
 
-@pytest.mark.parametrize("path", ["/v1/uploads", "/v1/batches"])
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/uploads", "/v1/batches"])
 def test_json_has_a_limit_of_its_own(api, path: str):
-    answer = api.post(path, content=b"[" * (LARGEST_JSON_BYTES + 1))
+    headers = {"Content-Type": "application/json"}
+    answer = api.post(path, content=b"[" * (LARGEST_JSON_BYTES + 1), headers=headers)
     assert_problem(answer, 413, "too-large", str(LARGEST_JSON_BYTES))
     chunks = (b"[" * 1024 for _ in range(LARGEST_JSON_BYTES // 1024 + 1))
-    assert_problem(api.post(path, content=chunks), 413, "too-large")
+    answer = api.post(path, content=chunks, headers=headers)
+    assert_problem(answer, 413, "too-large")
 
 
 @pytest.mark.parametrize(

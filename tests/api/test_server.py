@@ -132,6 +132,7 @@ def test_a_declared_length_beyond_the_limit_is_refused_before_the_body(
     raw = socket.create_connection(("127.0.0.1", running.port))
     raw.sendall(
         b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: %d\r\n\r\n" % (settings.max_upload_bytes + 1)
     )
     with raw, raw.makefile("rb") as answer:

@@ -17,10 +17,8 @@ from hanseg_segmentation.api.problems import TOO_LARGE, problem_response
 LARGEST_JSON_BYTES = 1 << 20
 """Limit of every body that is no image."""
 
-_UPLOADS = {
-    "POST": re.compile(r"/v1/jobs/?"),
-    "PUT": re.compile(r"/v1/uploads/[^/]+/content/?"),
-}
+_JOBS = "/v1/jobs"
+_CONTENT = re.compile(r"/v1/uploads/[^/]+/content")
 
 
 class BodyLimit:
@@ -49,10 +47,16 @@ class BodyLimit:
         await self._app(scope, _counted(receive, limit), send)
 
     def _limit(self, scope: Scope) -> int:
-        path = _UPLOADS.get(scope["method"])
-        if path is not None and path.fullmatch(scope["path"]):
-            return self._max_upload_bytes
-        return LARGEST_JSON_BYTES
+        return self._max_upload_bytes if _holds_images(scope) else LARGEST_JSON_BYTES
+
+
+def _holds_images(scope: Scope) -> bool:
+    method, path = scope["method"], scope["path"]
+    if method == "PUT":
+        return _CONTENT.fullmatch(path) is not None
+    content_type = Headers(scope=scope).get("content-type", "").lower()
+    is_form = content_type.startswith("multipart/form-data")
+    return method == "POST" and path == _JOBS and is_form
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

@@ -50,6 +50,8 @@ AIR_HU = -1024.0
 SCALE_BAR_MM = 50.0
 
 DOTS_PER_INCH = 100
+COMPRESSION_LEVEL = 3
+"""Of the PNG file; the highest takes longer than all the drawing."""
 
 TALLEST_PANEL = 4.4
 """Height of a row of planes, in inches, unless it would become too wide ..."""
@@ -217,7 +219,12 @@ def write_preview(path: Path, picture: Picture) -> None:
     _draw_panels(figure, picture, layout, low, high)
     _draw_legend(figure, picture, layout)
     _draw_words(figure, picture, layout)
-    figure.savefig(path, format="png", metadata={"Software": "hanseg"})
+    figure.savefig(
+        path,
+        format="png",
+        metadata={"Software": "hanseg"},
+        pil_kwargs={"compress_level": COMPRESSION_LEVEL},
+    )
 
 
 def choose_planes(labels: Volume, directions: Iterable[Direction]) -> list[Plane]:
@@ -501,11 +508,12 @@ def _remark(result: OrganResult) -> str:
     return words[result.status]
 
 
-_VERDICTS = {
+VERDICTS = {
     MrVerdict.USED: "CT and MR",
     MrVerdict.REJECTED: "CT alone: the MR was rejected",
     MrVerdict.ABSENT: "CT alone: there was no MR",
 }
+"""What the picture says about the MR."""
 
 
 def _draw_words(figure: Figure, picture: Picture, layout: Layout) -> None:
@@ -524,7 +532,7 @@ def _draw_words(figure: Figure, picture: Picture, layout: Layout) -> None:
         f"Model {model.name} {model.version}; patient's right is on the left; window"
         f" {WINDOW_HU[0]:.0f} to {WINDOW_HU[1]:.0f} HU{border}"
     )
-    write(_VERDICTS[report.verdict], -0.32, TEXT_COLOUR, 15, "bold")
+    write(VERDICTS[report.verdict], -0.32, TEXT_COLOUR, 15, "bold")
     write(reason, -0.68, DIM_COLOUR, 10, "normal")
     write("Not for clinical use", 0.45, BORDER_COLOUR, 13, "bold")
     write(about, 0.18, DIM_COLOUR, 10, "normal")

@@ -84,8 +84,13 @@ def resample(
         background: The value where `volume` has no data.
 
     Returns:
-        A volume on `grid` with the data type of `volume`; masks become uint8.
+        A volume on `grid`: labels and masks (nearest) keep their integer type, masks
+        as uint8; interpolated integers become float32, since ITK would cut off their
+        fractions and so darken the image by half a unit on average.
     """
+    array = volume.array
+    if interpolation is not Interpolation.NEAREST and array.dtype.kind in "iub":
+        volume = volume.with_array(array.astype(np.float32))
     direction = [cosine for row in grid.direction for cosine in row]
     image = sitk.Resample(
         to_image(volume),

@@ -88,3 +88,11 @@ def test_a_transform_maps_target_points_to_source_points():
     one_voxel_left = sitk.TranslationTransform(3, (AXIAL.spacing[0], 0.0, 0.0))
     moved = resample(volume, AXIAL, transform=one_voxel_left)
     np.testing.assert_allclose(moved.array[..., :-1], volume.array[..., 1:], atol=1e-3)
+
+
+def test_interpolated_integers_keep_their_fractions():
+    array = np.zeros((1, 1, 2), dtype=np.int16)
+    array[0, 0, 1] = -1
+    between = Grid((1, 1, 1), origin=(0.5, 0.0, 0.0))
+    sampled = resample(Volume(array, Grid((2, 1, 1))), between)
+    assert sampled.array.item() == pytest.approx(-0.5)

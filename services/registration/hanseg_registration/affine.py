@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hanseg_registration.motions import Motion, stretch
-from hanseg_registration.verdict import LARGEST_STRETCH, Similarity
+from hanseg_registration.verdict import LARGEST_STRETCH
 from hanseg_shared.errors import RegistrationError
 
 SMALLEST_IMPROVEMENT = 0.01
@@ -48,12 +48,15 @@ class Refinement:
 
 
 def refine_affinely(
-    similarity: Similarity, rigid: Motion, optimise: Callable[[Motion], Motion]
+    similarity: Callable[[Motion], float],
+    rigid: Motion,
+    optimise: Callable[[Motion], Motion],
 ) -> Refinement:
     """Try an affine step from a rigid pose.
 
     Args:
-        similarity: Compares the images at points held out from elastix.
+        similarity: Scores a pose at points held out from elastix; see
+            `hanseg_registration.verdict.Similarity.at`.
         rigid: The rigid ``mr_from_ct``.
         optimise: Runs elastix with the affine map from a start.
     """
@@ -61,7 +64,7 @@ def refine_affinely(
         pose = optimise(rigid)
     except RegistrationError as error:
         return Refinement(rigid, f"the rigid pose is kept: {error}", None, None, False)
-    before, after, size = similarity.at(rigid), similarity.at(pose), stretch(pose)
+    before, after, size = similarity(rigid), similarity(pose), stretch(pose)
     refusal = _refusal(before, after, size)
     if refusal:
         reason = f"the rigid pose is kept: {refusal}"

@@ -302,7 +302,7 @@ def _optimised(
     if kind is not TransformKind.AFFINE:
         return _judged(case, best, agreement=float(apart), mirrored=mirrored)
     refined = refine_affinely(
-        case.similarity, best, lambda p: case.elastix("affine", p)
+        case.similarity.at, best, lambda p: case.elastix("affine", p)
     )
     found = _judged(case, refined.pose, agreement=float(apart), mirrored=mirrored)
     return _with_affine(found, refined)

@@ -1,0 +1,58 @@
+"""A small simulated patient whose true registration is known."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from hanseg_registration.motions import Motion
+from hanseg_shared.io import write_volume
+from hanseg_shared.phantom import Scope, make_case
+from hanseg_shared.volume import Volume
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A CT, an unregistered MR, and where CT points truly lie in the MR."""
+
+    ct: Volume
+    mr: Volume
+    mr_from_ct: Motion
+
+    def with_mr(self, mr: Volume) -> Pair:
+        return replace(self, mr=mr)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    yield
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@pytest.fixture(scope="session")
+def pair() -> Pair:
+    """Head, neck and shoulders on a couch; the MR's header lies hundreds of mm off."""
+    case = make_case(
+        1,
+        ct_spacing=(4.0, 4.0, 4.0),
+        mr_spacing=(3.0, 3.0, 4.0),
+        scope=Scope.HEAD_AND_NECK,
+    )
+    assert case.mr is not None
+    assert case.mr_from_ct is not None
+    return Pair(case.ct, case.mr, case.mr_from_ct)
+
+
+@pytest.fixture
+def files(pair: Pair, tmp_path: Path) -> tuple[Path, Path]:
+    """The pair as files."""
+    ct = write_volume(pair.ct, tmp_path / "ct.nii.gz")
+    return ct, write_volume(pair.mr, tmp_path / "mr.nii.gz")

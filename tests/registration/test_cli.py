@@ -1,0 +1,95 @@
+"""`hanseg register`, run as a command."""
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hanseg_registration import child, cli
+from hanseg_registration.cli import register
+from hanseg_shared.documents import MrVerdict, RegistrationReport
+from hanseg_shared.errors import ImageError, OptionError, RegistrationError
+
+REPORT = RegistrationReport(
+    verdict=MrVerdict.REJECTED, reason="two starts end 9.0 mm apart", seconds=1.25
+)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A registration that takes no time; returns what it was asked."""
+    asked: dict[str, object] = {}
+
+    def fake(ct, mr, out, **options):
+        asked.update(options, ct=ct, mr=mr, out=out)
+        options["progress"](0.5)
+        return REPORT
+
+    monkeypatch.setattr(child, "register_files", fake)
+    return asked
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(register, [str(a) for a in arguments])
+
+
+def test_the_verdict_is_the_last_line(files, tmp_path, quick):
+    result = run(*files, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "rejected: two starts end 9.0 mm apart (1.2 s)" in result.stdout
+
+
+def test_json_prints_one_object_a_line(files, tmp_path, quick):
+    result = run(*files, "--out", tmp_path / "out", "--json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["progress", "registered"]
+    assert events[1]["verdict"] == "rejected"
+
+
+def test_options_reach_the_registration(files, tmp_path, quick):
+    run(*files, "--out", tmp_path / "out", "--registration", "affine")
+    assert quick["kind"] == "affine"
+    assert quick["backend"] == "elastix"
+
+
+def test_a_folder_made_for_nothing_is_removed(files, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RegistrationError("the registration's process crashed (SIGSEGV)")
+
+    monkeypatch.setattr(child, "register_files", fail)
+    result = run(*files, "--out", tmp_path / "out")
+    assert isinstance(result.exception, RegistrationError)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_was_there_stays(files, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RegistrationError("it crashed")
+
+    monkeypatch.setattr(child, "register_files", fail)
+    (tmp_path / "out").mkdir()
+    run(*files, "--out", tmp_path / "out")
+    assert (tmp_path / "out").is_dir()
+
+
+def test_swapped_images_are_refused(files, tmp_path, quick):
+    ct, mr = files
+    result = run(mr, ct, "--out", tmp_path / "out")
+    assert isinstance(result.exception, ImageError)
+    assert "swapped" in str(result.exception)
+
+
+def test_a_backend_of_a_later_version_is_refused(files, tmp_path):
+    result = run(*files, "--out", tmp_path / "out", "--backend", "ants")
+    assert isinstance(result.exception, OptionError)
+
+
+def test_a_missing_file_is_a_usage_error(files, tmp_path):
+    result = run(tmp_path / "none.nii", files[1], "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+
+
+def test_the_deadline_is_finite(files, tmp_path, quick):
+    run(*files, "--out", tmp_path / "out")
+    assert quick["deadline_s"] == cli.DEADLINE_S

@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hanseg_registration.verdict import (
+    LARGEST_DISAGREEMENT_MM,
+    LARGEST_ROTATION_DEG,
+    Evidence,
+    judge,
+    look_up,
+)
+from hanseg_shared.documents import MrVerdict
+from tests.registration.volumes import box
+
+RIRE = Evidence(
+    similarity_before=0.03,
+    similarity_after=0.232,
+    similarity_displaced=0.048,
+    similarity_displaced_max=0.102,
+    field_of_view_share=0.79,
+    rotation_deg=5.3,
+    translation_mm=43.0,
+    stretch_share=0.0,
+    finite=True,
+    agreement_mean_mm=0.3,
+    similarity_mirrored=0.206,
+)
+"""The numbers of a real and right registration."""
+
+
+def test_a_right_registration_is_used():
+    verdict, reason = judge(RIRE)
+    assert verdict is MrVerdict.USED
+    assert "0.232" in reason
+    assert "0.3 mm apart" in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"finite": False}, "not finite and invertible"),
+        ({"rotation_deg": 55.0}, "turned by 55 degrees"),
+        ({"stretch_share": 0.2}, "stretched by 20 %"),
+        ({"field_of_view_share": 0.01}, "covers 1 % of the CT's head"),
+        ({"similarity_after": 0.001}, "too little in common"),
+        ({"similarity_displaced": 0.15}, "fits displaced poses nearly as well"),
+        ({"agreement_mean_mm": 8.6}, "two starts end 8.6 mm apart"),
+        ({"similarity_mirrored": 0.29}, "left and right may be swapped"),
+        ({"similarity_mirrored": 0.231}, "no better than its own mirror image"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_registration_is_rejected_with_the_number_that_decided(change, reason):
+    verdict, said = judge(replace(RIRE, **change))
+    assert verdict is MrVerdict.REJECTED
+    assert reason in said
+
+
+def test_limits_themselves_are_accepted():
+    at_the_limits = replace(
+        RIRE,
+        rotation_deg=LARGEST_ROTATION_DEG,
+        agreement_mean_mm=LARGEST_DISAGREEMENT_MM,
+    )
+    assert judge(at_the_limits)[0] is MrVerdict.USED
+
+
+def test_headers_alone_are_judged_without_a_second_start():
+    alone = replace(RIRE, agreement_mean_mm=None, similarity_mirrored=None)
+    verdict, reason = judge(alone)
+    assert verdict is MrVerdict.USED
+    assert "apart" not in reason
+
+
+def test_a_large_shift_is_no_objection():
+    assert judge(replace(RIRE, translation_mm=1096.0))[0] is MrVerdict.USED
+
+
+def test_measures_leave_out_what_was_not_tried():
+    measures = replace(RIRE, similarity_mirrored=None).measures()
+    assert "similarity_mirrored" not in measures
+    assert measures["similarity_excess"] == pytest.approx(3.833, abs=1e-3)
+    assert all(isinstance(value, float) for value in measures.values())
+
+
+def test_look_up_interpolates_between_voxels():
+    volume = box((3, 2, 2))
+    volume.array[:] = np.arange(3) * 10.0
+    values, inside = look_up(volume, np.array([[0.5, 0.0, 0.0], [9.0, 0.0, 0.0]]))
+    assert values[0] == pytest.approx(5.0)
+    assert inside.tolist() == [True, False]

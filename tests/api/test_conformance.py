@@ -18,7 +18,10 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.openapi import from_asgi
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import (
+    allow_header_conformance,
     content_type_conformance,
+    missing_required_header,
+    negative_data_rejection,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -37,6 +40,9 @@ CHECKS = [
     response_schema_conformance,
     response_headers_conformance,
     unsupported_method,
+    allow_header_conformance,
+    negative_data_rejection,
+    missing_required_header,
 ]
 
 EXAMPLES = 20

@@ -75,6 +75,8 @@ def test_jobs_are_filtered_by_batch(api, jobs):
         "state=gone",
         "created_after=yesterday",
         "created_after=2026-01-01T00:00:00",
+        "created_after=0",
+        "created_after=1767225600.0",
         "batch=x",
     ],
 )

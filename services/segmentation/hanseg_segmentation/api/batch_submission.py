@@ -69,10 +69,10 @@ def submit_batch(
 
     def make() -> str:
         require_model(context, asked.options)
-        if asked.folder is None:
-            cases = _check_uploads(context, asked, scratch)
-        else:
+        if asked.folder is not None:
             cases = _check_folder(context, asked.folder, asked.options)
+        else:
+            cases = _check_uploads(context, asked.cases or (), asked.options, scratch)
         return _make_jobs(context.services, cases, name=asked.name or asked.folder)
 
     request_hash = fingerprint(resource="batch", **asked.model_dump(mode="json"))
@@ -99,21 +99,19 @@ def folder_below(settings: Settings, name: str) -> Path:
 
 
 def _check_uploads(
-    context: Context, asked: BatchRequest, scratch: Path
+    context: Context, cases: Sequence[BatchCase], options: JobOptions, scratch: Path
 ) -> list[CheckedCase]:
     uploads = [
         received_upload(context.services, upload_id)
-        for case in asked.cases
+        for case in cases
         for upload_id in (case.ct, case.mr)
         if upload_id is not None
     ]
-    _refuse_when_full(
-        context.services, len(asked.cases), sum(each.bytes for each in uploads)
-    )
-    checks = _Checks(of=len(asked.cases))
-    for position, case in enumerate(asked.cases):
+    _refuse_when_full(context.services, len(cases), sum(each.bytes for each in uploads))
+    checks = _Checks(of=len(cases))
+    for position, case in enumerate(cases):
         with checks.noting(case.name, pointer=f"#/cases/{position}"):
-            checks.passed.append(_check_upload(context, case, asked.options, scratch))
+            checks.passed.append(_check_upload(context, case, options, scratch))
     return checks.require_all()
 
 

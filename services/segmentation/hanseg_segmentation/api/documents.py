@@ -8,7 +8,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from hanseg_shared.documents import (
     Document,
@@ -32,6 +39,17 @@ Label = Annotated[
     ),
 ]
 """A name given by the caller, shown again but never used in a path or a log."""
+
+
+def _no_number(value: object) -> object:
+    """Refuse seconds since 1970, which pydantic would take for a time."""
+    if isinstance(value, str) and value[:1].isdigit() and "-" in value[1:]:
+        return value
+    raise ValueError("write the time as 2026-01-31T12:00:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+"""A time as ISO 8601 with its zone, and nothing else."""
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -108,23 +126,26 @@ class BatchRequest(Document):
             "examples": [
                 {"name": "spring", "cases": [{"name": "case_01", "ct": _ID_1}]},
                 {"name": "HaN-Seg", "folder": "HaN-Seg/set_1"},
-            ]
+            ],
+            "oneOf": [{"required": ["cases"]}, {"required": ["folder"]}],
         }
     )
 
     name: Label | None = None
     options: JobOptions = JobOptions()
-    cases: Annotated[tuple[BatchCase, ...], Field(max_length=MOST_CASES)] = ()
+    cases: (
+        Annotated[tuple[BatchCase, ...], Field(min_length=1, max_length=MOST_CASES)]
+        | None
+    ) = None
     folder: Label | None = None
     """A folder below the one that the service was told to read batches from."""
 
     @model_validator(mode="after")
     def _cases_or_folder(self) -> Self:
-        if bool(self.cases) == bool(self.folder):
+        if (self.cases is None) == (self.folder is None):
             raise ValueError("a batch is made of either cases or a folder")
-        names = [case.name for case in self.cases]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        names = [case.name for case in self.cases or ()]
+        if len(set(names)) < len(names):
             raise ValueError("two cases of a batch have one name")
         return self
 

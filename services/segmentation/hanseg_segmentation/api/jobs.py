@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 from starlette.datastructures import URL
 
 from hanseg_segmentation.api.admission import (
@@ -21,7 +20,13 @@ from hanseg_segmentation.api.admission import (
 )
 from hanseg_segmentation.api.caller import CallerDep
 from hanseg_segmentation.api.context import Context, ContextDep
-from hanseg_segmentation.api.documents import Id, JobList, JobRequest, UploadedCase
+from hanseg_segmentation.api.documents import (
+    Id,
+    JobList,
+    JobRequest,
+    Moment,
+    UploadedCase,
+)
 from hanseg_segmentation.api.form import Form, read_form
 from hanseg_segmentation.api.headers import none_match, preferred_wait, quoted
 from hanseg_segmentation.api.idempotency import KeyHeader, scoped
@@ -161,7 +166,7 @@ def list_jobs(
         list[JobState] | None, Query(description="Only jobs in one of these states.")
     ] = None,
     created_after: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Query(
             description="Only jobs created after this time (ISO 8601 with zone).",
             examples=["2026-01-31T12:00:00Z"],

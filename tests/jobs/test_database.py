@@ -75,6 +75,15 @@ def test_a_reader_never_waits_for_a_writer(database):
     repository.close()
 
 
+def test_sqlite_writes_ahead_so_that_nobody_reads_a_half(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    with engine.connect() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    engine.dispose()
+
+    assert mode == "wal"
+
+
 def test_opening_again_keeps_what_is_there(database):
     first = JobRepository(open_database(database), retention_seconds=60.0)
     job = new_job(first, case_name="kept")

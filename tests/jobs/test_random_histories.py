@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
     multiple,
     precondition,
@@ -34,14 +35,14 @@ from hanseg_shared.store import PayloadStore
 from tests.jobs.fakes import PROBLEM, FakeClock, FakePublisher, new_job
 
 LEASE_SECONDS = 30.0
-MOST_JOBS = 3
+MOST_JOBS = 4
+NUMBER = st.integers(0, MOST_JOBS - 1)
 STAGE_OF_TASK = {stage.task: stage for stage in Stage}
 
 
 class Histories(RuleBasedStateMachine):
     """One service with a few jobs and any number of workers."""
 
-    jobs = Bundle("jobs")
     claims = Bundle("claims")
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class Histories(RuleBasedStateMachine):
             self.settings,
         )
         self.ids: list[str] = []
-        self.finished: dict[tuple[str, Stage], str] = {}
+        self.finished: set[tuple[str, Stage]] = set()
         self.fate: dict[str, JobState] = {}
 
     def teardown(self) -> None:
@@ -74,47 +75,58 @@ class Histories(RuleBasedStateMachine):
 
     # -- what users do ---------------------------------------------------------
 
+    @initialize(target=claims)
+    def begin(self):
+        """Two jobs are being worked on when the history begins, one waits."""
+        ids = [self.create() for _ in range(3)]
+        return multiple(*(self.claim(job_id, Stage.REGISTER) for job_id in ids[:2]))
+
     @precondition(lambda self: len(self.ids) < MOST_JOBS)
-    @rule(target=jobs)
+    @rule()
+    def submit(self) -> None:
+        self.create()
+
     def create(self) -> str:
         job = new_job(self.repository)
         self.ids.append(job.id)
         self.send(job)
         return job.id
 
-    @rule(job_id=jobs)
-    def cancel(self, job_id: str) -> None:
+    @rule(number=NUMBER, wish=st.sampled_from(["cancel"] * 4 + ["delete"]))
+    def end(self, number: int, wish: str) -> None:
+        self.end_job(self.ids[number % len(self.ids)], wish)
+
+    def end_job(self, job_id: str, wish: str) -> None:
+        if wish == "delete":
+            self.repository.mark_expired(job_id, PROBLEM)
+            return
         try:
             self.repository.request_cancel(job_id)
         except JobStateError:
             assert self.repository.get(job_id).state in FINAL_STATES
 
-    @rule(job_id=jobs, really=st.integers(0, 4))
-    def delete(self, job_id: str, really: int) -> None:
-        if really < 4:  # a deleted job has no further history
-            return
-        self.repository.mark_expired(job_id, PROBLEM)
-        self.fate[job_id] = JobState.EXPIRED
-
     # -- what the broker does --------------------------------------------------
 
-    @precondition(lambda self: self.publisher.sent)
-    @rule(target=claims, choice=st.integers(0, 9), keep=st.booleans())
-    def deliver(self, choice: int, keep: bool):
-        """Give the oldest message to a worker; the broker may give it again."""
-        queues = [name for name in QueueName if self.publisher.queues[name]]
-        queue = queues[choice % len(queues)]
-        message = self.publisher.queues[queue].pop(0)
-        if keep:
-            self.publisher.queues[queue].append(message)
-        task, job_id = message
-        claimed = self.claim(job_id, STAGE_OF_TASK[task])
-        return multiple() if claimed is None else claimed
-
-    @rule(target=claims, job_id=jobs, stage=st.sampled_from(Stage))
-    def deliver_out_of_the_blue(self, job_id: str, stage: Stage):
-        claimed = self.claim(job_id, stage)
-        return multiple() if claimed is None else claimed
+    @rule(
+        target=claims,
+        number=NUMBER,
+        way=st.sampled_from(["once", "once", "twice", "out of the blue"]),
+        stage=st.sampled_from(Stage),
+    )
+    def deliver(self, number: int, way: str, stage: Stage):
+        """Give a job's oldest message to a worker; the broker may give it again."""
+        job_id = self.ids[number % len(self.ids)]
+        if way == "out of the blue":
+            return self.claim(job_id, stage) or multiple()
+        for messages in self.publisher.queues.values():
+            for message in messages:
+                if message[1] != job_id:
+                    continue
+                messages.remove(message)
+                if way == "twice":
+                    messages.append(message)
+                return self.claim(job_id, STAGE_OF_TASK[message[0]]) or multiple()
+        return multiple()
 
     @rule(event=st.sampled_from(["flush", "down", "up", "up"]))
     def broker(self, event: str) -> None:
@@ -125,47 +137,44 @@ class Histories(RuleBasedStateMachine):
 
     # -- what workers do; each may have lost its lease long ago ----------------
 
-    @rule(claimed=claims)
-    def renew(self, claimed: tuple[Job, Stage]) -> None:
+    @rule(
+        claimed=claims,
+        deed=st.sampled_from(
+            [
+                "renew",
+                "finish",
+                "finish",
+                "finish too late",
+                "finish after a cancel",
+                "release",
+                "fail",
+                "cancelled",
+            ]
+        ),
+    )
+    def work(self, claimed: tuple[Job, Stage], deed: str) -> None:
         job, _ = claimed
-        going_on = self.repository.renew(
-            job.id, job.token or "", lease_seconds=LEASE_SECONDS
-        )
-        assert (going_on is not None) == self.holds(job)
-
-    @rule(claimed=claims)
-    def finish(self, claimed: tuple[Job, Stage]) -> None:
-        job, stage = claimed
-        row = self.repository.get(job.id)
-        may = self.holds(job) and not row.cancel_requested
-        assert self.repository.finish_stage(job, stage, StageResult()) == may
-        if may:
-            assert (job.id, stage) not in self.finished, "a stage was done twice"
-            assert job.token is not None
-            self.finished[job.id, stage] = job.token
-            self.send(self.repository.get(job.id))
-
-    @rule(claimed=claims, ending=st.sampled_from(["fail", "cancelled", "release"]))
-    def give_up(self, claimed: tuple[Job, Stage], ending: str) -> None:
-        job, _ = claimed
+        if deed == "finish after a cancel":
+            self.end_job(job.id, "cancel")
+        if deed == "finish too late":
+            self.reconcile(LEASE_SECONDS + 1.0)
         may = self.holds(job)
-        if ending == "fail":
-            assert self.repository.fail(job, PROBLEM) == may
-        elif ending == "cancelled":
-            assert self.repository.end_cancelled(job) == may
-        else:
+        if deed.startswith("finish"):
+            self.finish(claimed)
+        elif deed == "renew":
+            assert (self.renew(job) is not None) == may
+        elif deed == "release":
             assert self.repository.release(job) == may
-        if may and ending != "release":
-            assert self.repository.get(job.id).state in FINAL_STATES
+        elif deed == "fail":
+            assert self.repository.fail(job, PROBLEM) == may
+        else:
+            assert self.repository.end_cancelled(job) == may
 
     # -- what time and reconcilers do ------------------------------------------
 
-    @rule(seconds=st.sampled_from([1.0, 20.5, LEASE_SECONDS + 1.0, 250.0, 4000.0]))
-    def wait(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([0.0, 1.0, 20.5, LEASE_SECONDS + 1.0, 250.0, 4000.0]))
+    def reconcile(self, seconds: float) -> None:
         self.clock.advance(seconds)
-
-    @rule()
-    def reconcile(self) -> None:
         try:
             self.reconciler.run_once()
         except ServiceUnavailableError:
@@ -229,6 +238,20 @@ class Histories(RuleBasedStateMachine):
         unfinished = [job.state for job in self.rows() if not job.state.is_final]
         raise AssertionError(f"jobs that never end: {unfinished}")
 
+    def renew(self, job: Job) -> bool | None:
+        return self.repository.renew(
+            job.id, job.token or "", lease_seconds=LEASE_SECONDS
+        )
+
+    def finish(self, claimed: tuple[Job, Stage]) -> None:
+        job, stage = claimed
+        may = self.holds(job) and not self.repository.get(job.id).cancel_requested
+        assert self.repository.finish_stage(job, stage, StageResult()) == may
+        if may:
+            assert (job.id, stage) not in self.finished, "a stage was done twice"
+            self.finished.add((job.id, stage))
+            self.send(self.repository.get(job.id))
+
     def rows(self) -> list[Job]:
         return [self.repository.get(job_id) for job_id in self.ids]
 
@@ -258,8 +281,8 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=30,
-    stateful_step_count=40,
+    max_examples=25,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

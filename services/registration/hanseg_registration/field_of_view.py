@@ -4,7 +4,8 @@ A scanner or an export fills what it did not measure with one value: around a sl
 in the wedges that a correction of distortion leaves, in padded planes. Those voxels
 are inside the image's box, yet they are no data. What was measured is convex (a box,
 turned or sheared), so a voxel is left out if it holds the fill value, is joined to
-the image's border through such voxels, and lies outside the convex hull of the rest.
+the image's border through such voxels, and lies outside the convex hull of the rest
+(single voxels of noise in the filling aside).
 Air that a filter set to the fill value next to the head stays in by the same rule,
 as far as the head's hull reaches.
 """
@@ -12,6 +13,7 @@ as far as the head's hull reaches.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
@@ -22,8 +24,12 @@ from hanseg_shared.volume import Mask, Volume
 SMALLEST_FILLED_SHARE = 0.005
 """Less filled border than this share of the volume is not worth leaving out."""
 
-HULL_POINTS = 20_000
-"""Measured voxels the convex hull is made of: enough for a hull within a voxel."""
+COARSE_VOXELS = 32
+"""Voxels along an axis of the lattice that the hull is computed on, about."""
+
+
+SPECK = np.ones((1, 3, 3), dtype=bool)
+"""Measured voxels that do not fill such a patch of a slice are noise in the filling."""
 
 
 def data_mask(mr: Volume) -> Volume:
@@ -31,8 +37,8 @@ def data_mask(mr: Volume) -> Volume:
     filled = _joined_to_border(mr.array == _fill_value(mr))
     if filled.mean() < SMALLEST_FILLED_SHARE:
         return mr.with_array(np.ones(mr.grid.shape, dtype=np.uint8))
-    outside = filled & ~_hull(~filled)
-    return mr.with_array((~outside).astype(np.uint8))
+    measured = ndimage.binary_opening(~filled, structure=SPECK)
+    return mr.with_array((measured | _hull(measured)).astype(np.uint8))
 
 
 def background_value(mr: Volume) -> float:
@@ -64,32 +70,45 @@ def _joined_to_border(filled: Mask) -> Mask:
 
 
 def _hull(measured: Mask) -> Mask:
-    """Return the voxels in the convex hull of a mask; the mask itself if it is flat."""
-    steps = [max(1, n // 128) for n in measured.shape]
+    """Return about the convex hull of a mask; the mask itself if it is flat.
+
+    How far a voxel lies beyond the hull is computed on every few voxels and
+    interpolated between them: beside a single face that is exact.
+    """
+    steps = [max(1, n // COARSE_VOXELS) for n in measured.shape]
     every = tuple(slice(None, None, step) for step in steps)
-    index = np.argwhere(measured[every] & ~_inner(measured[every])) * steps
-    if len(index) > HULL_POINTS:
-        rows = np.linspace(0, len(index) - 1, HULL_POINTS).astype(int)
-        index = index[rows]
+    shell = measured[every] & ~ndimage.binary_erosion(measured[every])
     try:
-        hull = ConvexHull(index)
+        hull = ConvexHull(np.argwhere(shell) * steps)
     except (QhullError, ValueError):
         return measured
-    planes = np.unique(np.round(hull.equations, 6), axis=0)
-    return _inside_planes(planes, measured.shape)
+    beyond = _beyond(hull.equations, shell.shape, steps)
+    fine = ndimage.affine_transform(
+        beyond,
+        1.0 / np.array(steps),
+        output_shape=measured.shape,
+        order=1,
+        mode="nearest",
+    )
+    return np.asarray(fine <= 0.5)
 
 
-def _inner(mask: Mask) -> Mask:
-    return ndimage.binary_erosion(mask)
+def _beyond(
+    planes: npt.NDArray[np.float64], shape: tuple[int, ...], steps: list[int]
+) -> npt.NDArray[np.float32]:
+    """Return how many voxels each lattice point lies beyond the nearest plane.
 
-
-def _inside_planes(planes: np.ndarray, shape: tuple[int, ...]) -> Mask:
-    """Return the voxels, z y x, on the inner side of every plane (a, b, c, d)."""
-    inside = np.ones(shape, dtype=bool)
-    y, x = np.mgrid[: shape[1], : shape[2]].astype(np.float32)
-    for k in range(shape[0]):
-        for a, b, c, d in planes.astype(np.float32):
-            inside[k] &= b * y + c * x <= 0.5 - d - a * k
-            if not inside[k].any():
-                break
-    return inside
+    Args:
+        planes: Rows (a, b, c, d) with a z + b y + c x + d <= 0 inside, in voxels.
+        shape: The lattice's shape, z y x.
+        steps: Its steps in voxels, z y x.
+    """
+    z, y, x = (
+        np.arange(n, dtype=np.float32) * step
+        for n, step in zip(shape, steps, strict=True)
+    )
+    furthest = np.full(shape, -np.inf, dtype=np.float32)
+    for a, b, c, d in planes.astype(np.float32):
+        plane = (a * z + d)[:, None, None] + (b * y)[:, None] + c * x
+        np.maximum(furthest, plane, out=furthest)
+    return furthest

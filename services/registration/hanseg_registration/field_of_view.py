@@ -5,7 +5,7 @@ in the wedges that a correction of distortion leaves, in padded planes. Those vo
 are inside the image's box, yet they are no data. What was measured is convex (a box,
 turned or sheared), so a voxel is left out if it holds the fill value, is joined to
 the image's border through such voxels, and lies outside the convex hull of the rest
-(single voxels of noise in the filling aside).
+(specks of noise in the filling aside).
 Air that a filter set to the fill value next to the head stays in by the same rule,
 as far as the head's hull reaches.
 """
@@ -28,16 +28,12 @@ COARSE_VOXELS = 32
 """Voxels along an axis of the lattice that the hull is computed on, about."""
 
 
-SPECK = np.ones((1, 3, 3), dtype=bool)
-"""Measured voxels that do not fill such a patch of a slice are noise in the filling."""
-
-
 def data_mask(mr: Volume) -> Volume:
     """Return 1 where the MR has data and 0 where it was filled, as uint8."""
     filled = _joined_to_border(mr.array == _fill_value(mr))
     if filled.mean() < SMALLEST_FILLED_SHARE:
         return mr.with_array(np.ones(mr.grid.shape, dtype=np.uint8))
-    measured = ndimage.binary_opening(~filled, structure=SPECK)
+    measured = _largest_piece(~filled)
     return mr.with_array((measured | _hull(measured)).astype(np.uint8))
 
 
@@ -67,6 +63,13 @@ def _joined_to_border(filled: Mask) -> Mask:
     faces = [labels.take(edge, axis=axis) for axis in range(3) for edge in (0, -1)]
     touching = np.unique(np.concatenate([face.ravel() for face in faces]))
     return np.isin(labels, touching[touching > 0])
+
+
+def _largest_piece(mask: Mask) -> Mask:
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return np.asarray(labels == 1 + np.bincount(labels.ravel())[1:].argmax())
 
 
 def _hull(measured: Mask) -> Mask:

@@ -69,9 +69,12 @@ FINAL_STATES = frozenset(
 
 
 class Document(BaseModel):
-    """A document that refuses unknown members, so that a typo is not ignored."""
+    """A document that refuses unknown members, so that a typo is not ignored.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    It refuses numbers that are not finite too: JSON cannot carry them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class JobOptions(Document):

@@ -224,7 +224,11 @@ class Evidence:
             "stretch_share": self.stretch_share,
             "transform_is_finite": float(self.finite),
         }
-        return {k: round(v, 5) for k, v in found.items() if v is not None}
+        return {
+            name: round(value, 5)
+            for name, value in found.items()
+            if value is not None and np.isfinite(value)
+        }
 
 
 def motion_numbers(mr_from_ct: Motion, centre: Points) -> dict[str, float]:

@@ -31,8 +31,8 @@ SIDE_MM = 3.0
 """How far an organ may reach over the middle before it counts as the other side's."""
 
 LARGEST_RATIO = 2.5
-"""Volumes of the two sides that differ by more are asymmetric. Among 31 expert-drawn
-patients no pair of parotids, eyes, optic nerves or lacrimal glands reached it."""
+"""Volumes of the two sides that differ by more are asymmetric. The largest ratio of
+any pair that experts drew in the 31 scans of `anatomy.json` is 1.9."""
 
 LEAST_PROBABILITY = 0.5
 """A mean probability below this says that the model itself is not sure."""

@@ -36,6 +36,8 @@ class Variation:
         scale: Lowest and highest factor of size.
         truncation_share: Share of patches cut off above or below, as a short scan.
         mr_share: Share of patches with MR, of cases that have one.
+        mr_gamma: Lowest and highest power the MR's signal is raised to: scanners'
+            T1 contrasts differ more than simulated ones.
         misregistration_mm: Largest shift of the MR along each axis.
         organ_share: Share of patches centred about an organ, not anywhere.
     """
@@ -44,6 +46,7 @@ class Variation:
     scale: tuple[float, float] = (0.85, 1.18)
     truncation_share: float = 0.3
     mr_share: float = 0.5
+    mr_gamma: tuple[float, float] = (0.5, 1.6)
     misregistration_mm: float = 2.0
     organ_share: float = 0.8
 
@@ -172,7 +175,10 @@ class PatchCutter:
         shift = torch.from_numpy(2 * self.rng.uniform(-limit, limit, 3) / size).float()
         signal = _sampled(sample.mr.astype(np.float32), field + shift)
         view = self._view(signal.shape)
-        scanned = scan_t1(self._thick_slices(signal), self.rng)
+        contrast = np.power(
+            signal.clip(min=0), self.rng.uniform(*self.variation.mr_gamma)
+        )
+        scanned = scan_t1(self._thick_slices(contrast), self.rng)
         return np.where(view, scanned, 0).astype(np.float32), view
 
     def _view(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

@@ -102,7 +102,7 @@ class BarReporter(Bar):
 
     def __init__(self, label: str) -> None:
         super().__init__(
-            TextColumn(label),
+            TextColumn(label, markup=False),
             BarColumn(),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),

@@ -198,6 +198,8 @@ class JobDocument(Document):
     expires_at: datetime | None = None
     stages: tuple[StageTime, ...] = ()
     inputs: tuple[InputSummary, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What a person should know of the images, though nothing was refused for it."""
     mr_verdict: MrVerdict | None = None
     registration: RegistrationReport | None = None
     model: ModelSummary | None = None

@@ -147,6 +147,7 @@ class JobRepository:
                     batch_id=job.batch_id,
                     options=job.options.model_dump(mode="json"),
                     inputs=_INPUTS.dump_python(job.inputs, mode="json"),
+                    remarks=list(job.remarks),
                     stages=[],
                     intermediate=[],
                     organs=[],
@@ -963,6 +964,7 @@ def _job(row: RowMapping) -> Job:
     values["state"] = JobState(values["state"])
     values["options"] = JobOptions.model_validate(values["options"])
     values["inputs"] = _INPUTS.validate_python(values["inputs"])
+    values["remarks"] = tuple(values["remarks"])
     values["stages"] = _STAGES.validate_python(values["stages"])
     values["intermediate"] = _FILES.validate_python(values["intermediate"])
     values["files"] = _FILES.validate_python(values["files"])

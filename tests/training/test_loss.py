@@ -119,33 +119,43 @@ def test_a_surely_wrong_voxel_still_has_a_finite_loss():
     assert all(math.isfinite(float(each)) for each in losses)
 
 
-HUNDRED = torch.tensor([[0.8, 0.2]]).repeat(100, 1)
-"""A hundred voxels in which label 1 has a size of 20."""
+CERTAIN = torch.tensor([[0.0, 1.0]]).repeat(20, 1)
+"""Twenty voxels that surely are label 1."""
 
-EITHER = torch.full((100,), 0b11, dtype=torch.int32)
+EITHER = torch.full((20,), 0b11, dtype=torch.int32)
+
+
+def usual_size(voxels: float) -> torch.Tensor:
+    return torch.tensor([0.0, voxels])
 
 
 @pytest.mark.parametrize("usual", [20.0, 20.0 / 0.6, 20.0 / 1.5])
 def test_a_plausible_size_costs_nothing(usual: float):
-    assert float(size_loss(HUNDRED, EITHER, torch.tensor([0.0, usual]))) == 0
+    assert float(size_loss(CERTAIN, EITHER, usual_size(usual))) == 0
 
 
 def test_a_size_too_small_costs_the_logarithm_of_its_factor():
-    found = size_loss(HUNDRED, EITHER, torch.tensor([0.0, 80.0]))
+    found = size_loss(CERTAIN, EITHER, usual_size(80))
     assert float(found) == pytest.approx(math.log(PLAUSIBLE_SIZE[0] * 80 / 20))
 
 
 def test_a_size_too_large_costs_the_logarithm_of_its_factor():
-    found = size_loss(HUNDRED, EITHER, torch.tensor([0.0, 5.0]))
+    found = size_loss(CERTAIN, EITHER, usual_size(5))
     assert float(found) == pytest.approx(math.log(20 / (PLAUSIBLE_SIZE[1] * 5)))
 
 
 def test_only_voxels_that_may_be_the_organ_count_for_its_size():
     sets = EITHER.clone()
-    sets[:50] = 1
-    found = size_loss(HUNDRED, sets, torch.tensor([0.0, 80.0]))
+    sets[:10] = 1
+    found = size_loss(CERTAIN, sets, usual_size(80))
     assert float(found) == pytest.approx(math.log(PLAUSIBLE_SIZE[0] * 80 / 10))
 
 
+def test_a_faint_haze_is_too_small_for_an_organ():
+    haze = torch.tensor([[0.95, 0.05]]).repeat(400, 1)
+    sets = torch.full((400,), 0b11, dtype=torch.int32)
+    assert float(size_loss(haze, sets, usual_size(20))) > 1
+
+
 def test_without_known_sizes_there_is_nothing_to_learn():
-    assert float(size_loss(HUNDRED, EITHER, torch.zeros(2))) == 0
+    assert float(size_loss(CERTAIN, EITHER, torch.zeros(2))) == 0

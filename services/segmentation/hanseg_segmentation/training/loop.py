@@ -30,7 +30,7 @@ LOG_FILE = "log.csv"
 LOG_EVERY = 20
 """Iterations whose mean is one row of the log."""
 
-SIZE_WEIGHT = 0.1
+SIZE_WEIGHT = 0.2
 """Weight of the size loss beside cross-entropy and Dice."""
 
 LARGEST_GRADIENT = 5.0

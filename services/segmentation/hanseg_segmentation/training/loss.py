@@ -88,7 +88,8 @@ def size_loss(
     Without it a network learns to find organs that nobody drew in real cases in
     simulated patients alone. A label's size is the sum of its probability over the
     voxels that may be it (Kervadec et al. 2019, doi 10.1016/j.media.2019.02.009);
-    the loss is the logarithm of the factor by which it is too small or too large.
+    the loss is the logarithm of the factor by which it is too small or too large. It
+    is too small by the sum of squares, which a faint haze does not satisfy.
 
     Args:
         probabilities: ``(voxels, labels)``.
@@ -100,11 +101,17 @@ def size_loss(
         return probabilities.sum() * 0.0
     sets, rows = torch.unique(allowed, return_inverse=True)
     count = probabilities.shape[1]
-    sums = torch.zeros(len(sets), count).index_add(0, rows, probabilities)
-    found = (sums * _members(sets, count)).sum(dim=0)[known]
-    ratio = ((found + SMALLEST_PROBABILITY) / sizes[known]).log()
+    may = _members(sets, count)[:, known]
+    usual, chances = sizes[known], probabilities[:, known]
+
+    def log_ratio(values: torch.Tensor) -> torch.Tensor:
+        sums = torch.zeros(len(sets), len(usual)).index_add(0, rows, values)
+        return (((sums * may).sum(dim=0) + SMALLEST_PROBABILITY) / usual).log()
+
     low, high = (math.log(factor) for factor in PLAUSIBLE_SIZE)
-    return ((low - ratio).clamp(min=0) + (ratio - high).clamp(min=0)).mean()
+    too_small = (low - log_ratio(chances.square())).clamp(min=0)
+    too_large = (log_ratio(chances) - high).clamp(min=0)
+    return (too_small + too_large).mean()
 
 
 def training_loss(

@@ -70,7 +70,7 @@ class Bar:
 
     def say(self, line: str) -> None:
         """Print a sentence above the bar."""
-        self._progress.console.print(line, highlight=False)
+        self._progress.console.print(line, highlight=False, markup=False)
 
 
 class Lines:

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_a_wrong_registration_is_rejected_with_the_number_that_decided(change, r
     ],
 )
 def test_what_could_not_be_computed_supports_nothing(number):
-    change: dict = {number: math.nan}
+    change: dict[str, Any] = {number: math.nan}
     verdict, said = judge(replace(RIRE, **change))
     assert verdict is MrVerdict.REJECTED
     assert "could not be computed" in said

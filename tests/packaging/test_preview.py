@@ -11,10 +11,12 @@ from hanseg_segmentation.preview import (
     Layout,
     Picture,
     Plane,
+    _remark,
     choose_planes,
     write_preview,
 )
-from hanseg_shared.documents import MrVerdict, RegistrationReport
+from hanseg_segmentation.quality.flags import Flag
+from hanseg_shared.documents import MrVerdict, OrganResult, RegistrationReport
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
 from hanseg_shared.organs import OrganStatus, organ
@@ -196,6 +198,19 @@ def test_every_status_and_a_long_reason_have_their_words(tmp_path):
     report = RegistrationReport(verdict=MrVerdict.REJECTED, reason="long " * 80)
     changed = dataclasses.replace(plain, organs=organs, registration=report)
     write_preview(tmp_path / "preview.png", changed)
+
+
+def test_an_organ_that_the_scan_cuts_is_called_cut():
+    cut = OrganResult(
+        name="Parotid_L",
+        label=27,
+        status=OrganStatus.CONTOURED,
+        volume_ml=12.34,
+        flags=(Flag.TRUNCATED,),
+    )
+    doubted = cut.model_copy(update={"status": OrganStatus.LOW_CONFIDENCE})
+    assert _remark(cut) == "cut, 12.3 ml"
+    assert _remark(doubted) == "check! cut, 12.3 ml"
 
 
 def test_every_verdict_has_its_words():

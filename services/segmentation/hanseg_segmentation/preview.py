@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hanseg_segmentation.quality.flags import Flag
 from hanseg_shared.documents import (
     ModelSummary,
     MrVerdict,
@@ -500,12 +501,13 @@ def _draw_legend(figure: Figure, picture: Picture, layout: Layout) -> None:
 
 
 def _remark(result: OrganResult) -> str:
-    """Return an organ's volume and status in a few words."""
+    """Return an organ's volume and status in a few words, and if the scan cuts it."""
     digits = 1 if result.volume_ml >= 1 else 2
     volume = f"{result.volume_ml:.{digits}f} ml"
+    cut = "cut, " if Flag.TRUNCATED in result.flags else ""
     words = {
-        OrganStatus.CONTOURED: volume,
-        OrganStatus.LOW_CONFIDENCE: f"check! {volume}",
+        OrganStatus.CONTOURED: f"{cut}{volume}",
+        OrganStatus.LOW_CONFIDENCE: f"check! {cut}{volume}",
         OrganStatus.EMPTY: "not found",
         OrganStatus.OUTSIDE_FIELD_OF_VIEW: "outside the scan",
         OrganStatus.NOT_IN_MODEL: "not in model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from operator import attrgetter
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_every_kind_has_a_type_and_a_title_of_its_own():
 
 @pytest.mark.parametrize(
     "kind",
-    sorted(set(EVERY_KIND), key=lambda kind: kind.slug),
+    sorted(set(EVERY_KIND), key=attrgetter("slug")),
     ids=lambda kind: kind.slug,
 )
 def test_every_kind_is_a_urn_a_sentence_and_an_error_status(kind):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from scipy import ndimage
@@ -69,15 +70,18 @@ def read_case_masks(source: CaseSource) -> CaseMasks:
 
 def _read_label_map(path: Path) -> CaseMasks:
     labels = _read_whole_numbers(path)
-    boxes = ndimage.find_objects(labels.array)
+    boxes = _boxes(labels)
     _require_known(boxes, path)
-    named = zip(ORGANS, boxes, strict=False)
-    masks = {o.name: _crop(labels, box, o.label) for o, box in named if box is not None}
+    masks = {
+        each.name: _crop(labels, boxes[each.label], each.label)
+        for each in ORGANS
+        if each.label in boxes
+    }
     return CaseMasks(masks, labels.grid)
 
 
-def _require_known(boxes: list[Box | None], path: Path) -> None:
-    unknown = [n + 1 for n, box in enumerate(boxes) if box and n >= len(ORGANS)]
+def _require_known(boxes: dict[int, Box], path: Path) -> None:
+    unknown = [label for label in boxes if label > len(ORGANS)]
     if unknown:
         raise ImageContentError(
             f"{path.name}: labels must be 0 to {len(ORGANS)}, but it also holds "
@@ -104,17 +108,20 @@ def _read_organ_files(source: CaseSource) -> CaseMasks:
 def _read_organ(path: Path) -> tuple[Volume | None, Grid]:
     """Return a mask cropped to its voxels, or None if it is empty, and its grid."""
     labels = _read_whole_numbers(path)
-    boxes = ndimage.find_objects(labels.array)
-    held = [(n + 1, box) for n, box in enumerate(boxes) if box is not None]
-    if len(held) > 1:
+    boxes = _boxes(labels)
+    if len(boxes) > 1:
         raise ImageContentError(
-            f"{path.name}: a mask holds one label, but this has "
-            f"{[label for label, _ in held[:8]]}"
+            f"{path.name}: a mask holds one label, but this has {list(boxes)[:8]}"
         )
-    if not held:
-        return None, labels.grid
-    label, box = held[0]
-    return _crop(labels, box, label), labels.grid
+    for label, box in boxes.items():
+        return _crop(labels, box, label), labels.grid
+    return None, labels.grid
+
+
+def _boxes(labels: Volume) -> dict[int, Box]:
+    """Return the smallest box around each label that occurs, in one pass."""
+    found = cast("list[Box | None]", ndimage.find_objects(labels.array))
+    return {n + 1: box for n, box in enumerate(found) if box is not None}
 
 
 def _read_whole_numbers(path: Path) -> Volume:

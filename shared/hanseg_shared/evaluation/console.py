@@ -1,0 +1,78 @@
+"""What a person sees of an evaluation on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from hanseg_shared.evaluation.evaluation import Evaluation, number
+from hanseg_shared.evaluation.metric import Metric
+from hanseg_shared.evaluation.score_cases import CaseScores
+from hanseg_shared.evaluation.summary import Statistics, summarise
+
+
+class CaseBar:
+    """A progress bar over cases, on the error stream."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("cases", total=None)
+
+    def start(self, total: int) -> None:
+        """Say how many cases there are."""
+        self._progress.update(self._task, total=total)
+
+    def advance(self, done: CaseScores) -> None:
+        """Count a case."""
+        self._progress.update(self._task, advance=1, description=done.case)
+
+
+@contextmanager
+def case_bar() -> Iterator[CaseBar]:
+    """Show a bar for as long as the block runs."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield CaseBar(progress)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print Dice, HD95 and surface Dice of every organ."""
+    scores = evaluation.scores
+    dice, hd95, surface = (
+        summarise(scores, metric)
+        for metric in (Metric.DSC, Metric.HD95, Metric.SURFACE_DSC)
+    )
+    table = Table("organ", "n", "DSC [%]", "HD95 [mm]", "surface DSC [%]", "missed")
+    rows = [*dice.organs, "all organs"]
+    for name in rows:
+        figures = [s.organs.get(name, s.overall) for s in (dice, hd95, surface)]
+        table.add_row(
+            name,
+            str(figures[0].count),
+            _spread(figures[0], 100.0),
+            _spread(figures[1], 1.0),
+            _spread(figures[2], 100.0),
+            str(figures[1].infinite or ""),
+        )
+    Console().print(table)
+
+
+def _spread(figures: Statistics, factor: float) -> str:
+    return f"{number(figures.mean, factor)} ± {number(figures.sd, factor)}"

@@ -63,3 +63,94 @@ def evaluate(
         )
     console.print_evaluation(evaluation)
     click.echo(f"results: {out}", err=True)
+
+
+@click.command()
+@click.argument(
+    "results",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the report.")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level.")
+@click.option(
+    "--sides",
+    type=click.Choice(["two", "one"]),
+    default="two",
+    show_default=True,
+    help="Two-sided or one-sided tests.",
+)
+@click.option(
+    "--zeros",
+    type=click.Choice(["wilcox", "pratt"]),
+    default="wilcox",
+    show_default=True,
+    help="Pairs without a difference: dropped, or ranked first and then dropped.",
+)
+@click.option(
+    "--correction",
+    type=click.Choice(["pairs", "rivals", "tests", "none"]),
+    default="pairs",
+    show_default=True,
+    help="Bonferroni's factor: pairs of methods, rivals of each, pairs times metrics.",
+)
+@click.option(
+    "--worst",
+    type=click.Choice(["values", "means"]),
+    default="values",
+    show_default=True,
+    help="What a missed organ's distance becomes: the worst value of all methods for "
+    "that organ, or the worst of their means.",
+)
+@click.option(
+    "--bootstrap",
+    type=int,
+    default=1000,
+    show_default=True,
+    help="Sets of cases drawn to see how stable the ranks are; 0 for none.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of those draws.")
+@click.option(
+    "--paper", is_flag=True, help="Show the challenge's published results beside."
+)
+@click.option(
+    "--paper-table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Published results from this file (metric,organ,method,mean,sd,median,iqr).",
+)
+def rank(
+    results: tuple[Path, ...],
+    out: Path,
+    alpha: float,
+    sides: str,
+    zeros: str,
+    correction: str,
+    worst: str,
+    bootstrap: int,
+    seed: int,
+    paper: bool,
+    paper_table: Path | None,
+) -> None:
+    """Rank methods by their results.csv, as the challenge does.
+
+    A method is named by its file, or by its folder if the file is called results.csv.
+    """
+    from hanseg_shared.evaluation import console
+    from hanseg_shared.evaluation.methods import Worst
+    from hanseg_shared.evaluation.paper import published, read_paper_table
+    from hanseg_shared.evaluation.rank_report import rank_files
+    from hanseg_shared.evaluation.ranking import Correction, RankingOptions
+    from hanseg_shared.evaluation.wilcoxon import Sides, Zeros
+
+    options = RankingOptions(
+        alpha, Sides(sides), Zeros(zeros), Correction(correction), Worst(worst)
+    )
+    table = published() if paper else None
+    if paper_table is not None:
+        table = read_paper_table(paper_table)
+    standing = rank_files(
+        results, out, options, samples=bootstrap, seed=seed, paper=table
+    )
+    console.print_standing(standing)
+    click.echo(f"results: {out}", err=True)

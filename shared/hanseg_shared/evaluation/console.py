@@ -18,6 +18,12 @@ from rich.table import Table
 
 from hanseg_shared.evaluation.evaluation import Evaluation, number
 from hanseg_shared.evaluation.metric import Metric
+from hanseg_shared.evaluation.rank_report import (
+    Standing,
+    beside_paper,
+    remarks,
+    standing_rows,
+)
 from hanseg_shared.evaluation.score_cases import CaseScores
 from hanseg_shared.evaluation.summary import Statistics, summarise
 
@@ -59,7 +65,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         summarise(scores, metric)
         for metric in (Metric.DSC, Metric.HD95, Metric.SURFACE_DSC)
     )
-    table = Table("organ", "n", "DSC [%]", "HD95 [mm]", "surface DSC [%]", "missed")
+    table = Table("organ", "n", "DSC %", "HD95 mm", "surface DSC %", "missed")
     rows = [*dice.organs, "all organs"]
     for name in rows:
         figures = [s.organs.get(name, s.overall) for s in (dice, hd95, surface)]
@@ -71,6 +77,24 @@ def print_evaluation(evaluation: Evaluation) -> None:
             _spread(figures[2], 100.0),
             str(figures[1].infinite or ""),
         )
+    Console().print(table)
+
+
+def print_standing(standing: Standing) -> None:
+    """Print the ranks, what to know about them, and the published results if asked."""
+    _print_table(standing_rows(standing))
+    for line in remarks(standing):
+        Console(stderr=True).print(line, markup=False, highlight=False)
+    if standing.paper is not None:
+        for table in standing.tables:
+            rows = beside_paper(table, standing.paper)
+            _print_table(rows, title=f"{table.metric}, mean ± SD")
+
+
+def _print_table(rows: list[list[str]], title: str | None = None) -> None:
+    table = Table(*rows[0], title=title)
+    for row in rows[1:]:
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from hanseg_shared.errors import GridMismatchError, ImageContentError
 from hanseg_shared.grid import Grid
-from hanseg_shared.io.header import read_header
+from hanseg_shared.io.header import naming, read_header
 from hanseg_shared.io.read import read_labels
 from hanseg_shared.organs import ORGANS
 from hanseg_shared.volume import Volume
@@ -68,23 +68,32 @@ def read_case_masks(source: CaseSource) -> CaseMasks:
     return _read_organ_files(source)
 
 
-def _read_label_map(path: Path) -> CaseMasks:
-    labels = _read_whole_numbers(path)
+def organs_of_labels(labels: Volume) -> dict[str, Volume]:
+    """Return the masks of the organs in a label map, each cropped to its voxels.
+
+    Raises:
+        ImageContentError: A label is no organ's.
+    """
     boxes = _boxes(labels)
-    _require_known(boxes, path)
-    masks = {
+    _require_known(boxes)
+    return {
         each.name: _crop(labels, boxes[each.label], each.label)
         for each in ORGANS
         if each.label in boxes
     }
-    return CaseMasks(masks, labels.grid)
 
 
-def _require_known(boxes: dict[int, Box], path: Path) -> None:
+def _read_label_map(path: Path) -> CaseMasks:
+    labels = _read_whole_numbers(path)
+    with naming(path):
+        return CaseMasks(organs_of_labels(labels), labels.grid)
+
+
+def _require_known(boxes: dict[int, Box]) -> None:
     unknown = [label for label in boxes if label > len(ORGANS)]
     if unknown:
         raise ImageContentError(
-            f"{path.name}: labels must be 0 to {len(ORGANS)}, but it also holds "
+            f"labels must be 0 to {len(ORGANS)}, but it also holds "
             f"{', '.join(map(str, unknown[:8]))}"
         )
 

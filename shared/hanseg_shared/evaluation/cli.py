@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -154,3 +155,61 @@ def rank(
     )
     console.print_standing(standing)
     click.echo(f"results: {out}", err=True)
+
+
+@click.command()
+@click.argument("job", type=EXISTING, required=False)
+@click.argument("corrected", type=EXISTING, required=False)
+@click.option(
+    "--history", type=FOLDER, required=True, help="Folder that keeps the history."
+)
+@click.option(
+    "--date",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="When the correction was made, UTC.  [default: now]",
+)
+@click.option("--replace", is_flag=True, help="Replace what is there of this job.")
+@click.option(
+    "--tolerances",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV (organ,tolerance_mm) for the surface Dice.  [default: see the docs]",
+)
+def feedback(
+    job: Path | None,
+    corrected: Path | None,
+    history: Path,
+    date: datetime | None,
+    replace: bool,
+    tolerances: Path | None,
+) -> None:
+    """Record what a clinician changed of a JOB's masks, and show the drift.
+
+    JOB is the folder of a job's results, CORRECTED a label map or a folder with a
+    mask an organ. Without both, the history is only shown.
+    """
+    from hanseg_shared.evaluation import console
+    from hanseg_shared.evaluation.drift import drift_rows, drifts, write_drift
+    from hanseg_shared.evaluation.feedback import (
+        changes_of_job,
+        read_history,
+        record,
+    )
+    from hanseg_shared.evaluation.tolerances import default_tolerances, read_tolerances
+
+    if job is not None and corrected is None:
+        raise click.UsageError("CORRECTED is missing: the clinician's masks")
+    if job is not None and corrected is not None:
+        when = date.replace(tzinfo=UTC) if date else datetime.now(UTC)
+        changes = changes_of_job(
+            job,
+            corrected,
+            corrected_at=when,
+            tolerances_mm=(
+                read_tolerances(tolerances) if tolerances else default_tolerances()
+            ),
+        )
+        record(changes, history, replace=replace)
+    known = read_history(history)
+    write_drift(known, history)
+    console.print_table(drift_rows(drifts(known)))
+    click.echo(f"results: {history}", err=True)

@@ -82,16 +82,17 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 def print_standing(standing: Standing) -> None:
     """Print the ranks, what to know about them, and the published results if asked."""
-    _print_table(standing_rows(standing))
+    print_table(standing_rows(standing))
     for line in remarks(standing):
         Console(stderr=True).print(line, markup=False, highlight=False)
     if standing.paper is not None:
         for table in standing.tables:
             rows = beside_paper(table, standing.paper)
-            _print_table(rows, title=f"{table.metric}, mean ± SD")
+            print_table(rows, title=f"{table.metric}, mean ± SD")
 
 
-def _print_table(rows: list[list[str]], title: str | None = None) -> None:
+def print_table(rows: list[list[str]], title: str | None = None) -> None:
+    """Print rows of cells, the header first."""
     table = Table(*rows[0], title=title)
     for row in rows[1:]:
         table.add_row(*row)

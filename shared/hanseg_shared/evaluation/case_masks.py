@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from hanseg_shared.errors import GridMismatchError, ImageContentError
+from hanseg_shared.evaluation.surface import bounding_box
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.header import naming, read_header
 from hanseg_shared.io.read import read_labels
@@ -128,9 +129,21 @@ def _read_organ(path: Path) -> tuple[Volume | None, Grid]:
 
 
 def _boxes(labels: Volume) -> dict[int, Box]:
-    """Return the smallest box around each label that occurs, in one pass."""
-    found = cast("list[Box | None]", ndimage.find_objects(labels.array))
-    return {n + 1: box for n, box in enumerate(found) if box is not None}
+    """Return the smallest box around each label that occurs."""
+    outer = bounding_box(labels.array)
+    if outer is None:
+        return {}
+    found = cast("list[Box | None]", ndimage.find_objects(labels.array[outer]))
+    return {n + 1: _within(outer, box) for n, box in enumerate(found) if box}
+
+
+def _within(outer: Box, inner: Box) -> Box:
+    """Return a box that was found in the part `outer`, as a box of the whole."""
+    z, y, x = (
+        slice(o.start + i.start, o.start + i.stop)
+        for o, i in zip(outer, inner, strict=True)
+    )
+    return z, y, x
 
 
 def _read_whole_numbers(path: Path) -> Volume:

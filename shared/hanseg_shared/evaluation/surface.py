@@ -21,7 +21,7 @@ from scipy.spatial import KDTree
 
 from hanseg_shared.evaluation.surfels import surfel_areas
 from hanseg_shared.grid import Grid
-from hanseg_shared.volume import Mask, Volume
+from hanseg_shared.volume import Mask, Volume, Voxels
 
 Numbers = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -113,15 +113,15 @@ def cropped(mask: Volume) -> Volume:
     return Volume(mask.array[box], grid)
 
 
-def bounding_box(mask: Mask) -> tuple[slice, slice, slice] | None:
-    """Return the smallest box (z, y, x) around a mask's voxels; None if it is empty."""
+def bounding_box(array: Voxels) -> tuple[slice, slice, slice] | None:
+    """Return the smallest box (z, y, x) around what is not 0; None if all is."""
     slices = []
     for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
-        held = np.flatnonzero(mask.any(axis=others))
+        held = np.flatnonzero(array.any(axis=others))
         if held.size == 0:
             return None
         box = slice(int(held[0]), int(held[-1]) + 1)
-        mask = mask[(slice(None),) * axis + (box,)]
+        array = array[(slice(None),) * axis + (box,)]
         slices.append(box)
     z, y, x = slices
     return z, y, x

@@ -87,8 +87,11 @@ def print_standing(standing: Standing) -> None:
         Console(stderr=True).print(line, markup=False, highlight=False)
     if standing.paper is not None:
         for table in standing.tables:
-            rows = beside_paper(table, standing.paper)
-            print_table(rows, title=f"{table.metric}, mean ± SD")
+            header, *organs, overall = beside_paper(table, standing.paper)
+            if not standing.paper.organs(table.metric):
+                organs = []  # nothing stands beside them; the report has them
+            title = f"{table.metric}, mean ± SD, beside the published results"
+            print_table([header, *organs, overall], title=title)
 
 
 def print_table(rows: list[list[str]], title: str | None = None) -> None:

@@ -23,6 +23,7 @@ Indices = npt.NDArray[np.int64]
 DOTS_PER_INCH = 110
 REFERENCE_COLOUR = "#1a9850"
 PREDICTION_COLOUR = "#d73027"
+BETTER_COLOUR, WORSE_COLOUR = "#66bd63", "#f2a08c"
 BOX_COLOURS = ("#4575b4", "#d73027", "#1a9850", "#984ea3", "#ff7f00", "#666666")
 MARGIN_VOXELS = 4
 
@@ -43,7 +44,7 @@ def box_plots(
         label: Of the value axis, with its unit.
     """
     organs = [o.name for o in ORGANS if any(o.name in v for v in values.values())]
-    figure = _figure(max(4.0, 0.42 * len(organs) + 1.5), 4.2)
+    figure = _figure(max(4.0, (0.35 + 0.07 * len(values)) * len(organs) + 1.5), 4.2)
     axes = figure.add_subplot()
     width = 0.8 / len(values)
     handles = []
@@ -100,10 +101,13 @@ def matrix_picture(
     *,
     title: str,
 ) -> bytes:
-    """Return a table of shaded cells (0 white, 1 full, -1 red) with texts in them."""
+    """Return a table of shaded cells (0 white, 1 green, -1 red) with texts in them."""
+    from matplotlib.colors import LinearSegmentedColormap
+
     figure = _figure(1.9 + 1.0 * len(columns), 1.6 + 0.5 * len(rows))
     axes = figure.add_subplot()
-    axes.imshow(shades, cmap="RdYlGn", vmin=-1.4, vmax=1.4, aspect="auto")
+    colours = LinearSegmentedColormap.from_list("", (WORSE_COLOUR, "w", BETTER_COLOUR))
+    axes.imshow(shades, cmap=colours, vmin=-1.0, vmax=1.0, aspect="auto")
     for (row, column), _ in np.ndenumerate(shades):
         axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=8)
     axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
@@ -132,6 +136,7 @@ def course_picture(
         times, values = zip(*course, strict=True)
         axes.plot(times, values, marker=".", color=BOX_COLOURS[0], linewidth=1)
         axes.set_title(organ, fontsize=8)
+        axes.tick_params(labelbottom=True, labelsize=7)
         axes.grid(alpha=0.3)
     figure.supylabel(label, fontsize=9)
     figure.supxlabel(ticks, fontsize=9)

@@ -11,7 +11,6 @@ doi:10.1038/s41598-021-82017-6). What the paper leaves open is in `RankingOption
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -157,14 +156,18 @@ def significance(
         significant; with two-sided tests, a row whose ranks are not the larger has 1.
     """
     count = len(values)
-    order = list(itertools.permutations(range(count), 2))
-    first, second = (list(each) for each in zip(*order, strict=True))
+    first, second = np.triu_indices(count, k=1)
     test = signed_rank(values[first] - values[second], zeros=options.zeros)
-    p = test.p_better
-    if options.sides is Sides.TWO:
-        p = np.where(test.p_better < 0.5, test.p_either, 1.0)
     p_values = np.ones((count, count))
-    p_values[first, second] = np.minimum(p * factor, 1.0)
+    for row, column, p in (
+        (first, second, test.p_better),
+        (second, first, test.p_worse),
+    ):
+        if options.sides is Sides.TWO:
+            p_values[row, column] = np.where(p < 0.5, test.p_either, 1.0)
+        else:
+            p_values[row, column] = p
+    p_values = np.minimum(p_values * factor, 1.0)
     return p_values, p_values < options.alpha
 
 

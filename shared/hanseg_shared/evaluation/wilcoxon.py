@@ -46,10 +46,12 @@ class SignedRank:
 
     Attributes:
         p_better: Probability of so much in favour of the first by chance alone.
+        p_worse: Probability of so much in favour of the second.
         p_either: Probability of so much in favour of either.
     """
 
     p_better: Numbers
+    p_worse: Numbers
     p_either: Numbers
 
 
@@ -77,8 +79,9 @@ def signed_rank(differences: Numbers, *, zeros: Zeros = Zeros.WILCOX) -> SignedR
     spread = np.sqrt(np.maximum(variance, 0.0))
     known = spread > 0
     z = np.where(known, (total - mean) / np.where(known, spread, 1.0), 0.0)
-    p_either = np.where(known, 2.0 * special.ndtr(-np.abs(z)), 1.0)
-    return SignedRank(np.where(known, special.ndtr(-z), 1.0), p_either)
+    better, worse = (np.where(known, special.ndtr(-s * z), 1.0) for s in (1.0, -1.0))
+    either = np.where(known, 2.0 * special.ndtr(-np.abs(z)), 1.0)
+    return SignedRank(better, worse, either)
 
 
 def _cubic(n: npt.ArrayLike) -> Numbers:

@@ -48,6 +48,17 @@ def test_a_folder_of_job_results(tmp_path):
     assert all(c.label_map is not None for c in found)
 
 
+def test_a_label_map_without_a_name_of_its_own_is_called_as_its_folder(tmp_path):
+    write_label_maps(tmp_path / "anna", ["prediction"], label_map())
+    assert find_case_masks(tmp_path)[0].name == "anna"
+
+
+def test_two_label_maps_of_one_case_are_refused(tmp_path):
+    write_label_maps(tmp_path / "anna", ["prediction", "reference"], label_map())
+    with pytest.raises(InputError, match="which is the case's label map"):
+        find_case_masks(tmp_path)
+
+
 @pytest.mark.parametrize("inner", ["", "masks"])
 def test_a_mask_an_organ(tmp_path, inner):
     write_masks(tmp_path / "case_01" / inner, label_map())

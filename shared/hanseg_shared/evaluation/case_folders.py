@@ -123,9 +123,12 @@ def _case_of(folder: Path) -> CaseSource | None:
     """Return the one case whose masks lie directly in a folder, if there is one."""
     name = folder.resolve().name
     images = [path for path in sorted(folder.iterdir()) if _is_image(path)]
-    for path in images:
-        if _stem(path).lower() in {"segmentation", "labels", "seg"}:
-            return CaseSource(name, path)
+    label_maps = [path for path in images if _stem(path).lower() in _MASK_WORDS]
+    if len(label_maps) > 1:
+        names = ", ".join(path.name for path in label_maps)
+        raise InputError(f"{folder}: which is the case's label map: {names}?")
+    if label_maps:
+        return CaseSource(name, label_maps[0])
     if (folder / "masks").is_dir():
         inner = _case_of(folder / "masks")
         return None if inner is None else replace(inner, name=name)

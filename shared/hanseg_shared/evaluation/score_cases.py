@@ -24,13 +24,12 @@ from hanseg_shared.evaluation.empty import EmptyRule
 from hanseg_shared.evaluation.metric import measure
 from hanseg_shared.evaluation.scores import Score
 from hanseg_shared.evaluation.tolerances import default_tolerances
-from hanseg_shared.grid import Grid
 from hanseg_shared.io.header import read_header
 from hanseg_shared.organs import ORGANS
 from hanseg_shared.volume import Volume
 
-BYTES_PER_VOXEL = 6
-"""Of the largest image, while it is decoded and looked through; measured."""
+EXTRA_BYTES = 2
+"""A voxel takes as much beside its stored size, while labels are looked through."""
 
 MEMORY_SHARE = 0.5
 """How much of the memory that is free the processes may take together."""
@@ -210,20 +209,16 @@ def _in_processes(
 
 def _workers(pairs: Sequence[CasePair]) -> int:
     """Return how many cases to do at a time, by processors and free memory."""
-    largest = max((_grid_of(pair.reference) for pair in pairs), key=_voxels)
-    needed = _voxels(largest) * BYTES_PER_VOXEL
+    needed = max(_bytes_of(pair.reference) for pair in pairs)
     room = int(psutil.virtual_memory().available * MEMORY_SHARE // max(needed, 1))
     return max(1, min(len(os.sched_getaffinity(0)), len(pairs), room))
 
 
-def _grid_of(source: CaseSource) -> Grid | None:
-    """Return the grid of a case's first file, or None if its header is at fault."""
+def _bytes_of(source: CaseSource) -> int:
+    """Return what reading a case's first file takes; 0 if its header is at fault."""
     path: Path = source.label_map or next(iter(source.organ_files.values()))
     try:
-        return read_header(path).grid
+        layout = read_header(path).layout
     except HansegError:
-        return None
-
-
-def _voxels(grid: Grid | None) -> int:
-    return 0 if grid is None else grid.voxels
+        return 0  # the reason is told when the case is scored
+    return layout.voxels * (layout.dtype.itemsize + EXTRA_BYTES)

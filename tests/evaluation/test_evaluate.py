@@ -3,15 +3,17 @@
 import csv
 import json
 import math
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
 
+from hanseg_shared.evaluation import score_cases
 from hanseg_shared.evaluation.metric import Metric
 from hanseg_shared.evaluation.scores import Score, read_scores
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
-from hanseg_shared.organs import ORGANS
+from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.volume import Volume
 from tests.evaluation.folders import (
     GRID,
@@ -94,6 +96,73 @@ def test_a_person_sees_the_organs(folders):
     assert result.exit_code == 0
     assert "SpinalCord" in result.stdout
     assert "all organs" in result.stdout
+
+
+def test_a_script_gets_a_line_a_case(folders):
+    predictions, references, out = folders
+    arguments = ("--out", out, "--json", "--workers", "1")
+    result = run("evaluate", predictions, references, *arguments)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines == [
+        {"case": "case_01", "done": 1, "total": 2},
+        {"case": "case_02", "done": 2, "total": 2},
+    ]
+
+
+def test_a_killed_process_is_told_with_the_remedy(folders, monkeypatch):
+    class Killed:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def submit(self, *_: object) -> None:
+            raise BrokenProcessPool("gone")
+
+        def shutdown(self, **_: object) -> None:
+            pass
+
+    monkeypatch.setattr(score_cases, "ProcessPoolExecutor", Killed)
+    predictions, references, out = folders
+    result = run("evaluate", predictions, references, "--out", out, "--workers", "2")
+    assert result.exit_code == 3
+    assert "--workers 1" in str(result.exception)
+    assert not out.exists()
+
+
+def test_segments_cropped_by_slicer_lie_where_their_headers_say(folders, tmp_path):
+    _, references, out = folders
+    labels = label_map()
+    folder = tmp_path / "s" / "case_01"
+    folder.mkdir(parents=True)
+    for name, (z, y, x) in PLACES.items():
+        size = (x.stop - x.start, y.stop - y.start, z.stop - z.start)
+        part = Volume(
+            labels.array[z, y, x] == organ(name).label,
+            GRID.crop((x.start, y.start, z.start), size),
+        )
+        write_volume(part, folder / f"case_01_OAR_{name}.seg.nrrd")
+    (references / "case_02.nii.gz").unlink()
+    run("evaluate", tmp_path / "s", references, "--out", out, "--workers", "1")
+    scores = read_scores(out / "results.csv")
+    assert {s.value for s in scores if s.metric is Metric.DSC} == {1.0}
+
+
+def test_masks_of_organs_on_different_grids_are_refused(folders, tmp_path):
+    _, references, _ = folders
+    for case in CASES:
+        folder = write_masks(tmp_path / "m" / case, label_map())
+    other = Volume(label_map().array > 0, Grid(GRID.size, (1.0, 1.0, 3.0)))
+    write_volume(other, folder / "SpinalCord.nii.gz")
+    message = refusal((tmp_path / "m", references, folders[2]))
+    assert "case_02: SpinalCord.nii.gz is on" in message
+
+
+def test_a_mask_with_two_labels_is_refused(folders, tmp_path):
+    _, references, _ = folders
+    for case in CASES:
+        folder = write_masks(tmp_path / "m" / case, label_map())
+    write_volume(label_map(), folder / "SpinalCord.nii.gz")
+    message = refusal((tmp_path / "m", references, folders[2]))
+    assert "SpinalCord.nii.gz: a mask holds one label" in message
 
 
 def test_masks_of_organs_and_a_label_map_can_be_compared(folders, tmp_path):

@@ -32,6 +32,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="CSV (organ,tolerance_mm) for the surface Dice.  [default: see the docs]",
 )
 @click.option("--workers", type=int, help="Cases at a time.  [default: by the machine]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a case.")
 def evaluate(
     predictions: Path,
     references: Path,
@@ -39,6 +40,7 @@ def evaluate(
     empty: str,
     tolerances: Path | None,
     workers: int | None,
+    as_json: bool,
 ) -> None:
     """Score predicted masks against references, per organ and case.
 
@@ -52,17 +54,18 @@ def evaluate(
 
     limits = read_tolerances(tolerances) if tolerances else default_tolerances()
     scoring = Scoring(EmptyRule(empty), limits)
-    with console.case_bar() as bar:
+    with console.case_progress(as_json=as_json) as progress:
         evaluation = run(
             predictions,
             references,
             out,
             scoring,
             workers=workers,
-            on_start=bar.start,
-            on_done=bar.advance,
+            on_start=progress.start,
+            on_done=progress.advance,
         )
-    console.print_evaluation(evaluation)
+    if not as_json:
+        console.print_evaluation(evaluation)
     click.echo(f"results: {out}", err=True)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -44,9 +46,30 @@ class CaseBar:
         self._progress.update(self._task, advance=1, description=done.case)
 
 
+class CaseLines:
+    """One JSON line a case, on standard output."""
+
+    def __init__(self) -> None:
+        self._total, self._done = 0, 0
+
+    def start(self, total: int) -> None:
+        """Say how many cases there are."""
+        self._total = total
+
+    def advance(self, done: CaseScores) -> None:
+        """Print a line about a case."""
+        self._done += 1
+        line = {"case": done.case, "done": self._done, "total": self._total}
+        problems = {"problems": list(done.problems)} if done.problems else {}
+        click.echo(json.dumps(line | problems))
+
+
 @contextmanager
-def case_bar() -> Iterator[CaseBar]:
-    """Show a bar for as long as the block runs."""
+def case_progress(*, as_json: bool) -> Iterator[CaseBar | CaseLines]:
+    """Show the cases for as long as the block runs: as a bar, or as JSON lines."""
+    if as_json:
+        yield CaseLines()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

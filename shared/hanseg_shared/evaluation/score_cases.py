@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -189,7 +190,9 @@ def _in_processes(
 ) -> Iterator[tuple[int, CaseScores]]:
     # spawned, not forked: the progress bar's thread would be copied half-way
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_leave_interrupts_to_the_parent
+    )
     try:
         futures: dict[Future[CaseScores], int] = {
             pool.submit(score_case, pair, scoring): n for n, pair in enumerate(pairs)
@@ -205,6 +208,10 @@ def _in_processes(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _workers(pairs: Sequence[CasePair]) -> int:

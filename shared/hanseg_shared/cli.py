@@ -6,8 +6,14 @@ Exit status: 0 done, 2 bad input, 3 the job failed, 4 no service.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import signal
 import sys
+from collections.abc import Iterator
 from importlib.metadata import entry_points
+from types import FrameType
 
 import click
 
@@ -77,10 +83,9 @@ def exit_status(error: HansegError) -> int:
 def main() -> None:
     """Run the command line; every error is told in one line."""
     try:
-        status = hanseg.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        status = INTERRUPTED
-    except KeyboardInterrupt:
+        with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            status = hanseg.main(standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -88,4 +93,38 @@ def main() -> None:
     except HansegError as error:
         click.echo(f"hanseg: {error.message}", err=True)
         status = exit_status(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED  # who read the output has gone
+    except OSError as error:
+        click.echo(f"hanseg: {_told(error)}", err=True)
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        status = NO_SERVICE if is_full else BAD_INPUT
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextlib.contextmanager
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Take signals that end a process for Ctrl-C, so that everything is cleaned up.
+
+    Patients' images would be left in a temporary folder otherwise. A signal that is
+    ignored, as by ``nohup``, stays so.
+    """
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _told(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

@@ -69,9 +69,12 @@ FINAL_STATES = frozenset(
 
 
 class Document(BaseModel):
-    """A document that refuses unknown members, so that a typo is not ignored."""
+    """A document that refuses unknown members, so that a typo is not ignored.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    It refuses numbers that are not finite too: JSON cannot carry them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class JobOptions(Document):
@@ -195,6 +198,8 @@ class JobDocument(Document):
     expires_at: datetime | None = None
     stages: tuple[StageTime, ...] = ()
     inputs: tuple[InputSummary, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What a person should know of the images, though nothing was refused for it."""
     mr_verdict: MrVerdict | None = None
     registration: RegistrationReport | None = None
     model: ModelSummary | None = None

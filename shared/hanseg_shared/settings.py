@@ -10,8 +10,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hanseg_shared.errors import OptionError
 
 SECRETS_FOLDERS = (Path("/run/hanseg"), Path("/run/secrets"))
 """Where secrets are files: what the containers made among themselves, and what the site
@@ -126,6 +128,20 @@ class Settings(BaseSettings):
     def scratch(self) -> Path:
         """Folder for files that live no longer than one attempt."""
         return self.data / "scratch"
+
+
+def read_settings() -> Settings:
+    """Return the settings of this process's environment.
+
+    Raises:
+        OptionError: A variable has a value that makes no sense.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        name = "_".join(str(part) for part in fault["loc"]).upper()
+        raise OptionError(f"HANSEG_{name}: {fault['msg']}") from None
 
 
 def _plain(value: object) -> str:

@@ -20,7 +20,12 @@ from dataclasses import dataclass
 
 import billiard.common
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import (
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
 from hanseg_shared.jobs.repository import JobRepository, open_database
@@ -35,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
 """How often a worker's child tells the database that it is alive."""
+
+SHUTDOWN_SECONDS = 8.0
+"""How long a worker may take to stop, beyond its grace time, before it just ends."""
 
 ALIVE_SECONDS = 15.0
 """A worker not heard of for so long is taken for dead."""
@@ -102,8 +110,25 @@ def run_worker(plan: WorkerPlan, settings: Settings) -> None:
             f"--hostname={plan.queue}@{socket.gethostname()}-{os.getpid()}",
             "--without-gossip",
             "--without-mingle",
+            # a heartbeat to a broker that is gone would keep a stopping worker for ever
+            "--without-heartbeat",
         ]
     )
+
+
+def _bound_shutdown(settings: Settings) -> Callable[..., None]:
+    """Return what ends the process should Celery's own way of stopping hang.
+
+    It does when the broker goes first: the rows have the truth, so nothing is lost.
+    """
+
+    def watch(**_: object) -> None:
+        limit = settings.grace_seconds + SHUTDOWN_SECONDS
+        timer = threading.Timer(limit, os._exit, args=(os.EX_TEMPFAIL,))
+        timer.daemon = True
+        timer.start()
+
+    return watch
 
 
 def _remap_sigterm() -> None:
@@ -124,6 +149,7 @@ def make_worker_app(plan: WorkerPlan, settings: Settings) -> Celery:
         app.task(name=stage.task, shared=False)(child.task(stage, body))
     worker_process_init.connect(child.start, weak=False)
     worker_process_shutdown.connect(child.stop, weak=False)
+    worker_shutting_down.connect(_bound_shutdown(settings), weak=False)
     setup_logging.connect(_configure_logging, weak=False)
     return app
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from hanseg_segmentation.api.app import create_app
 from hanseg_segmentation.api.context import Pace
+from hanseg_segmentation.api.server import Server, listen
 from hanseg_segmentation.model_package import ModelPackage, NetworkSpec
 from hanseg_shared.jobs.work import Services
 from hanseg_shared.organs import Evidence
@@ -18,6 +21,7 @@ from hanseg_shared.settings import Settings
 from hanseg_shared.store import PayloadStore
 from hanseg_shared.worker import open_repository
 from tests.api.fakes import FakeChecker, FakeWorker
+from tests.api.running import Running
 from tests.jobs.fakes import FakePublisher
 
 FAST = Pace(poll=0.005, keep_alive=0.02, longest_wait=2)
@@ -91,3 +95,16 @@ def api(app: FastAPI) -> Iterator[TestClient]:
 @pytest.fixture
 def worker(services: Services) -> FakeWorker:
     return FakeWorker(services)
+
+
+@pytest.fixture
+def running(app: FastAPI, settings: Settings) -> Iterator[Running]:
+    listener = listen(settings.model_copy(update={"port": 0}))
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5)
+    server = Server(config, stopping=app.state.context.stopping)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    found = Running(listener.getsockname()[1], server, thread)
+    yield found
+    found.stop()
+    listener.close()

@@ -36,6 +36,7 @@ class FakeChecker:
 
     seen: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
+    remarks: tuple[str, ...] = ()
 
     def __call__(self, ct: Path, mr: Path | None, limits: Limits) -> CaseCheck:
         self.seen.append((ct.read_bytes(), mr.read_bytes() if mr else None))
@@ -43,7 +44,7 @@ class FakeChecker:
         inputs = [_summary("ct", ct)]
         if mr is not None:
             inputs.append(_summary("mr", mr))
-        return CaseCheck(inputs=tuple(inputs))
+        return CaseCheck(inputs=tuple(inputs), remarks=self.remarks)
 
 
 def _summary(role: str, path: Path) -> InputSummary:

@@ -45,7 +45,7 @@ CHECKS = [
     missing_required_header,
 ]
 
-EXAMPLES = 20
+EXAMPLES = 15
 """Requests for each operation and kind (fitting, and not fitting, the schema)."""
 
 RESULT = "masks/Eye_AL.nii.gz"

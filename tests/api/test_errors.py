@@ -41,13 +41,17 @@ def test_an_unexpected_error_is_logged_and_not_told(api, services, monkeypatch, 
     assert "swordfish" in caplog.text
 
 
-def test_a_database_that_does_not_answer_is_unavailable(api, services, monkeypatch):
+def test_a_database_that_does_not_answer_is_unavailable(
+    api, services, monkeypatch, caplog
+):
     def fails(*_: object, **__: object) -> None:
         raise ServiceUnavailableError("the database does not work: locked")
 
     monkeypatch.setattr(services.repository, "get", fails)
-    answer = api.get(f"/v1/jobs/{'0' * 32}")
+    with caplog.at_level(logging.WARNING):
+        answer = api.get(f"/v1/jobs/{'0' * 32}")
     assert_problem(answer, 503, "unavailable", "locked")
+    assert answer.headers["x-request-id"] in caplog.text
     assert int(answer.headers["retry-after"]) > 0
 
 

@@ -5,29 +5,24 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from hanseg_segmentation.api.server import Server, command, listen
+from hanseg_segmentation.api.server import command, listen
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.io.limits import Limits
 from hanseg_shared.jobs import Stage
 from hanseg_shared.problems import EXPIRED
 from hanseg_shared.settings import Settings
 from tests.api.fakes import CT, FakeChecker, FakeWorker
+from tests.api.running import PATIENCE_SECONDS, Running
 from tests.api.test_limits import BOUNDARY, END, FORM, part
-
-PATIENCE_SECONDS = 20.0
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -37,35 +32,6 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came about"
         pause.wait(0.01)
-
-
-@dataclass
-class Running:
-    """A server in a thread."""
-
-    port: int
-    server: Server
-    thread: threading.Thread
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-
-    def stop(self) -> None:
-        self.server.handle_exit(signal.SIGTERM, None)
-        self.thread.join(PATIENCE_SECONDS)
-
-
-@pytest.fixture
-def running(app: FastAPI, settings: Settings) -> Iterator[Running]:
-    listener = listen(settings.model_copy(update={"port": 0}))
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5)
-    server = Server(config, stopping=app.state.context.stopping)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    found = Running(listener.getsockname()[1], server, thread)
-    yield found
-    found.stop()
-    listener.close()
 
 
 @pytest.fixture

@@ -46,6 +46,11 @@ def test_the_images_are_stored_under_the_job(api, services):
     assert stored == [CT, MR]
 
 
+def test_what_is_remarkable_about_an_image_stays_with_the_job(api, checker):
+    checker.remarks = ("the CT has slices 5 mm apart",)
+    assert submit(api).json()["remarks"] == ["the CT has slices 5 mm apart"]
+
+
 def test_a_queued_job_has_sent_its_message(api, publisher):
     job_id = new_job(api)
     assert publisher.sent == [(TASK_REGISTER, job_id)]

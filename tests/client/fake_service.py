@@ -48,7 +48,7 @@ class FakeService:
     def answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if path == "/readyz":
-            return httpx.Response(200, json={"status": "ready"})
+            return httpx.Response(200, json={"ready": True, "checks": []})
         if request.method == "POST" and path == "/v1/jobs":
             return self._create(request)
         found = re.fullmatch(r"/v1/jobs/(\w+)(?:/(\w+))?(?:/(.+))?", unquote(path))

@@ -9,6 +9,7 @@ import pytest
 from hanseg_shared.client import Client
 from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, Batch
 from hanseg_shared.documents import JobOptions, JobState, Problem, TransformKind
+from hanseg_shared.errors import JobStateError, ServiceUnavailableError
 from hanseg_shared.io.cases import CaseFiles
 from tests.client.fake_service import FakeService
 
@@ -116,3 +117,69 @@ def test_the_summary_has_one_row_a_case(batch):
     assert len(rows) == 10
     assert rows[0]["state"] == "succeeded"
     assert {"case", "mr_verdict", "organs_found", "seconds"} <= set(rows[0])
+
+
+def test_a_damaged_record_of_an_earlier_run_does_not_end_the_batch(batch, service):
+    (batch.out / "case_3").mkdir(parents=True)
+    (batch.out / "case_3" / "job.json").write_text('{"of": "another version"}')
+    outcomes = batch.run()
+    assert all(outcome.succeeded for outcome in outcomes)
+    assert len(service.jobs) == 10
+
+
+def test_a_case_whose_first_request_is_still_processed_is_sent_again(batch, client):
+    pauses: list[float] = []
+    busy = {"case_2": 3}
+
+    class Busy(Client):
+        def submit(self, request, *, idempotency_key=None):
+            if busy.get(request.case):
+                busy[request.case] -= 1
+                raise JobStateError("the first request with this key is processed")
+            return super().submit(request, idempotency_key=idempotency_key)
+
+    client.__class__ = Busy
+    batch.pause = pauses.append
+    outcomes = batch.run()
+    assert [outcome.case for outcome in outcomes] == [c.name for c in batch.cases]
+    assert all(outcome.succeeded for outcome in outcomes)
+    assert len(pauses) == 3
+
+
+def test_a_batch_gives_a_service_that_starts_again_its_time(batch, client, service):
+    pauses: list[float] = []
+    calls = iter(range(1000))
+
+    class Flaky(Client):
+        def _send(self, method, path, **arguments):
+            if next(calls) % 3 == 1:
+                raise ServiceUnavailableError("the service broke off")
+            return super()._send(method, path, **arguments)
+
+    client.__class__ = Flaky
+    batch.pause = pauses.append
+    assert all(outcome.succeeded for outcome in batch.run())
+    assert pauses
+    assert len(service.jobs) == 10
+
+
+def test_a_batch_gives_up_a_service_that_stays_away(batch, client):
+    pauses: list[float] = []
+
+    class Away(Client):
+        def _send(self, method, path, **arguments):
+            raise ServiceUnavailableError("no service answers")
+
+    client.__class__ = Away
+    batch.pause = pauses.append
+    with pytest.raises(ServiceUnavailableError, match="no service answers"):
+        batch.run()
+    assert sum(pauses) >= 50
+
+
+def test_a_case_that_cannot_be_read_is_refused_and_the_others_are_done(batch):
+    batch.cases[4].ct.unlink()
+    outcomes = {outcome.case: outcome for outcome in batch.run()}
+    assert outcomes["case_4"].state == "refused"
+    assert "case_4_ct.nii.gz" in outcomes["case_4"].reason
+    assert sum(outcome.succeeded for outcome in outcomes.values()) == 9

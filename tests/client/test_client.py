@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import httpx
 import pytest
 
 from hanseg_shared import errors
 from hanseg_shared.client import Client, JobRequest
+from hanseg_shared.client.client import is_this_machine
 from hanseg_shared.client.console import BarReporter, JsonReporter, share_done
-from hanseg_shared.client.segment import segment_case
-from hanseg_shared.documents import JobState, Problem
+from hanseg_shared.client.results_folder import replace_results, require_writable
+from hanseg_shared.client.segment import (
+    PAUSE_SECONDS,
+    follow_to_end,
+    segment_case,
+)
+from hanseg_shared.documents import JobState, Problem, ResultFile
 from tests.client.fake_service import FakeService
 
 
@@ -141,3 +150,164 @@ def test_the_bar_goes_to_the_error_stream(client, request_, capsys):
     with BarReporter("case") as reporter:
         reporter.show(client.submit(request_))
     assert capsys.readouterr().out == ""
+
+
+def test_masks_of_an_earlier_run_do_not_survive_in_the_folder(
+    client, request_, tmp_path
+):
+    out = tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    for stale in ("masks/Larynx_SG.nii.gz", "masks/Brainstem.nii.gz", "transform.tfm"):
+        (out / stale).write_text("of last year")
+    (out / "masks" / "PTV.nii.gz").write_text("the user's own")
+    with JsonReporter() as reporter:
+        segment_case(client, request_, out, reporter)
+    assert sorted(p.name for p in out.rglob("*") if p.is_file()) == [
+        "PTV.nii.gz",
+        "job.json",
+    ]
+
+
+def test_the_record_comes_last_so_that_an_interrupted_move_is_not_taken_for_done(
+    tmp_path, monkeypatch
+):
+    source, folder = tmp_path / "new", tmp_path / "out"
+    for name in ("job.json", "segmentation.nii.gz", "masks/Brainstem.nii.gz"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    folder.mkdir()
+    (folder / "job.json").write_text("of last year")
+    moved: list[str] = []
+    replace = Path.replace
+
+    def note(path: Path, target: Path) -> Path:
+        assert not (folder / "job.json").exists()
+        moved.append(path.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", note)
+    replace_results(source, folder)
+    assert moved[-1] == "job.json"
+    assert len(moved) == 3
+
+
+def test_a_service_cannot_choose_where_on_the_disk_its_files_go(
+    client, service, request_, tmp_path, monkeypatch
+):
+    escaping = ResultFile(name="../../x", sha256="0" * 64, bytes=1, media_type="a/b")
+    monkeypatch.setattr(client, "results", lambda _: (escaping,))
+    with pytest.raises(errors.StoreError, match="no file name"):
+        client.download("job0", tmp_path / "out")
+
+
+def test_a_full_disk_is_told_as_such(client, request_, tmp_path, monkeypatch):
+    job = client.submit(request_)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(client, "_download_file", full)
+    with pytest.raises(errors.ServiceUnavailableError, match="no space is left"):
+        client.download(job.id, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_program_on_the_port_is_not_taken_for_the_service():
+    for page in ("<html>hello", "[]", '{"ready": false}', '"yes"'):
+        other = httpx.MockTransport(lambda _, text=page: httpx.Response(200, text=text))
+        with Client("http://127.0.0.1:8000", transport=other) as client:
+            assert not client.is_ready()
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://localhost:8000", True),
+        ("http://[::1]:8000", True),
+        ("https://contours.hospital.example", False),
+        ("http://10.0.0.5:8000", False),
+    ],
+)
+def test_no_proxy_comes_between_the_client_and_its_own_machine(url, local, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    assert is_this_machine(url) is local
+    with Client(url) as client:
+        assert client._http.trust_env is not local
+
+
+def test_an_impossible_address_is_told():
+    with pytest.raises(errors.OptionError, match="no address of a service"):
+        Client("http://[::1:8000")
+
+
+def test_an_answer_of_another_version_is_told(tmp_path):
+    strange = httpx.MockTransport(lambda _: httpx.Response(200, json={"id": 1}))
+    with (
+        Client("http://service", transport=strange) as client,
+        pytest.raises(errors.ServiceUnavailableError, match="same version"),
+    ):
+        client.job("x")
+
+
+def test_following_gives_a_service_that_starts_again_its_time(client, request_):
+    class Restarting(Client):
+        """Breaks off twice, as a service does whose API is restarted."""
+
+        breaks = 2
+
+        def follow(self, job_id):
+            if self.breaks:
+                self.breaks -= 1
+                raise errors.ServiceUnavailableError("the service broke off")
+            return super().follow(job_id)
+
+    pauses: list[float] = []
+    job = client.submit(request_)
+    client.__class__ = Restarting
+    with JsonReporter() as reporter:
+        done = follow_to_end(client, job, reporter, pause=pauses.append)
+    assert done.state is JobState.SUCCEEDED
+    assert pauses == [PAUSE_SECONDS] * 2
+
+
+def test_a_service_that_stays_away_is_given_up(client, request_):
+    class Away(Client):
+        def follow(self, job_id):
+            raise errors.ServiceUnavailableError("no service answers")
+
+    pauses: list[float] = []
+    job = client.submit(request_)
+    client.__class__ = Away
+    with (
+        JsonReporter() as reporter,
+        pytest.raises(errors.ServiceUnavailableError, match="no service answers"),
+    ):
+        follow_to_end(client, job, reporter, pause=pauses.append)
+    assert sum(pauses) >= 50
+
+
+def test_an_interruption_stays_one_when_the_cancel_fails(client, request_, tmp_path):
+    class Impatient(JsonReporter):
+        def show(self, job):
+            def away(_):
+                raise errors.ServiceUnavailableError("no service answers")
+
+            client.cancel = away
+            raise KeyboardInterrupt
+
+    with Impatient() as reporter, pytest.raises(KeyboardInterrupt):
+        segment_case(client, request_, tmp_path / "out", reporter)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.OptionError, match="--out"):
+        require_writable(tmp_path / "file" / "out")
+    require_writable(tmp_path / "made" / "later")
+
+
+def test_square_brackets_in_a_path_are_shown_as_they_are(capsys):
+    with BarReporter("case") as reporter:
+        reporter.say("results: /data/[/bold]/[red]x")
+    assert "/data/[/bold]/[red]x" in capsys.readouterr().err

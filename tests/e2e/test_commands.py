@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -134,7 +135,7 @@ def test_a_batch_killed_half_way_and_started_again_does_each_case_once(
     assert len(list(out.glob("*/segmentation.nii.gz"))) == CASES
 
 
-def cases_of(events):
+def cases_of(events: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
     return (event for event in events if event["event"] == "case")
 
 

@@ -91,3 +91,14 @@ def test_a_job_cancelled_while_it_is_worked_on_ends_soon(
     wait_for(job.id, being(JobState.REGISTERING))
     client.cancel(job.id)
     assert wait_for(job.id, lambda row: row.state.is_final).state is JobState.CANCELLED
+
+
+def test_a_worker_told_to_stop_stops_although_redis_is_gone(stack, client):
+    redis = psutil.Process(stack.children["redis"].pid)
+    worker = psutil.Process(stack.children["segmentation"].pid)
+    redis.suspend()
+    try:
+        worker.terminate()
+        assert psutil.wait_procs([worker], timeout=60)[0]
+    finally:
+        redis.resume()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hanseg_segmentation import model_package
 from hanseg_segmentation.inference.networks import build
 from hanseg_segmentation.model_package import (
     PACKAGE_FILE,
@@ -15,6 +16,7 @@ from hanseg_segmentation.model_package import (
     find_models,
     read_package,
     read_weights,
+    verify_weights,
     write_package,
 )
 from hanseg_shared.errors import ModelError
@@ -57,6 +59,29 @@ def test_a_flipped_bit_is_found_before_the_weights_are_parsed(folder):
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"weights\.safetensors.*damaged or exchanged"):
         read_weights(folder, read_package(folder))
+
+
+def test_weights_can_be_verified_without_being_parsed(folder):
+    found = read_package(folder)
+    verify_weights(folder, found)
+    (folder / WEIGHTS_FILE).write_bytes(b"exchanged")
+    with pytest.raises(ModelError, match="damaged or exchanged"):
+        verify_weights(folder, found)
+
+
+def test_weights_beyond_the_limit_are_refused_unread(folder, monkeypatch):
+    monkeypatch.setattr(model_package, "LARGEST_WEIGHTS_BYTES", 10)
+    with pytest.raises(ModelError, match="more than 10"):
+        read_weights(folder, read_package(folder))
+
+
+@pytest.mark.parametrize("name", [PACKAGE_FILE, WEIGHTS_FILE])
+def test_what_cannot_be_read_is_told(folder, name):
+    found = read_package(folder)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(ModelError, match="cannot be read: Is a directory"):
+        read_package(folder) if name == PACKAGE_FILE else read_weights(folder, found)
 
 
 def test_truncated_weights_are_refused(folder):

@@ -146,6 +146,13 @@ def test_a_body_in_a_wide_field_of_air_is_found(model):
     assert np.linalg.norm(centroid(labels, LEFT) - case.left) < 1.0
 
 
+def test_a_ct_smaller_than_a_tile_is_padded_with_air():
+    model = threshold_model(patch=(48, 48, 48))
+    case = scene(enlarged(Grid((9, 9, 9))))
+    labels = segment(case.ct, None, None, model=model, progress=ignore).labels
+    assert np.linalg.norm(centroid(labels, LEFT) - case.left) < 1.0
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
 def test_a_ct_of_any_type_gives_the_same(model, dtype):
     ct = scene(enlarged(Grid((9, 9, 9)))).ct
@@ -165,6 +172,11 @@ def test_the_inputs_are_not_changed(model):
 def test_a_model_that_is_not_there_is_told():
     with pytest.raises(ModelError, match="no model is called 'nowhere'"):
         load_model("nowhere", device="cpu")
+
+
+def test_a_folder_that_is_no_model_is_told(tmp_path):
+    with pytest.raises(ModelError, match=r"model\.json is missing"):
+        load_model(tmp_path, device="cpu")
 
 
 def test_the_shipped_models_lie_in_the_package(tmp_path):

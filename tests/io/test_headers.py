@@ -96,6 +96,26 @@ def test_a_qform_and_a_sform_that_differ_are_remarked_upon(
 
 
 @pytest.mark.parametrize(
+    ("qform", "axes"),
+    [
+        ((0.0, 0.0, 0.0, 10.0, -20.0, 30.0), "x and y axis"),  # RAS written as LPS
+        ((0.0, 1.0, 0.0, 10.0, -20.0, 30.0), "y and z axis"),
+    ],
+)
+def test_a_qform_and_a_sform_that_exchange_sides_are_refused(tmp_path, qform, axes):
+    path = written(tmp_path / "x.nii", nifti(codes=(1, 1), qform=qform))
+    with pytest.raises(ImageContentError, match=f"{axes} run in opposite directions"):
+        read_header(path)
+
+
+def test_a_sform_that_mirrors_the_qform_is_refused(tmp_path):
+    mirror = (1, 0, 0, 10, 0, -2, 0, -20, 0, 0, 3, 30)
+    content = nifti(codes=(1, 1), sform=mirror, qform=(0, 0, 1.0, 10.0, -20.0, 30.0))
+    with pytest.raises(ImageContentError, match="the image's x axis"):
+        read_header(written(tmp_path / "x.nii", content))
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"codes": (1, 1), "qform": (0.0, 0.0, 1.0, 10.0, -20.0, 30.0)},

@@ -202,3 +202,13 @@ class TestFaults:
         ):
             repository.ping()
         repository.close()
+
+
+def test_a_database_of_another_version_is_told_with_what_it_lacks(tmp_path):
+    url = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    older = open_database(url)
+    with older.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE jobs DROP COLUMN remarks"))
+    older.dispose()
+    with pytest.raises(ServiceUnavailableError, match=r"another version.*remarks"):
+        open_database(url)

@@ -56,7 +56,11 @@ def test_every_kind_has_a_type_and_a_title_of_its_own():
     assert len({kind.title for kind in distinct}) == len(distinct)
 
 
-@pytest.mark.parametrize("kind", set(EVERY_KIND), ids=lambda kind: kind.slug)
+@pytest.mark.parametrize(
+    "kind",
+    sorted(set(EVERY_KIND), key=lambda kind: kind.slug),
+    ids=lambda kind: kind.slug,
+)
 def test_every_kind_is_a_urn_a_sentence_and_an_error_status(kind):
     assert kind.type == f"{PREFIX}{kind.slug}"
     assert kind.slug.replace("-", "").isalpha()

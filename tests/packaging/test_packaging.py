@@ -182,3 +182,16 @@ def displaced(to_image: Converter) -> Converter:
         return image
 
     return convert
+
+
+def test_the_client_knows_every_file_that_a_result_may_have(written):
+    from hanseg_registration.pipeline import FIELD_OF_VIEW, REGISTERED_MR, TRANSFORM
+    from hanseg_registration.tasks import REPORT
+    from hanseg_segmentation.tasks import REGISTRATION_FILES
+    from hanseg_shared.client.results_folder import FILES
+
+    folder, _, paths = written
+    assert {path.relative_to(folder).as_posix() for path in paths} <= set(FILES)
+    of_registration = {REGISTERED_MR, FIELD_OF_VIEW, TRANSFORM, REPORT}
+    assert set(REGISTRATION_FILES) == of_registration
+    assert of_registration <= set(FILES)

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from hanseg_segmentation.preview import (
+    LEGEND_WIDTH,
     VERDICTS,
     Direction,
     Layout,
@@ -110,10 +111,26 @@ def test_without_organs_planes_go_through_the_middle():
     assert [plane.at_mm for plane in planes] == [19.0, 19.0, 19.0]
 
 
-def test_planes_keep_their_proportions():
+def test_all_planes_are_drawn_to_one_scale():
     layout = Layout.of((0, 0, 0), (100, 200, 50))
-    shapes = [width / layout.row_height for width in layout.widths]
-    assert shapes == pytest.approx([0.5, 2.0, 3.0])  # 4 is drawn with margins
+    (axial, coronal, sagittal) = (np.array(panel) for panel in layout.panels)
+    scale = axial[0] / 100
+    assert axial / scale == pytest.approx((100, 200))
+    assert coronal / scale == pytest.approx((100, 50))
+    assert sagittal / scale == pytest.approx((200, 50))
+
+
+@pytest.mark.parametrize("size", [(300, 250, 400), (180, 200, 100), (30, 30, 900)])
+def test_planes_do_not_overlap_and_stay_in_the_picture(size):
+    layout = Layout.of((0, 0, 0), size)
+    places = [layout.panel(row, column) for row in range(2) for column in range(3)]
+    for left, bottom, width, height in places:
+        assert left > 0
+        assert bottom > 0
+        assert left + width < 1 - LEGEND_WIDTH / layout.size[0]
+        assert bottom + height < 1
+    assert places[1][0] > places[0][0] + places[0][2]
+    assert places[3][1] + places[3][3] < places[0][1]
 
 
 def test_a_picture_with_mr_is_drawn_in_every_orientation(tmp_path, grid):

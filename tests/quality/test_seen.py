@@ -5,29 +5,47 @@ from hanseg_segmentation.quality.seen import seen_part
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Volume
 
+WIDE = Grid((10, 10, 10), (20.0, 20.0, 30.0))
+"""200 mm across, so that tissue at its faces is cut."""
+
 
 def ct(grid: Grid) -> Volume:
     return Volume(np.zeros(grid.shape, dtype=np.int16), grid)
 
 
 def test_points_inside_are_not_beyond(grid):
-    seen = seen_part(ct(grid))
-    assert (seen.beyond_mm(grid.corners()) < 0).all()
+    coarse = Grid(grid.size, (30.0, 30.0, 30.0), grid.origin, grid.direction)
+    seen = seen_part(ct(coarse))
+    assert seen.cuts.all()
+    assert (seen.beyond_mm(coarse.corners()) < 0).all()
 
 
 def test_distance_beyond_is_in_millimetres_from_the_outer_face():
-    grid = Grid((10, 10, 10), (2.0, 2.0, 3.0))
-    seen = seen_part(ct(grid))
-    assert seen.beyond_mm(np.array([[9.0, 9.0, -21.5]])).item() == pytest.approx(20.0)
+    seen = seen_part(ct(WIDE))
+    assert seen.beyond_mm(np.array([[90.0, 90.0, -35.0]])).item() == pytest.approx(20.0)
 
 
 @pytest.mark.parametrize("blank", [-1000, -3024])
 def test_blank_slices_are_not_seen(blank):
-    grid = Grid((10, 10, 10), (2.0, 2.0, 3.0))
-    image = ct(grid)
+    image = ct(WIDE)
     image.array[:4] = blank
     seen = seen_part(image)
-    assert seen.beyond_mm(np.array([[9.0, 9.0, 9.0]])).item() == pytest.approx(1.5)
+    assert seen.beyond_mm(np.array([[90.0, 90.0, 90.0]])).item() == pytest.approx(15.0)
+
+
+def test_a_face_in_air_cuts_nothing():
+    image = ct(WIDE)
+    image.array[:, 0, :] = -1000
+    before, behind = np.array([[90.0, -50.0, 90.0]]), np.array([[90.0, 240.0, 90.0]])
+    assert seen_part(image).beyond_mm(before).item() < 0
+    assert seen_part(image).beyond_mm(behind).item() == pytest.approx(50.0)
+
+
+def test_a_patient_with_air_all_around_is_seen_whole():
+    image = ct(WIDE)
+    image.array[:] = -1000
+    image.array[3:6, 3:6, 5] = 0
+    assert seen_part(image).beyond_mm(np.array([[500.0, 0.0, 0.0]])).item() < 0
 
 
 def test_a_ct_without_tissue_is_seen_as_it_is():

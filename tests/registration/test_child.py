@@ -169,7 +169,10 @@ def test_what_the_child_prints_is_not_on_standard_output(capfd):
 
 
 def test_a_child_dies_with_its_parent():
-    """A grandchild is started by a child that is then killed without a chance."""
+    """A grandchild is started by a child that is then killed without a chance.
+
+    The child is a daemon, as the child of a Celery worker is.
+    """
     receiver, sender = billiard.Pipe(duplex=False)
 
     def parent() -> None:
@@ -180,7 +183,7 @@ def test_a_child_dies_with_its_parent():
 
         run(tell)
 
-    middle = billiard.context.ForkProcess(target=parent)
+    middle = billiard.context.ForkProcess(target=parent, daemon=True)
     middle.start()
     assert receiver.poll(10)
     grandchild = receiver.recv()

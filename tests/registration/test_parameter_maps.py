@@ -21,7 +21,7 @@ def test_the_built_in_maps_are_reproducible(name):
 def test_a_folder_of_a_site_replaces_the_built_in_maps(tmp_path):
     text = (FOLDER / "rigid.txt").read_text()
     changed = text.replace(
-        "(MaximumNumberOfIterations 300)", "(MaximumNumberOfIterations 7)"
+        "(MaximumNumberOfIterations 500)", "(MaximumNumberOfIterations 7)"
     )
     (tmp_path / "rigid.txt").write_text(changed)
     found = load_parameters("rigid", tmp_path)

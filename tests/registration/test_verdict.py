@@ -1,4 +1,6 @@
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +48,7 @@ def test_a_right_registration_is_used():
         ({"similarity_after": 0.001}, "too little in common"),
         ({"similarity_displaced": 0.15}, "fits displaced poses nearly as well"),
         ({"agreement_mean_mm": 8.6}, "two starts end 8.6 mm apart"),
+        ({"agreement_mean_mm": 1.49}, "two starts end 1.5 mm apart; up to 1.0 mm"),
         ({"similarity_mirrored": 0.29}, "left and right may be swapped"),
         ({"similarity_mirrored": 0.231}, "no better than its own mirror image"),
     ],
@@ -55,6 +58,25 @@ def test_a_wrong_registration_is_rejected_with_the_number_that_decided(change, r
     verdict, said = judge(replace(RIRE, **change))
     assert verdict is MrVerdict.REJECTED
     assert reason in said
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "similarity_after",
+        "similarity_displaced",
+        "similarity_mirrored",
+        "field_of_view_share",
+        "rotation_deg",
+        "stretch_share",
+        "agreement_mean_mm",
+    ],
+)
+def test_what_could_not_be_computed_supports_nothing(number):
+    change: dict[str, Any] = {number: math.nan}
+    verdict, said = judge(replace(RIRE, **change))
+    assert verdict is MrVerdict.REJECTED
+    assert "could not be computed" in said
 
 
 def test_limits_themselves_are_accepted():

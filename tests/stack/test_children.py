@@ -12,7 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hanseg_shared.stack.children import MOST_QUICK_DEATHS, Child
+from hanseg_shared.stack.children import (
+    LEASH,
+    MOST_LOG_BYTES,
+    MOST_QUICK_DEATHS,
+    Child,
+)
 
 SLEEPER = [
     sys.executable,
@@ -135,3 +140,19 @@ def wait_until_it_is_the_sleeper(log: Path) -> None:
     deadline = time.monotonic() + 20
     while "up" not in log.read_text() and time.monotonic() < deadline:
         os.sched_yield()
+
+
+def test_a_large_log_is_put_aside_when_its_child_starts(make_child, tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        log.truncate(MOST_LOG_BYTES + 1)
+    child = make_child([sys.executable, "-c", "print('new')"])
+    child._process.wait()
+    assert (tmp_path / "log").read_text() == "new\n"
+    assert (tmp_path / "log.1").stat().st_size > MOST_LOG_BYTES
+
+
+def test_a_child_whose_supervisor_died_before_the_leash_held_does_not_begin(tmp_path):
+    stranger = str(os.getpid() + 1)  # not the parent of what is started here
+    done = subprocess.run([*LEASH, stranger, "touch", tmp_path / "begun"], check=False)
+    assert done.returncode == 1
+    assert not (tmp_path / "begun").exists()

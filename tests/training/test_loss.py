@@ -9,9 +9,11 @@ import torch
 
 from hanseg_segmentation.training.loss import (
     ORGAN_SHARE,
+    PLAUSIBLE_SIZE,
     SMOOTH_VOXELS,
     set_dice_loss,
     set_probability,
+    size_loss,
     training_loss,
 )
 
@@ -89,7 +91,7 @@ def test_an_undrawn_organ_is_not_pushed_out_of_the_background():
     """The gradient of an allowed label is never towards less of the set."""
     logits = torch.zeros(1, 3, 1, 1, 1, requires_grad=True)
     allowed = torch.full((1, 1, 1, 1), 0b101, dtype=torch.int32)
-    entropy, _ = training_loss(logits, allowed, [bits(0b010)])
+    entropy, _, _ = training_loss(logits, allowed, [bits(0b010)], [torch.zeros(3)])
     entropy.backward()  # type: ignore[no-untyped-call]
     gradient = logits.grad
     assert gradient is not None
@@ -103,7 +105,7 @@ def test_cross_entropy_counts_organs_a_little_more():
     logits = torch.zeros(1, 2, 1, 1, 4)
     logits[0, 1, 0, 0, 0] = math.log(3)
     allowed = bits(0b10, 1, 1, 1).reshape(1, 1, 1, 4)
-    entropy, _ = training_loss(logits, allowed, [bits(0b10)])
+    entropy, _, _ = training_loss(logits, allowed, [bits(0b10)], [torch.zeros(2)])
     organ, background = -math.log(0.75), -math.log(0.5)
     mean = (organ + 3 * background) / 4
     expected = (1 - ORGAN_SHARE) * mean + ORGAN_SHARE * organ
@@ -112,5 +114,48 @@ def test_cross_entropy_counts_organs_a_little_more():
 
 def test_a_surely_wrong_voxel_still_has_a_finite_loss():
     logits = torch.tensor([1000.0, 0.0]).reshape(1, 2, 1, 1, 1)
-    entropy, dice = training_loss(logits, bits(0b10).reshape(1, 1, 1, 1), [bits(0b10)])
-    assert math.isfinite(float(entropy + dice))
+    sets, groups = bits(0b10).reshape(1, 1, 1, 1), [bits(0b10)]
+    losses = training_loss(logits, sets, groups, [torch.tensor([0.0, 5.0])])
+    assert all(math.isfinite(float(each)) for each in losses)
+
+
+CERTAIN = torch.tensor([[0.0, 1.0]]).repeat(20, 1)
+"""Twenty voxels that surely are label 1."""
+
+EITHER = torch.full((20,), 0b11, dtype=torch.int32)
+
+
+def usual_size(voxels: float) -> torch.Tensor:
+    return torch.tensor([0.0, voxels])
+
+
+@pytest.mark.parametrize("usual", [20.0, 20.0 / 0.6, 20.0 / 1.5])
+def test_a_plausible_size_costs_nothing(usual: float):
+    assert float(size_loss(CERTAIN, EITHER, usual_size(usual))) == 0
+
+
+def test_a_size_too_small_costs_the_logarithm_of_its_factor():
+    found = size_loss(CERTAIN, EITHER, usual_size(80))
+    assert float(found) == pytest.approx(math.log(PLAUSIBLE_SIZE[0] * 80 / 20))
+
+
+def test_a_size_too_large_costs_the_logarithm_of_its_factor():
+    found = size_loss(CERTAIN, EITHER, usual_size(5))
+    assert float(found) == pytest.approx(math.log(20 / (PLAUSIBLE_SIZE[1] * 5)))
+
+
+def test_only_voxels_that_may_be_the_organ_count_for_its_size():
+    sets = EITHER.clone()
+    sets[:10] = 1
+    found = size_loss(CERTAIN, sets, usual_size(80))
+    assert float(found) == pytest.approx(math.log(PLAUSIBLE_SIZE[0] * 80 / 10))
+
+
+def test_a_faint_haze_is_too_small_for_an_organ():
+    haze = torch.tensor([[0.95, 0.05]]).repeat(400, 1)
+    sets = torch.full((400,), 0b11, dtype=torch.int32)
+    assert float(size_loss(haze, sets, usual_size(20))) > 1
+
+
+def test_without_known_sizes_there_is_nothing_to_learn():
+    assert float(size_loss(CERTAIN, EITHER, torch.zeros(2))) == 0

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from hanseg_segmentation.model_package import Normalisation
-from hanseg_segmentation.training.patches import Patch, PatchCutter, Variation
+from hanseg_segmentation.training.label_sets import EVERYTHING, bits_of
+from hanseg_segmentation.training.patches import (
+    Patch,
+    PatchCutter,
+    Variation,
+    expected_sizes,
+)
+from hanseg_segmentation.training.places import places_of_organs
 from hanseg_segmentation.training.prepare import phantom_sample
 from hanseg_segmentation.training.sample import Sample
 from hanseg_shared.organs import organ
@@ -107,3 +114,17 @@ def test_patches_can_be_coarser_than_samples(sample: Sample):
     a = (fine.cut(sample).allowed != 1).float().mean()
     b = (coarse.cut(sample).allowed != 1).float().mean()
     assert float(a) == pytest.approx(float(b), rel=0.5)
+
+
+def test_an_organ_that_is_surely_there_has_its_usual_size():
+    label = organ("Eye_PL").label
+    place = places_of_organs()[label]
+    allowed = np.full((100, 100, 100), EVERYTHING, np.int32)
+    sizes = expected_sizes(allowed, bits_of(["Eye_PL"]), voxel_ml=place.box_ml / 1e6)
+    assert sizes[label] == pytest.approx(place.mean_ml / (place.box_ml / 1e6))
+    assert np.count_nonzero(sizes) == 1
+
+
+def test_an_organ_outside_the_patch_is_not_expected():
+    allowed = np.ones((10, 10, 10), np.int32)
+    assert not expected_sizes(allowed, EVERYTHING, voxel_ml=1.0).any()

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from hanseg_segmentation.training.label_sets import EVERYTHING, bits_of
+from hanseg_segmentation.training.places import places_of_organs
 from hanseg_segmentation.training.prepare import (
     GULLET,
     LARYNX,
     allowed_labels,
+    imaged_labels,
     openkbp_sample,
     phantom_sample,
-    plausible_boxes,
     resample_labels,
 )
 from hanseg_shared.grid import Grid
@@ -90,10 +91,34 @@ def test_an_organ_is_not_looked_for_where_no_patient_has_it():
     assert not allowed[40, 45, 35] & eye
 
 
-def test_every_organ_has_a_plausible_box():
-    boxes = plausible_boxes()
-    assert set(boxes) == {each.label for each in ORGANS}
-    assert boxes[organ("Eye_PL").label].high[0] > boxes[organ("Eye_PR").label].high[0]
+def test_every_organ_has_a_place():
+    places = places_of_organs()
+    assert set(places) == {each.label for each in ORGANS}
+    assert all(place.box_ml > place.mean_ml > 0 for place in places.values())
+
+
+def test_the_places_of_both_sides_are_mirror_images():
+    left, right = (places_of_organs()[organ(f"Eye_P{side}").label] for side in "LR")
+    assert left.low[0] == -right.high[0]
+    assert left.high[0] == -right.low[0]
+    assert left.mean_ml == right.mean_ml
+
+
+def test_a_scan_shows_the_organs_at_the_height_of_its_tissue():
+    grid = Grid((40, 40, 60), (6.0, 6.0, 6.0))
+    drawn = np.zeros(grid.shape, np.uint8)
+    drawn[35, 20, 20] = 1
+    drawn[30, 16, 30] = 4
+    drawn[30, 16, 10] = 3
+    ct = np.full(grid.shape, -1000.0, np.float32)
+    ct[20:55, 5:35, 5:35] = 40
+    imaged = imaged_labels(drawn, ct, grid)
+    assert imaged & bits_of(["Eye_PL"])
+    assert not imaged & bits_of(["Esophagus_S"])
+
+
+def test_a_scan_without_brain_stem_surely_shows_nothing():
+    assert imaged_labels(drawing(_2=CORD), np.zeros(GRID.shape, np.float32), GRID) == 0
 
 
 def test_labels_survive_a_change_of_grid():

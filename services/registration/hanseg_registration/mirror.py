@@ -7,6 +7,7 @@ registered too, from the mirrored pose; it must not fit better.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +31,10 @@ def mirrored_similarity(
     *,
     ct_centre: Points,
     parameters: ParameterMap,
-) -> float | None:
-    """Return the similarity that the MR's mirror image reaches; None if elastix failed.
+) -> float:
+    """Return the similarity that the MR's mirror image reaches; NaN if elastix failed.
+
+    NaN makes the verdict `rejected`: whether sides were swapped is then not known.
 
     Args:
         fixed: The CT's head, as elastix sees it.
@@ -45,7 +48,7 @@ def mirrored_similarity(
     try:
         end = run_elastix(fixed, image, start=start, parameters=parameters)
     except RegistrationError:
-        return None
+        return math.nan
     return replace(similarity, mr=image).at(end)
 
 

@@ -163,14 +163,16 @@ def register(
     require_available(kind, backend)
     clock = _Clock(deadline_s, progress)
     around_ct, around_mr = centred(ct), centred(mr)
-    headers = _from_headers(ct, mr)
+    headers, data = _from_headers(ct, mr), data_mask(around_mr)
     try:
-        case = _Case.of(around_ct, around_mr, headers=headers, parameters=parameters)
+        case = _Case.of(
+            around_ct, around_mr, headers=headers, data=data, parameters=parameters
+        )
         found = _find(case, kind, clock)
     except ImageContentError as error:  # no head in one of them: nothing to align
         pose = headers if kind is TransformKind.NONE else np.eye(4)
         found = _Found(pose, MrVerdict.REJECTED, error.message, {})
-    return _hand_out(ct, mr, found, kind=kind, clock=clock)
+    return _hand_out(ct, mr, data, found, kind=kind, clock=clock)
 
 
 @dataclass(slots=True)
@@ -203,8 +205,6 @@ class _Clock:
 class _Case:
     """Two centred images, their heads, and what compares them."""
 
-    ct: Volume
-    mr: Volume
     headers: Motion
     ct_head: Head
     mr_head: Head
@@ -216,13 +216,17 @@ class _Case:
 
     @classmethod
     def of(
-        cls, ct: Volume, mr: Volume, *, headers: Motion, parameters: Path | None
+        cls,
+        ct: Volume,
+        mr: Volume,
+        *,
+        headers: Motion,
+        data: Volume,
+        parameters: Path | None,
     ) -> _Case:
         heads = ct_head(ct), mr_head(mr)
         fixed, moving = fixed_image(ct, heads[0]), moving_image(mr)
         return cls(
-            ct=ct,
-            mr=mr,
             headers=headers,
             ct_head=heads[0],
             mr_head=heads[1],
@@ -231,7 +235,7 @@ class _Case:
             similarity=Similarity.between(
                 fixed, moving, head=heads[0], mr_head=heads[1]
             ),
-            data=data_mask(mr),
+            data=data,
             parameters=parameters,
         )
 
@@ -344,7 +348,13 @@ def _judged(
 
 
 def _hand_out(
-    ct: Volume, mr: Volume, found: _Found, *, kind: TransformKind, clock: _Clock
+    ct: Volume,
+    mr: Volume,
+    data: Volume,
+    found: _Found,
+    *,
+    kind: TransformKind,
+    clock: _Clock,
 ) -> Registration:
     """Resample the MR and put the headers' origins back into the transform."""
     clock.step(0.8)
@@ -359,7 +369,7 @@ def _hand_out(
     )
     clock.step(0.9)
     view = resample(
-        data_mask(around_mr),
+        data,
         around_ct.grid,
         transform=between,
         interpolation=Interpolation.NEAREST,

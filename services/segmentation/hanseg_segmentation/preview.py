@@ -59,6 +59,9 @@ TALLEST_PANEL = 4.4
 WIDEST_ROW = 13.0
 """... which is this."""
 
+SMALLEST_PANEL_MM = 20.0
+"""A scan of fewer millimetres is drawn in a plane of that size."""
+
 LEGEND_WIDTH = 3.3
 SMALLEST_HEIGHT = 7.4
 """So that the legend's 30 lines fit, in inches."""
@@ -144,33 +147,34 @@ class Layout:
 
     Attributes:
         size: The picture's width and height.
-        widths: Of the planes of a row.
-        row_height: Of a row of planes.
+        panels: Width and height of each plane of a row; all to one scale.
     """
 
     size: tuple[float, float]
-    widths: tuple[float, ...]
-    row_height: float
+    panels: tuple[tuple[float, float], ...]
 
     @classmethod
     def of(cls, low: Vector, high: Vector) -> Layout:
         """Return the layout for planes over the box `low` to `high`, mm LPS."""
-        lengths = np.maximum(np.subtract(high, low), 1.0)
-        shapes = np.array([lengths[d.across] / lengths[d.down] for d in ROW])
-        shapes = np.clip(shapes, 0.3, 3.0)
-        row_height = min(TALLEST_PANEL, WIDEST_ROW / float(shapes.sum()))
-        widths = tuple(float(shape) * row_height for shape in shapes)
-        height = HEADER + FOOTER + 2 * (row_height + TITLE) + GAP
-        width = sum(widths) + 4 * GAP + LEGEND_WIDTH
-        return cls((width, max(height, SMALLEST_HEIGHT)), widths, row_height)
+        lengths = np.maximum(np.subtract(high, low), SMALLEST_PANEL_MM)
+        across = sum(float(lengths[direction.across]) for direction in ROW)
+        along = max(float(lengths[direction.down]) for direction in ROW)
+        scale = min(TALLEST_PANEL / along, WIDEST_ROW / across)
+        panels = tuple(
+            (float(lengths[d.across]) * scale, float(lengths[d.down]) * scale)
+            for d in ROW
+        )
+        height = HEADER + FOOTER + 2 * (along * scale + TITLE) + GAP
+        width = across * scale + 4 * GAP + LEGEND_WIDTH
+        return cls((width, max(height, SMALLEST_HEIGHT)), panels)
 
     def panel(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Return a plane's left, bottom, width and height as shares of the picture."""
-        left = GAP + sum(self.widths[:column]) + column * GAP
-        top = self.size[1] - HEADER - TITLE - row * (self.row_height + TITLE + GAP)
-        return self.share(
-            left, top - self.row_height, self.widths[column], self.row_height
-        )
+        width, height = self.panels[column]
+        tallest = max(height for _, height in self.panels)
+        left = GAP + sum(width + GAP for width, _ in self.panels[:column])
+        top = self.size[1] - HEADER - TITLE - row * (tallest + TITLE + GAP)
+        return self.share(left, top - height, width, height)
 
     def share(
         self, left: float, bottom: float, width: float, height: float
@@ -497,7 +501,8 @@ def _draw_legend(figure: Figure, picture: Picture, layout: Layout) -> None:
 
 def _remark(result: OrganResult) -> str:
     """Return an organ's volume and status in a few words."""
-    volume = f"{result.volume_ml:.1f} ml"
+    digits = 1 if result.volume_ml >= 1 else 2
+    volume = f"{result.volume_ml:.{digits}f} ml"
     words = {
         OrganStatus.CONTOURED: volume,
         OrganStatus.LOW_CONFIDENCE: f"check! {volume}",

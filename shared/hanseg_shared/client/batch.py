@@ -10,13 +10,24 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from hanseg_shared.client.client import Client, JobRequest
+from hanseg_shared.client.results_folder import RECORD
+from hanseg_shared.client.segment import LOST_TOUCH, PAUSE_SECONDS
 from hanseg_shared.documents import JobDocument, JobOptions, JobState, OrganResult
-from hanseg_shared.errors import HansegError, InputError
+from hanseg_shared.errors import (
+    HansegError,
+    InputError,
+    JobStateError,
+    ServiceUnavailableError,
+)
 from hanseg_shared.io.cases import CaseFiles
 from hanseg_shared.organs import OrganStatus
 from hanseg_shared.store import hash_file
@@ -64,6 +75,7 @@ class Batch:
         options: The same for all cases.
         out: Output folder: one sub-folder a case, and the summary.
         on_change: Told after every change, for a progress bar.
+        pause: Waits for so many seconds.
     """
 
     client: Client
@@ -71,36 +83,55 @@ class Batch:
     options: JobOptions
     out: Path
     on_change: Callable[[Batch], None] = lambda _: None
+    pause: Callable[[float], None] = time.sleep
     outcomes: dict[str, CaseOutcome] = field(default_factory=dict)
     in_flight: dict[str, JobDocument] = field(default_factory=dict)
 
     def run(self) -> list[CaseOutcome]:
-        """Do every case and return their outcomes, in the cases' order."""
+        """Do every case and return their outcomes, in the cases' order.
+
+        Raises:
+            ServiceUnavailableError: The service did not answer for about a minute.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
-        waiting = iter(self.cases)
-        while self._fill(waiting) or self.in_flight:
-            self._collect()
+        waiting = deque(self.cases)
+        failures = 0
+        while waiting or self.in_flight:
+            try:
+                self._fill(waiting)
+                self._collect()
+                failures = 0
+            except ServiceUnavailableError:
+                failures += 1
+                if failures >= LOST_TOUCH:
+                    raise
+                self.pause(PAUSE_SECONDS)
         return self._in_order()
 
-    def _fill(self, waiting: Iterator[CaseFiles]) -> bool:
-        while len(self.in_flight) < IN_FLIGHT:
-            case = next(waiting, None)
-            if case is None:
-                return False
-            self._begin(case)
-        return True
+    def _fill(self, waiting: deque[CaseFiles]) -> None:
+        while waiting and len(self.in_flight) < IN_FLIGHT:
+            try:
+                self._begin(waiting[0])
+            except JobStateError:
+                # an earlier run was killed while it sent this case, and the service
+                # is still busy with that request; the others need not wait for it
+                waiting.rotate(-1)
+                self.pause(PAUSE_SECONDS)
+                return
+            waiting.popleft()
 
     def _begin(self, case: CaseFiles) -> None:
-        done = read_finished(case, self.options, self.out / case.name)
-        if done is not None:
-            self._settle(case.name, outcome_of(case.name, done))
-            return
         try:
-            self.in_flight[case.name] = submit_once(self.client, case, self.options)
+            done = read_finished(case, self.options, self.out / case.name)
+            if done is None:
+                self.in_flight[case.name] = submit_once(self.client, case, self.options)
         except InputError as error:
             self._settle(
                 case.name, CaseOutcome(case.name, REFUSED, reason=error.message)
             )
+            return
+        if done is not None:
+            self._settle(case.name, outcome_of(case.name, done))
         self.on_change(self)
 
     def _collect(self) -> None:
@@ -117,6 +148,8 @@ class Batch:
         if job.state is JobState.SUCCEEDED:
             try:
                 self.client.download(job.id, self.out / name)
+            except ServiceUnavailableError:
+                raise  # it may be starting again; the job stays in flight
             except HansegError as error:
                 outcome = CaseOutcome(
                     name, "not fetched", job=job.id, reason=error.message
@@ -157,11 +190,17 @@ def case_fingerprint(case: CaseFiles, options: JobOptions) -> str:
 def read_finished(
     case: CaseFiles, options: JobOptions, folder: Path
 ) -> JobDocument | None:
-    """Return what `folder` holds of the case if it was done with these very inputs."""
-    record = folder / "job.json"
+    """Return what `folder` holds of the case if it was done with these very inputs.
+
+    A record that is damaged, or of another version, counts as none.
+    """
+    record = folder / RECORD
     if not record.is_file():
         return None
-    job = JobDocument.model_validate_json(record.read_bytes())
+    try:
+        job = JobDocument.model_validate_json(record.read_bytes())
+    except ValidationError:
+        return None
     same_inputs = [image.sha256 for image in job.inputs] == _hashes(case)
     return job if same_inputs and job.options == options else None
 
@@ -197,4 +236,11 @@ def write_summary(path: Path, outcomes: Sequence[CaseOutcome]) -> None:
 
 
 def _hashes(case: CaseFiles) -> list[str]:
-    return [hash_file(path).sha256 for path in (case.ct, case.mr) if path is not None]
+    return [_hash(path) for path in (case.ct, case.mr) if path is not None]
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hash_file(path).sha256
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

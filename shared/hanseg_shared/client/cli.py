@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 
 from hanseg_shared.documents import Backend, JobOptions, TransformKind
+from hanseg_shared.errors import OptionError
 
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -64,12 +66,14 @@ def segment(
     from hanseg_shared.client.client import JobRequest
     from hanseg_shared.client.console import make_reporter
     from hanseg_shared.client.inputs import check_headers
+    from hanseg_shared.client.results_folder import require_writable
     from hanseg_shared.client.segment import segment_case
     from hanseg_shared.client.session import open_client
     from hanseg_shared.client.tables import print_organs
 
-    check_headers(ct, mr)
     options = _options(model, registration, backend)
+    check_headers(ct, mr)
+    require_writable(out)
     with make_reporter(ct.name, as_json=as_json) as reporter:
         with open_client(url, announce=reporter.say) as client:
             job = segment_case(client, JobRequest(ct, mr, options), out, reporter)
@@ -98,9 +102,11 @@ def batch(
     from hanseg_shared.cli import FAILED
     from hanseg_shared.client.batch import Batch
     from hanseg_shared.client.batch_console import make_batch_reporter
+    from hanseg_shared.client.results_folder import require_writable
     from hanseg_shared.client.session import open_client
     from hanseg_shared.io.cases import find_cases
 
+    require_writable(out)
     cases = find_cases(folder)
     service = out / ".service"
     options = _options(model, registration, backend)
@@ -119,6 +125,13 @@ def batch(
 
 
 def _options(model: str, registration: str, backend: str) -> JobOptions:
-    return JobOptions(
-        model=model, registration=TransformKind(registration), backend=Backend(backend)
-    )
+    try:
+        return JobOptions(
+            model=model,
+            registration=TransformKind(registration),
+            backend=Backend(backend),
+        )
+    except ValidationError as error:  # click has looked at the other two
+        raise OptionError(
+            f"no model can be called {model!r}; `hanseg models` lists those there are"
+        ) from error

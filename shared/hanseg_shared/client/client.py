@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from hanseg_shared.client.results_folder import replace_results, writing
 from hanseg_shared.documents import JobDocument, JobOptions, Problem, ResultFile
 from hanseg_shared.errors import (
     HansegError,
@@ -24,6 +25,7 @@ from hanseg_shared.errors import (
     JobError,
     JobNotFoundError,
     JobStateError,
+    OptionError,
     ServiceUnavailableError,
     StoreError,
 )
@@ -69,9 +71,15 @@ class Client:
         self, url: str, *, transport: httpx.BaseTransport | None = None
     ) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url, timeout=TIMEOUT, transport=transport
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=self.url,
+                timeout=TIMEOUT,
+                transport=transport,
+                trust_env=not is_this_machine(self.url),
+            )
+        except httpx.InvalidURL as error:
+            raise OptionError(f"{url} is no address of a service: {error}") from error
 
     def __enter__(self) -> Client:
         return self
@@ -89,11 +97,18 @@ class Client:
         self._http.close()
 
     def is_ready(self) -> bool:
-        """Whether a service answers and can take a job."""
+        """Whether the contouring service answers there and can take a job.
+
+        Any other program that listens there is not ready: it gets no patient's images.
+        """
         try:
-            return self._http.get("/readyz", timeout=3.0).is_success
-        except httpx.HTTPError:
+            answer = self._http.get("/readyz", timeout=3.0)
+            told = answer.json()
+        except (httpx.HTTPError, ValueError):
             return False
+        return (
+            answer.is_success and isinstance(told, dict) and told.get("ready") is True
+        )
 
     def submit(
         self, request: JobRequest, *, idempotency_key: str | None = None
@@ -109,11 +124,9 @@ class Client:
         if request.case is not None:
             body["case"] = request.case
         with contextlib.ExitStack() as opened:
-            files = {
-                "ct": (request.ct.name, opened.enter_context(request.ct.open("rb")))
-            }
+            files = {"ct": (request.ct.name, opened.enter_context(_opened(request.ct)))}
             if request.mr is not None:
-                mr = opened.enter_context(request.mr.open("rb"))
+                mr = opened.enter_context(_opened(request.mr))
                 files["mr"] = (request.mr.name, mr)
             answer = self._send(
                 "POST",
@@ -122,13 +135,13 @@ class Client:
                 files=files,
                 headers=headers,
             )
-        return JobDocument.model_validate_json(answer.content)
+        return _understood(JobDocument, answer.content)
 
     def job(self, job_id: str, *, wait_seconds: int = 0) -> JobDocument:
         """Return a job, after at most `wait_seconds` if it is not finished."""
         headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
         answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
-        return JobDocument.model_validate_json(answer.content)
+        return _understood(JobDocument, answer.content)
 
     def follow(self, job_id: str) -> Iterator[JobDocument]:
         """Yield the job at each change, until it is finished."""
@@ -145,7 +158,7 @@ class Client:
                 _raise(answer)
             for line in answer.iter_lines():
                 if line.startswith("data:"):
-                    yield JobDocument.model_validate_json(line[len("data:") :])
+                    yield _understood(JobDocument, line[len("data:") :])
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job; one that is finished stays as it is."""
@@ -168,18 +181,21 @@ class Client:
     def download(self, job_id: str, folder: Path) -> None:
         """Fetch all results into a folder, each checked against its hash.
 
-        The folder appears, or its files are replaced, only when all are there.
+        The folder appears, or an earlier run's results in it are replaced, only when
+        all are there.
 
         Raises:
-            StoreError: A file's bytes do not match its hash.
+            ServiceUnavailableError: The service broke off, or the disk is full.
+            StoreError: A file's bytes do not match its hash, or cannot be written.
         """
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{folder.name}-", dir=folder.parent
-        ) as partial:
-            for file in self.results(job_id):
-                self._download_file(job_id, file, Path(partial) / file.name)
-            _move_into(Path(partial), folder)
+        with writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(
+                prefix=f".{folder.name}-", dir=folder.parent
+            ) as partial:
+                for file in self.results(job_id):
+                    self._download_file(job_id, file, _inside(Path(partial), file.name))
+                _move_into(Path(partial), folder)
 
     def _download_file(self, job_id: str, file: ResultFile, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -239,14 +255,47 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
+def is_this_machine(url: str) -> bool:
+    """Whether an address is of this machine: no proxy is asked to reach that."""
+    try:
+        host = httpx.URL(url).host
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except (httpx.InvalidURL, ValueError):
+        return False
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+_D = TypeVar("_D", bound=BaseModel)
+
+
+def _understood(kind: type[_D], told: bytes | str) -> _D:
+    try:
+        return kind.model_validate_json(told)
+    except ValidationError as error:
+        raise ServiceUnavailableError(
+            "the service's answer is not understood; are service and command of the "
+            "same version?"
+        ) from error
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return a path below a folder, whatever a service calls its files."""
+    target = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise StoreError(f"the service names a result {name!r}, which is no file name")
+    return target
+
+
 def _move_into(source: Path, folder: Path) -> None:
-    if not folder.exists():
-        source.chmod(0o755)
-        source.rename(folder)
-        source.mkdir()  # for the temporary folder's own clean-up
+    if folder.exists():
+        replace_results(source, folder)
         return
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            target = folder / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
+    source.chmod(0o755)
+    source.rename(folder)
+    source.mkdir()  # for the temporary folder's own clean-up

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from hanseg_shared.documents import JobDocument, JobState
 
@@ -21,10 +27,10 @@ STAGE_SHARES = {
 """Where each stage begins and ends on the bar."""
 
 
-class Reporter(Protocol):
-    """Shows how a job goes; a context manager for the time it is shown."""
+class Shown(Protocol):
+    """Shows sentences; a context manager for the time something is shown."""
 
-    def __enter__(self) -> Reporter: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self,
@@ -36,24 +42,21 @@ class Reporter(Protocol):
     def say(self, line: str) -> None:
         """Show a sentence."""
 
+
+class Reporter(Shown, Protocol):
+    """Shows how a job goes."""
+
     def show(self, job: JobDocument) -> None:
         """Show where the job stands."""
 
 
-class BarReporter:
-    """A progress bar on the terminal's error stream."""
+class Bar:
+    """A progress bar on the terminal's error stream, with sentences above it."""
 
-    def __init__(self, label: str) -> None:
-        self._progress = Progress(
-            TextColumn("{task.fields[label]}"),
-            BarColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-        )
-        self._task: TaskID = self._progress.add_task("waiting", label=label, total=1.0)
+    def __init__(self, *columns: ProgressColumn) -> None:
+        self._progress = Progress(*columns, console=Console(stderr=True))
 
-    def __enter__(self) -> BarReporter:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -67,19 +70,13 @@ class BarReporter:
 
     def say(self, line: str) -> None:
         """Print a sentence above the bar."""
-        self._progress.console.print(line, highlight=False)
-
-    def show(self, job: JobDocument) -> None:
-        """Move the bar."""
-        self._progress.update(
-            self._task, completed=share_done(job), description=job.state.value
-        )
+        self._progress.console.print(line, highlight=False, markup=False)
 
 
-class JsonReporter:
+class Lines:
     """One JSON object a line on standard output."""
 
-    def __enter__(self) -> JsonReporter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -92,10 +89,38 @@ class JsonReporter:
 
     def say(self, line: str) -> None:
         """Print a sentence as an event."""
-        self._print({"event": "message", "message": line})
+        self.print_event({"event": "message", "message": line})
+
+    def print_event(self, event: dict[str, object]) -> None:
+        """Print an event at once, so that a pipe's reader sees it."""
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+class BarReporter(Bar):
+    """A job as a bar."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            TextColumn(label, markup=False),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+        )
+        self._task = self._progress.add_task("waiting", total=1.0)
 
     def show(self, job: JobDocument) -> None:
-        """Print the job's state and progress as an event."""
+        """Move the bar."""
+        self._progress.update(
+            self._task, completed=share_done(job), description=job.state.value
+        )
+
+
+class JsonReporter(Lines):
+    """A job as events."""
+
+    def show(self, job: JobDocument) -> None:
+        """Print the job's state and progress."""
         event: dict[str, object] = {
             "event": "job",
             "id": job.id,
@@ -104,12 +129,7 @@ class JsonReporter:
         }
         if job.mr_verdict is not None:
             event["mr_verdict"] = job.mr_verdict.value
-        self._print(event)
-
-    @staticmethod
-    def _print(event: dict[str, object]) -> None:
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
+        self.print_event(event)
 
 
 def make_reporter(label: str, *, as_json: bool) -> Reporter:

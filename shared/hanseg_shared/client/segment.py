@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hanseg_shared.client.client import Client, JobRequest, error_of
 from hanseg_shared.client.console import Reporter
 from hanseg_shared.documents import JobDocument, JobState
-from hanseg_shared.errors import JobCancelledError, JobError, ServiceUnavailableError
+from hanseg_shared.errors import (
+    HansegError,
+    JobCancelledError,
+    JobError,
+    ServiceUnavailableError,
+)
 
 POLL_SECONDS = 10
 """Longest wait for an answer when the stream of events broke off."""
 
-LOST_TOUCH = 5
+LOST_TOUCH = 30
 """So many failures in a row end the attempt to follow a job."""
+
+PAUSE_SECONDS = 2.0
+"""How long a service that does not answer is given: it may be starting again."""
 
 
 def segment_case(
@@ -31,15 +42,26 @@ def segment_case(
     try:
         job = follow_to_end(client, job, reporter)
     except KeyboardInterrupt:
-        client.cancel(job.id)
+        with contextlib.suppress(HansegError):  # the interruption is what is told
+            client.cancel(job.id)
         raise
     require_success(job)
     client.download(job.id, out)
     return job
 
 
-def follow_to_end(client: Client, job: JobDocument, reporter: Reporter) -> JobDocument:
-    """Show a job until it is finished; a broken connection is taken up again."""
+def follow_to_end(
+    client: Client,
+    job: JobDocument,
+    reporter: Reporter,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+) -> JobDocument:
+    """Show a job until it is finished; a broken connection is taken up again.
+
+    Raises:
+        ServiceUnavailableError: The service did not answer for about a minute.
+    """
     failures = 0
     while not job.state.is_final:
         try:
@@ -52,7 +74,9 @@ def follow_to_end(client: Client, job: JobDocument, reporter: Reporter) -> JobDo
             failures += 1
             if failures >= LOST_TOUCH:
                 raise
-            reporter.say("lost touch with the service, trying again …")
+            if failures == 1:
+                reporter.say("lost touch with the service, trying again …")
+            pause(PAUSE_SECONDS)
     reporter.show(job)
     return job
 

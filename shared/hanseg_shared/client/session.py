@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from hanseg_shared.client.client import Client
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.settings import Settings
+from hanseg_shared.settings import Settings, read_settings
 
 URL_VARIABLE = "HANSEG_URL"
 """Environment variable that names the service to use."""
@@ -39,7 +41,7 @@ def open_client(
             cannot be started.
     """
     given = url or os.environ.get(URL_VARIABLE)
-    settings = Settings()
+    settings = read_settings()
     with Client(given or f"http://{settings.host}:{settings.port}") as client:
         if client.is_ready():
             yield client
@@ -58,14 +60,33 @@ def _embedded(
     from hanseg_shared.stack.stack import Stack
 
     announce("no service is running here: starting one for this command …")
-    with tempfile.TemporaryDirectory(prefix="hanseg-") as temporary:
-        own = settings.model_copy(
-            update={
-                "data": data or Path(temporary),
-                "host": "127.0.0.1",
-                "port": free_port(),
-            }
-        )
+    with tempfile.TemporaryDirectory(
+        prefix="hanseg-", ignore_cleanup_errors=True
+    ) as temporary:
+        own = private_settings(settings, data or Path(temporary), port=free_port())
         with Stack(own, announce=announce) as stack, Client(stack.url) as client:
             stack.wait_until_ready()
-            yield client
+            try:
+                yield client
+            except ServiceUnavailableError:
+                stack.check()  # if a process could not be kept alive, that is why
+                raise
+
+
+def private_settings(settings: Settings, data: Path, *, port: int) -> Settings:
+    """Return the settings of a stack that shares nothing with another service.
+
+    Database and store are its own, even where the environment names those of the
+    hospital's service: its reconciler would take that service's jobs, and delete what
+    its own database does not know.
+    """
+    fresh = Settings.model_construct(data=data.resolve())
+    return settings.model_copy(
+        update={
+            "data": fresh.data,
+            "database_url": SecretStr(fresh.database),
+            "store_uri": fresh.store,
+            "host": "127.0.0.1",
+            "port": port,
+        }
+    )

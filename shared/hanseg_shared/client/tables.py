@@ -36,6 +36,8 @@ def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
         )
     if job.model is not None:
         console.print(f"model: {job.model.name} {job.model.version}", highlight=False)
+    for remark in job.remarks:
+        console.print(f"remark: {remark}", highlight=False)
     times = ", ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in job.stages)
     console.print(f"stages: {times}", highlight=False)
 

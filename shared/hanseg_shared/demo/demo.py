@@ -20,7 +20,11 @@ from hanseg_shared.demo.samples import (
     fetch_samples,
 )
 from hanseg_shared.documents import JobDocument
-from hanseg_shared.evaluation.landmarks import LandmarkError, brain_points, landmark_error
+from hanseg_shared.evaluation.landmarks import (
+    LandmarkError,
+    brain_points,
+    landmark_error,
+)
 from hanseg_shared.io import read_ct
 
 

@@ -16,7 +16,6 @@ from hanseg_shared.io.layout import Affine, Encoding, Layout, Size
 
 HEADER_BYTES = 348
 _DATA_START = 352
-_UNSCALED = (0.0, 1.0)
 
 _DTYPES = {
     2: "u1",
@@ -155,6 +154,9 @@ def _geometries(header: bytes, order: str) -> tuple[tuple[str, Affine], ...]:
     """Return qform and sform, in LPS, where both are there and should agree.
 
     An sform to an atlas (codes 3 and above) is meant to differ.
+
+    Raises:
+        ImageContentError: They let an axis run in opposite directions.
     """
     qform, sform = struct.unpack_from(f"{order}hh", header, 252)
     if qform <= 0 or sform not in _SCANNER_CODES or header[123] & 7 not in _MM_UNITS:
@@ -162,8 +164,24 @@ def _geometries(header: bytes, order: str) -> tuple[tuple[str, Affine], ...]:
     rows = np.array(struct.unpack_from(f"{order}12f", header, 280), dtype=np.float64)
     if not np.isfinite(rows).all():
         return ()
-    both = (("qform", _qform(header, order)), ("sform", rows.reshape(3, 4)))
+    qform_affine, sform_affine = _qform(header, order), rows.reshape(3, 4)
+    _require_same_way(qform_affine, sform_affine)
+    both = (("qform", qform_affine), ("sform", sform_affine))
     return tuple((name, _lps(affine)) for name, affine in both)
+
+
+def _require_same_way(
+    qform: npt.NDArray[np.float64], sform: npt.NDArray[np.float64]
+) -> None:
+    """Refuse a header in which an axis runs one way and also the opposite way."""
+    opposite = (qform[:, :3] * sform[:, :3]).sum(axis=0) < 0
+    if opposite.any():
+        axes = " and ".join(np.array(["x", "y", "z"])[opposite])
+        raise ImageContentError(
+            f"qform and sform let the image's {axes} axis run in opposite directions, "
+            "so left and right cannot be told apart; convert it again from the DICOM "
+            "series"
+        )
 
 
 def _qform(header: bytes, order: str) -> npt.NDArray[np.float64]:

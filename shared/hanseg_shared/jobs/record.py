@@ -26,6 +26,7 @@ class NewJob:
 
     id: str
     inputs: tuple[InputSummary, ...]
+    remarks: tuple[str, ...] = ()
     options: JobOptions = field(default_factory=JobOptions)
     case_name: str | None = None
     batch_id: str | None = None
@@ -90,6 +91,7 @@ class Job:
     expires_at: float | None = None
     case_name: str | None = None
     batch_id: str | None = None
+    remarks: tuple[str, ...] = ()
     progress: Progress | None = None
     stages: tuple[StageTime, ...] = ()
     registration: RegistrationReport | None = None
@@ -124,6 +126,7 @@ class Job:
             expires_at=_moment_or_none(self.expires_at),
             stages=self.stages,
             inputs=self.inputs,
+            remarks=self.remarks,
             mr_verdict=self.registration.verdict if self.registration else None,
             registration=self.registration,
             model=self.model,

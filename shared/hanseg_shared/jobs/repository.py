@@ -147,6 +147,7 @@ class JobRepository:
                     batch_id=job.batch_id,
                     options=job.options.model_dump(mode="json"),
                     inputs=_INPUTS.dump_python(job.inputs, mode="json"),
+                    remarks=list(job.remarks),
                     stages=[],
                     intermediate=[],
                     organs=[],
@@ -718,6 +719,17 @@ class JobRepository:
                 .values(resource=resource)
             )
 
+    def release_unsettled_keys(self) -> int:
+        """Give back the keys of all requests that made nothing yet; return how many.
+
+        Only for who knows that no such request can still be running.
+        """
+        table = schema.idempotency_keys
+        with self._writing() as connection:
+            return connection.execute(
+                table.delete().where(table.c.resource.is_(None))
+            ).rowcount
+
     def drop_old_keys(self, *, older_than_seconds: float) -> int:
         """Forget idempotency keys of that age; return how many."""
         table = schema.idempotency_keys
@@ -848,11 +860,13 @@ def open_database(url: str) -> Engine:
     SQLite is put into WAL mode, so that readers never wait for a writer.
 
     Raises:
-        ServiceUnavailableError: The database cannot be opened.
+        ServiceUnavailableError: The database cannot be opened, or another version of
+            the service made it.
     """
     with _translated():
         engine = _make_engine(url)
         _create_tables(engine)
+        _require_own_columns(engine)
     return engine
 
 
@@ -911,6 +925,20 @@ def _create_tables(engine: Engine) -> None:
         schema.metadata.create_all(engine)
 
 
+def _require_own_columns(engine: Engine) -> None:
+    inspector = sa.inspect(engine)
+    for table in schema.metadata.sorted_tables:
+        present = {column["name"] for column in inspector.get_columns(table.name)}
+        missing = [name for name in table.columns.keys() if name not in present]  # noqa: SIM118 - a collection of columns, not of names
+        if missing:
+            engine.dispose()
+            raise ServiceUnavailableError(
+                f"the database {engine.url.render_as_string(hide_password=True)} was "
+                f"made by another version of the service (the table {table.name} lacks "
+                f"{', '.join(missing)}); use that version, or move the data folder away"
+            )
+
+
 def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's own
     connection.isolation_level = None  # SQLAlchemy's BEGIN, not the driver's
     cursor = connection.cursor()
@@ -963,6 +991,7 @@ def _job(row: RowMapping) -> Job:
     values["state"] = JobState(values["state"])
     values["options"] = JobOptions.model_validate(values["options"])
     values["inputs"] = _INPUTS.validate_python(values["inputs"])
+    values["remarks"] = tuple(values["remarks"])
     values["stages"] = _STAGES.validate_python(values["stages"])
     values["intermediate"] = _FILES.validate_python(values["intermediate"])
     values["files"] = _FILES.validate_python(values["files"])

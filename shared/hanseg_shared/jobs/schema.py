@@ -43,6 +43,7 @@ jobs = Table(
     Column("batch_id", String(36)),
     Column("options", JSON, nullable=False),
     Column("inputs", JSON, nullable=False),
+    Column("remarks", JSON, nullable=False),
     Column("progress", JSON),
     Column("stages", JSON, nullable=False),
     Column("registration", JSON),

@@ -20,6 +20,12 @@ QUICK_DEATH_SECONDS = 20.0
 MOST_QUICK_DEATHS = 4
 """After so many quick deaths in a row, starting it again is of no use."""
 
+LEASH = (sys.executable, "-m", "hanseg_shared.stack.leash")
+"""What binds a child's life to ours; followed by our process id and the command."""
+
+MOST_LOG_BYTES = 10_000_000
+"""A log that is larger when its child starts is put aside, in place of the last one."""
+
 TAIL_BYTES = 4096
 """How much of a log is read to say why a child died."""
 
@@ -59,9 +65,11 @@ class Child:
     def start(self) -> None:
         """Start the process, in a session of its own so that Ctrl-C spares it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > MOST_LOG_BYTES:
+            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hanseg_shared.stack.leash", *self.command],
+                [*LEASH, str(os.getpid()), *self.command],
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL if self.stdin is None else subprocess.PIPE,
                 stdout=log,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hanseg_shared.settings import Settings
+from hanseg_shared.settings import read_settings
 
 
 @click.command()
@@ -27,7 +27,7 @@ def serve(host: str | None, port: int | None, data: Path | None) -> None:
 
     given = {"host": host, "port": port, "data": data and data.resolve()}
     chosen = {name: value for name, value in given.items() if value is not None}
-    settings = Settings().model_copy(update=chosen)
+    settings = read_settings().model_copy(update=chosen)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

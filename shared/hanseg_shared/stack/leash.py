@@ -1,8 +1,8 @@
 """Runs a command that dies when the process that started it dies; Linux only.
 
-``python -m hanseg_shared.stack.leash COMMAND…`` asks the kernel for a signal at the
-parent's death and then becomes COMMAND. Even a supervisor that is killed with SIGKILL
-leaves nothing running.
+``python -m hanseg_shared.stack.leash PARENT COMMAND…`` asks the kernel for a signal at
+the parent's death and then becomes COMMAND. Even a supervisor that is killed with
+SIGKILL leaves nothing running.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ def die_with_parent(signal_number: signal.Signals) -> None:
 
 def main() -> None:
     """Bind this process's life to its parent's and become the command."""
+    parent, *command = sys.argv[1:]
     die_with_parent(signal.SIGTERM)
-    os.execvp(sys.argv[1], sys.argv[1:])
+    if os.getppid() != int(parent):  # it died before the kernel was told
+        sys.exit(1)
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":

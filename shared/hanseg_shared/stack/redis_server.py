@@ -19,7 +19,7 @@ CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
 requirepass {password}
-dir {folder}
+dir "{folder}"
 appendonly yes
 appendfsync everysec
 save ""
@@ -55,8 +55,9 @@ class RedisServer:
     @property
     def configuration(self) -> str:
         """What the program reads from its standard input."""
+        quoted = str(self.folder).replace("\\", "\\\\").replace('"', '\\"')
         return CONFIGURATION.format(
-            port=self.port, password=self.password, folder=self.folder
+            port=self.port, password=self.password, folder=quoted
         )
 
     def answers(self) -> bool:

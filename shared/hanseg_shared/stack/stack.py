@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.settings import Settings
 from hanseg_shared.stack.children import Child
-from hanseg_shared.stack.redis_server import RedisServer
+from hanseg_shared.stack.redis_server import RedisServer, free_port
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class Stack:
     def __init__(
         self, settings: Settings, *, announce: Callable[[str], None] | None = None
     ) -> None:
+        if settings.port == 0:  # any that is free, chosen here as all must know it
+            settings = settings.model_copy(update={"port": free_port()})
         self.settings = settings
         self._announce = announce or logger.info
         self._redis: RedisServer | None = None
@@ -70,7 +72,8 @@ class Stack:
     @property
     def url(self) -> str:
         """Where the API answers."""
-        return f"http://{self.settings.host}:{self.settings.port}"
+        host = self.settings.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.port}"
 
     @property
     def children(self) -> dict[str, Child]:
@@ -114,13 +117,13 @@ class Stack:
         while time.monotonic() < deadline:
             self.check()
             try:
-                answer = httpx.get(f"{self.url}/readyz", timeout=2.0)
-            except httpx.HTTPError:
-                pass
-            else:
+                # a proxy of the environment is not asked for what is on this machine
+                answer = httpx.get(f"{self.url}/readyz", timeout=2.0, trust_env=False)
                 if answer.is_success:
                     return
                 missing = str(answer.json().get("detail", answer.text))
+            except (httpx.HTTPError, ValueError):
+                pass
             if unless.wait(WATCH_SECONDS):
                 return
         raise ServiceUnavailableError(
@@ -139,6 +142,7 @@ class Stack:
         _require_free_port(settings.host, settings.port)
         for entry in entry_points(group=CHECKS):
             entry.load()(settings)
+        _put_database_right(settings)
         self._redis = RedisServer.in_folder(settings.data / "redis")
         environment = self._environment(self._redis)
         self._add(
@@ -192,12 +196,19 @@ class Stack:
                 death = child.revive()
                 if death is None or self._stopping.is_set():
                     continue
-                if child.hopeless and self._failure is None:
-                    self._failure = (
+                if child.hopeless:
+                    self._give_up(
                         f"{death} again and again: {child.last_words()} "
                         f"(log: {child.log})"
                     )
+                    return
                 self._announce(f"{death}; it is started again")
+
+    def _give_up(self, failure: str) -> None:
+        # whoever waits for the service learns of it: the API stops answering
+        self._failure = failure
+        for child in self._children:
+            child.terminate()
 
     def _stop(self) -> None:
         self._stopping.set()
@@ -218,7 +229,7 @@ class Stack:
 
 def _require_space(settings: Settings) -> None:
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # patients' images
         free = shutil.disk_usage(settings.data).free
     except OSError as error:
         raise ServiceUnavailableError(
@@ -232,7 +243,12 @@ def _require_space(settings: Settings) -> None:
 
 
 def _lock_folder(folder: Path) -> IO[str]:
-    lock = (folder / "lock").open("a")
+    try:
+        lock = (folder / "lock").open("a")
+    except OSError as error:
+        raise ServiceUnavailableError(
+            f"the data folder {folder} cannot be used: {error.strerror}"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -243,8 +259,25 @@ def _lock_folder(folder: Path) -> IO[str]:
     return lock
 
 
+def _put_database_right(settings: Settings) -> None:
+    """Open the database once, so that what is wrong with it is told before the start.
+
+    The folder's lock says that no other API works with this SQLite: requests that an
+    API was busy with when it was killed are dead, and give back their keys.
+    """
+    from hanseg_shared.worker import open_repository  # which imports the stack's leash
+
+    repository = open_repository(settings)
+    try:
+        if settings.database.startswith("sqlite"):
+            repository.release_unsettled_keys()
+    finally:
+        repository.close()
+
+
 def _require_free_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from anyio.to_thread import run_sync
@@ -92,7 +92,9 @@ def _model_folders(settings: Settings) -> tuple[Path, ...]:
     return (shipped_models(), *further)
 
 
-def _lifespan(context: Context, *, reconcile: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _lifespan(
+    context: Context, *, reconcile: bool
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     services = context.services
 
     @asynccontextmanager

@@ -34,6 +34,7 @@ from hanseg_shared.errors import (
     InputError,
     OptionError,
 )
+from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.cases import CaseFiles, find_cases
 from hanseg_shared.jobs import Batch, Job
 from hanseg_shared.jobs.work import Services
@@ -52,7 +53,7 @@ class CheckedCase:
     """A case that was looked at and can be used."""
 
     submission: Submission
-    inputs: tuple[InputSummary, ...]
+    check: CaseCheck
 
 
 def submit_batch(
@@ -127,11 +128,11 @@ def _check_upload(
             options=options,
             case=case.name,
         )
-        inputs = look_at(context, ct, mr if case.mr else None)
+        check = look_at(context, ct, mr if case.mr else None)
     finally:
         ct.unlink(missing_ok=True)
         mr.unlink(missing_ok=True)
-    return CheckedCase(submission, inputs)
+    return CheckedCase(submission, check)
 
 
 def _check_folder(
@@ -147,9 +148,9 @@ def _check_folder(
     checks = _Checks(of=len(found))
     for case in found:
         with checks.noting(case.name, pointer="#/folder"):
-            inputs = look_at(context, case.ct, case.mr)
+            check = look_at(context, case.ct, case.mr)
             checks.passed.append(
-                CheckedCase(_submission(case, options, inputs), inputs)
+                CheckedCase(_submission(case, options, check.inputs), check)
             )
     return checks.require_all()
 
@@ -243,7 +244,7 @@ def _make_jobs(
 ) -> str:
     with ExitStack() as stack:
         ids = [
-            stack.enter_context(stored(services, case.submission, case.inputs))
+            stack.enter_context(stored(services, case.submission, case.check))
             for case in cases
         ]
         batch = services.repository.create_batch(name)
@@ -267,7 +268,7 @@ def _insert_all(
                 insert(
                     services,
                     case.submission,
-                    case.inputs,
+                    case.check,
                     job_id=job_id,
                     batch_id=batch_id,
                 )

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 router = APIRouter(include_in_schema=False)
 
@@ -29,6 +29,12 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "Cache-Control": "no-store",
 }
+
+
+@router.get("/")
+def root() -> RedirectResponse:
+    """Send a browser to the page."""
+    return RedirectResponse("/docs")
 
 
 @router.get("/docs")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.datastructures import URL
 
 from hanseg_segmentation.api.admission import (
     refuse_when_crowded,
@@ -20,25 +15,18 @@ from hanseg_segmentation.api.admission import (
 )
 from hanseg_segmentation.api.caller import CallerDep
 from hanseg_segmentation.api.context import Context, ContextDep
+from hanseg_segmentation.api.cursor import next_page, position_of
 from hanseg_segmentation.api.documents import (
     Id,
     JobList,
-    JobRequest,
     Moment,
-    UploadedCase,
 )
-from hanseg_segmentation.api.form import Form, read_form
 from hanseg_segmentation.api.headers import none_match, preferred_wait, quoted
 from hanseg_segmentation.api.idempotency import KeyHeader, scoped
-from hanseg_segmentation.api.ids import JobId, is_id
+from hanseg_segmentation.api.ids import JobId
 from hanseg_segmentation.api.incoming import request_folder
 from hanseg_segmentation.api.links import JOBS, job_document, job_path
-from hanseg_segmentation.api.parsing import parsed
-from hanseg_segmentation.api.problems import (
-    INVALID,
-    UNSUPPORTED,
-    RefusedError,
-)
+from hanseg_segmentation.api.receiving import FORM, JSON, receive
 from hanseg_segmentation.api.respond import (
     ETAG,
     LOCATION,
@@ -47,11 +35,9 @@ from hanseg_segmentation.api.respond import (
     described,
     problems,
 )
-from hanseg_segmentation.api.submission import Image, Submission, submit
-from hanseg_segmentation.api.uploads import fetch_upload
+from hanseg_segmentation.api.submission import submit
 from hanseg_segmentation.api.watching import final_job, job_events
 from hanseg_shared.documents import JobDocument, JobState
-from hanseg_shared.errors import OptionError
 from hanseg_shared.jobs import Job
 from hanseg_shared.problems import EXPIRED
 
@@ -59,9 +45,6 @@ router = APIRouter(tags=["jobs"])
 
 ROUNDING_SECONDS = 0.75e-6
 """How much later a row's time may be than the microsecond that is shown of it."""
-
-FORM = "multipart/form-data"
-JSON = "application/json"
 
 _SUBMISSION_BODY: dict[str, Any] = {
     "requestBody": {
@@ -134,7 +117,7 @@ async def submit_job(
     """
     await run_sync(_refuse_early, context, idempotency_key)
     async with request_folder(context.services.settings) as folder:
-        submission = await _receive(request, context, folder)
+        submission = await receive(request, context, folder)
         job = await run_sync(
             lambda: submit(context, submission, key=scoped(idempotency_key, caller)),
             limiter=context.checking,
@@ -184,7 +167,7 @@ def list_jobs(
     """List jobs, newest first, a page at a time."""
     page = context.services.repository.page(
         limit=limit,
-        before=_position(cursor),
+        before=position_of(cursor),
         states=tuple(state or ()),
         created_after=_moment(created_after),
         batch_id=batch,
@@ -192,7 +175,7 @@ def list_jobs(
     documents = tuple(job_document(job) for job in page.jobs)
     if page.next_position is None:
         return answer(JobList(jobs=documents))
-    url = _next_page(request.url, page.next_position)
+    url = next_page(request.url, page.next_position)
     return answer(
         JobList(jobs=documents, next=url), headers={"Link": f'<{url}>; rel="next"'}
     )
@@ -318,11 +301,9 @@ def delete_job(job_id: JobId, context: ContextDep) -> Response:
     organs, no files.
     """
     services = context.services
-    job = services.repository.get(job_id)
-    if job.state is not JobState.EXPIRED:
-        services.repository.mark_expired(
-            job_id, EXPIRED.problem("the job's files were deleted on request")
-        )
+    services.repository.mark_expired(
+        job_id, EXPIRED.problem("the job's files were deleted on request")
+    )
     services.store.purge(job_id)
     return Response(status_code=204)
 
@@ -331,46 +312,6 @@ def _refuse_early(context: Context, key: str | None) -> None:
     refuse_when_disk_is_full(context.services)
     if key is None:  # a repetition is answered even when no new job is taken
         refuse_when_crowded(context.services)
-
-
-async def _receive(request: Request, context: Context, folder: Path) -> Submission:
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == FORM:
-        form = await read_form(
-            request,
-            folder,
-            files=frozenset({"ct", "mr"}),
-            fields=frozenset({"request"}),
-        )
-        return _from_form(form)
-    if media_type == JSON:
-        case = parsed(UploadedCase, await request.body(), at=())
-        return await run_sync(_from_uploads, context, case, folder)
-    raise RefusedError(UNSUPPORTED, f"send {FORM} or {JSON}")
-
-
-def _from_form(form: Form) -> Submission:
-    if "ct" not in form.files:
-        raise RefusedError(INVALID, "the part 'ct', the planning CT, is missing")
-    asked = parsed(JobRequest, form.fields.get("request") or b"{}", at=("request",))
-    mr = form.files.get("mr")
-    return Submission(
-        ct=Image(*form.files["ct"]),
-        mr=Image(*mr) if mr else None,
-        options=asked.options,
-        case=asked.case,
-    )
-
-
-def _from_uploads(context: Context, case: UploadedCase, folder: Path) -> Submission:
-    services = context.services
-    return Submission(
-        ct=fetch_upload(services, case.ct, folder / "ct"),
-        mr=fetch_upload(services, case.mr, folder / "mr") if case.mr else None,
-        options=case.options,
-        case=case.case,
-    )
 
 
 def _accepted(context: Context, job: Job) -> Response:
@@ -388,27 +329,3 @@ def _version(last_event_id: str | None) -> int | None:
 def _moment(shown: datetime | None) -> float | None:
     """Return a time as rows keep it, so that "after" leaves out the job it is of."""
     return None if shown is None else shown.timestamp() + ROUNDING_SECONDS
-
-
-def _next_page(url: URL, position: tuple[float, str]) -> str:
-    text = json.dumps(position).encode()
-    cursor = base64.urlsafe_b64encode(text).decode("ascii")
-    following = url.include_query_params(cursor=cursor)
-    return f"{following.path}?{following.query}"
-
-
-def _position(cursor: str | None) -> tuple[float, str] | None:
-    if cursor is None:
-        return None
-    try:
-        moment, job_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        position = float(moment), job_id
-    except (ValueError, TypeError, OverflowError):
-        raise _foreign_cursor() from None
-    if not math.isfinite(position[0]) or not is_id(job_id):
-        raise _foreign_cursor()
-    return position
-
-
-def _foreign_cursor() -> OptionError:
-    return OptionError("the cursor is none that this service made; start without one")

@@ -135,15 +135,14 @@ def _on_refused(request: Request, error: Exception) -> Response:
 def _on_hanseg_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HansegError)
     kind = kind_of(error)
-    path = request.url.path
+    path, request_id = request.url.path, request.state.request_id
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        logger.warning("%s %s: %s", request.method, path, error)
+        logger.warning("request %s: refused for now: %s", request_id, error)
         return problem_response(
             kind.problem(error.message, instance=path),
             {"Retry-After": str(RETRY_SECONDS)},
         )
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        request_id = request.state.request_id
         logger.error("request %s: %s", request_id, error, exc_info=error)
         return problem_response(internal_problem(path, request_id))
     return problem_response(kind.problem(error.message, instance=path))

@@ -13,8 +13,8 @@ from types import FrameType
 import uvicorn
 
 from hanseg_segmentation.api.app import create_app
-from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.settings import Settings
+from hanseg_shared.errors import HansegError, ServiceUnavailableError
+from hanseg_shared.settings import Settings, read_settings
 from hanseg_shared.worker import open_services
 
 logger = logging.getLogger(__name__)
@@ -38,11 +38,10 @@ def command(settings: Settings) -> list[str]:
 def main() -> None:
     """Serve until told to stop by SIGTERM or SIGINT."""
     _configure_logging()
-    settings = Settings()
     try:
-        listener = listen(settings)
-        serve(settings, listener)
-    except ServiceUnavailableError as error:
+        settings = read_settings()
+        serve(settings, listen(settings))
+    except HansegError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line for the terminal
         sys.exit(NO_SERVICE)
 

@@ -25,6 +25,7 @@ from hanseg_shared.errors import (
     OptionError,
     ServiceUnavailableError,
 )
+from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.jobs import Job, NewJob, Upload
 from hanseg_shared.jobs.reconciler import publish_due
 from hanseg_shared.jobs.work import Services
@@ -77,8 +78,8 @@ def submit(context: Context, submission: Submission, *, key: str | None) -> Job:
     def make() -> str:
         refuse_when_full(context.services)
         require_model(context, submission.options)
-        inputs = look_at(context, submission.ct.path, _path(submission.mr))
-        return create(context.services, submission, inputs).id
+        check = look_at(context, submission.ct.path, _path(submission.mr))
+        return create(context.services, submission, check).id
 
     return repository.get(once(repository, key, submission.request_hash, make))
 
@@ -99,14 +100,14 @@ def require_model(context: Context, options: JobOptions) -> None:
         )
 
 
-def look_at(context: Context, ct: Path, mr: Path | None) -> tuple[InputSummary, ...]:
-    """Return what the images are, CT first.
+def look_at(context: Context, ct: Path, mr: Path | None) -> CaseCheck:
+    """Return what the images are, and what is remarkable about them.
 
     Raises:
         ImageError: One cannot be used; the message names files without folders.
     """
     try:
-        return context.check_case(ct, mr, context.limits).inputs
+        return context.check_case(ct, mr, context.limits)
     except ImageError as error:
         raise type(error)(_without_folders(error.message, ct, mr)) from error
 
@@ -114,7 +115,7 @@ def look_at(context: Context, ct: Path, mr: Path | None) -> tuple[InputSummary, 
 def create(
     services: Services,
     submission: Submission,
-    inputs: tuple[InputSummary, ...],
+    check: CaseCheck,
     *,
     batch_id: str | None = None,
 ) -> Job:
@@ -125,15 +126,15 @@ def create(
     Raises:
         ServiceUnavailableError: The disk or the database does not take the job.
     """
-    with stored(services, submission, inputs) as job_id:
-        job = insert(services, submission, inputs, job_id=job_id, batch_id=batch_id)
+    with stored(services, submission, check) as job_id:
+        job = insert(services, submission, check, job_id=job_id, batch_id=batch_id)
     publish(services, job)
     return job
 
 
 @contextmanager
 def stored(
-    services: Services, submission: Submission, inputs: tuple[InputSummary, ...]
+    services: Services, submission: Submission, check: CaseCheck
 ) -> Iterator[str]:
     """Put the images into the store and yield the id of the job that owns them.
 
@@ -143,7 +144,7 @@ def stored(
     images = {"ct": submission.ct, "mr": submission.mr}
     try:
         with disk_faults_translated():
-            for summary in inputs:
+            for summary in check.inputs:
                 image = images[summary.role]
                 assert image is not None
                 _store(services, job_id, image, summary)
@@ -156,7 +157,7 @@ def stored(
 def insert(
     services: Services,
     submission: Submission,
-    inputs: tuple[InputSummary, ...],
+    check: CaseCheck,
     *,
     job_id: str,
     batch_id: str | None = None,
@@ -165,7 +166,8 @@ def insert(
     job = services.repository.create(
         NewJob(
             id=job_id,
-            inputs=inputs,
+            inputs=check.inputs,
+            remarks=check.remarks,
             options=submission.options,
             case_name=submission.case,
             batch_id=batch_id,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import Float32
+from scipy import sparse
 
 from hanseg_segmentation.model_package import (
     CtNormalisation,
@@ -30,9 +30,6 @@ AIR_HU = -1024.0
 
 SMALLEST_DEVIATION = 1e-6
 """MR without contrast is divided by this, not by zero."""
-
-SLAB = 16
-"""Slices that are converted to float at a time."""
 
 
 def model_grid(ct: Grid, *, spacing: Vector) -> Grid:
@@ -80,12 +77,9 @@ def mr_to_model_grid(
         mask, where at least half of a voxel's weight has data.
     """
     mr.grid.require_same(field_of_view.grid, what="the field of view")
-    inside = field_of_view.array != 0
-    share = to_model_grid(
-        mr.with_array(inside.astype(np.uint8)), grid, background=0.0
-    ).array
-    known = mr.with_array(np.where(inside, mr.array, 0).astype(np.float32))
-    weighted = to_model_grid(known, grid, background=0.0).array
+    inside = field_of_view.with_array(field_of_view.array != 0)
+    share = to_model_grid(inside, grid, background=0.0).array
+    weighted = resample(_shrink(mr, grid, where=inside.array), grid).array
     mask = share >= 0.5
     values = np.divide(weighted, share, out=np.zeros_like(weighted), where=mask)
     return Volume(values, grid), Volume(mask, grid)
@@ -159,8 +153,12 @@ def normalise_mr(
     return result
 
 
-def _shrink(volume: Volume, grid: Grid) -> Volume:
-    """Return the volume as float32, its finer axes shrunk to the grid's spacing."""
+def _shrink(volume: Volume, grid: Grid, *, where: Mask | None = None) -> Volume:
+    """Return the volume as float32, its finer axes shrunk to the grid's spacing.
+
+    Outside `where` it counts as 0. Slices are converted one by one, since the whole
+    volume as float32 would be the largest array of a job.
+    """
     spacing = _spacing_along(volume.grid, grid)
     counts = [
         _count(n, fine, coarse)
@@ -175,13 +173,12 @@ def _shrink(volume: Volume, grid: Grid) -> Volume:
         )
     )
     planes = np.empty((volume.grid.size[2], counts[1], counts[0]), dtype=np.float32)
-    for start in range(0, len(planes), SLAB):
-        slab = volume.array[start : start + SLAB].astype(np.float32)
-        planes[start : start + SLAB] = _along_y(
-            y, slab @ x.T if x is not None else slab
-        )
-    if z is not None:
-        planes = np.tensordot(z, planes, axes=(1, 0))
+    for number, plane in enumerate(volume.array):
+        values = plane.astype(np.float32)
+        if where is not None:
+            values[~where[number]] = 0.0
+        planes[number] = (x @ (y @ values).T).T
+    planes = (z @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
     return Volume(planes, _centred(volume.grid, counts, spacing))
 
 
@@ -199,17 +196,16 @@ def _count(size: int, fine: float, coarse: float) -> int:
     return size if coarse <= fine else math.ceil((size - 1) * fine / coarse - 1e-6) + 1
 
 
-def _tent(
-    size: int, fine: float, count: int, coarse: float
-) -> npt.NDArray[np.float32] | None:
+def _tent(size: int, fine: float, count: int, coarse: float) -> sparse.csr_array:
     """Return weights ``(count, size)`` that shrink an axis about its centre.
 
     Away from the ends they are tilted a little, so that the samples under the tent
-    have their centre of gravity exactly at its tip: nothing is displaced. None where
-    there is nothing to shrink.
+    have their centre of gravity exactly at its tip: nothing is displaced. Where there
+    is nothing to shrink, they change nothing. A row holds a few weights; keeping only
+    those is faster than a threaded product with the zeros, above all on a busy machine.
     """
     if coarse <= fine:
-        return None
+        return sparse.eye_array(size, dtype=np.float32, format="csr")
     wanted = (np.arange(count) - (count - 1) / 2) * coarse
     given = (np.arange(size) - (size - 1) / 2) * fine
     distance = given - wanted[:, None]
@@ -218,11 +214,8 @@ def _tent(
     first, second = ((weights * distance**power).sum(axis=1) for power in (1, 2))
     tilt = np.divide(first, second, out=np.zeros(count), where=whole & (second > 0))
     weights *= 1.0 - tilt[:, None] * distance
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def _along_y(weights: npt.NDArray[np.float32] | None, slab: FloatVoxels) -> FloatVoxels:
-    return slab if weights is None else np.matmul(weights, slab)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return sparse.csr_array(weights.astype(np.float32))
 
 
 def _centred(own: Grid, counts: list[int], spacing: list[float]) -> Grid:

@@ -19,7 +19,7 @@ from hanseg_segmentation.quality.pieces import Pieces, find_pieces
 from hanseg_segmentation.quality.seen import seen_part
 from hanseg_shared.documents import OrganResult
 from hanseg_shared.organs import BACKGROUND, OrganStatus, Side, counterpart
-from hanseg_shared.volume import Volume
+from hanseg_shared.volume import Mask, Volume
 
 POSITION_DEVIATIONS = 3.0
 """Beyond so many deviations from its place an organ's position is unexpected."""
@@ -31,8 +31,8 @@ SIDE_MM = 3.0
 """How far an organ may reach over the middle before it counts as the other side's."""
 
 LARGEST_RATIO = 2.5
-"""Volumes of the two sides that differ by more are asymmetric. Among 31 expert-drawn
-patients no pair of parotids, eyes, optic nerves or lacrimal glands reached it."""
+"""Volumes of the two sides that differ by more are asymmetric. The largest ratio of
+any pair that experts drew in the 31 scans of `anatomy.json` is 1.9."""
 
 LEAST_PROBABILITY = 0.5
 """A mean probability below this says that the model itself is not sure."""
@@ -232,7 +232,16 @@ def _holes(found: Found, labels: Volume) -> list[str]:
         for low, high in zip(found.low[::-1], found.high[::-1], strict=True)
     )
     part = labels.array[box]
-    mask = part == found.organ.label
-    enclosed = ndimage.binary_fill_holes(mask) & (part == BACKGROUND)
+    enclosed = _enclosed(part == found.organ.label) & (part == BACKGROUND)
     volume = float(np.count_nonzero(enclosed)) * labels.grid.voxel_ml
     return [holes(volume)] if volume >= SMALLEST_HOLE_ML else []
+
+
+def _enclosed(mask: Mask) -> Mask:
+    """Return what is not in the mask and has no way out of the box but through it.
+
+    Much faster than SciPy's `binary_fill_holes`, which dilates step by step.
+    """
+    rest, _ = ndimage.label(~np.pad(mask, 1))
+    inner: Mask = ((rest > 0) & (rest != rest[0, 0, 0]))[1:-1, 1:-1, 1:-1]
+    return inner

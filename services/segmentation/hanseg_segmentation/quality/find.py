@@ -90,25 +90,39 @@ def find_organs(
     frame: Frame | None = None
     for _ in range(2):
         organs = tuple(_choose(each, pieces, seen, frame, anatomy) for each in ORGANS)
-        frame = fit_frame(_anchors(organs, pieces.grid.voxel_ml), anatomy)
+        frame = _fitted(organs, pieces.grid.voxel_ml, anatomy)
     if frame is None:
         return organs, None
     organs = tuple(_choose(each, pieces, seen, frame, anatomy) for each in ORGANS)
     return organs, frame
 
 
-def _anchors(organs: tuple[Found, ...], voxel_ml: float) -> dict[str, Points]:
-    """Return the landmarks of organs that are neither cut nor mere traces.
+def _fitted(
+    organs: tuple[Found, ...], voxel_ml: float, anatomy: Anatomy
+) -> Frame | None:
+    """Return the frame of the organs that are whole, or else of all, cut ones too.
+
+    The centroid of a cut organ is displaced, but by less than would be lost if
+    nothing were known about where the scan lies.
+    """
+    found = [
+        each
+        for each in organs
+        if each.volume_ml(voxel_ml) >= ANCHOR_SHARE * each.expected.smallest_ml
+    ]
+    whole = [each for each in found if not each.cut]
+    frame = fit_frame(_landmarks(whole), anatomy)
+    return frame if frame is not None else fit_frame(_landmarks(found), anatomy)
+
+
+def _landmarks(organs: list[Found]) -> dict[str, Points]:
+    """Return the landmarks of organs by name.
 
     Where left and right are exchanged, so are their landmarks: the names are wrong
     then, not the places.
     """
     landmarks = {
-        each.organ.name: each.landmark
-        for each in organs
-        if each.landmark is not None
-        and not each.cut
-        and each.volume_ml(voxel_ml) >= ANCHOR_SHARE * each.expected.smallest_ml
+        each.organ.name: each.landmark for each in organs if each.landmark is not None
     }
     for each in ORGANS:
         other = counterpart(each)

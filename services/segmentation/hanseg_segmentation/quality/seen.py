@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,11 @@ STEP = 2
 """Every so many voxels of a slice are looked at."""
 
 
+CUT_AREA_CM2 = 40.0
+"""A face of the scan with less tissue than this at most touches the patient's skin: it
+cuts nothing. Half of a slender neck's cross-section."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """The CT's box, without blank slices at its upper and lower end.
@@ -26,18 +32,25 @@ class Seen:
         low: Smallest index (x, y, z) that shows something.
         high: Largest index (x, y, z).
         axis: The index axis nearest to the patient's long axis.
+        cuts: Whether each face cuts the patient: row 0 the faces at `low`, row 1 those
+            at `high`; shape ``(2, 3)``.
     """
 
     grid: Grid
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]
     axis: int
+    cuts: npt.NDArray[np.bool_]
 
     def beyond_mm(self, points: Points) -> npt.NDArray[np.float64]:
-        """Return how far points ``(n, 3)`` lie beyond the box; negative inside."""
+        """Return how far points ``(n, 3)`` lie beyond faces that cut the patient.
+
+        Negative inside, and minus infinity if no face cuts.
+        """
         index = self.grid.world_to_index(points)
-        over = np.maximum(self.low - 0.5 - index, index - self.high - 0.5)
-        distance: npt.NDArray[np.float64] = (over * self.grid.spacing).max(axis=1)
+        over = np.stack((self.low - 0.5 - index, index - self.high - 0.5))
+        over = np.where(self.cuts[:, None], over * self.grid.spacing, -np.inf)
+        distance: npt.NDArray[np.float64] = over.max(axis=(0, 2))
         return distance
 
     def touched_by(
@@ -65,4 +78,12 @@ def seen_part(ct: Volume) -> Seen:
     shown = np.flatnonzero([bool((each > BLANK_HU).any()) for each in slices])
     if len(shown):
         low[axis], high[axis] = shown[0], shown[-1]
-    return Seen(ct.grid, low, high, axis)
+    areas = [[_tissue_cm2(ct, i, int(end[i])) for i in range(3)] for end in (low, high)]
+    return Seen(ct.grid, low, high, axis, np.array(areas) >= CUT_AREA_CM2)
+
+
+def _tissue_cm2(ct: Volume, axis: int, index: int) -> float:
+    """Return how much of a slice, across index axis x, y or z, is no air."""
+    face = np.take(ct.array, index, axis=2 - axis)
+    pixel_mm2 = math.prod(ct.grid.spacing) / ct.grid.spacing[axis]
+    return float(np.count_nonzero(face > BLANK_HU)) * pixel_mm2 / 100.0

@@ -30,6 +30,9 @@ LOG_FILE = "log.csv"
 LOG_EVERY = 20
 """Iterations whose mean is one row of the log."""
 
+SIZE_WEIGHT = 0.2
+"""Weight of the size loss beside cross-entropy and Dice."""
+
 LARGEST_GRADIENT = 5.0
 """Longer gradients are shortened to this."""
 
@@ -202,10 +205,10 @@ def _step(
     rate = learning_rate(recipe, iteration=state.iteration, seconds=state.seconds)
     for group in state.optimiser.param_groups:
         group["lr"] = rate
-    entropy, dice = _gradients(state.network, batches.draw())
-    if not math.isfinite(entropy + dice):
+    losses = _gradients(state.network, batches.draw())
+    if not math.isfinite(sum(losses.values())):
         raise ModelError(
-            f"the loss is {entropy + dice} at iteration {state.iteration}; a lower"
+            f"the losses are {losses} at iteration {state.iteration}; a lower"
             " learning rate may help"
         )
     state.seconds += team.share_gradients(state.network, watch.lap())
@@ -213,19 +216,25 @@ def _step(
     state.optimiser.step()
     _average(state, recipe.average_decay)
     state.iteration += 1
-    return {"rate": rate, "cross_entropy": entropy, "dice_loss": dice}
+    return {"rate": rate, **losses}
 
 
-def _gradients(network: nn.Module, patches: list[Patch]) -> tuple[float, float]:
+def _gradients(network: nn.Module, patches: list[Patch]) -> dict[str, float]:
     """Leave a batch's gradients in the network; return its losses."""
     channels = torch.stack([p.channels for p in patches])
     allowed = torch.stack([p.allowed for p in patches])
     network.zero_grad(set_to_none=True)
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(channels.contiguous(memory_format=torch.channels_last_3d))
-    entropy, dice = training_loss(logits, allowed, [p.groups for p in patches])
-    (entropy + dice).backward()  # type: ignore[no-untyped-call]
-    return entropy.item(), dice.item()
+    groups, sizes = [p.groups for p in patches], [p.sizes for p in patches]
+    entropy, dice, size = training_loss(logits, allowed, groups, sizes)
+    total = entropy + dice + SIZE_WEIGHT * size
+    total.backward()  # type: ignore[no-untyped-call]
+    return {
+        "cross_entropy": entropy.item(),
+        "dice_loss": dice.item(),
+        "size_loss": size.item(),
+    }
 
 
 @torch.no_grad()

@@ -11,13 +11,18 @@ from torch.nn import functional
 
 from hanseg_segmentation.inference.preprocess import network_input
 from hanseg_segmentation.model_package import Normalisation
-from hanseg_segmentation.training.label_sets import mirrored
+from hanseg_segmentation.training.label_sets import CLASSES, Bits, mirrored
+from hanseg_segmentation.training.places import places_of_organs
 from hanseg_segmentation.training.sample import Sample
 from hanseg_shared.grid import Vector
 from hanseg_shared.phantom.patient import rotation_matrix
 from hanseg_shared.phantom.simulate import scan_t1
 
 AIR_HU = -1024.0
+
+VISIBLE_SHARE = 0.55
+"""Least share of an organ's possible place, which is much larger than the organ, in a
+patch that surely shows most of it."""
 
 Shape = tuple[int, int, int]
 
@@ -31,6 +36,8 @@ class Variation:
         scale: Lowest and highest factor of size.
         truncation_share: Share of patches cut off above or below, as a short scan.
         mr_share: Share of patches with MR, of cases that have one.
+        mr_gamma: Lowest and highest power the MR's signal is raised to: scanners'
+            T1 contrasts differ more than simulated ones.
         misregistration_mm: Largest shift of the MR along each axis.
         organ_share: Share of patches centred about an organ, not anywhere.
     """
@@ -39,6 +46,7 @@ class Variation:
     scale: tuple[float, float] = (0.85, 1.18)
     truncation_share: float = 0.3
     mr_share: float = 0.5
+    mr_gamma: tuple[float, float] = (0.5, 1.6)
     misregistration_mm: float = 2.0
     organ_share: float = 0.8
 
@@ -51,11 +59,13 @@ class Patch:
         channels: Network input, float32 ``(3, D, H, W)``.
         allowed: Label sets as bits, int32 ``(D, H, W)``.
         groups: Sets of labels scored as one, int32 ``(G,)``.
+        sizes: Voxels of each label that are surely there, ``(labels,)``; 0 if unknown.
     """
 
     channels: torch.Tensor
     allowed: torch.Tensor
     groups: torch.Tensor
+    sizes: torch.Tensor
 
 
 class PatchCutter:
@@ -83,6 +93,7 @@ class PatchCutter:
         self.rng = rng
         self.shape = shape
         self.sample_spacing_mm = sample_spacing_mm
+        self.patch_voxel_ml = float(np.prod(spacing_mm)) / 1000.0
         self.extent = np.array(shape[::-1]) * spacing_mm / sample_spacing_mm
         self.variation = variation
         self.normalisation = normalisation
@@ -90,7 +101,7 @@ class PatchCutter:
     def cut(self, sample: Sample) -> Patch:
         """Return a random patch of a sample."""
         mirror = bool(self.rng.random() < 0.5)
-        field = self._sampling_field(sample, mirror=mirror)
+        field, voxel_ml = self._sampling_field(sample, mirror=mirror)
         sets = mirrored(sample.sets) if mirror else sample.sets
         groups = mirrored(sample.groups) if mirror else sample.groups
         ct = _sampled(sample.ct_hu.astype(np.float32) - AIR_HU, field) + AIR_HU
@@ -99,11 +110,17 @@ class PatchCutter:
         mr, view = self._mr(sample, field)
         self._truncate(ct, allowed)
         hu = self._degrade(ct)
+        imaged = (
+            mirrored(np.array([sample.imaged], np.int32)) if mirror else [sample.imaged]
+        )
         channels = network_input(hu, mr, view, normalisation=self.normalisation)
         return Patch(
             torch.from_numpy(channels),
             torch.from_numpy(np.ascontiguousarray(allowed)),
             torch.from_numpy(groups),
+            torch.from_numpy(
+                expected_sizes(allowed, int(imaged[0]), voxel_ml=voxel_ml)
+            ),
         )
 
     def _centre(self, sample: Sample) -> npt.NDArray[np.float64]:
@@ -120,8 +137,13 @@ class PatchCutter:
         low = np.minimum(self.extent[::-1] / 3, np.array(sample.codes.shape) / 2)
         return self.rng.uniform(low, np.array(sample.codes.shape) - low)
 
-    def _sampling_field(self, sample: Sample, *, mirror: bool) -> torch.Tensor:
-        """Return each patch voxel's place in the sample, as `grid_sample` takes it."""
+    def _sampling_field(
+        self, sample: Sample, *, mirror: bool
+    ) -> tuple[torch.Tensor, float]:
+        """Return each patch voxel's place in the sample, as `grid_sample` takes it.
+
+        And how much of the patient a voxel of the patch is, in ml.
+        """
         centre = self._centre(sample)
         angles = self.rng.normal(0, self.variation.rotation_degrees, 3)
         factor = self.rng.uniform(*self.variation.scale) * self.rng.uniform(
@@ -134,11 +156,13 @@ class PatchCutter:
         theta = np.zeros((3, 4))
         theta[:, :3] = matrix * self.extent / size[:, None]
         theta[:, 3] = (2 * centre[::-1] + 1) / size - 1
-        return functional.affine_grid(
+        voxel_ml = self.patch_voxel_ml / float(np.prod(factor))
+        field = functional.affine_grid(
             torch.from_numpy(theta[None]).float(),
             [1, 1, *self.shape],
             align_corners=False,
         )
+        return field, voxel_ml
 
     def _mr(
         self, sample: Sample, field: torch.Tensor
@@ -151,7 +175,10 @@ class PatchCutter:
         shift = torch.from_numpy(2 * self.rng.uniform(-limit, limit, 3) / size).float()
         signal = _sampled(sample.mr.astype(np.float32), field + shift)
         view = self._view(signal.shape)
-        scanned = scan_t1(self._thick_slices(signal), self.rng)
+        contrast = np.power(
+            signal.clip(min=0), self.rng.uniform(*self.variation.mr_gamma)
+        )
+        scanned = scan_t1(self._thick_slices(contrast), self.rng)
         return np.where(view, scanned, 0).astype(np.float32), view
 
     def _view(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -202,6 +229,29 @@ class PatchCutter:
         return functional.interpolate(small, image.shape, mode="trilinear")[
             0, 0
         ].numpy()
+
+
+def expected_sizes(
+    allowed: Bits, imaged: int, *, voxel_ml: float
+) -> npt.NDArray[np.float32]:
+    """Return how many voxels of each label a patch surely shows; 0 if unknown.
+
+    Only for labels in `imaged` whose possible place lies in the patch almost whole.
+
+    Args:
+        allowed: Label sets as bits.
+        imaged: Set of the labels that the scan surely shows.
+        voxel_ml: How much of the patient a voxel is.
+    """
+    sizes = np.zeros(CLASSES, np.float32)
+    for label, place in places_of_organs().items():
+        if not (imaged >> label) & 1:
+            continue
+        possible_ml = np.count_nonzero((allowed >> label) & 1) * voxel_ml
+        share = min(1.0, possible_ml / place.box_ml)
+        if share >= VISIBLE_SHARE:
+            sizes[label] = share * place.mean_ml / voxel_ml
+    return sizes
 
 
 def _sampled(

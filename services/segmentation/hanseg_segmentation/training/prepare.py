@@ -7,8 +7,6 @@ that was not drawn; an outline larger than our organs may be any of their union.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +16,17 @@ from scipy import ndimage
 
 from hanseg_segmentation.inference.preprocess import AIR_HU, model_grid, to_model_grid
 from hanseg_segmentation.training.label_sets import (
-    CLASSES,
     EVERYTHING,
     ONLY_BACKGROUND,
     Bits,
     bits_of,
 )
+from hanseg_segmentation.training.places import places_of_organs
 from hanseg_segmentation.training.sample import Sample, encode
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.itk import from_image
 from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.phantom import make_case
-from hanseg_shared.phantom.patient import Patient
 from hanseg_shared.volume import Mask, Volume
 
 OPENKBP_LABELS = {
@@ -55,16 +52,15 @@ SURE_GULLET_MM, POSSIBLE_GULLET_MM = 18.0, 36.0
 SUBGLOTTIC_SHARE = 0.3
 """Lower share of OpenKBP's larynx that may lie below our glottis."""
 
-BOX_STEP_MM = 6
-"""How finely simulated patients are sampled to see where organs can lie."""
+TISSUE_HU = -300.0
+"""Above this is tissue, not air."""
 
+MARGIN_Z_MM = 28.0
+"""How much of an organ's possible height may lie beyond the scan."""
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Where an organ can lie at all, in mm LPS from the brain stem's centroid."""
-
-    low: Vector
-    high: Vector
+SMALLEST_SLICE_ML = 5.0
+"""A slice with less tissue a mm of height shows no whole patient (OpenKBP blanks the
+parts of some slices that got no dose)."""
 
 
 def phantom_sample(seed: int, *, spacing: Vector, width_mm: float = 260.0) -> Sample:
@@ -86,7 +82,8 @@ def openkbp_sample(ct_file: Path, *, spacing: Vector) -> Sample:
     drawn = resample_labels(oars, grid, labels=tuple(range(1, 8)))
     allowed, groups = allowed_labels(drawn, grid)
     codes, sets = encode(allowed)
-    return Sample(np.rint(image).astype(np.int16), None, codes, sets, groups)
+    imaged = imaged_labels(drawn, image, grid)
+    return Sample(np.rint(image).astype(np.int16), None, codes, sets, groups, imaged)
 
 
 def resample_labels(
@@ -194,10 +191,10 @@ def _leave_out_the_impossible(
         np.arange(n) * s + o - c
         for n, s, o, c in zip(grid.size, grid.spacing, grid.origin, origin, strict=True)
     ]
-    for label, box in plausible_boxes().items():
+    for label, place in places_of_organs().items():
         x, y, z = (
             (axis >= low) & (axis <= high)
-            for axis, low, high in zip(axes, box.low, box.high, strict=True)
+            for axis, low, high in zip(axes, place.low, place.high, strict=True)
         )
         outside = ~(z[:, None, None] & y[:, None] & x)
         allowed[outside] &= ~np.int32(1 << label)
@@ -220,32 +217,23 @@ def _brain_stem(
     return grid.index_to_world(index)
 
 
-@cache
-def plausible_boxes(*, patients: int = 40) -> dict[int, Box]:
-    """Return where simulated patients have each organ, widened for real ones."""
-    axis = [
-        np.arange(a, b, BOX_STEP_MM, dtype=np.float32)
-        for a, b in ((-90, 91), (-140, 100), (-230, 70))
-    ]
-    z, y, x = np.meshgrid(axis[2], axis[1], axis[0], indexing="ij")
-    low, high = np.full((CLASSES, 3), np.inf), np.full((CLASSES, 3), -np.inf)
-    for seed in range(patients):
-        painted = Patient.random(np.random.default_rng(seed)).paint((x, y, z))
-        for label, found in enumerate(
-            ndimage.find_objects(painted.labels, CLASSES - 1), 1
-        ):
-            if found is None:
-                continue
-            for k, span in enumerate(found[::-1]):
-                low[label, k] = min(low[label, k], axis[k][span.start])
-                high[label, k] = max(high[label, k], axis[k][span.stop - 1])
-    boxes = {}
-    for label in range(1, CLASSES):
-        neck = high[label, 2] < -60
-        margin = np.array((12.0, 20.0, 40.0 if neck else 20.0))
-        a, b = low[label] - margin, high[label] + margin
-        boxes[label] = Box(
-            (float(a[0]), float(a[1]), float(a[2])),
-            (float(b[0]), float(b[1]), float(b[2])),
-        )
-    return boxes
+def imaged_labels(
+    drawn: npt.NDArray[np.uint8], ct_hu: npt.NDArray[np.float32], grid: Grid
+) -> int:
+    """Return the set of labels that the scan surely shows, drawn or not.
+
+    These are the organs whose whole possible height lies within the slices that show
+    the patient; none if the brain stem or a parotid was not drawn.
+    """
+    origin = _brain_stem(drawn, grid)
+    tissue_ml = (ct_hu > TISSUE_HU).sum(axis=(1, 2)) * grid.voxel_ml / grid.spacing[2]
+    levels = np.flatnonzero(tissue_ml > SMALLEST_SLICE_ML)
+    if origin is None or not len(levels):
+        return 0
+    heights = grid.origin[2] + levels[[0, -1]] * grid.spacing[2] - origin[2]
+    return sum(
+        1 << label
+        for label, place in places_of_organs().items()
+        if heights[0] <= place.low[2] + MARGIN_Z_MM
+        and place.high[2] - MARGIN_Z_MM <= heights[1]
+    )

@@ -25,6 +25,7 @@ class VariationRecipe(Document):
     scale: tuple[float, float] = (0.85, 1.18)
     truncation_share: Share = 0.3
     mr_share: Share = 0.5
+    mr_gamma: tuple[float, float] = (0.5, 1.6)
     misregistration_mm: Annotated[float, Field(ge=0, le=20)] = 2.0
     organ_share: Share = 0.8
 

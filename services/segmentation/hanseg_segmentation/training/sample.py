@@ -21,6 +21,7 @@ class Sample:
         codes: Row of `sets` for each voxel, int16.
         sets: Label sets as bits; row 0 is the background alone. ``(rows,)``
         groups: Sets of labels that were drawn as one; each is scored as one organ.
+        imaged: Set of the labels that nobody drew but that the scan surely shows.
     """
 
     ct_hu: npt.NDArray[np.int16]
@@ -28,6 +29,7 @@ class Sample:
     codes: npt.NDArray[np.int16]
     sets: Bits
     groups: Bits
+    imaged: int = 0
 
     def save(self, path: Path) -> None:
         """Write the sample as ``.npz``, by rename."""
@@ -41,6 +43,7 @@ class Sample:
                 codes=self.codes,
                 sets=self.sets,
                 groups=self.groups,
+                imaged=np.int32(self.imaged),
                 **known,
             )
         partial.replace(path)
@@ -50,7 +53,15 @@ class Sample:
         """Read a sample that `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             mr = file.get("mr")
-            return cls(file["ct_hu"], mr, file["codes"], file["sets"], file["groups"])
+            imaged = int(file.get("imaged", 0))
+            return cls(
+                file["ct_hu"],
+                mr,
+                file["codes"],
+                file["sets"],
+                file["groups"],
+                imaged,
+            )
 
 
 def encode(allowed: Bits) -> tuple[npt.NDArray[np.int16], Bits]:

@@ -1,0 +1,96 @@
+"""A case's results on the caller's disk: which files of a folder are ours to replace.
+
+An organ that was found last time and not this time must not keep its mask, so all
+results of an earlier run go before new ones come. The record is the first to go and
+the last to come: a folder with a record is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from hanseg_shared.errors import OptionError, ServiceUnavailableError, StoreError
+from hanseg_shared.organs import ORGANS
+
+RECORD = "job.json"
+"""The file whose presence says that a case is done."""
+
+MASKS = "masks"
+"""Sub-folder of the masks, one file an organ."""
+
+FILES = (
+    RECORD,
+    "segmentation.nii.gz",
+    "preview.png",
+    "registration.json",
+    "registered_mr.nii.gz",
+    "field_of_view.nii.gz",
+    "transform.tfm",
+    *(f"{MASKS}/{organ.name}.nii.gz" for organ in ORGANS),
+)
+"""Every file that a result may have; whatever else lies in the folder is the user's."""
+
+
+def replace_results(source: Path, folder: Path) -> None:
+    """Move the files of `source` into `folder`, in place of an earlier run's results.
+
+    Both must be on one file system. Files that are no results stay where they are.
+
+    Raises:
+        ServiceUnavailableError: There is no space left.
+        StoreError: The folder cannot be written.
+    """
+    with writing(folder):
+        _remove_results(folder)
+        found = [path for path in source.rglob("*") if path.is_file()]
+        for path in sorted(found, key=lambda path: (path.name == RECORD, path)):
+            target = folder / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+
+
+def require_writable(folder: Path) -> None:
+    """Return if results can be written to a folder, which need not exist yet.
+
+    Raises:
+        OptionError: It, or the folder it would be made in, cannot be written.
+    """
+    existing = next(
+        path for path in (folder, *folder.absolute().parents) if path.exists()
+    )
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise OptionError(
+            f"results cannot be written to {folder}: {existing} is no folder that you "
+            "may write to; choose another with --out"
+        )
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Tell a fault of the disk under `folder` as what it is.
+
+    Raises:
+        ServiceUnavailableError: There is no space left.
+        StoreError: Anything else.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise ServiceUnavailableError(
+                f"no space is left for the results in {folder}"
+            ) from error
+        raise StoreError(
+            f"the results cannot be written to {folder}: {error.strerror or error}"
+        ) from error
+
+
+def _remove_results(folder: Path) -> None:
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not there, or something of the user's in it
+        (folder / MASKS).rmdir()

@@ -1,0 +1,105 @@
+"""The client of the command line and this service understand each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hanseg_shared.client import Client, JobRequest
+from hanseg_shared.documents import JobOptions, JobState, TransformKind
+from hanseg_shared.errors import (
+    InputError,
+    JobNotFoundError,
+    JobStateError,
+    ServiceUnavailableError,
+)
+from hanseg_shared.jobs import Stage
+from hanseg_shared.messages import QueueName
+from tests.api.fakes import CT, MR, NO_IMAGE
+from tests.api.running import Running
+
+
+@pytest.fixture
+def client(running: Running) -> Iterator[Client]:
+    with Client(f"http://127.0.0.1:{running.port}") as found:
+        yield found
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> JobRequest:
+    ct, mr = tmp_path / "ct.nii.gz", tmp_path / "mr.nii.gz"
+    ct.write_bytes(CT)
+    mr.write_bytes(MR)
+    options = JobOptions(registration=TransformKind.AFFINE)
+    return JobRequest(ct, mr, options, case="case_01")
+
+
+def test_a_case_arrives_as_it_was_sent(client, request_, checker):
+    job = client.submit(request_)
+    assert checker.seen == [(CT, MR)]
+    assert job.options == request_.options
+    assert job.case == "case_01"
+
+
+def test_a_case_sent_twice_with_a_key_is_one_job(client, request_):
+    first, second = (client.submit(request_, idempotency_key="k") for _ in range(2))
+    assert first.id == second.id
+
+
+def test_a_job_is_followed_to_its_end(client, request_, worker):
+    job_id = client.submit(request_).id
+    states = []
+    for job in client.follow(job_id):
+        states.append(job.state)
+        if job.state is JobState.QUEUED:
+            worker.begin(job_id, Stage.REGISTER)
+        elif job.state is JobState.REGISTERING:
+            client.delete(job_id)
+    assert states == [JobState.QUEUED, JobState.REGISTERING, JobState.EXPIRED]
+
+
+def test_results_are_fetched_whole(client, request_, worker, tmp_path):
+    job_id = client.submit(request_).id
+    files = {"segmentation.nii.gz": b"labels", "masks/Eye_AL.nii.gz": b"mask"}
+    worker.succeed(job_id, files)
+    client.download(job_id, tmp_path / "out")
+    assert {n: (tmp_path / "out" / n).read_bytes() for n in files} == files
+
+
+def test_results_of_an_unfinished_job_are_none(client, request_):
+    job_id = client.submit(request_).id
+    with pytest.raises(JobStateError, match="queued"):
+        client.results(job_id)
+
+
+def test_a_cancelled_job_is_cancelled(client, request_):
+    job_id = client.submit(request_).id
+    client.cancel(job_id)
+    assert client.job(job_id, wait_seconds=1).state is JobState.CANCELLED
+    client.cancel(job_id)
+
+
+def test_a_refused_image_is_an_input_error(client, request_):
+    request_.ct.write_bytes(NO_IMAGE)
+    with pytest.raises(InputError, match="ct: it is no image"):
+        client.submit(request_)
+
+
+def test_a_job_that_does_not_exist_is_not_found(client):
+    with pytest.raises(JobNotFoundError):
+        client.job("0" * 32)
+
+
+def test_a_service_that_takes_no_jobs_is_unavailable(client, request_, publisher):
+    publisher.down = True
+    with pytest.raises(ServiceUnavailableError, match="Redis"):
+        client.submit(request_)
+
+
+def test_a_service_is_ready_when_its_workers_live(client, services):
+    assert not client.is_ready()
+    for queue in QueueName:
+        services.repository.report_worker(queue, queue=queue, device="cpu")
+    assert client.is_ready()

@@ -1,0 +1,77 @@
+"""The command line's last resort: every end has its status and one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+import click
+import pytest
+
+from hanseg_shared import cli
+from hanseg_shared.errors import (
+    InputError,
+    JobError,
+    OptionError,
+    ServiceUnavailableError,
+)
+
+
+def end_with(monkeypatch, body) -> int:
+    command = click.Command("x", callback=body)
+    monkeypatch.setattr(cli, "hanseg", command)
+    monkeypatch.setattr("sys.argv", ["hanseg"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InputError("why"), 2),
+        (JobError("why"), 3),
+        (ServiceUnavailableError("why"), 4),
+        (PermissionError(errno.EACCES, "why", "/root/out"), 2),
+        (OSError(errno.ENOSPC, "why"), 4),
+    ],
+)
+def test_every_error_is_one_line_and_a_status(monkeypatch, capsys, error, status):
+    def body() -> None:
+        raise error
+
+    assert end_with(monkeypatch, body) == status
+    assert "why" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_that_end_a_process_let_it_clean_up(monkeypatch, number):
+    cleaned: list[bool] = []
+
+    def body() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            signal.pause()
+        finally:
+            cleaned.append(True)
+
+    before = signal.getsignal(number)
+    assert end_with(monkeypatch, body) == cli.INTERRUPTED
+    assert cleaned == [True]
+    assert signal.getsignal(number) is before
+
+
+def test_a_setting_that_makes_no_sense_is_one_line(monkeypatch, capsys):
+    from hanseg_shared.settings import read_settings
+
+    monkeypatch.setenv("HANSEG_PORT", "eighty")
+    with pytest.raises(OptionError, match=r"HANSEG_PORT: .*integer"):
+        read_settings()
+
+
+def test_an_impossible_model_name_is_bad_input():
+    from hanseg_shared.client.cli import _options
+
+    with pytest.raises(OptionError, match="a b"):
+        _options("a b", "rigid", "elastix")

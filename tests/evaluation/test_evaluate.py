@@ -40,7 +40,8 @@ def folders(tmp_path):
 def refusal(folders, *options) -> str:
     """Return why an evaluation is refused; nothing may be written then."""
     predictions, references, out = folders
-    result = run("evaluate", predictions, references, "--out", out, *options)
+    arguments = ("--out", out, "--workers", "1", *options)
+    result = run("evaluate", predictions, references, *arguments)
     assert result.exit_code == 2
     assert not out.exists()
     return str(result.exception)
@@ -163,6 +164,43 @@ def test_a_mask_with_two_labels_is_refused(folders, tmp_path):
     write_volume(label_map(), folder / "SpinalCord.nii.gz")
     message = refusal((tmp_path / "m", references, folders[2]))
     assert "SpinalCord.nii.gz: a mask holds one label" in message
+
+
+def test_an_empty_mask_is_an_organ_that_was_missed(folders, tmp_path):
+    _, references, out = folders
+    for case in CASES:
+        folder = write_masks(tmp_path / "m" / case, label_map())
+    nothing = Volume(np.zeros_like(label_map().array), GRID)
+    write_volume(nothing, folder / "SpinalCord.nii.gz")
+    arguments = ("--out", out, "--empty", "challenge", "--workers", "1")
+    run("evaluate", tmp_path / "m", references, *arguments)
+    values = {
+        (s.case, s.metric): s.value
+        for s in read_scores(out / "results.csv")
+        if s.organ == "SpinalCord"
+    }
+    assert values["case_01", Metric.DSC] == 1
+    assert values["case_02", Metric.DSC] == 0
+    assert values["case_02", Metric.HD95] == math.inf
+
+
+def test_labels_without_any_organ_are_an_empty_prediction(folders):
+    predictions, references, out = folders
+    write_volume(label_map({}), predictions / "case_01.nii.gz")
+    arguments = ("--out", out, "--empty", "challenge", "--workers", "1")
+    run("evaluate", predictions, references, *arguments)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["missed"] == {"case_01": list(PLACES)}
+    assert "too far apart" not in (out / "report.html").read_text()
+
+
+def test_a_folder_that_is_a_file_cannot_be_written(folders, tmp_path):
+    predictions, references, _ = folders
+    (tmp_path / "file").write_text("")
+    arguments = ("--out", tmp_path / "file" / "out", "--workers", "1")
+    result = run("evaluate", predictions, references, *arguments)
+    assert result.exit_code == 2
+    assert "cannot write there" in str(result.exception)
 
 
 def test_masks_of_organs_and_a_label_map_can_be_compared(folders, tmp_path):

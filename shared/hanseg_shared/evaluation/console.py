@@ -119,7 +119,9 @@ def print_standing(standing: Standing) -> None:
 
 def print_table(rows: list[list[str]], title: str | None = None) -> None:
     """Print rows of cells, the header first."""
-    table = Table(*rows[0], title=title)
+    table = Table(title=title)
+    for n, header in enumerate(rows[0]):
+        table.add_column(header, no_wrap=n == 0)
     for row in rows[1:]:
         table.add_row(*row)
     Console().print(table)

@@ -177,6 +177,20 @@ def test_transform_and_tree_agree_with_surface_distance(far_apart, monkeypatch):
     assert_as_oracle(oracle, reference, prediction)
 
 
+def test_a_distance_that_is_the_tolerance_but_for_rounding_is_within(monkeypatch):
+    oracle = load_oracle(monkeypatch)
+    # 3 steps of 0.1 mm are 0.30000000000000004: surface-distance counts them as more
+    # than 0.3 mm, and 3 steps of 0.7 mm as less than 2.1 mm
+    slab = box((12, 14, 14), slice(2, 5), slice(2, 12), slice(2, 12))
+    reference = mask(slab, (0.1, 0.1, 0.1))
+    prediction = reference.with_array(np.roll(slab, 3, axis=0))
+    theirs = oracle.compute_surface_distances(
+        reference.array, prediction.array, (0.1, 0.1, 0.1)
+    )
+    assert oracle.compute_surface_dice_at_tolerance(theirs, 0.3) < 1
+    assert surface_dice(surface_distances(reference, prediction), 0.3) == 1
+
+
 @pytest.mark.data
 def test_real_organs_are_measured_as_by_surface_distance(monkeypatch):
     oracle = load_oracle(monkeypatch)

@@ -153,9 +153,10 @@ def rank(
     table = published() if paper else None
     if paper_table is not None:
         table = read_paper_table(paper_table)
-    standing = rank_files(
-        results, out, options, samples=bootstrap, seed=seed, paper=table
-    )
+    with console.working(f"ranking, and again with {bootstrap} sets of cases"):
+        standing = rank_files(
+            results, out, options, samples=bootstrap, seed=seed, paper=table
+        )
     console.print_standing(standing)
     click.echo(f"results: {out}", err=True)
 

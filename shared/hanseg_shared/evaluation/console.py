@@ -81,6 +81,13 @@ def case_progress(*, as_json: bool) -> Iterator[CaseBar | CaseLines]:
         yield CaseBar(progress)
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show, on the error stream, that something goes on."""
+    with Console(stderr=True).status(what):
+        yield
+
+
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print Dice, HD95 and surface Dice of every organ."""
     scores = evaluation.scores

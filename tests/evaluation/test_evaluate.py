@@ -86,7 +86,7 @@ def test_the_report_shows_plots_tables_and_the_worst(folders):
     predictions, references, out = folders
     run("evaluate", predictions, references, "--out", out, "--workers", "1")
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png") == 2 + 6
+    assert page.count("data:image/png") == 2 + 2
     for text in ("DSC [%]", "HD95 [mm]", "mean ± SD", "median (IQR)", "SpinalCord"):
         assert text in page
 

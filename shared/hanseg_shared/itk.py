@@ -23,9 +23,6 @@ class Interpolation(Enum):
     LINEAR = sitk.sitkLinear
     """Trilinear: for images."""
 
-    CUBIC = sitk.sitkBSpline
-    """Cubic B-spline: sharper, but may overshoot."""
-
 
 def grid_of(image: sitk.Image) -> Grid:
     """Return the grid of a three-dimensional image."""
@@ -88,12 +85,12 @@ def resample(
         as uint8; interpolated integers become float32, since ITK would cut off their
         fractions and so darken the image by half a unit on average.
     """
-    array = volume.array
-    if interpolation is not Interpolation.NEAREST and array.dtype.kind in "iub":
-        volume = volume.with_array(array.astype(np.float32))
+    image = to_image(volume)
+    blended = interpolation is not Interpolation.NEAREST
+    integer = volume.array.dtype.kind in "iub"
     direction = [cosine for row in grid.direction for cosine in row]
-    image = sitk.Resample(
-        to_image(volume),
+    sampled = sitk.Resample(
+        image,
         grid.size,
         transform if transform is not None else sitk.Transform(3, sitk.sitkIdentity),
         interpolation.value,
@@ -101,5 +98,6 @@ def resample(
         grid.spacing,
         direction,
         background,
+        sitk.sitkFloat32 if blended and integer else image.GetPixelID(),
     )
-    return from_image(image)
+    return from_image(sampled)

@@ -45,10 +45,22 @@ class PayloadStore:
     Args:
         uri: Folder or bucket, such as ``file:///var/lib/hanseg`` or ``s3://bucket/x``.
         options: Keyword arguments for fsspec's file system, such as credentials.
+
+    Raises:
+        ServiceUnavailableError: There is no such kind of store here.
     """
 
     def __init__(self, uri: str, **options: Any) -> None:  # noqa: ANN401 - fsspec's own
-        self._files, self._root = fsspec.core.url_to_fs(uri, **options)
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(uri, **options)
+        except (ValueError, ImportError) as error:
+            # the URI may hold credentials, so that only its kind is repeated
+            kind = uri.partition(":")[0]
+            raise ServiceUnavailableError(
+                f"the payload store cannot be used: fsspec has no {kind} here; "
+                "HANSEG_STORE_URI is file:///FOLDER, or of a kind whose package is "
+                "installed"
+            ) from error
 
     def put(self, owner: str, path: Path) -> Payload:
         """Copy a file into the store; the payload appears whole or not at all.

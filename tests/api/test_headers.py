@@ -113,3 +113,8 @@ def test_a_damaged_digest_equals_no_hash(field: str):
 )
 def test_names_in_content_disposition_are_harmless(name: str, shown: str):
     assert attachment(name) == f'attachment; filename="{shown}"'
+
+
+@pytest.mark.parametrize("header", ["bytes={}-", "bytes=0-{}", "bytes=-{}"])
+def test_a_number_too_long_to_be_one_is_no_range(header: str):
+    assert parse_range(header.format("9" * 5000), 10) is None

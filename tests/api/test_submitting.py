@@ -235,3 +235,17 @@ def test_a_store_that_fails_leaves_nothing(api, services, monkeypatch):
     answer = submit(api)
     assert answer.status_code == 500
     assert leftovers(services) == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"registration": "deformable"}, {"backend": "ants"}]
+)
+def test_what_only_a_later_version_can_do_is_refused_before_it_is_a_job(
+    api, services, options: dict[str, str]
+):
+    request = {"request": json.dumps({"options": options})}
+    answer = api.post("/v1/jobs", files={"ct": CT, "mr": MR}, data=request)
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:hanseg:problem:bad-option"
+    assert "not available yet" in answer.json()["detail"]
+    assert services.store.owners() == []

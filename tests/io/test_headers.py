@@ -447,7 +447,7 @@ def test_the_caps_are_the_callers(tmp_path):
 
 def test_a_header_tells_what_is_in_the_file(tmp_path):
     header = read_header(written(tmp_path / "x.mha", mha()))
-    assert (header.format, header.components) == (ImageFormat.MHA, 1)
+    assert header.format is ImageFormat.MHA
     assert header.dtype == np.dtype("<i2")
     assert header.file_bytes == len(mha())
     assert header.layout.expected_bytes == 240

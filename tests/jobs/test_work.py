@@ -224,6 +224,16 @@ class TestFailure:
         assert "ZeroDivisionError (tried 3 times" in problem(failed).detail
         assert "Jane" not in problem(failed).detail
 
+    def test_a_disk_that_stays_full_is_named_in_the_problem(self, services, repository):
+        job = new_job(repository)
+        body = Body(raising(OSError(28, "No space left on device", "/secret/place")))
+        for _ in range(3):
+            failed = register(services, job, body)
+
+        assert failed.state is JobState.FAILED
+        assert "No space left on device (tried 3" in problem(failed).detail
+        assert "secret" not in problem(failed).detail
+
     def test_a_job_that_fails_twice_may_still_succeed(self, services, repository):
         job = new_job(repository)
         for _ in range(2):
@@ -248,7 +258,11 @@ class TestFailure:
 
     @pytest.mark.parametrize(
         "error",
-        [StoreError("the payload is not there"), ServiceUnavailableError("no disk")],
+        [
+            StoreError("the payload is not there"),
+            ServiceUnavailableError("no disk"),
+            OSError(28, "No space left on device"),
+        ],
     )
     def test_a_failing_store_gives_the_job_back_for_later(
         self, services, repository, publisher, clock, error

@@ -228,9 +228,19 @@ def test_an_unsure_model_makes_the_organ_doubtful(whole, confidence):
 def test_an_organ_the_model_did_not_find_is_empty(whole):
     labels = edited(whole)
     labels.array[voxels_of(labels, "Glnd_Thyroid")] = 0
-    found = by_name(checked(whole, labels))["Glnd_Thyroid"]
+    unseen = {**SURE, "Glnd_Thyroid": None}
+    found = by_name(checked(whole, labels, unseen))["Glnd_Thyroid"]
     assert (found.status, found.volume_ml) == (OrganStatus.EMPTY, 0.0)
     assert found.confidence is None
+    assert found.flags == ()
+
+
+def test_an_organ_that_falls_between_the_voxels_of_the_ct_is_told(whole):
+    labels = edited(whole)
+    labels.array[voxels_of(labels, "Cochlea_L")] = 0
+    found = by_name(checked(whole, labels))["Cochlea_L"]
+    assert found.status is OrganStatus.EMPTY
+    assert found.flags == (Flag.BETWEEN_VOXELS,)
 
 
 def test_an_organ_the_model_does_not_know_is_not_called_empty(whole):

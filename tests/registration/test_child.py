@@ -27,6 +27,7 @@ from hanseg_shared.errors import (
     JobCancelledError,
     OptionError,
     RegistrationError,
+    StoreError,
 )
 
 REPORT = RegistrationReport(verdict=MrVerdict.USED, reason="it fits")
@@ -245,3 +246,8 @@ def test_an_unreadable_image_is_named(tmp_path, files):
     text.write_text("no image")
     with pytest.raises(ImageError, match=r"notes\.txt"):
         register_files(text, mr, tmp_path)
+
+
+def test_a_full_disk_is_no_verdict_on_the_mr():
+    with pytest.raises(StoreError, match="No space left"):
+        run(raises(OSError(28, "No space left on device")))

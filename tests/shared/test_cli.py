@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 
 import click
 import pytest
 
+from hanseg_segmentation.model_package import shipped_models
 from hanseg_shared import cli
 from hanseg_shared.errors import (
     InputError,
@@ -75,3 +77,23 @@ def test_an_impossible_model_name_is_bad_input():
 
     with pytest.raises(OptionError, match="a b"):
         _options("a b", "rigid", "elastix")
+
+
+def test_an_option_of_a_later_version_is_bad_input_before_a_service_is_sought():
+    from hanseg_shared.client.cli import _options
+
+    with pytest.raises(OptionError, match="ants is not available"):
+        _options("default", "rigid", "ants")
+
+
+def test_a_sites_own_models_are_listed(monkeypatch, tmp_path):
+    from click.testing import CliRunner
+
+    from hanseg_segmentation.cli import models
+
+    monkeypatch.setenv("HANSEG_MODELS", str(tmp_path))
+    package = json.loads(next(shipped_models().glob("*/model.json")).read_text())
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model.json").write_text(json.dumps(package | {"name": "own"}))
+    listed = CliRunner().invoke(models, [], catch_exceptions=False).output
+    assert "own" in listed.split()

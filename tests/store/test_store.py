@@ -268,3 +268,9 @@ class TestSpace:
 
     def test_elsewhere_there_is_no_such_thing(self):
         assert PayloadStore("memory://x").free_bytes() is None
+
+
+def test_a_kind_of_store_that_is_not_installed_is_told_without_its_credentials():
+    with pytest.raises(ServiceUnavailableError, match="no teapot here") as told:
+        PayloadStore("teapot://key:secret@bucket")
+    assert "secret" not in str(told.value)

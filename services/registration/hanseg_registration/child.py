@@ -26,10 +26,10 @@ from hanseg_registration.pipeline import (
     Progress,
     no_progress,
     register,
-    require_available,
 )
+from hanseg_shared.available import require_available
 from hanseg_shared.documents import Backend, RegistrationReport, TransformKind
-from hanseg_shared.errors import HansegError, RegistrationError
+from hanseg_shared.errors import HansegError, RegistrationError, StoreError
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.stack.leash import die_with_parent
 
@@ -222,6 +222,10 @@ def _child(body: Work, request: Request, sender: Connection, parent: int) -> Non
         message = error
     except MemoryError:
         message = RegistrationError("the registration ran out of memory")
+    except OSError as error:  # a full disk says nothing about the MR
+        message = StoreError(
+            f"the registration could not be written: {error.strerror or error}"
+        )
     except Exception as error:
         logger.exception("the registration failed unexpectedly")
         message = RegistrationError(f"the registration failed unexpectedly: {error!r}")

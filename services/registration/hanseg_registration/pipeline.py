@@ -39,13 +39,14 @@ from hanseg_registration.verdict import (
     look_up,
     motion_numbers,
 )
+from hanseg_shared.available import require_available
 from hanseg_shared.documents import (
     Backend,
     MrVerdict,
     RegistrationReport,
     TransformKind,
 )
-from hanseg_shared.errors import ImageContentError, OptionError, RegistrationError
+from hanseg_shared.errors import ImageContentError, RegistrationError
 from hanseg_shared.io import write_volume
 from hanseg_shared.itk import Interpolation, resample
 from hanseg_shared.volume import Volume
@@ -110,23 +111,6 @@ def absent_report() -> RegistrationReport:
 def rejected_report(reason: str) -> RegistrationReport:
     """Return the report of a registration that could not be computed."""
     return RegistrationReport(verdict=MrVerdict.REJECTED, reason=reason)
-
-
-def require_available(kind: TransformKind, backend: Backend) -> None:
-    """Refuse what this version cannot do.
-
-    Raises:
-        OptionError: The kind or the backend belongs to a later version.
-    """
-    if backend is not Backend.ELASTIX:
-        raise OptionError(
-            f"the backend {backend} is not available yet in this version; use elastix"
-        )
-    if kind is TransformKind.DEFORMABLE:
-        raise OptionError(
-            f"{kind} registration is not available yet in this version; "
-            "use rigid, affine or none"
-        )
 
 
 def register(

@@ -50,12 +50,6 @@ def on_lps_axes(volume: Volume, spacing_mm: float, *, background: float) -> Volu
     return resample(small, grid, background=background)
 
 
-def box_grid(low: Points, high: Points, spacing_mm: float) -> Grid:
-    """Return the LPS-aligned grid of cubes between two corners in mm LPS."""
-    cube: Vector = (spacing_mm, spacing_mm, spacing_mm)
-    return Grid.axis_aligned([low, high], spacing=cube)
-
-
 def cropped(volume: Volume, low: Points, high: Points, *, margin_mm: float) -> Volume:
     """Return the voxels that cover a box of the patient (mm LPS) and a margin.
 

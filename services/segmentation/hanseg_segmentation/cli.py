@@ -12,10 +12,12 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def models(*, as_json: bool) -> None:
-    """List the installed models."""
-    from hanseg_segmentation.model_package import find_models, shipped_models
+    """List the installed models: those that ship, and those in HANSEG_MODELS."""
+    from hanseg_segmentation.model_package import find_models, model_folders
+    from hanseg_shared.settings import read_settings
 
-    found = [each.package for each in find_models([shipped_models()])]
+    folders = model_folders(read_settings().models)
+    found = [each.package for each in find_models(folders)]
     if as_json:
         click.echo(json.dumps([each.model_dump(mode="json") for each in found]))
         return

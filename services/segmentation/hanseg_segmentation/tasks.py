@@ -133,15 +133,17 @@ def _read_ct(place: Workplace) -> Volume:
 
 
 def _read_trusted_mr(place: Workplace) -> tuple[Volume | None, Volume | None]:
-    """Return the registered MR and its field of view if the network may see them."""
+    """Return the registered MR and its field of view if the network may see them.
+
+    Raises:
+        JobStateError: The verdict is `used`, but a file is missing: the job would say
+            that the network saw an MR that it did not see.
+    """
     report = place.job.registration
     if report is None or report.verdict is not MrVerdict.USED:
         return None, None
-    mr = place.fetch_intermediate(REGISTERED_MR)
-    field_of_view = place.fetch_intermediate(FIELD_OF_VIEW)
-    if mr is None or field_of_view is None:
-        return None, None
-    return read_mr(mr), read_labels(field_of_view)
+    mr = read_mr(_fetch(place, REGISTERED_MR))
+    return mr, read_labels(_fetch(place, FIELD_OF_VIEW))
 
 
 def _fetch(place: Workplace, name: str) -> Path:

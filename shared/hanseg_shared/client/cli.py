@@ -125,6 +125,9 @@ def batch(
 
 
 def _options(model: str, registration: str, backend: str) -> JobOptions:
+    from hanseg_shared.available import require_available
+
+    require_available(TransformKind(registration), Backend(backend))
     try:
         return JobOptions(
             model=model,

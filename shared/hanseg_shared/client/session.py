@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +15,14 @@ from pydantic import SecretStr
 from hanseg_shared.client.client import Client
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.settings import Settings, read_settings
+from hanseg_shared.stack.redis_server import free_port
+from hanseg_shared.stack.stack import LOCK, Stack
 
 URL_VARIABLE = "HANSEG_URL"
 """Environment variable that names the service to use."""
+
+PREFIX = "hanseg-stack-"
+"""How the temporary folders of stacks begin that live for one command."""
 
 Announce = Callable[[str], None]
 
@@ -56,12 +63,10 @@ def open_client(
 def _embedded(
     settings: Settings, data: Path | None, announce: Announce
 ) -> Iterator[Client]:
-    from hanseg_shared.stack.redis_server import free_port
-    from hanseg_shared.stack.stack import Stack
-
     announce("no service is running here: starting one for this command …")
+    remove_abandoned()
     with tempfile.TemporaryDirectory(
-        prefix="hanseg-", ignore_cleanup_errors=True
+        prefix=PREFIX, ignore_cleanup_errors=True
     ) as temporary:
         own = private_settings(settings, data or Path(temporary), port=free_port())
         with Stack(own, announce=announce) as stack, Client(stack.url) as client:
@@ -71,6 +76,20 @@ def _embedded(
             except ServiceUnavailableError:
                 stack.check()  # if a process could not be kept alive, that is why
                 raise
+
+
+def remove_abandoned() -> None:
+    """Remove what commands left that were killed outright: it holds patients' images.
+
+    A folder is abandoned when no stack holds its lock any more.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            with (folder / LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # at work, just being made, or another user's
+            continue
 
 
 def private_settings(settings: Settings, data: Path, *, port: int) -> Settings:

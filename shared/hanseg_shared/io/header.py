@@ -84,11 +84,6 @@ class ImageHeader:
             f"{followed} is followed, as by ITK and 3D Slicer, but not by all programs",
         )
 
-    @property
-    def components(self) -> int:
-        """Numbers per voxel; images with more than one are refused."""
-        return 1
-
 
 def read_header(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> ImageHeader:
     """Return what an image's header says; reads no voxel.

@@ -223,6 +223,9 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
     except (StoreError, ServiceUnavailableError) as error:
         logger.warning("job %s: %s is put off: %s", job_id, stage.state, error)
         _try_again(job, services, error, later=True)
+    except OSError as error:  # the scratch folder's disk is full, most often
+        logger.exception("job %s: %s is put off", job_id, stage.state)
+        _try_again(job, services, _as_store_error(error), later=True)
     except HansegError as error:
         logger.warning("job %s: failed while %s: %s", job_id, stage.state, error)
         services.repository.fail(job, problem_of(error, instance=f"/v1/jobs/{job_id}"))
@@ -258,6 +261,10 @@ def _try_again(
             f"{detail} (tried {job.attempts} times; the worker's log has the details)"
         ),
     )
+
+
+def _as_store_error(error: OSError) -> StoreError:
+    return StoreError(f"a file could not be written: {error.strerror or error}")
 
 
 @contextmanager

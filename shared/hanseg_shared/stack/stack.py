@@ -31,6 +31,9 @@ SERVICES = "hanseg.services"
 CHECKS = "hanseg.checks"
 """Entry point group: functions of `Settings` that raise before anything is started."""
 
+LOCK = "lock"
+"""File of the data folder that a stack holds locked while it works there."""
+
 WATCH_SECONDS = 0.2
 """How often the children are looked at."""
 
@@ -244,7 +247,7 @@ def _require_space(settings: Settings) -> None:
 
 def _lock_folder(folder: Path) -> IO[str]:
     try:
-        lock = (folder / "lock").open("a")
+        lock = (folder / LOCK).open("a")
     except OSError as error:
         raise ServiceUnavailableError(
             f"the data folder {folder} cannot be used: {error.strerror}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
+from hanseg_segmentation import model_package
 from hanseg_segmentation.api import (
     batches,
     catalogue,
@@ -26,11 +27,9 @@ from hanseg_segmentation.api.context import CheckCase, Context, Pace
 from hanseg_segmentation.api.incoming import remove_abandoned_folders
 from hanseg_segmentation.api.metrics import Metrics
 from hanseg_segmentation.api.observer import Observer
-from hanseg_segmentation.model_package import shipped_models
 from hanseg_shared.io.sandbox import check_case_in_child
 from hanseg_shared.jobs.reconciler import Reconciler, ReconcilerThread
 from hanseg_shared.jobs.work import Services
-from hanseg_shared.settings import Settings
 
 ROUTERS = (
     jobs.router,
@@ -65,7 +64,9 @@ def create_app(
     context = Context(
         services=services,
         check_case=check_case,
-        model_folders=tuple(model_folders or _model_folders(services.settings)),
+        model_folders=tuple(
+            model_folders or model_package.model_folders(services.settings.models)
+        ),
         pace=pace or Pace(),
     )
     app = FastAPI(
@@ -85,11 +86,6 @@ def create_app(
     app.add_middleware(BodyLimit, max_upload_bytes=services.settings.max_upload_bytes)
     app.add_middleware(Observer, metrics=app.state.metrics)
     return app
-
-
-def _model_folders(settings: Settings) -> tuple[Path, ...]:
-    further = () if settings.models is None else (settings.models,)
-    return (shipped_models(), *further)
 
 
 def _lifespan(

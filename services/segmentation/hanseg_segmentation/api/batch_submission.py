@@ -23,7 +23,7 @@ from hanseg_segmentation.api.submission import (
     insert,
     look_at,
     publish,
-    require_model,
+    require_possible,
     stored,
 )
 from hanseg_segmentation.api.uploads import fetch_upload, received_upload
@@ -69,7 +69,7 @@ def submit_batch(
     repository = context.services.repository
 
     def make() -> str:
-        require_model(context, asked.options)
+        require_possible(context, asked.options)
         if asked.folder is not None:
             cases = _check_folder(context, asked.folder, asked.options)
         else:

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -44,8 +44,9 @@ def remove_abandoned_folders(settings: Settings) -> None:
     """Remove what requests of a killed server left behind."""
     limit = time.time() - ABANDONED_SECONDS
     for folder in settings.scratch.glob(f"{_PREFIX}*"):
-        if _last_change(folder) < limit:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another API has just finished with it
+            if _last_change(folder) < limit:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _last_change(folder: Path) -> float:

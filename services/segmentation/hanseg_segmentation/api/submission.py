@@ -17,6 +17,7 @@ from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.idempotency import fingerprint, once
 from hanseg_segmentation.api.problems import disk_faults_translated
 from hanseg_segmentation.model_package import find_models
+from hanseg_shared.available import require_available
 from hanseg_shared.documents import InputSummary, JobOptions
 from hanseg_shared.errors import (
     HansegError,
@@ -77,20 +78,21 @@ def submit(context: Context, submission: Submission, *, key: str | None) -> Job:
 
     def make() -> str:
         refuse_when_full(context.services)
-        require_model(context, submission.options)
+        require_possible(context, submission.options)
         check = look_at(context, submission.ct.path, _path(submission.mr))
         return create(context.services, submission, check).id
 
     return repository.get(once(repository, key, submission.request_hash, make))
 
 
-def require_model(context: Context, options: JobOptions) -> None:
-    """Raise unless the model that is asked for is installed.
+def require_possible(context: Context, options: JobOptions) -> None:
+    """Raise unless the options can be done and the model is installed.
 
     Raises:
-        OptionError: It is not; the message lists those that are.
-        ServiceUnavailableError: None is.
+        OptionError: They cannot, or it is not; the message says what can be had.
+        ServiceUnavailableError: No model is installed.
     """
+    require_available(options.registration, options.backend)
     known = [model.package.name for model in find_models(context.model_folders)]
     if not known:
         raise ServiceUnavailableError("no model is installed; install one")

@@ -200,10 +200,14 @@ def _volume(found: Found, others: Mapping[str, Found], voxel_ml: float) -> list[
 
 
 def _certainty(found: Found, confidences: Mapping[str, float | None]) -> list[str]:
-    """Check the model's own probability; none at all counts as low."""
-    if not found.kept:
-        return []
+    """Check the model's own probability; none at all counts as low.
+
+    An organ with a probability but without voxels was lost on the way to the CT's grid.
+    """
     confidence = confidences.get(found.organ.name)
+    if not found.kept:
+        lost = confidence is not None and not found.removed
+        return [Flag.BETWEEN_VOXELS] if lost else []
     low = confidence is None or confidence < LEAST_PROBABILITY
     return [Flag.LOW_PROBABILITY] if low else []
 

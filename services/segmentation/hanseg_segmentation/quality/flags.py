@@ -32,6 +32,9 @@ class Flag(StrEnum):
     SPLIT = "split_in_pieces"
     """It consists of more large pieces than the organ does."""
 
+    BETWEEN_VOXELS = "between_voxels"
+    """The model saw it, but it is so small that no voxel of the CT lies inside."""
+
     TRUNCATED = "truncated_at_scan_edge"
     """It reaches the edge of the CT, which may cut it."""
 

@@ -11,9 +11,6 @@ from hanseg_segmentation.inference.kernels import kernels
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import LabelMap, Volume
 
-Faces = npt.NDArray[np.bool_]
-"""Whether each of a grid's outer faces is meant: (axis x, y, z; first or last)."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:

@@ -20,13 +20,9 @@ from rich.table import Table
 
 from hanseg_shared.evaluation.evaluation import Evaluation, number
 from hanseg_shared.evaluation.metric import Metric
-from hanseg_shared.evaluation.rank_report import (
-    Standing,
-    beside_paper,
-    remarks,
-    standing_rows,
-)
+from hanseg_shared.evaluation.rank_page import beside_paper
 from hanseg_shared.evaluation.score_cases import CaseScores
+from hanseg_shared.evaluation.standing import Standing, remarks, standing_rows
 from hanseg_shared.evaluation.summary import Statistics, summarise
 
 

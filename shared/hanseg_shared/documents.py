@@ -111,7 +111,8 @@ class OrganResult(Document):
 
     Attributes:
         volume_ml: The mask's volume; 0 where there is no mask.
-        confidence: Mean probability the model gave the organ inside its mask, 0..1.
+        confidence: Mean probability the model gave the organ where it drew it, 0..1:
+            on the model's own grid, strays that were removed afterwards included.
         flags: Every check that found something, such as ``truncated_at_scan_edge``.
         evidence: The best kind of data that taught the model this organ; None if
             the model does not know it.

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs import Stage
+from hanseg_shared.jobs import repository as repository_module
 from hanseg_shared.settings import Settings
 from tests.api.fakes import CT, MR, NO_IMAGE
 from tests.api.requests import announce, assert_problem, leftovers, upload
@@ -112,18 +114,27 @@ def test_a_failure_half_way_leaves_no_job_that_could_be_done(
 ):
     make_case(root / "study" / "case_1")
     make_case(root / "study" / "case_2")
-    create = services.repository.create
+    rows = iter(range(9))
 
-    def second_fails(new_job):
-        if new_job.case_name == "case_2":
-            services.repository.get("nothing")
-        return create(new_job)
+    def second_fails(*arguments):
+        if next(rows) == 1:
+            raise ServiceUnavailableError("the database does not work")
+        return row(*arguments)
 
-    monkeypatch.setattr(services.repository, "create", second_fails)
-    assert api.post("/v1/batches", json={"folder": "study"}).status_code == 404
-    (job,) = services.repository.page(limit=10).jobs
-    assert job.state == "expired"
+    row = repository_module._row
+    monkeypatch.setattr(repository_module, "_row", second_fails)
+    assert api.post("/v1/batches", json={"folder": "study"}).status_code == 503
+    assert services.repository.page(limit=10).jobs == ()
     assert services.store.owners() == []
+
+
+def test_jobs_of_a_batch_are_listed_and_done_in_its_order(api, services, root):
+    names = [f"case_{number}" for number in range(1, 6)]
+    for name in names:
+        make_case(root / "study" / name)
+    assert api.post("/v1/batches", json={"folder": "study"}).status_code == 202
+    jobs = services.repository.page(limit=20).jobs
+    assert [job.case_name for job in reversed(jobs)] == names
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,14 @@ def test_a_shrunken_organ_is_told(whole):
     assert Flag.ASYMMETRIC in flags
 
 
+@pytest.mark.parametrize("name", ["SpinalCord", "A_Carotid_R"])
+def test_an_organ_that_ends_long_before_the_scan_does_is_told(whole, name):
+    labels = edited(whole)
+    top = voxels_of(labels, name)[0].max()
+    labels.array[: top - 3][labels.array[: top - 3] == organ(name).label] = 0
+    assert Flag.SMALL_VOLUME in by_name(checked(whole, labels))[name].flags
+
+
 def test_a_swollen_organ_is_told(whole):
     labels = edited(whole)
     z, y, x = (int(np.mean(axis)) for axis in voxels_of(labels, "Pituitary"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hanseg_shared.documents import JobDocument, OrganResult
@@ -31,13 +32,14 @@ def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
         console.print(f"{UNPROVEN} taught by simulated patients alone", style="dim")
     if job.registration is not None:
         console.print(
-            f"MR: [bold]{job.registration.verdict}[/]. {job.registration.reason}",
+            f"MR: [bold]{job.registration.verdict}[/]. "
+            f"{escape(job.registration.reason)}",
             highlight=False,
         )
     if job.model is not None:
         console.print(f"model: {job.model.name} {job.model.version}", highlight=False)
     for remark in job.remarks:
-        console.print(f"remark: {remark}", highlight=False)
+        console.print(f"remark: {remark}", highlight=False, markup=False)
     times = ", ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in job.stages)
     console.print(f"stages: {times}", highlight=False)
 

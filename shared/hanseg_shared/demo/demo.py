@@ -42,7 +42,7 @@ def run_demo(out: Path) -> None:
     console = Console()
     console.print("fetching the sample images by pip (kept for the next time) …")
     cases = demo_cases(fetch_samples(), out)
-    with open_client(None, announce=console.print) as client:
+    with open_client(None, announce=lambda line: _say(console, line)) as client:
         done = [(case, _do(client, case)) for case in cases]
     for case, job in done:
         _report(console, case, job)
@@ -74,6 +74,10 @@ def registration_error(ct: Path, results: Path) -> LandmarkError:
     )
 
 
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False)
+
+
 def _do(client: Client, case: DemoCase) -> JobDocument:
     with make_reporter(case.request.case or "", as_json=False) as reporter:
         return segment_case(client, case.request, case.out, reporter)
@@ -89,4 +93,4 @@ def _report(console: Console, case: DemoCase, job: JobDocument) -> None:
             f"mean over the brain, {error.max_mm:.2f} mm at most",
             highlight=False,
         )
-    console.print(f"picture: {case.out / 'preview.png'}", highlight=False)
+    console.print(f"picture: {case.out / 'preview.png'}", highlight=False, markup=False)

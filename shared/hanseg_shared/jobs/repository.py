@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,9 @@ CONNECT_SECONDS = 5
 
 ABANDONED_KEY_SECONDS = 900.0
 """An idempotency key still being processed after so long belongs to a dead request."""
+
+ORDER_SECONDS = 2e-6
+"""By how much the jobs of a batch differ in age, so that they are done in order."""
 
 Clock = Callable[[Connection], float]
 
@@ -132,29 +135,7 @@ class JobRepository:
     def create(self, job: NewJob) -> Job:
         """Insert a queued job; publishing it is the caller's next step."""
         with self._writing() as connection:
-            now = self._clock(connection)
-            connection.execute(
-                jobs.insert().values(
-                    id=job.id,
-                    state=JobState.QUEUED,
-                    created_at=now,
-                    updated_at=now,
-                    attempts=0,
-                    total_attempts=0,
-                    cancel_requested=False,
-                    version=1,
-                    case_name=job.case_name,
-                    batch_id=job.batch_id,
-                    options=job.options.model_dump(mode="json"),
-                    inputs=_INPUTS.dump_python(job.inputs, mode="json"),
-                    remarks=list(job.remarks),
-                    stages=[],
-                    intermediate=[],
-                    organs=[],
-                    files=[],
-                    versions={},
-                )
-            )
+            connection.execute(jobs.insert().values(_row(job, self._clock(connection))))
         return self.get(job.id)
 
     def get(self, job_id: str) -> Job:
@@ -645,15 +626,18 @@ class JobRepository:
             ).all()
         return [Upload(**row._mapping) for row in rows]
 
-    def create_batch(self, name: str | None) -> Batch:
-        """Insert a batch without jobs."""
+    def create_batch(self, name: str | None, members: Sequence[NewJob] = ()) -> Batch:
+        """Insert a batch and its queued jobs: all of them, or nothing at all."""
         batch_id = uuid.uuid4().hex
         with self._writing() as connection:
+            now = self._clock(connection)
             connection.execute(
-                schema.batches.insert().values(
-                    id=batch_id, created_at=self._clock(connection), name=name
-                )
+                schema.batches.insert().values(id=batch_id, created_at=now, name=name)
             )
+            for position, job in enumerate(members):
+                member = replace(job, batch_id=batch_id)
+                moment = now + position * ORDER_SECONDS
+                connection.execute(jobs.insert().values(_row(member, moment)))
         return self.get_batch(batch_id)
 
     def get_batch(self, batch_id: str) -> Batch:
@@ -838,6 +822,29 @@ class JobRepository:
             statement = statement.where(jobs.c.id == job_id)
         values = self._touched(now) | self._final(JobState.CANCELLED, now)
         connection.execute(statement.values(values))
+
+
+def _row(job: NewJob, now: float) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "state": JobState.QUEUED,
+        "created_at": now,
+        "updated_at": now,
+        "attempts": 0,
+        "total_attempts": 0,
+        "cancel_requested": False,
+        "version": 1,
+        "case_name": job.case_name,
+        "batch_id": job.batch_id,
+        "options": job.options.model_dump(mode="json"),
+        "inputs": _INPUTS.dump_python(job.inputs, mode="json"),
+        "remarks": list(job.remarks),
+        "stages": [],
+        "intermediate": [],
+        "organs": [],
+        "files": [],
+        "versions": {},
+    }
 
 
 def _claimed_by(job: Job) -> tuple[sa.ColumnElement[bool], ...]:

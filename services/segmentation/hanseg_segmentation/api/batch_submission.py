@@ -20,8 +20,8 @@ from hanseg_segmentation.api.problems import RefusedError
 from hanseg_segmentation.api.submission import (
     Image,
     Submission,
-    insert,
     look_at,
+    new_job,
     publish,
     require_possible,
     stored,
@@ -29,16 +29,15 @@ from hanseg_segmentation.api.submission import (
 from hanseg_segmentation.api.uploads import fetch_upload, received_upload
 from hanseg_shared.documents import InputSummary, JobOptions
 from hanseg_shared.errors import (
-    HansegError,
     ImageError,
     InputError,
     OptionError,
 )
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.cases import CaseFiles, find_cases
-from hanseg_shared.jobs import Batch, Job
+from hanseg_shared.jobs import Batch
 from hanseg_shared.jobs.work import Services
-from hanseg_shared.problems import EXPIRED, KINDS
+from hanseg_shared.problems import KINDS
 from hanseg_shared.settings import Settings
 from hanseg_shared.store import Payload
 
@@ -247,36 +246,13 @@ def _make_jobs(
             stack.enter_context(stored(services, case.submission, case.check))
             for case in cases
         ]
-        batch = services.repository.create_batch(name)
-        jobs = _insert_all(services, cases, ids, batch_id=batch.id)
-    for job in jobs:
-        publish(services, job)
+        batch = services.repository.create_batch(
+            name,
+            [
+                new_job(case.submission, case.check, job_id)
+                for case, job_id in zip(cases, ids, strict=True)
+            ],
+        )
+    for job_id in ids:
+        publish(services, job_id)
     return batch.id
-
-
-def _insert_all(
-    services: Services,
-    cases: Sequence[CheckedCase],
-    ids: Sequence[str],
-    *,
-    batch_id: str,
-) -> list[Job]:
-    made: list[Job] = []
-    try:
-        for case, job_id in zip(cases, ids, strict=True):
-            made.append(
-                insert(
-                    services,
-                    case.submission,
-                    case.check,
-                    job_id=job_id,
-                    batch_id=batch_id,
-                )
-            )
-    except HansegError:
-        for job in made:
-            services.repository.mark_expired(
-                job.id, EXPIRED.problem("its batch could not be queued as a whole")
-            )
-        raise
-    return made

@@ -114,13 +114,7 @@ def look_at(context: Context, ct: Path, mr: Path | None) -> CaseCheck:
         raise type(error)(_without_folders(error.message, ct, mr)) from error
 
 
-def create(
-    services: Services,
-    submission: Submission,
-    check: CaseCheck,
-    *,
-    batch_id: str | None = None,
-) -> Job:
+def create(services: Services, submission: Submission, check: CaseCheck) -> Job:
     """Store the images, insert the job and tell the queue.
 
     The broker may be out: the row is there, and a reconciler sends the message later.
@@ -129,8 +123,8 @@ def create(
         ServiceUnavailableError: The disk or the database does not take the job.
     """
     with stored(services, submission, check) as job_id:
-        job = insert(services, submission, check, job_id=job_id, batch_id=batch_id)
-    publish(services, job)
+        job = services.repository.create(new_job(submission, check, job_id))
+    publish(services, job.id)
     return job
 
 
@@ -156,35 +150,25 @@ def stored(
         raise
 
 
-def insert(
-    services: Services,
-    submission: Submission,
-    check: CaseCheck,
-    *,
-    job_id: str,
-    batch_id: str | None = None,
-) -> Job:
-    """Insert the row of a job whose images are in the store."""
-    job = services.repository.create(
-        NewJob(
-            id=job_id,
-            inputs=check.inputs,
-            remarks=check.remarks,
-            options=submission.options,
-            case_name=submission.case,
-            batch_id=batch_id,
-        )
+def new_job(submission: Submission, check: CaseCheck, job_id: str) -> NewJob:
+    """Return the row of a job whose images are in the store."""
+    return NewJob(
+        id=job_id,
+        inputs=check.inputs,
+        remarks=check.remarks,
+        options=submission.options,
+        case_name=submission.case,
     )
-    logger.info("job %s is queued", job_id)
-    return job
 
 
-def publish(services: Services, job: Job) -> None:
+def publish(services: Services, job_id: str) -> None:
     """Tell the queue of a job; the reconciler does it later where that fails."""
+    logger.info("job %s is queued", job_id)
     try:
+        job = services.repository.get(job_id)
         publish_due(job, services.repository, services.publisher)
     except HansegError as error:
-        logger.warning("job %s: the reconciler will send it: %s", job.id, error)
+        logger.warning("job %s: the reconciler will send it: %s", job_id, error)
 
 
 def _store(

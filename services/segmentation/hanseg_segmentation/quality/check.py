@@ -185,7 +185,7 @@ def _volume(found: Found, others: Mapping[str, Found], voxel_ml: float) -> list[
         return []
     flags: list[str] = []
     volume = found.volume_ml(voxel_ml)
-    whole = not (found.cut or found.expected.runs_on_below)
+    whole = not (found.cut or found.at_feet)
     if whole and volume < found.expected.smallest_ml:
         flags.append(Flag.SMALL_VOLUME)
     if volume > found.expected.largest_ml:

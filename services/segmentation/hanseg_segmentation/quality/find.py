@@ -57,6 +57,7 @@ class Found:
         high: Largest index (x, y, z).
         landmark: Its landmark, mm LPS ``(3,)``; None without any piece.
         cut: Whether the scan's edge cuts it where it should not end.
+        at_feet: Whether it reaches the scan's lower edge.
         outside: Whether the scan does not show its expected place.
     """
 
@@ -68,6 +69,7 @@ class Found:
     high: npt.NDArray[np.int64] | None
     landmark: Points | None
     cut: bool
+    at_feet: bool
     outside: bool
 
     def volume_ml(self, voxel_ml: float) -> float:
@@ -149,13 +151,33 @@ def _choose(
             kept = ()
     removed = tuple(piece for piece in every if piece not in kept)
     if not kept:
-        return Found(organ, expected, (), removed, None, None, None, False, outside)
+        return Found(
+            organ,
+            expected,
+            kept=(),
+            removed=removed,
+            low=None,
+            high=None,
+            landmark=None,
+            cut=False,
+            at_feet=False,
+            outside=outside,
+        )
     low = np.min([piece.low for piece in kept], axis=0)
     high = np.max([piece.high for piece in kept], axis=0)
     at_feet, elsewhere = seen.touched_by(low, high)
-    cut = elsewhere or (at_feet and not expected.runs_on_below)
-    landmark = _landmark(kept, pieces, expected)
-    return Found(organ, expected, kept, removed, low, high, landmark, cut, outside)
+    return Found(
+        organ,
+        expected,
+        kept=kept,
+        removed=removed,
+        low=low,
+        high=high,
+        landmark=_landmark(kept, pieces, expected),
+        cut=elsewhere or (at_feet and not expected.runs_on_below),
+        at_feet=at_feet,
+        outside=outside,
+    )
 
 
 def _kept(

@@ -89,7 +89,7 @@ coverage: $(DEV_STAMP) ## Run the tests and report branch coverage
 	$(BIN)/coverage report
 
 .PHONY: bench
-bench: bench-registration bench-validation ## Run every benchmark
+bench: bench-registration bench-validation bench-evaluation ## Run every benchmark
 
 .PHONY: bench-registration
 bench-registration: $(DEV_STAMP) ## Registration error over random starts
@@ -98,6 +98,10 @@ bench-registration: $(DEV_STAMP) ## Registration error over random starts
 .PHONY: bench-validation
 bench-validation: $(DEV_STAMP) ## Dice of the default model on held-out real CTs
 	$(BIN)/python benchmarks/validation.py
+
+.PHONY: bench-evaluation
+bench-evaluation: $(DEV_STAMP) ## Speed of the evaluation beside surface-distance
+	$(BIN)/python benchmarks/evaluation.py
 
 .PHONY: train
 train: setup ## Train the default recipe: make train DATA=folder OUT=folder

@@ -1,0 +1,219 @@
+"""`hanseg evaluate`, `rank` and `feedback`: how good contours are, from the shell."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from hanseg_shared.evaluation.empty import EmptyRule
+
+EXISTING = click.Path(exists=True, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("predictions", type=EXISTING)
+@click.argument("references", type=EXISTING)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
+@click.option(
+    "--empty",
+    type=click.Choice([rule.value for rule in EmptyRule]),
+    default=EmptyRule.REFUSE.value,
+    show_default=True,
+    help="What becomes of organs that only one side has: named as an error; scored as "
+    "the challenge does (missed: Dice 0; not in the reference: left out); or strictly "
+    "(not in the reference: Dice 0 too).",
+)
+@click.option(
+    "--tolerances",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV (organ,tolerance_mm) for the surface Dice.  [default: see the docs]",
+)
+@click.option("--workers", type=int, help="Cases at a time.  [default: by the machine]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a case.")
+def evaluate(
+    predictions: Path,
+    references: Path,
+    out: Path,
+    empty: str,
+    tolerances: Path | None,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Score predicted masks against references, per organ and case.
+
+    Both are folders (or single files) of label maps, of one mask an organ, or of
+    HaN-Seg cases; cases are matched by name, and their grids must be the same.
+    """
+    from hanseg_shared.evaluation import console
+    from hanseg_shared.evaluation.evaluation import evaluate as run
+    from hanseg_shared.evaluation.score_cases import Scoring
+    from hanseg_shared.evaluation.tolerances import default_tolerances, read_tolerances
+
+    limits = read_tolerances(tolerances) if tolerances else default_tolerances()
+    scoring = Scoring(EmptyRule(empty), limits)
+    with console.case_progress(as_json=as_json) as progress:
+        evaluation = run(
+            predictions,
+            references,
+            out,
+            scoring,
+            workers=workers,
+            on_start=progress.start,
+            on_done=progress.advance,
+        )
+    if not as_json:
+        console.print_evaluation(evaluation)
+    click.echo(f"results: {out}", err=True)
+
+
+@click.command()
+@click.argument(
+    "results",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the report.")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level.")
+@click.option(
+    "--sides",
+    type=click.Choice(["two", "one"]),
+    default="two",
+    show_default=True,
+    help="Two-sided or one-sided tests.",
+)
+@click.option(
+    "--zeros",
+    type=click.Choice(["wilcox", "pratt"]),
+    default="wilcox",
+    show_default=True,
+    help="Pairs without a difference: dropped, or ranked first and then dropped.",
+)
+@click.option(
+    "--correction",
+    type=click.Choice(["pairs", "rivals", "tests", "none"]),
+    default="pairs",
+    show_default=True,
+    help="Bonferroni's factor: pairs of methods, rivals of each, pairs times metrics.",
+)
+@click.option(
+    "--worst",
+    type=click.Choice(["values", "means"]),
+    default="values",
+    show_default=True,
+    help="What a missed organ's distance becomes: the worst value of all methods for "
+    "that organ, or the worst of their means.",
+)
+@click.option(
+    "--bootstrap",
+    type=int,
+    default=1000,
+    show_default=True,
+    help="Sets of cases drawn to see how stable the ranks are; 0 for none.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of those draws.")
+@click.option(
+    "--paper", is_flag=True, help="Show the challenge's published results beside."
+)
+@click.option(
+    "--paper-table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Published results from this file (metric,organ,method,mean,sd,median,iqr).",
+)
+def rank(
+    results: tuple[Path, ...],
+    out: Path,
+    alpha: float,
+    sides: str,
+    zeros: str,
+    correction: str,
+    worst: str,
+    bootstrap: int,
+    seed: int,
+    paper: bool,
+    paper_table: Path | None,
+) -> None:
+    """Rank methods by their results.csv, as the challenge does.
+
+    A method is named by its file, or by its folder if the file is called results.csv.
+    """
+    from hanseg_shared.evaluation import console
+    from hanseg_shared.evaluation.methods import Worst
+    from hanseg_shared.evaluation.paper import published, read_paper_table
+    from hanseg_shared.evaluation.rank_report import rank_files
+    from hanseg_shared.evaluation.ranking import Correction, RankingOptions
+    from hanseg_shared.evaluation.wilcoxon import Sides, Zeros
+
+    options = RankingOptions(
+        alpha, Sides(sides), Zeros(zeros), Correction(correction), Worst(worst)
+    )
+    table = published() if paper else None
+    if paper_table is not None:
+        table = read_paper_table(paper_table)
+    with console.working(f"ranking, and again with {bootstrap} sets of cases"):
+        standing = rank_files(
+            results, out, options, samples=bootstrap, seed=seed, paper=table
+        )
+    console.print_standing(standing)
+    click.echo(f"results: {out}", err=True)
+
+
+@click.command()
+@click.argument("job", type=EXISTING, required=False)
+@click.argument("corrected", type=EXISTING, required=False)
+@click.option(
+    "--history", type=FOLDER, required=True, help="Folder that keeps the history."
+)
+@click.option(
+    "--date",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="When the correction was made, UTC.  [default: now]",
+)
+@click.option("--replace", is_flag=True, help="Replace what is there of this job.")
+@click.option(
+    "--tolerances",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV (organ,tolerance_mm) for the surface Dice.  [default: see the docs]",
+)
+def feedback(
+    job: Path | None,
+    corrected: Path | None,
+    history: Path,
+    date: datetime | None,
+    replace: bool,
+    tolerances: Path | None,
+) -> None:
+    """Record what a clinician changed of a JOB's masks, and show the drift.
+
+    JOB is the folder of a job's results, CORRECTED a label map or a folder with a
+    mask an organ. Without both, the history is only shown.
+    """
+    from hanseg_shared.evaluation import console
+    from hanseg_shared.evaluation.drift import drift_rows, drifts, write_drift
+    from hanseg_shared.evaluation.feedback import (
+        changes_of_job,
+        read_history,
+        record,
+    )
+    from hanseg_shared.evaluation.tolerances import default_tolerances, read_tolerances
+
+    if job is not None and corrected is None:
+        raise click.UsageError("CORRECTED is missing: the clinician's masks")
+    if job is not None and corrected is not None:
+        when = date.replace(tzinfo=UTC) if date else datetime.now(UTC)
+        changes = changes_of_job(
+            job,
+            corrected,
+            corrected_at=when,
+            tolerances_mm=(
+                read_tolerances(tolerances) if tolerances else default_tolerances()
+            ),
+        )
+        record(changes, history, replace=replace)
+    known = read_history(history)
+    write_drift(known, history)
+    console.print_table(drift_rows(drifts(known)))
+    click.echo(f"results: {history}", err=True)

@@ -1,0 +1,134 @@
+"""What a person sees of an evaluation on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from hanseg_shared.evaluation.evaluation import Evaluation, number
+from hanseg_shared.evaluation.metric import Metric
+from hanseg_shared.evaluation.rank_page import beside_paper
+from hanseg_shared.evaluation.score_cases import CaseScores
+from hanseg_shared.evaluation.standing import Standing, remarks, standing_rows
+from hanseg_shared.evaluation.summary import Statistics, summarise
+
+
+class CaseBar:
+    """A progress bar over cases, on the error stream."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("cases", total=None)
+
+    def start(self, total: int) -> None:
+        """Say how many cases there are."""
+        self._progress.update(self._task, total=total)
+
+    def advance(self, done: CaseScores) -> None:
+        """Count a case."""
+        self._progress.update(self._task, advance=1, description=done.case)
+
+
+class CaseLines:
+    """One JSON line a case, on standard output."""
+
+    def __init__(self) -> None:
+        self._total, self._done = 0, 0
+
+    def start(self, total: int) -> None:
+        """Say how many cases there are."""
+        self._total = total
+
+    def advance(self, done: CaseScores) -> None:
+        """Print a line about a case."""
+        self._done += 1
+        line = {"case": done.case, "done": self._done, "total": self._total}
+        problems = {"problems": list(done.problems)} if done.problems else {}
+        click.echo(json.dumps(line | problems))
+
+
+@contextmanager
+def case_progress(*, as_json: bool) -> Iterator[CaseBar | CaseLines]:
+    """Show the cases for as long as the block runs: as a bar, or as JSON lines."""
+    if as_json:
+        yield CaseLines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield CaseBar(progress)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show, on the error stream, that something goes on."""
+    with Console(stderr=True).status(what):
+        yield
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print Dice, HD95 and surface Dice of every organ."""
+    scores = evaluation.scores
+    dice, hd95, surface = (
+        summarise(scores, metric)
+        for metric in (Metric.DSC, Metric.HD95, Metric.SURFACE_DSC)
+    )
+    table = Table("organ", "n", "DSC %", "HD95 mm", "surface DSC %", "missed")
+    rows = [*dice.organs, "all organs"]
+    for name in rows:
+        figures = [s.organs.get(name, s.overall) for s in (dice, hd95, surface)]
+        table.add_row(
+            name,
+            str(figures[0].count),
+            _spread(figures[0], 100.0),
+            _spread(figures[1], 1.0),
+            _spread(figures[2], 100.0),
+            str(figures[1].infinite or ""),
+        )
+    Console().print(table)
+
+
+def print_standing(standing: Standing) -> None:
+    """Print the ranks, what to know about them, and the published results if asked."""
+    print_table(standing_rows(standing))
+    for line in remarks(standing):
+        Console(stderr=True).print(line, markup=False, highlight=False)
+    if standing.paper is not None:
+        for table in standing.tables:
+            header, *organs, overall = beside_paper(table, standing.paper)
+            if not standing.paper.organs(table.metric):
+                organs = []  # nothing stands beside them; the report has them
+            title = f"{table.metric}, mean ± SD, beside the published results"
+            print_table([header, *organs, overall], title=title)
+
+
+def print_table(rows: list[list[str]], title: str | None = None) -> None:
+    """Print rows of cells, the header first."""
+    table = Table(title=title)
+    for n, header in enumerate(rows[0]):
+        table.add_column(header, no_wrap=n == 0)
+    for row in rows[1:]:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _spread(figures: Statistics, factor: float) -> str:
+    return f"{number(figures.mean, factor)} ± {number(figures.sd, factor)}"

@@ -1,0 +1,11 @@
+"""Small pictures: the tests look at what is in a report, not at its pixels."""
+
+import pytest
+
+from hanseg_shared.evaluation import evaluation, pictures
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch):
+    monkeypatch.setattr(pictures, "DOTS_PER_INCH", 30)
+    monkeypatch.setattr(evaluation, "WORST_SHOWN", 2)

@@ -97,7 +97,9 @@ def batch(
 ) -> None:
     """Contour every case of a folder; started again, it goes on where it was.
 
-    The folder has HaN-Seg's layout, or one sub-folder a case.
+    The folder has HaN-Seg's layout, or one sub-folder a case. Where no service runs,
+    one is started for this command; it keeps its jobs and the patients' images in
+    OUT/.service until every case has succeeded.
     """
     from hanseg_shared.cli import FAILED
     from hanseg_shared.client.batch import Batch

@@ -374,6 +374,11 @@ REFUSED = {
         ImageContentError,
         "elementspacing must be finite",
     ),
+    "mha: no directions": (
+        mha(TransformMatrix=None),
+        ImageContentError,
+        "does not say how the image lies in the patient",
+    ),
     "mha: no spacing": (
         mha(ElementSpacing=None),
         ImageContentError,

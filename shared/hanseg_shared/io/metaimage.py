@@ -50,7 +50,8 @@ def parse_metaimage(head: bytes, *, file_bytes: int) -> Layout:
     Raises:
         UnsafeImageError: The voxels lie in other files.
         ImageError: The header is damaged, or uses what is not read here.
-        ImageContentError: It is no scalar volume.
+        ImageContentError: It is no scalar volume, or does not say how it lies in
+            the patient.
     """
     text, offset = _split(head)
     fields = _fields(text)
@@ -133,6 +134,12 @@ def _require_plain(fields: dict[str, str]) -> None:
 def _require_geometry(fields: dict[str, str]) -> None:
     if not {"elementspacing", "elementsize"} & fields.keys():
         raise ImageContentError("the MHA header has no ElementSpacing")
+    if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
+        raise ImageContentError(
+            "the MHA header does not say how the image lies in the patient (it has no "
+            "TransformMatrix), so left and right cannot be told apart; save the image "
+            "again with its geometry"
+        )
     for key, count in _NUMBERED.items():
         if key in fields:
             _require_numbers(fields[key], key, count)

@@ -15,7 +15,9 @@ from hanseg_shared.grid import Points
 from hanseg_shared.organs import ORGANS, Organ, Side, counterpart
 
 STRAY_SHARE = 0.1
-"""A piece smaller than this share of the organ's largest piece is a stray."""
+"""A piece smaller than this share of the organ's largest piece is a stray. This and the
+limits below are choices, held against experts' contours by the tests; what they remove
+is told in the organ's flags."""
 
 REACH_MM = 10.0
 """How far beyond its expected box an organ's piece may lie, besides ..."""

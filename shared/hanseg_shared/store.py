@@ -24,6 +24,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
 
+MARK = "database"
+"""Name of the file, beside the owners' folders, that says whose store it is."""
+
 CHUNK_BYTES = 1 << 20
 """How much of a file is held in memory while it is copied or hashed."""
 
@@ -166,6 +169,28 @@ class PayloadStore:
                 self._files.rm(folder, recursive=True)
             except FileNotFoundError:
                 return
+
+    def bind(self, identity: str) -> bool:
+        """Note whose store this is, unless it has owners or is someone's already.
+
+        Args:
+            identity: What tells a database from every other.
+
+        Returns:
+            Whether the store is that database's own: only then may what the database
+            does not know be deleted.
+        """
+        mark = f"{self._root}/{MARK}"
+        with _translated("the store cannot tell whose it is"):
+            self._files.invalidate_cache()
+            if self._files.exists(mark):
+                return bool(self._files.cat_file(mark) == identity.encode())
+        if self.owners():
+            return False
+        with _translated("the store cannot be marked as this database's"):
+            self._files.makedirs(self._root, exist_ok=True)
+            self._files.pipe_file(mark, identity.encode())
+        return True
 
     def owners(self) -> list[str]:
         """Return who has payloads."""

@@ -27,7 +27,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from hanseg_shared.errors import HansegError, ServiceUnavailableError
+from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
 from hanseg_shared.jobs.repository import JobRepository, open_database
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Body, Services, work_on
@@ -80,12 +80,27 @@ def open_services(settings: Settings) -> Services:
     Raises:
         ServiceUnavailableError: The database cannot be opened.
     """
+    repository, store = open_repository(settings), PayloadStore(settings.store)
+    _claim_store(store, repository)
     return Services(
-        repository=open_repository(settings),
-        store=PayloadStore(settings.store),
+        repository=repository,
+        store=store,
         publisher=BrokerPublisher(settings),
         settings=settings,
     )
+
+
+def _claim_store(store: PayloadStore, repository: JobRepository) -> None:
+    try:
+        ours = store.bind(repository.identity())
+    except StoreError as error:  # a store that is away now may be back for the jobs
+        logger.warning("%s", error)
+        return
+    if not ours:
+        logger.warning(
+            "the payload store was begun by another database: nothing that this one "
+            "does not know is ever deleted from it"
+        )
 
 
 def open_repository(settings: Settings) -> JobRepository:

@@ -70,7 +70,9 @@ def settings(tmp_path: Path) -> Settings:
 def services(
     repository: JobRepository, publisher: FakePublisher, settings: Settings
 ) -> Services:
-    return Services(repository, PayloadStore(settings.store), publisher, settings)
+    store = PayloadStore(settings.store)
+    assert store.bind(repository.identity())
+    return Services(repository, store, publisher, settings)
 
 
 @pytest.fixture

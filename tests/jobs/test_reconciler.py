@@ -292,6 +292,28 @@ class TestSweep:
 
         assert store.owners() == ["young"]
 
+    def test_a_store_of_another_database_loses_nothing(
+        self, repository, reconciler, store, tmp_path, caplog
+    ):
+        (tmp_path / "other").mkdir()
+        other = PayloadStore(f"file://{tmp_path / 'other'}")
+        assert other.bind("another database")
+        age(other, "old", put(other, "old", tmp_path), 10 * ORPHAN_SECONDS)
+        dataclasses.replace(reconciler, store=other).sweep()
+
+        assert other.owners() == ["old"]
+        assert "the store is not ours" in caplog.text
+
+    def test_a_store_with_patients_of_unknown_origin_is_not_taken_over(
+        self, repository, tmp_path
+    ):
+        found = PayloadStore(f"file://{tmp_path / 'found'}")
+        put(found, "old", tmp_path)
+        assert not found.bind(repository.identity())
+
+    def test_a_database_keeps_its_identity(self, repository):
+        assert repository.identity() == repository.identity()
+
     def test_old_keys_and_dead_workers_are_forgotten(
         self, repository, reconciler, clock
     ):

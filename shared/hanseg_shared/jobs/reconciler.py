@@ -146,13 +146,21 @@ class Reconciler:
         stored = self.store.owners()  # before the rows: what is stored later is young
         known = self.repository.owners()
         limit = time.time() - ORPHAN_SECONDS
+        ours = self.store.bind(self.repository.identity())
         for owner in stored:
             if owner in known.expired:
                 logger.warning("job %s has expired, its late files are deleted", owner)
                 self._purge(owner)
             elif owner not in known.kept and self.store.last_written(owner) < limit:
-                logger.warning("what %s has in the store is nobody's: deleted", owner)
-                self._purge(owner)
+                self._purge_unknown(owner, ours=ours)
+
+    def _purge_unknown(self, owner: str, *, ours: bool) -> None:
+        if not ours:
+            # another database may know it: deleting would lose that one's patients
+            logger.warning("%s is unknown, but the store is not ours: kept", owner)
+            return
+        logger.warning("what %s has in the store is nobody's: deleted", owner)
+        self._purge(owner)
 
     def _forget_the_past(self) -> None:
         self.repository.drop_old_keys(older_than_seconds=KEY_SECONDS)

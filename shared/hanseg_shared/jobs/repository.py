@@ -733,6 +733,22 @@ class JobRepository:
 
     # -- the rest --------------------------------------------------------------
 
+    def identity(self) -> str:
+        """Return what tells this database from every other, made at the first call."""
+        table = schema.installations
+        query = sa.select(table.c.identity).where(table.c.slot == 1)
+        with self._writing() as connection:
+            known = connection.execute(query).scalar_one_or_none()
+            if known is not None:
+                return str(known)
+            made = uuid.uuid4().hex
+            try:
+                with connection.begin_nested():
+                    connection.execute(table.insert().values(slot=1, identity=made))
+            except IntegrityError:  # made by another process at this very moment
+                return str(connection.execute(query).scalar_one())
+        return made
+
     def ping(self) -> None:
         """Raise `ServiceUnavailableError` unless the database answers."""
         with self._reading() as connection:

@@ -85,6 +85,14 @@ idempotency_keys = Table(
     Column("created_at", Float, nullable=False),
 )
 
+installations = Table(
+    "installations",
+    metadata,
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("identity", String(36), nullable=False),
+)
+"""One row, in slot 1: what tells this database from every other."""
+
 workers = Table(
     "workers",
     metadata,

@@ -31,9 +31,9 @@ from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreErro
 from hanseg_shared.jobs.repository import JobRepository, open_database
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Body, Services, work_on
+from hanseg_shared.leash import die_with_parent
 from hanseg_shared.messages import BrokerPublisher, QueueName, make_celery
 from hanseg_shared.settings import Settings
-from hanseg_shared.stack.leash import die_with_parent
 from hanseg_shared.store import PayloadStore
 
 logger = logging.getLogger(__name__)

@@ -464,6 +464,28 @@ class TestWorkplace:
         assert fetched is not None
         assert fetched.read_bytes() == b"lips"
 
+    def test_files_of_earlier_stages_become_results_without_a_copy(
+        self, workplace, tmp_path
+    ):
+        (tmp_path / "verdict").write_bytes(b"used")
+        kept = workplace.publish_file(tmp_path / "verdict", "registration.json")
+        other = workplace.publish_file(tmp_path / "verdict", "labels")
+        later = dataclasses.replace(
+            workplace,
+            job=dataclasses.replace(workplace.job, intermediate=(kept, other)),
+        )
+        assert later.carry({"registration.json"}) == (kept,)
+
+    def test_a_file_that_has_gone_is_no_result(self, services, workplace, tmp_path):
+        (tmp_path / "verdict").write_bytes(b"used")
+        gone = workplace.publish_file(tmp_path / "verdict", "registration.json")
+        services.store.purge(workplace.job.id)
+        later = dataclasses.replace(
+            workplace, job=dataclasses.replace(workplace.job, intermediate=(gone,))
+        )
+        with pytest.raises(StoreError, match=r"registration\.json"):
+            later.carry({"registration.json"})
+
     def test_an_altered_input_is_refused(self, services, workplace):
         payload = workplace.job.inputs[0]
         with services.store.open("j1", payload.sha256) as file:

@@ -185,13 +185,17 @@ def displaced(to_image: Converter) -> Converter:
 
 
 def test_the_client_knows_every_file_that_a_result_may_have(written):
-    from hanseg_registration.pipeline import FIELD_OF_VIEW, REGISTERED_MR, TRANSFORM
-    from hanseg_registration.tasks import REPORT
-    from hanseg_segmentation.tasks import REGISTRATION_FILES
-    from hanseg_shared.client.results_folder import FILES
+    from hanseg_shared.result_files import (
+        ALL,
+        FIELD_OF_VIEW,
+        OF_REGISTRATION,
+        REGISTERED_MR,
+        REPORT,
+        TRANSFORM,
+    )
 
     folder, _, paths = written
-    assert {path.relative_to(folder).as_posix() for path in paths} <= set(FILES)
+    assert {path.relative_to(folder).as_posix() for path in paths} <= set(ALL)
     of_registration = {REGISTERED_MR, FIELD_OF_VIEW, TRANSFORM, REPORT}
-    assert set(REGISTRATION_FILES) == of_registration
-    assert of_registration <= set(FILES)
+    assert set(OF_REGISTRATION) == of_registration
+    assert of_registration <= set(ALL)

@@ -31,7 +31,7 @@ from hanseg_shared.available import require_available
 from hanseg_shared.documents import Backend, RegistrationReport, TransformKind
 from hanseg_shared.errors import HansegError, RegistrationError, StoreError
 from hanseg_shared.io import read_ct, read_mr
-from hanseg_shared.stack.leash import die_with_parent
+from hanseg_shared.leash import die_with_parent
 
 logger = logging.getLogger(__name__)
 

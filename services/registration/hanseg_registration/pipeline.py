@@ -49,13 +49,13 @@ from hanseg_shared.documents import (
 from hanseg_shared.errors import ImageContentError, RegistrationError
 from hanseg_shared.io import write_volume
 from hanseg_shared.itk import Interpolation, resample
+from hanseg_shared.result_files import (
+    FIELD_OF_VIEW,
+    REGISTERED_MR,
+    REPORT,
+    TRANSFORM,
+)
 from hanseg_shared.volume import Volume
-
-REGISTERED_MR = "registered_mr.nii.gz"
-FIELD_OF_VIEW = "field_of_view.nii.gz"
-TRANSFORM = "transform.tfm"
-REPORT = "registration.json"
-"""Names of the files that `Registration.write` makes."""
 
 SECOND_SEED = 8191
 """Seed of the second run of elastix, which draws other samples than the first."""

@@ -10,15 +10,13 @@ from hanseg_shared.documents import RegistrationReport
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
+from hanseg_shared.result_files import REPORT
 from hanseg_shared.versions import versions_of
 
 logger = logging.getLogger(__name__)
 
 DEADLINE_SHARE = 0.8
 """Share of the stage's time limit after which a registration is stopped."""
-
-REPORT = "registration.json"
-"""Name of the result file with the verdict."""
 
 
 def register_stage(place: Workplace) -> StageResult:

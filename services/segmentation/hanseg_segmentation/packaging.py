@@ -13,14 +13,12 @@ from hanseg_segmentation.preview import Picture, write_preview
 from hanseg_shared.documents import OrganResult, RegistrationReport
 from hanseg_shared.errors import StoreError
 from hanseg_shared.itk import grid_of, to_image
+from hanseg_shared.result_files import MASKS, PREVIEW, SEGMENTATION
 from hanseg_shared.volume import Volume
 
 if TYPE_CHECKING:
     from hanseg_segmentation.pipeline import Segmentation
 
-SEGMENTATION_FILE = "segmentation.nii.gz"
-MASKS_FOLDER = "masks"
-PREVIEW_FILE = "preview.png"
 
 COMPRESSION_LEVEL = 1
 """Masks are nearly all zeros: higher levels take longer and save next to nothing."""
@@ -59,9 +57,9 @@ def write_results(
     labels = segmentation.labels
     labels.grid.require_same(ct.grid, what="the segmentation")
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [write_verified(folder / SEGMENTATION_FILE, labels)]
-    paths += write_masks(folder / MASKS_FOLDER, labels, segmentation.organs)
-    preview = folder / PREVIEW_FILE
+    paths = [write_verified(folder / SEGMENTATION, labels)]
+    paths += write_masks(folder / MASKS, labels, segmentation.organs)
+    preview = folder / PREVIEW
     picture = Picture(
         ct=ct,
         labels=labels,

@@ -19,6 +19,13 @@ from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
 from hanseg_shared.jobs import Job, Stage
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
+from hanseg_shared.result_files import (
+    FIELD_OF_VIEW,
+    OF_REGISTRATION,
+    RECORD,
+    REGISTERED_MR,
+    SEGMENTATION,
+)
 from hanseg_shared.settings import Settings
 from hanseg_shared.versions import versions_of
 from hanseg_shared.volume import Volume
@@ -27,17 +34,6 @@ logger = logging.getLogger(__name__)
 
 PICTURES_SHARE = 0.9
 """Share of packaging that is done once masks and pictures are written."""
-
-LABELS = "segmentation.nii.gz"
-REGISTERED_MR = "registered_mr.nii.gz"
-FIELD_OF_VIEW = "field_of_view.nii.gz"
-REGISTRATION_FILES = (
-    "registration.json",
-    REGISTERED_MR,
-    FIELD_OF_VIEW,
-    "transform.tfm",
-)
-"""What the registration stage leaves; all of it goes into the results."""
 
 
 class Segmenter:
@@ -61,10 +57,10 @@ class Segmenter:
         result = segment(
             ct, mr, field_of_view, model=model, progress=place.lease.progress
         )
-        labels = place.folder / LABELS
+        labels = place.folder / SEGMENTATION
         write_volume(result.labels, labels)
         return StageResult(
-            intermediate=(place.publish_file(labels, LABELS),),
+            intermediate=(place.publish_file(labels, SEGMENTATION),),
             model=result.model,
             organs=result.organs,
             versions=versions_of("hanseg-segmentation", "torch"),
@@ -90,7 +86,7 @@ def package_stage(place: Workplace) -> StageResult:
     if job.registration is None or job.model is None:
         raise JobStateError(f"job {job.id} has nothing to package")
     mr, field_of_view = _read_trusted_mr(place)
-    labels = read_labels(_fetch(place, LABELS))
+    labels = read_labels(_fetch(place, SEGMENTATION))
     write_results(
         out,
         ct=_read_ct(place),
@@ -100,12 +96,8 @@ def package_stage(place: Workplace) -> StageResult:
         field_of_view=field_of_view,
     )
     place.lease.progress(PICTURES_SHARE)
-    for name in REGISTRATION_FILES:
-        file = place.fetch_intermediate(name)
-        if file is not None:
-            file.rename(out / name)
-    (out / "job.json").write_text(_finished(job, started).model_dump_json(indent=2))
-    return StageResult(files=place.publish_files(out))
+    (out / RECORD).write_text(_finished(job, started).model_dump_json(indent=2))
+    return StageResult(files=(*place.publish_files(out), *place.carry(OF_REGISTRATION)))
 
 
 def _finished(job: Job, packaging_since: float) -> JobDocument:

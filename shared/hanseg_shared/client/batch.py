@@ -19,7 +19,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hanseg_shared.client.client import Client, JobRequest
-from hanseg_shared.client.results_folder import RECORD
 from hanseg_shared.client.segment import LOST_TOUCH, PAUSE_SECONDS
 from hanseg_shared.documents import JobDocument, JobOptions, JobState, OrganResult
 from hanseg_shared.errors import (
@@ -30,6 +29,7 @@ from hanseg_shared.errors import (
 )
 from hanseg_shared.io.cases import CaseFiles
 from hanseg_shared.organs import OrganStatus
+from hanseg_shared.result_files import RECORD
 from hanseg_shared.store import hash_file
 
 IN_FLIGHT = 4

@@ -14,25 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hanseg_shared.errors import OptionError, ServiceUnavailableError, StoreError
-from hanseg_shared.organs import ORGANS
-
-RECORD = "job.json"
-"""The file whose presence says that a case is done."""
-
-MASKS = "masks"
-"""Sub-folder of the masks, one file an organ."""
-
-FILES = (
-    RECORD,
-    "segmentation.nii.gz",
-    "preview.png",
-    "registration.json",
-    "registered_mr.nii.gz",
-    "field_of_view.nii.gz",
-    "transform.tfm",
-    *(f"{MASKS}/{organ.name}.nii.gz" for organ in ORGANS),
-)
-"""Every file that a result may have; whatever else lies in the folder is the user's."""
+from hanseg_shared.result_files import ALL, MASKS, RECORD
 
 
 def replace_results(source: Path, folder: Path) -> None:
@@ -90,7 +72,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _remove_results(folder: Path) -> None:
-    for name in FILES:
+    for name in ALL:
         (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not there, or something of the user's in it
         (folder / MASKS).rmdir()

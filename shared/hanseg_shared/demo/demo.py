@@ -26,6 +26,7 @@ from hanseg_shared.evaluation.landmarks import (
     landmark_error,
 )
 from hanseg_shared.io import read_ct
+from hanseg_shared.result_files import PREVIEW, TRANSFORM
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def demo_cases(samples: Samples, out: Path) -> list[DemoCase]:
 def registration_error(ct: Path, results: Path) -> LandmarkError:
     """Return how far the transform in `results` is from RIRE's bone markers, in mm."""
     return landmark_error(
-        sitk.ReadTransform(str(results / "transform.tfm")),
+        sitk.ReadTransform(str(results / TRANSFORM)),
         ct_points=RIRE_CT_POINTS,
         mr_points=RIRE_MR_POINTS,
         region=brain_points(read_ct(ct)),
@@ -93,4 +94,4 @@ def _report(console: Console, case: DemoCase, job: JobDocument) -> None:
             f"mean over the brain, {error.max_mm:.2f} mm at most",
             highlight=False,
         )
-    console.print(f"picture: {case.out / 'preview.png'}", highlight=False, markup=False)
+    console.print(f"picture: {case.out / PREVIEW}", highlight=False, markup=False)

@@ -20,10 +20,10 @@ from hanseg_shared.evaluation.case_folders import find_case_masks
 from hanseg_shared.evaluation.case_masks import CaseMasks, CaseSource, read_case_masks
 from hanseg_shared.evaluation.comparison import compare
 from hanseg_shared.organs import ORGANS
+from hanseg_shared.result_files import RECORD, SEGMENTATION
 from hanseg_shared.volume import Volume
 
 HISTORY = "history.csv"
-JOB_DOCUMENT, JOB_MASKS = "job.json", "segmentation.nii.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def changes_of_job(
         InputError: The job's files or the masks cannot be used, or their grids differ.
     """
     job = _read_job(job_folder)
-    ours = read_case_masks(CaseSource(job.id, job_folder / JOB_MASKS))
+    ours = read_case_masks(CaseSource(job.id, job_folder / SEGMENTATION))
     source = _only_case(corrected)
     theirs = read_case_masks(source)
     if ours.grid is not None and theirs.grid is not None:
@@ -142,18 +142,17 @@ def read_history(folder: Path) -> list[Change]:
 
 
 def _read_job(folder: Path) -> JobDocument:
-    for name in (JOB_DOCUMENT, JOB_MASKS):
+    for name in (RECORD, SEGMENTATION):
         if not (folder / name).is_file():
             raise InputError(
                 f"{folder}: a job's results are needed, but {name} is not there"
             )
     try:
-        return JobDocument.model_validate_json((folder / JOB_DOCUMENT).read_bytes())
+        return JobDocument.model_validate_json((folder / RECORD).read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(
-            f"{folder / JOB_DOCUMENT}: no job's document: {first['loc']}: "
-            f"{first['msg']}"
+            f"{folder / RECORD}: no job's document: {first['loc']}: {first['msg']}"
         ) from error
 
 

@@ -10,7 +10,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +160,18 @@ class Workplace:
         target.parent.mkdir(parents=True, exist_ok=True)
         self.services.store.fetch(self.job.id, file.sha256, target)
         return target
+
+    def carry(self, names: Collection[str]) -> tuple[ResultFile, ...]:
+        """Return those files of earlier stages, which the store has, to be results.
+
+        Raises:
+            StoreError: One is not in the store any more.
+        """
+        carried = tuple(f for f in self.job.intermediate if f.name in names)
+        for file in carried:
+            if not self.services.store.exists(self.job.id, file.sha256):
+                raise StoreError(f"{file.name} of {self.job.id} is not in the store")
+        return carried
 
     def publish_files(self, folder: Path) -> tuple[ResultFile, ...]:
         """Copy every file of a folder into the store."""

@@ -268,7 +268,8 @@ def _put_database_right(settings: Settings) -> None:
     The folder's lock says that no other API works with this SQLite: requests that an
     API was busy with when it was killed are dead, and give back their keys.
     """
-    from hanseg_shared.worker import open_repository  # which imports the stack's leash
+    # Celery and SQLAlchemy: a command for a service that runs elsewhere needs neither
+    from hanseg_shared.worker import open_repository
 
     repository = open_repository(settings)
     try:

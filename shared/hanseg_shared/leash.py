@@ -1,6 +1,6 @@
 """Runs a command that dies when the process that started it dies; Linux only.
 
-``python -m hanseg_shared.stack.leash PARENT COMMAND…`` asks the kernel for a signal at
+``python -m hanseg_shared.leash PARENT COMMAND…`` asks the kernel for a signal at
 the parent's death and then becomes COMMAND. Even a supervisor that is killed with
 SIGKILL leaves nothing running.
 """

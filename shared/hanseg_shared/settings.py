@@ -57,6 +57,14 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto takes a GPU if there is one."""
 
+    inference: Literal["fast", "exact"] = "fast"
+    """`exact` runs every tile in float32, as nnU-Net's own predictor would; `fast` runs
+    only tiles that organs can lie in, with the fastest engine that agrees with it."""
+
+    engine: Literal["auto", "eager", "compile", "openvino"] = "auto"
+    """What computes the network: PyTorch, PyTorch's compiler, or OpenVINO where it is
+    installed; auto takes the fastest that is ready within seconds."""
+
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads a worker computes with; 0 takes what the machine has."""
 

@@ -1,9 +1,10 @@
-"""A model in memory: verified weights in a network on a device."""
+"""A model in memory: verified weights in networks on a device, behind engines."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from hanseg_segmentation.inference.device import choose_device, inferring, precision_on
+from hanseg_segmentation.inference.device import choose_device, precision_on
+from hanseg_segmentation.inference.engines import (
+    Eager,
+    Engine,
+    EngineName,
+    EngineOptions,
+    on_cpu,
+)
 from hanseg_segmentation.inference.kernels import kernels
 from hanseg_segmentation.inference.networks import build, with_weights
+from hanseg_segmentation.inference.self_test import Chosen, choose_engine
 from hanseg_segmentation.model_package import (
     ModelPackage,
     find_model,
@@ -31,10 +40,14 @@ class LoadedModel:
 
     Attributes:
         package: Its plan.
-        network: Takes ``(N, 3, D, H, W)``, returns logits ``(N, K, D, H, W)``.
-        device: Where `network` lies.
+        network: The first fold. Takes ``(N, C, D, H, W)``, returns logits
+            ``(N, K, D, H, W)``.
+        device: Where the networks lie.
         precision: What convolutions run in, float32 or bfloat16.
         label_of_channel: The organ label of each output channel, uint8 ``(K,)``.
+        further: The networks of the other folds.
+        chosen: What the self-test chose, with an engine for each fold; None where
+            PyTorch runs the networks untested.
     """
 
     package: ModelPackage
@@ -42,15 +55,49 @@ class LoadedModel:
     device: torch.device
     precision: torch.dtype
     label_of_channel: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    further: tuple[nn.Module, ...] = ()
+    chosen: Chosen | None = None
 
     @property
     def channels_out(self) -> int:
         """Number of output channels, the background included."""
         return len(self.label_of_channel)
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The networks of all folds."""
+        return (self.network, *self.further)
 
-def load_package(folder: Path, *, device: str = "auto") -> LoadedModel:
+    @property
+    def folds(self) -> tuple[Engine, ...]:
+        """What computes each fold on `device`."""
+        if self.chosen is not None:
+            return self.chosen.engines
+        return tuple(Eager(each, self.device, self.precision) for each in self.networks)
+
+    def folds_on(self, device: torch.device) -> tuple[Engine, ...]:
+        """Return what computes each fold on the model's device, or on the CPU.
+
+        Leaving a GPU for the CPU moves the networks there; asking for the GPU's
+        engines moves them back.
+        """
+        if device.type == self.device.type:
+            for each in self.networks:
+                each.to(self.device)
+            return self.folds
+        return on_cpu(self.networks)
+
+
+def load_package(
+    folder: Path, *, device: str = "auto", options: EngineOptions | None = None
+) -> LoadedModel:
     """Return the model of a package folder, verified and warmed up by one tile.
+
+    Args:
+        folder: Where the package is.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        options: Which engines may run it; None takes PyTorch in the precision that
+            the device is fastest in, without a self-test.
 
     Raises:
         ModelError: The package is damaged, does not fit, or cannot run.
@@ -58,20 +105,30 @@ def load_package(folder: Path, *, device: str = "auto") -> LoadedModel:
     """
     package = read_package(folder)
     network = with_weights(build(package.network), read_weights(folder, package))
-    return ready(package, network, device=choose_device(device))
+    return ready(package, network, device=choose_device(device), options=options)
 
 
 def load_named(
-    name: str, folders: tuple[Path, ...], *, device: str = "auto"
+    name: str,
+    folders: tuple[Path, ...],
+    *,
+    device: str = "auto",
+    options: EngineOptions | None = None,
 ) -> LoadedModel:
     """Return the installed model of that name; see `load_package`."""
-    return load_package(find_model(name, folders).folder, device=device)
+    folder = find_model(name, folders).folder
+    return load_package(folder, device=device, options=options)
 
 
 def ready(
-    package: ModelPackage, network: nn.Module, *, device: torch.device
+    package: ModelPackage,
+    network: nn.Module,
+    *,
+    device: torch.device,
+    further: Sequence[nn.Module] = (),
+    options: EngineOptions | None = None,
 ) -> LoadedModel:
-    """Return a network as a loaded model, after a first pass that checks its shape.
+    """Return networks as a loaded model, after a first pass that checks its shape.
 
     The pass also makes the libraries choose their kernels, so that the first case
     does not pay for it.
@@ -80,12 +137,36 @@ def ready(
         ModelError: The output is not one value a channel and voxel, or not finite.
     """
     start = time.perf_counter()
-    precision = precision_on(device)
-    placed = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    tile = torch.zeros((1, len(package.channels), *package.patch), device=device)
     kernels()
-    with inferring(device, precision):
-        logits = placed(tile.to(memory_format=torch.channels_last_3d))
+    placed = [
+        each.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        for each in (network, *further)
+    ]
+    logits = [_first_pass(package, each, device=device) for each in placed]
+    table = package.label_of_channel(int(logits[0].shape[1]))
+    chosen = None
+    if options is not None:
+        chosen = choose_engine(package, placed, device=device, options=options)
+    precision = precision_on(device) if chosen is None else chosen.name.precision
+    logger.info(
+        "model %s %s is ready on %s with %s in %.1f s",
+        package.name,
+        package.version,
+        device,
+        EngineName.of("eager", precision) if chosen is None else chosen.name,
+        time.perf_counter() - start,
+    )
+    return LoadedModel(
+        package, placed[0], device, precision, table, tuple(placed[1:]), chosen
+    )
+
+
+def _first_pass(
+    package: ModelPackage, network: nn.Module, *, device: torch.device
+) -> torch.Tensor:
+    """Return a network's logits for a tile of zeros, checked."""
+    tile = torch.zeros((1, len(package.channels), *package.patch), device=device)
+    logits = Eager(network, device, precision_on(device))(tile)
     if logits.ndim != 5 or tuple(logits.shape[2:]) != package.patch:
         raise ModelError(
             f"model {package.name} returns shape {tuple(logits.shape)} for a tile of"
@@ -93,13 +174,4 @@ def ready(
         )
     if not bool(torch.isfinite(logits).all()):
         raise ModelError(f"model {package.name} returns values that are not finite")
-    logger.info(
-        "model %s %s is ready on %s in %s, warmed up in %.1f s",
-        package.name,
-        package.version,
-        device,
-        precision,
-        time.perf_counter() - start,
-    )
-    table = package.label_of_channel(int(logits.shape[1]))
-    return LoadedModel(package, placed, device, precision, table)
+    return logits

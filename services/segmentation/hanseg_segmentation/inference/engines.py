@@ -1,0 +1,257 @@
+"""What computes a network: one library and one precision, behind one call.
+
+An engine maps tiles ``(N, C, D, H, W)`` to logits ``(N, K, D, H, W)``. All engines of a
+network hold the same weights; they differ in speed, and in the last bits of the answer.
+Which of them is taken, `self_test` decides.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import torch
+from torch import nn
+
+from hanseg_segmentation.inference.device import inferring, precision_on
+from hanseg_shared.errors import ModelError
+
+if TYPE_CHECKING:
+    from hanseg_shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Engine = Callable[[torch.Tensor], torch.Tensor]
+"""Maps tiles ``(N, C, D, H, W)`` to logits ``(N, K, D, H, W)``, without gradients."""
+
+Library = Literal["eager", "compile", "openvino"]
+
+ENGINES_FOLDER = "engines"
+"""Sub-folder of the data folder for what engines keep between processes."""
+
+
+class EngineName(StrEnum):
+    """A library and the precision of its convolutions."""
+
+    EAGER_FP32 = "eager-fp32"
+    """PyTorch, layer by layer; what every other engine is compared with."""
+
+    EAGER_BF16 = "eager-bf16"
+    """The same with convolutions in bfloat16, under PyTorch's autocast."""
+
+    COMPILE_FP32 = "compile-fp32"
+    """PyTorch's own compiler. It needs a C++ compiler on the machine, and up to a
+    minute the first time."""
+
+    COMPILE_BF16 = "compile-bf16"
+
+    OPENVINO_FP32 = "openvino-fp32"
+    """Intel's OpenVINO, the optional extra ``[openvino]``; CPU only."""
+
+    OPENVINO_BF16 = "openvino-bf16"
+
+    @classmethod
+    def of(cls, library: str, precision: torch.dtype) -> Self:
+        """Return the engine of a library and a precision, float32 or bfloat16."""
+        return cls(f"{library}-{'bf16' if precision is torch.bfloat16 else 'fp32'}")
+
+    @property
+    def library(self) -> str:
+        """``eager``, ``compile`` or ``openvino``."""
+        return self.value.partition("-")[0]
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What convolutions run in."""
+        return torch.bfloat16 if self.value.endswith("bf16") else torch.float32
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What a site says about engines.
+
+    Attributes:
+        exact: Whether only float32 will do.
+        library: The one to use, or ``auto`` for whatever is fastest here.
+        cache: Folder for compiled networks and for what the self-test chose; None
+            keeps nothing.
+        threads: Threads an engine of its own computes with; 0 takes PyTorch's number.
+    """
+
+    exact: bool = False
+    library: Literal["auto", "eager", "compile", "openvino"] = "auto"
+    cache: Path | None = None
+    threads: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return what the settings of a running service say."""
+        return cls(
+            exact=settings.inference == "exact",
+            library=settings.engine,
+            cache=settings.data / ENGINES_FOLDER,
+            threads=settings.threads,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """What an engine is built for.
+
+    Attributes:
+        tile: Shape ``(1, C, D, H, W)`` of what it will be given.
+        device: Where it runs.
+        cache: Folder for compiled networks; None keeps nothing.
+        threads: Threads of an engine that does not use PyTorch's; 0 takes as many.
+    """
+
+    tile: tuple[int, int, int, int, int]
+    device: torch.device
+    cache: Path | None = None
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eager:
+    """PyTorch, layer by layer, convolutions channels-last in memory.
+
+    Attributes:
+        network: On `device` already.
+        device: Where it runs.
+        precision: What convolutions run in.
+    """
+
+    network: nn.Module
+    device: torch.device
+    precision: torch.dtype
+
+    def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return logits for tiles that lie on the device."""
+        with inferring(self.device, self.precision):
+            logits: torch.Tensor = self.network(
+                tiles.contiguous(memory_format=torch.channels_last_3d)
+            )
+        return logits
+
+
+def candidates(options: EngineOptions, device: torch.device) -> tuple[EngineName, ...]:
+    """Return the engines that may be used, `EAGER_FP32` first.
+
+    With ``auto``, PyTorch's compiler is no candidate: it takes up to a minute, which
+    a first job should not wait for. Installing OpenVINO's extra is asking for it.
+    """
+    wanted = {"eager", "openvino"} if options.library == "auto" else {options.library}
+    names = [name for name in EngineName if name.library in wanted]
+    names = [name for name in names if _available(name.library, device)]
+    half = precision_on(device) is torch.bfloat16 and not options.exact
+    names = [name for name in names if half or name.precision is torch.float32]
+    if not names and options.library != "auto":
+        logger.warning("engine %s cannot run here; eager is used", options.library)
+        return candidates(EngineOptions(exact=options.exact, library="eager"), device)
+    rest = (name for name in names if name is not EngineName.EAGER_FP32)
+    return (EngineName.EAGER_FP32, *rest)
+
+
+def make_engine(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engine:
+    """Return an engine of a network that lies on the plan's device.
+
+    Raises:
+        ModelError: The engine cannot take the network.
+    """
+    try:
+        return _MAKERS[name.library](name, network, plan)
+    except Exception as error:
+        raise ModelError(
+            f"engine {name} cannot run this network: {_one_line(error)}"
+        ) from error
+
+
+def on_cpu(networks: Sequence[nn.Module]) -> tuple[Engine, ...]:
+    """Return float32 engines on the CPU, to which the networks are moved."""
+    cpu = torch.device("cpu")
+    return tuple(Eager(each.to(cpu), cpu, torch.float32) for each in networks)
+
+
+def _available(library: str, device: torch.device) -> bool:
+    if library == "openvino":
+        return device.type == "cpu" and importlib.util.find_spec("openvino") is not None
+    if library == "compile":
+        return device.type == "cuda" or _cpp_compiler() is not None
+    return True
+
+
+def _cpp_compiler() -> str | None:
+    """Return the C++ compiler that PyTorch's compiler would use."""
+    return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+
+
+def _make_eager(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engine:
+    placed = network.to(plan.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return Eager(placed, plan.device, name.precision)
+
+
+def _make_compiled(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engine:
+    if plan.cache is not None:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(plan.cache / "inductor"))
+    import torch._inductor.config as inductor
+
+    inductor.compile_threads = 1  # a pool of processes would outlive the worker
+    placed = network.to(plan.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    compiled = torch.compile(placed, dynamic=False)
+    engine = Eager(compiled, plan.device, name.precision)  # type: ignore[arg-type]
+    engine(torch.zeros(plan.tile, device=plan.device))
+    return engine
+
+
+def _make_openvino(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engine:
+    import openvino
+
+    threads = plan.threads or torch.get_num_threads()
+    config: dict[str, str | int] = {
+        "INFERENCE_PRECISION_HINT": "bf16"
+        if name.precision is torch.bfloat16
+        else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    if plan.cache is not None:
+        config["CACHE_DIR"] = str(plan.cache / "openvino")
+    with torch.inference_mode():
+        model = openvino.convert_model(
+            network, example_input=torch.zeros(plan.tile), input=list(plan.tile)
+        )
+    compiled = openvino.Core().compile_model(model, "CPU", config)
+    return functools.partial(_run_openvino, compiled)
+
+
+def _run_openvino(
+    compiled: Callable[..., dict[int, object]], tiles: torch.Tensor
+) -> torch.Tensor:
+    """Run tiles one by one, since the network was compiled for one.
+
+    OpenVINO's result lies in memory that its next call writes to: it is copied.
+    """
+    answers = [
+        torch.from_numpy(compiled(tile[None].contiguous().numpy())[0]) for tile in tiles
+    ]
+    return torch.cat(answers) if len(answers) > 1 else answers[0].clone()
+
+
+_MAKERS: dict[str, Callable[[EngineName, nn.Module, EnginePlan], Engine]] = {
+    "eager": _make_eager,
+    "compile": _make_compiled,
+    "openvino": _make_openvino,
+}
+
+
+def _one_line(error: Exception) -> str:
+    """Return the first 200 characters of a message, without line breaks."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

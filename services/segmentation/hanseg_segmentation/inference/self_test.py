@@ -1,0 +1,364 @@
+"""Which engine a model runs on: the fastest on this machine that agrees with float32.
+
+When a model is loaded, each engine that may be used computes one tile of a simulated
+patient. What an engine answers is compared with PyTorch's float32, how long it takes
+with the others. The choice is kept on disk, for this machine, model and these versions
+of the libraries, so that the next process does not test again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field, ValidationError
+from torch import nn
+
+from hanseg_segmentation.inference.engines import (
+    Engine,
+    EngineName,
+    EngineOptions,
+    EnginePlan,
+    candidates,
+    make_engine,
+)
+from hanseg_segmentation.inference.preprocess import normalise_ct
+from hanseg_segmentation.model_package import ModelPackage
+from hanseg_shared.documents import Document
+from hanseg_shared.errors import ModelError
+from hanseg_shared.grid import Grid, Points
+from hanseg_shared.itk import resample
+from hanseg_shared.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+FAST_AGREEMENT = 0.98
+"""Share of a tile's organ voxels on which a fast engine must agree with float32. The
+default model in bfloat16 agrees on 0.995 to 0.997, in every library; what differs are
+single voxels on borders. An engine that is wrong is wrong by far more."""
+
+EXACT_AGREEMENT = 0.9995
+"""The same for engines in float32, which differ in the order of additions only."""
+
+FEWEST_ORGAN_VOXELS = 200
+"""A tile with fewer is judged by all its voxels: the model sees nothing in it."""
+
+BUDGET_SECONDS = 20.0
+"""No further engine is tried where that would be exceeded, unless the site named it."""
+
+OPENVINO_SECONDS_PER_MILLION = 1.5
+"""What OpenVINO takes to convert and compile a network, per million of parameters
+(measured: 2.9 s for 2.7 million, 40 to 50 s for 31)."""
+
+REPEATS = 3
+"""Passes that are timed, after one that is not."""
+
+SLOW_SECONDS = 2.0
+"""An engine whose first pass takes longer is timed by that pass alone."""
+
+PHANTOM_SEED = 3
+PHANTOM_SPACING_MM = 4.0
+"""The simulated patient of the test, who is always the same one."""
+
+AIR_HU = -1024.0
+
+Clock = Callable[[], float]
+
+
+class Choice(Document):
+    """What a self-test found, as it is kept on disk.
+
+    Attributes:
+        engine: The engine that was taken.
+        seconds_per_tile: What it takes for one tile.
+        agreement: Share of the voxels on which it agrees with float32.
+        tried: Seconds a tile of every engine that was tried, by name.
+    """
+
+    engine: EngineName
+    seconds_per_tile: float
+    agreement: float
+    tried: dict[str, float] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """The engine that was taken, for each fold.
+
+    Attributes:
+        choice: What the self-test found.
+        engines: One for each fold.
+    """
+
+    choice: Choice
+    engines: tuple[Engine, ...]
+
+    @property
+    def name(self) -> EngineName:
+        """The engine's name."""
+        return self.choice.engine
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One engine on the test's tile.
+
+    Attributes:
+        seconds: What a pass takes.
+        labels: Its channels of the largest logit, ``(D, H, W)``; None if a logit was
+            not finite.
+    """
+
+    seconds: float
+    labels: torch.Tensor | None
+
+
+def choose_engine(
+    package: ModelPackage,
+    networks: Sequence[nn.Module],
+    *,
+    device: torch.device,
+    options: EngineOptions,
+    clock: Clock = time.perf_counter,
+) -> Chosen:
+    """Return the fastest engine that agrees with float32, ready for every fold.
+
+    Args:
+        package: The model; `networks` are its folds, on `device`.
+        networks: At least one.
+        device: Where they run.
+        options: Which engines may be used, and where the choice is kept.
+        clock: Returns seconds.
+
+    Raises:
+        ModelError: Not even PyTorch in float32 returns finite values.
+    """
+    plan = EnginePlan(
+        (1, len(package.channels), *package.patch),
+        device,
+        options.cache,
+        options.threads,
+    )
+    kept = _kept_in(package, device, options)
+    known = None if kept is None else _read(kept)
+    if known is not None:
+        try:
+            return Chosen(known, _engines(known.engine, networks, plan))
+        except ModelError as error:
+            logger.warning("the engine chosen before does not work: %s", error)
+    choice = _tested(package, networks[0], plan, options=options, clock=clock)
+    if kept is not None:
+        _write(kept, choice)
+    return Chosen(choice, _engines(choice.engine, networks, plan))
+
+
+def agreement(labels: torch.Tensor, reference: torch.Tensor) -> float:
+    """Return on what share of the voxels that either calls an organ both agree.
+
+    Where hardly any voxel is an organ's, it is the share of all voxels.
+    """
+    same = labels == reference
+    organs = (labels > 0) | (reference > 0)
+    if int(organs.sum()) < FEWEST_ORGAN_VOXELS:
+        return float(same.float().mean())
+    return float(same[organs].float().mean())
+
+
+def phantom_tile(package: ModelPackage) -> torch.Tensor:
+    """Return the network input ``(1, C, D, H, W)`` of a simulated patient's head.
+
+    The tile is centred on the patient's organs, at the model's spacing.
+    """
+    from hanseg_shared.phantom.case import make_case
+
+    spacing = max(PHANTOM_SPACING_MM, *package.spacing_mm)
+    with_mr = "mr" in package.channels
+    case = make_case(
+        PHANTOM_SEED, ct_spacing=(spacing,) * 3, ct_width_mm=300.0, mr=False, t1=with_mr
+    )
+    edges = np.empty(3, dtype=int)
+    axes = getattr(package, "transpose", (0, 1, 2))
+    edges[list(axes)] = package.patch
+    grid = _grid_about(_middle(case.labels), edges, package)
+    ct = resample(case.ct, grid, background=AIR_HU).array.astype(np.float32)
+    images = {
+        "ct": normalise_ct(ct, package.normalisation.ct),
+        "field_of_view": np.ones(ct.shape, dtype=np.float32),
+    }
+    if case.t1 is not None:
+        mr = resample(case.t1, grid).array.astype(np.float32)
+        images["mr"] = (mr - mr.mean()) / max(float(mr.std()), 1e-6)
+    stack = np.stack([images[name].transpose(axes) for name in package.channels])
+    return torch.from_numpy(np.ascontiguousarray(stack[None], dtype=np.float32))
+
+
+def _grid_about(centre: Points, edges: np.ndarray, package: ModelPackage) -> Grid:
+    """Return the axis-aligned grid of `edges` (z, y, x) voxels about a point."""
+    x, y, z = (int(edge) for edge in edges[::-1])
+    half = (np.array((x, y, z)) - 1) / 2 * np.array(package.spacing_mm)
+    ox, oy, oz = (float(value) for value in centre - half)
+    return Grid((x, y, z), package.spacing_mm, (ox, oy, oz))
+
+
+def _middle(labels: Volume) -> Points:
+    """Return the centroid of all organs, mm LPS."""
+    index = np.argwhere(labels.array)[:, ::-1].mean(axis=0)
+    return labels.grid.index_to_world(index)
+
+
+def _tested(
+    package: ModelPackage,
+    network: nn.Module,
+    plan: EnginePlan,
+    *,
+    options: EngineOptions,
+    clock: Clock,
+) -> Choice:
+    start = clock()
+    tile = phantom_tile(package).to(plan.device)
+    first, *others = candidates(options, plan.device)
+    reference = _try(make_engine(first, network, plan), tile, clock=clock)
+    if reference.labels is None:
+        raise ModelError(
+            f"model {package.name} returned values that are not finite for a simulated"
+            " patient; its weights cannot be trusted"
+        )
+    needed = EXACT_AGREEMENT if options.exact else FAST_AGREEMENT
+    best = Choice(engine=first, seconds_per_tile=reference.seconds, agreement=1.0)
+    tried = {str(first): round(reference.seconds, 4)}
+    for name in others:
+        spent = clock() - start
+        if options.library == "auto" and (
+            spent + _estimate(name, network, reference.seconds) > BUDGET_SECONDS
+        ):
+            logger.info("engine %s is not tried: it would take too long", name)
+            continue
+        trial = _attempted(name, network, plan, tile, clock=clock)
+        if trial is None or trial.labels is None:
+            continue
+        share = agreement(trial.labels, reference.labels)
+        tried[str(name)] = round(trial.seconds, 4)
+        if share < needed:
+            logger.warning("engine %s agrees on %.4f only; not used", name, share)
+        elif trial.seconds < best.seconds_per_tile:
+            best = Choice(engine=name, seconds_per_tile=trial.seconds, agreement=share)
+    logger.info("self-test of %s: %s takes %s", package.name, best.engine, tried)
+    return best.model_copy(update={"tried": tried})
+
+
+def _attempted(
+    name: EngineName,
+    network: nn.Module,
+    plan: EnginePlan,
+    tile: torch.Tensor,
+    *,
+    clock: Clock,
+) -> _Trial | None:
+    """Return how an engine does, or None where it does not work at all."""
+    try:
+        return _try(make_engine(name, network, plan), tile, clock=clock)
+    except (ModelError, RuntimeError, MemoryError) as error:
+        logger.warning("engine %s is not used: %s", name, error)
+        return None
+
+
+def _try(engine: Engine, tile: torch.Tensor, *, clock: Clock) -> _Trial:
+    seconds: list[float] = []
+    logits = torch.empty(0)
+    for _ in range(REPEATS + 1):
+        started = clock()
+        logits = engine(tile)
+        if tile.is_cuda:
+            torch.cuda.synchronize()
+        seconds.append(clock() - started)
+        if seconds[0] > SLOW_SECONDS:
+            break
+    took = statistics.median(seconds[1:] or seconds)
+    logits = logits[0].float()
+    finite = bool(torch.isfinite(logits).all())
+    return _Trial(took, logits.argmax(dim=0).cpu() if finite else None)
+
+
+def _estimate(name: EngineName, network: nn.Module, seconds_per_tile: float) -> float:
+    """Return about how long trying an engine takes, given float32's time for a tile."""
+    passes = (REPEATS + 1) * seconds_per_tile
+    if seconds_per_tile > SLOW_SECONDS:
+        passes = seconds_per_tile
+    if name.library != "openvino":
+        return passes
+    parameters = sum(each.numel() for each in network.parameters())
+    return passes + OPENVINO_SECONDS_PER_MILLION * parameters / 1e6
+
+
+def _engines(
+    name: EngineName, networks: Sequence[nn.Module], plan: EnginePlan
+) -> tuple[Engine, ...]:
+    return tuple(make_engine(name, each, plan) for each in networks)
+
+
+def _kept_in(
+    package: ModelPackage, device: torch.device, options: EngineOptions
+) -> Path | None:
+    """Return the file that a choice of this machine, model and versions is kept in."""
+    if options.cache is None:
+        return None
+    circumstances = {
+        "model": [
+            package.sha256,
+            *(each.sha256 for each in getattr(package, "further_folds", ())),
+        ],
+        "machine": [platform.machine(), _processor(), os.cpu_count()],
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else str(device),
+        "threads": options.threads or torch.get_num_threads(),
+        "versions": [_version(name) for name in ("torch", "openvino")],
+        "options": [options.exact, options.library],
+    }
+    text = json.dumps(circumstances, sort_keys=True)
+    return options.cache / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+def _processor() -> str:
+    """Return the processor's capabilities, which tell machines apart well enough."""
+    return json.dumps(torch.cpu.get_capabilities(), sort_keys=True, default=str)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _read(path: Path) -> Choice | None:
+    """Return what was chosen before; None if nothing was, or the file is damaged."""
+    try:
+        return Choice.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        logger.warning("%s cannot be used and is made anew: %s", path.name, error)
+        return None
+
+
+def _write(path: Path, choice: Choice) -> None:
+    """Keep a choice; where that cannot be done, the next process tests again."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(choice.model_dump_json(indent=2))
+        partial.replace(path)
+    except OSError as error:
+        logger.warning("the choice of engine is not kept: %s", error)

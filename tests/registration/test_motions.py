@@ -9,6 +9,7 @@ from hanseg_registration.motions import (
     inverse,
     is_invertible,
     is_rigid,
+    mean_motion,
     rotation,
     rotation_deg,
     stretch,
@@ -95,3 +96,18 @@ def test_a_warp_is_refused_as_a_motion():
     warp = sitk.BSplineTransform(3)
     with pytest.raises(RegistrationError, match="not a linear transform"):
         from_transform(warp)
+
+
+def test_the_mean_of_two_motions_lies_half_way():
+    centre = np.array([10.0, -20.0, 30.0])
+    there = translation((4, 0, 0)) @ rotation((0, 0, 6), centre=centre)
+    middle = mean_motion([np.eye(4), there], centre=centre)
+    wanted = translation((2, 0, 0)) @ rotation((0, 0, 3), centre=centre)
+    np.testing.assert_allclose(middle, wanted, atol=1e-9)
+    assert is_rigid(middle)
+
+
+def test_the_mean_of_one_motion_is_that_motion():
+    motion = translation((1, 2, 3)) @ rotation((5, -6, 7), centre=(0, 0, 0))
+    middle = mean_motion([motion, motion], centre=np.array([3.0, 4.0, 5.0]))
+    np.testing.assert_allclose(middle, motion, atol=1e-12)

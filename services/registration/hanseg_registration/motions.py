@@ -7,6 +7,8 @@ of the MR, as an ITK transform that resamples the MR onto the CT does. Read alou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
@@ -89,6 +91,21 @@ def stretch(motion: Motion) -> float:
 def distances_mm(one: Motion, other: Motion, points: Points) -> Points:
     """Return how far apart two motions put each point, in mm, shape ``(n,)``."""
     return np.linalg.norm(apply(one, points) - apply(other, points), axis=-1)
+
+
+def mean_motion(motions: Sequence[Motion], *, centre: Points) -> Motion:
+    """Return the rigid motion in the middle of rigid motions that are close together.
+
+    The rotation is the chordal mean (Hartley et al. 2013,
+    doi:10.1007/s11263-012-0601-0); the shift takes `centre` to the mean of the points
+    that the motions take it to.
+    """
+    turns = Rotation.from_matrix(np.stack([each[:3, :3] for each in motions]))
+    middle = np.eye(4)
+    middle[:3, :3] = turns.mean().as_matrix()
+    there = np.mean([apply(each, centre) for each in motions], axis=0)
+    middle[:3, 3] = there - middle[:3, :3] @ centre
+    return middle
 
 
 def to_transform(motion: Motion) -> sitk.Transform:

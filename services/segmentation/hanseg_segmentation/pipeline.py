@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hanseg_segmentation.inference.back_to_grid import Logits, finish, labels_on
+from hanseg_segmentation.inference.engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import (
     LoadedModel,
     load_named,
@@ -83,6 +84,7 @@ def load_model(
     *,
     folders: tuple[Path, ...] = (),
     device: str = "auto",
+    options: EngineOptions | None = None,
 ) -> LoadedModel:
     """Return a model ready to infer, verified and warmed up.
 
@@ -90,14 +92,16 @@ def load_model(
         name_or_folder: A model's name, or a `Path` to its package folder.
         folders: Folders to look for names in, beside that of the shipped models.
         device: ``auto``, ``cpu`` or ``cuda``.
+        options: Which engines may run it; see `load_package`.
 
     Raises:
         ModelError: There is no such model, it is damaged, or it cannot run.
         OptionError: There is no such device name.
     """
     if isinstance(name_or_folder, Path):
-        return load_package(name_or_folder, device=device)
-    return load_named(name_or_folder, (shipped_models(), *folders), device=device)
+        return load_package(name_or_folder, device=device, options=options)
+    places = (shipped_models(), *folders)
+    return load_named(name_or_folder, places, device=device, options=options)
 
 
 def segment(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from hanseg_segmentation.inference.engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.model_package import DEFAULT_MODEL
 from hanseg_segmentation.packaging import write_results
@@ -73,6 +74,7 @@ class Segmenter:
                 name,
                 folders=() if settings.models is None else (settings.models,),
                 device=settings.device,
+                options=EngineOptions.of(settings),
             )
             self._name = name
         return self._model

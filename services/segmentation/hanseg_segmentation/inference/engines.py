@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -224,7 +225,8 @@ def _make_openvino(name: EngineName, network: nn.Module, plan: EnginePlan) -> En
     }
     if plan.cache is not None:
         config["CACHE_DIR"] = str(plan.cache / "openvino")
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it traces with a deprecated function
         model = openvino.convert_model(
             network, example_input=torch.zeros(plan.tile), input=list(plan.tile)
         )

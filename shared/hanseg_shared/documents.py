@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -135,6 +135,36 @@ class ModelSummary(Document):
     sha256: str
 
 
+class InferenceReport(Document):
+    """How the network was run: what was chosen for this case and machine, and why.
+
+    Attributes:
+        mode: ``exact`` if every tile was run in float32, else ``fast``.
+        device: Where the network ran, ``cpu`` or ``cuda``.
+        engine: Library and precision, such as ``eager-bf16``.
+        folds: Networks whose answers were combined.
+        folds_in_model: Networks that the model has.
+        step: Distance of neighbouring tiles, as a share of a tile's edge.
+        mirrored: The patient's axes along which tiles were mirrored as well.
+        tiles: Tiles that each network was shown, not counting mirrored ones.
+        tiles_in_all: Tiles that cover the whole image.
+        localised: Whether tiles were left out because no organ can be there.
+        reason: One sentence for a person: why no more and no less was done.
+    """
+
+    mode: Literal["fast", "exact"]
+    device: str
+    engine: str
+    folds: int = 1
+    folds_in_model: int = 1
+    step: float
+    mirrored: tuple[str, ...] = ()
+    tiles: int
+    tiles_in_all: int
+    localised: bool = False
+    reason: str = ""
+
+
 class StageTime(Document):
     """How long one stage of a job took, over all its attempts."""
 
@@ -204,6 +234,7 @@ class JobDocument(Document):
     mr_verdict: MrVerdict | None = None
     registration: RegistrationReport | None = None
     model: ModelSummary | None = None
+    inference: InferenceReport | None = None
     organs: tuple[OrganResult, ...] = ()
     versions: dict[str, str] = {}
     error: Problem | None = None

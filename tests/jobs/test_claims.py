@@ -8,7 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hanseg_shared.documents import JobState, OrganResult, Progress, ResultFile
+from hanseg_shared.documents import (
+    InferenceReport,
+    JobState,
+    OrganResult,
+    Progress,
+    ResultFile,
+)
 from hanseg_shared.errors import JobStateError
 from hanseg_shared.jobs.repository import JobRepository, StageResult, open_database
 from hanseg_shared.jobs.stages import Stage
@@ -130,12 +136,22 @@ def test_results_of_all_stages_add_up(repository):
         for name in ("mr", "labels", "result")
     }
     organ = OrganResult(name="Lips", label=20, status=OrganStatus.EMPTY)
+    report = InferenceReport(
+        mode="fast",
+        device="cpu",
+        engine="eager-bf16",
+        step=0.5,
+        tiles=3,
+        tiles_in_all=9,
+    )
     results = {
         Stage.REGISTER: StageResult(
             intermediate=(files["mr"],), versions={"elastix": "5"}
         ),
         Stage.SEGMENT: StageResult(
-            intermediate=(files["labels"],), versions={"torch": "2"}
+            intermediate=(files["labels"],),
+            versions={"torch": "2"},
+            inference=report,
         ),
         Stage.PACKAGE: StageResult(organs=(organ,), files=(files["result"],)),
     }
@@ -146,6 +162,8 @@ def test_results_of_all_stages_add_up(repository):
     assert [file.name for file in done.intermediate] == ["mr", "labels"]
     assert [file.name for file in done.files] == ["result"]
     assert done.organs == (organ,)
+    assert done.inference == report
+    assert done.document().inference == report
     assert done.versions == {"elastix": "5", "torch": "2"}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from hanseg_shared.documents import (
+    InferenceReport,
     InputSummary,
     JobDocument,
     JobOptions,
@@ -97,6 +98,7 @@ class Job:
     registration: RegistrationReport | None = None
     intermediate: tuple[ResultFile, ...] = ()
     model: ModelSummary | None = None
+    inference: InferenceReport | None = None
     organs: tuple[OrganResult, ...] = ()
     files: tuple[ResultFile, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
@@ -130,6 +132,7 @@ class Job:
             mr_verdict=self.registration.verdict if self.registration else None,
             registration=self.registration,
             model=self.model,
+            inference=self.inference,
             organs=self.organs,
             versions=self.versions,
             error=self.error,

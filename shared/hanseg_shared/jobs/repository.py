@@ -30,6 +30,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hanseg_shared.documents import (
     FINAL_STATES,
+    InferenceReport,
     InputSummary,
     JobOptions,
     JobState,
@@ -80,6 +81,7 @@ class StageResult:
     intermediate: tuple[ResultFile, ...] = ()
     """Files for the next stages, added to those of the stages before."""
     model: ModelSummary | None = None
+    inference: InferenceReport | None = None
     organs: tuple[OrganResult, ...] | None = None
     files: tuple[ResultFile, ...] | None = None
     """The job's result files, set by the last stage."""
@@ -808,6 +810,8 @@ class JobRepository:
             values["registration"] = result.registration.model_dump(mode="json")
         if result.model is not None:
             values["model"] = result.model.model_dump(mode="json")
+        if result.inference is not None:
+            values["inference"] = result.inference.model_dump(mode="json")
         if result.organs is not None:
             values["organs"] = _ORGANS.dump_python(result.organs, mode="json")
         if result.files is not None:
@@ -1023,6 +1027,7 @@ def _job(row: RowMapping) -> Job:
         "progress": Progress,
         "registration": RegistrationReport,
         "model": ModelSummary,
+        "inference": InferenceReport,
         "error": Problem,
     }
     for name, document in optional.items():

@@ -49,6 +49,7 @@ jobs = Table(
     Column("registration", JSON),
     Column("intermediate", JSON, nullable=False),
     Column("model", JSON),
+    Column("inference", JSON),
     Column("organs", JSON, nullable=False),
     Column("files", JSON, nullable=False),
     Column("versions", JSON, nullable=False),

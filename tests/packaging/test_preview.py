@@ -1,16 +1,13 @@
 import dataclasses
 
 import numpy as np
-import pytest
 from matplotlib.image import imread
 
 from hanseg_segmentation.preview import (
     LEGEND_WIDTH,
+    SMALLEST_HEIGHT,
     VERDICTS,
-    Direction,
-    Layout,
     Picture,
-    Plane,
     _remark,
     choose_planes,
     write_preview,
@@ -18,10 +15,10 @@ from hanseg_segmentation.preview import (
 from hanseg_segmentation.quality.flags import Flag
 from hanseg_shared.documents import MrVerdict, OrganResult, RegistrationReport
 from hanseg_shared.grid import Grid
-from hanseg_shared.itk import resample
 from hanseg_shared.organs import OrganStatus, organ
+from hanseg_shared.planes import Direction
+from hanseg_shared.sheet import Layout
 from hanseg_shared.volume import Volume
-from tests.inference.scenes import enlarged, world_points
 from tests.packaging.cases import ABSENT, USED, ct_on, result_on, roomy
 
 AXIAL = Grid((20, 20, 20), (2.0, 2.0, 2.0))
@@ -41,53 +38,6 @@ def with_mr(plain: Picture) -> Picture:
         mr=plain.ct,
         field_of_view=plain.ct.with_array(field),
     )
-
-
-def position(grid: Grid) -> Volume:
-    """Return a volume whose values are 10000 x + 100 y + z, in mm from its centre."""
-    offset = world_points(grid) - grid.centre
-    return Volume((offset @ [10000.0, 100.0, 1.0]).astype(np.float64), grid)
-
-
-def plane_of(direction: Direction, grid: Grid) -> tuple[Volume, np.ndarray]:
-    """Return a plane through a grid's middle, and where its pixels are."""
-    volume = position(enlarged(grid))
-    middle = volume.grid.centre
-    low, high = (tuple(float(v) for v in middle + d) for d in (-15.0, 15.0))
-    plane = Plane(direction, float(middle[direction.value]))
-    pixels = plane.grid(low, high)  # type: ignore[arg-type]
-    return resample(volume, pixels), world_points(pixels) - middle
-
-
-@pytest.mark.parametrize("direction", Direction)
-def test_planes_show_what_is_there_in_every_orientation(direction, grid):
-    sampled, offset = plane_of(direction, grid)
-    expected = offset @ np.array([10000.0, 100.0, 1.0])
-    assert np.abs(sampled.array - expected).max() < 1.0
-
-
-def test_in_an_axial_plane_the_patients_right_is_left_and_front_is_up(grid):
-    _, offset = plane_of(Direction.AXIAL, grid)
-    assert (np.diff(offset[0, 0, :, 0]) > 0).all()
-    assert (np.diff(offset[0, :, 0, 1]) > 0).all()
-
-
-def test_in_a_coronal_plane_the_patients_right_is_left_and_rows_go_up(grid):
-    _, offset = plane_of(Direction.CORONAL, grid)
-    assert (np.diff(offset[0, 0, :, 0]) > 0).all()
-    assert (np.diff(offset[0, :, 0, 2]) > 0).all()
-
-
-def test_in_a_sagittal_plane_the_front_is_left_and_rows_go_up(grid):
-    _, offset = plane_of(Direction.SAGITTAL, grid)
-    assert (np.diff(offset[0, 0, :, 1]) > 0).all()
-    assert (np.diff(offset[0, :, 0, 2]) > 0).all()
-
-
-def test_letters_name_the_sides():
-    assert Direction.AXIAL.letters == ("R", "L", "A", "P")
-    assert Direction.CORONAL.letters == ("R", "L", "S", "I")
-    assert Direction.SAGITTAL.letters == ("A", "P", "S", "I")
 
 
 def test_the_chosen_plane_shows_most_organs():
@@ -111,28 +61,6 @@ def test_without_organs_planes_go_through_the_middle():
     labels = Volume(np.zeros(AXIAL.shape, dtype=np.uint8), AXIAL)
     planes = choose_planes(labels, list(Direction))
     assert [plane.at_mm for plane in planes] == [19.0, 19.0, 19.0]
-
-
-def test_all_planes_are_drawn_to_one_scale():
-    layout = Layout.of((0, 0, 0), (100, 200, 50))
-    (axial, coronal, sagittal) = (np.array(panel) for panel in layout.panels)
-    scale = axial[0] / 100
-    assert axial / scale == pytest.approx((100, 200))
-    assert coronal / scale == pytest.approx((100, 50))
-    assert sagittal / scale == pytest.approx((200, 50))
-
-
-@pytest.mark.parametrize("size", [(300, 250, 400), (180, 200, 100), (30, 30, 900)])
-def test_planes_do_not_overlap_and_stay_in_the_picture(size):
-    layout = Layout.of((0, 0, 0), size)
-    places = [layout.panel(row, column) for row in range(2) for column in range(3)]
-    for left, bottom, width, height in places:
-        assert left > 0
-        assert bottom > 0
-        assert left + width < 1 - LEGEND_WIDTH / layout.size[0]
-        assert bottom + height < 1
-    assert places[1][0] > places[0][0] + places[0][2]
-    assert places[3][1] + places[3][3] < places[0][1]
 
 
 def test_a_picture_with_mr_is_drawn_in_every_orientation(tmp_path, grid):
@@ -176,7 +104,7 @@ def axial_width(grid: Grid) -> int:
     """Return the first plane's right edge in pixels of the picture."""
     corners = grid.corners()
     low, high = (tuple(c.tolist()) for c in (corners.min(axis=0), corners.max(axis=0)))
-    layout = Layout.of(low, high)
+    layout = Layout.of(low, high, beside=LEGEND_WIDTH, smallest=(0.0, SMALLEST_HEIGHT))
     left, _, width, _ = layout.panel(0, 0)
     return int((left + width) * layout.size[0] * 100)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,18 +22,29 @@ from hanseg_shared.documents import (
     OrganResult,
     RegistrationReport,
 )
-from hanseg_shared.grid import Grid, Matrix, Points, Vector
-from hanseg_shared.itk import Interpolation, resample
+from hanseg_shared.grid import Grid, Points, Vector
+from hanseg_shared.itk import Interpolation
 from hanseg_shared.organs import ORGANS, OrganStatus
+from hanseg_shared.planes import Direction, Plane, sampled
+from hanseg_shared.sheet import (
+    BACKGROUND_COLOUR,
+    BORDER_COLOUR,
+    DIM_COLOUR,
+    GAP,
+    ROW,
+    TEXT_COLOUR,
+    Layout,
+    contour,
+    empty_sheet,
+    save,
+    show,
+    write_line,
+)
 from hanseg_shared.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patheffects import AbstractPathEffect
-
-PIXEL_MM = 0.8
-"""Pixel edge of the planes that are sampled."""
 
 MARGIN_MM = 45.0
 """How much is shown around the organs."""
@@ -48,141 +58,12 @@ WINDOW_HU = (-160.0, 240.0)
 AIR_HU = -1024.0
 """Shown where the CT ends."""
 
-SCALE_BAR_MM = 50.0
-
-DOTS_PER_INCH = 100
-COMPRESSION_LEVEL = 3
-"""Of the PNG file; the highest takes longer than all the drawing."""
-
-TALLEST_PANEL = 4.4
-"""Height of a row of planes, in inches, unless it would become too wide ..."""
-
-WIDEST_ROW = 13.0
-"""... which is this."""
-
-SMALLEST_PANEL_MM = 20.0
-"""A scan of fewer millimetres is drawn in a plane of that size."""
-
 LEGEND_WIDTH = 3.3
 SMALLEST_HEIGHT = 7.4
 """So that the legend's 30 lines fit, in inches."""
 
-GAP, HEADER, FOOTER, TITLE = 0.18, 0.95, 0.75, 0.28
-"""Between planes, above and below all, and above each plane, in inches."""
-
 LEAST_DISTANCE_MM = 20.0
 """Two planes of one direction are at least so far apart."""
-
-BACKGROUND_COLOUR = "#101214"
-TEXT_COLOUR = "#e8e8e8"
-DIM_COLOUR = "#8a8f94"
-BORDER_COLOUR = "#ffd84a"
-"""The border of the MR's field of view."""
-
-
-class Direction(Enum):
-    """Which way a plane is cut; the value is the LPS axis it is perpendicular to."""
-
-    AXIAL = 2
-    CORONAL = 1
-    SAGITTAL = 0
-
-    @property
-    def across(self) -> int:
-        """The LPS axis from left to right in the picture."""
-        return 1 if self is Direction.SAGITTAL else 0
-
-    @property
-    def down(self) -> int:
-        """The LPS axis along the picture's vertical."""
-        return 1 if self is Direction.AXIAL else 2
-
-    @property
-    def letters(self) -> tuple[str, str, str, str]:
-        """What lies at the left, right, top and bottom of the picture."""
-        left, right = ("A", "P") if self is Direction.SAGITTAL else ("R", "L")
-        top, bottom = ("A", "P") if self is Direction.AXIAL else ("S", "I")
-        return left, right, top, bottom
-
-
-@dataclass(frozen=True, slots=True)
-class Plane:
-    """A plane to be shown.
-
-    Attributes:
-        direction: Which way it is cut.
-        at_mm: Its place on the axis it is perpendicular to, LPS.
-    """
-
-    direction: Direction
-    at_mm: float
-
-    def grid(self, low: Vector, high: Vector) -> Grid:
-        """Return the plane's pixels, one voxel thick, over the box `low` to `high`.
-
-        The first index axis runs to the right of the picture. The second runs down it
-        in an axial plane, and up it in the others.
-        """
-        u, v = self.direction.across, self.direction.down
-        origin = list(low)
-        origin[self.direction.value] = self.at_mm
-        columns = np.eye(3)[[u, v]]
-        normal = np.cross(columns[0], columns[1])
-        rows = np.stack((*columns, normal), axis=1)
-        size = [
-            int(np.ceil((high[axis] - low[axis]) / PIXEL_MM)) + 1 for axis in (u, v)
-        ]
-        x, y, z = origin
-        return Grid(
-            (size[0], size[1], 1), (PIXEL_MM, PIXEL_MM, 1.0), (x, y, z), _matrix(rows)
-        )
-
-
-ROW = (Direction.AXIAL, Direction.CORONAL, Direction.SAGITTAL)
-"""The planes of one row of the picture."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the parts of the picture are, in inches from its lower left corner.
-
-    Attributes:
-        size: The picture's width and height.
-        panels: Width and height of each plane of a row; all to one scale.
-    """
-
-    size: tuple[float, float]
-    panels: tuple[tuple[float, float], ...]
-
-    @classmethod
-    def of(cls, low: Vector, high: Vector) -> Layout:
-        """Return the layout for planes over the box `low` to `high`, mm LPS."""
-        lengths = np.maximum(np.subtract(high, low), SMALLEST_PANEL_MM)
-        across = sum(float(lengths[direction.across]) for direction in ROW)
-        along = max(float(lengths[direction.down]) for direction in ROW)
-        scale = min(TALLEST_PANEL / along, WIDEST_ROW / across)
-        panels = tuple(
-            (float(lengths[d.across]) * scale, float(lengths[d.down]) * scale)
-            for d in ROW
-        )
-        height = HEADER + FOOTER + 2 * (along * scale + TITLE) + GAP
-        width = across * scale + 4 * GAP + LEGEND_WIDTH
-        return cls((width, max(height, SMALLEST_HEIGHT)), panels)
-
-    def panel(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Return a plane's left, bottom, width and height as shares of the picture."""
-        width, height = self.panels[column]
-        tallest = max(height for _, height in self.panels)
-        left = GAP + sum(width + GAP for width, _ in self.panels[:column])
-        top = self.size[1] - HEADER - TITLE - row * (tallest + TITLE + GAP)
-        return self.share(left, top - height, width, height)
-
-    def share(
-        self, left: float, bottom: float, width: float, height: float
-    ) -> tuple[float, float, float, float]:
-        """Return a rectangle in inches as shares of the picture."""
-        across, along = self.size
-        return left / across, bottom / along, width / across, height / along
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,22 +95,13 @@ def write_preview(path: Path, picture: Picture) -> None:
     It shows an axial, a coronal and a sagittal plane through most of the organs, and
     below them the same planes of the MR, or other planes of the CT if there is none.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     low, high = _box(picture)
-    layout = Layout.of(low, high)
-    figure = Figure(figsize=layout.size, dpi=DOTS_PER_INCH, facecolor=BACKGROUND_COLOUR)
-    FigureCanvasAgg(figure)
+    layout = Layout.of(low, high, beside=LEGEND_WIDTH, smallest=(0.0, SMALLEST_HEIGHT))
+    figure = empty_sheet(layout)
     _draw_panels(figure, picture, layout, low, high)
     _draw_legend(figure, picture, layout)
     _draw_words(figure, picture, layout)
-    figure.savefig(
-        path,
-        format="png",
-        metadata={"Software": "hanseg"},
-        pil_kwargs={"compress_level": COMPRESSION_LEVEL},
-    )
+    save(figure, path)
 
 
 def choose_planes(labels: Volume, directions: Iterable[Direction]) -> list[Plane]:
@@ -311,8 +183,9 @@ def _draw_ct(
     axes: Axes, picture: Picture, plane: Plane, low: Vector, high: Vector
 ) -> None:
     grid = plane.grid(low, high)
-    image = resample(picture.ct, grid, background=AIR_HU).array[0]
-    _show(axes, image, plane, grid, WINDOW_HU, f"CT {plane.direction.name.lower()}")
+    image = sampled(picture.ct, grid, background=AIR_HU)
+    title = f"CT {plane.direction.name.lower()}"
+    show(axes, image, plane, grid, window=WINDOW_HU, title=title)
     _outline(axes, picture, grid)
 
 
@@ -320,16 +193,15 @@ def _draw_mr(
     axes: Axes, picture: Picture, mr: Volume, plane: Plane, low: Vector, high: Vector
 ) -> None:
     grid = plane.grid(low, high)
-    image = resample(mr, grid).array[0]
+    image = sampled(mr, grid)
     inside = np.ones(image.shape, dtype=bool)
     if picture.field_of_view is not None:
-        seen = resample(
-            picture.field_of_view, grid, interpolation=Interpolation.NEAREST
-        )
-        inside = seen.array[0] != 0
+        view = picture.field_of_view
+        inside = sampled(view, grid, interpolation=Interpolation.NEAREST) != 0
     window = _percentiles(image[inside].astype(np.float64))
-    _show(axes, image, plane, grid, window, f"MR {plane.direction.name.lower()}")
-    _contour(axes, inside, grid, colour=BORDER_COLOUR, width=1.0, style="dashed")
+    title = f"MR {plane.direction.name.lower()}"
+    show(axes, image, plane, grid, window=window, title=title)
+    contour(axes, inside, grid, colour=BORDER_COLOUR, width=1.0, style="dashed")
     _outline(axes, picture, grid)
 
 
@@ -341,128 +213,13 @@ def _percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _show(
-    axes: Axes,
-    image: npt.NDArray[np.generic],
-    plane: Plane,
-    grid: Grid,
-    window: tuple[float, float],
-    title: str,
-) -> None:
-    axes.set_facecolor("black")
-    axes.imshow(
-        image,
-        cmap="gray",
-        vmin=window[0],
-        vmax=window[1],
-        origin="upper" if plane.direction is Direction.AXIAL else "lower",
-        interpolation="bilinear",
-        aspect="equal",
-    )
-    axes.set_axis_off()
-    axes.set_title(
-        f"{title}, {'xyz'[plane.direction.value]} = {plane.at_mm:.0f} mm",
-        loc="left",
-        color=DIM_COLOUR,
-        fontsize=10,
-        pad=4,
-    )
-    _letters(axes, plane.direction)
-    _scale_bar(axes, grid)
-
-
-def _letters(axes: Axes, direction: Direction) -> None:
-    """Write at each edge which side of the patient it is."""
-    places = ((0.015, 0.5), (0.985, 0.5), (0.5, 0.985), (0.5, 0.015))
-    anchors = (
-        ("left", "center"),
-        ("right", "center"),
-        ("center", "top"),
-        ("center", "bottom"),
-    )
-    for letter, (x, y), (across, along) in zip(
-        direction.letters, places, anchors, strict=True
-    ):
-        axes.text(
-            x,
-            y,
-            letter,
-            transform=axes.transAxes,
-            ha=across,
-            va=along,
-            weight="bold",
-            color=TEXT_COLOUR,
-            fontsize=12,
-            path_effects=_halo(),
-        )
-
-
-def _halo() -> list[AbstractPathEffect]:
-    """Return a dark edge for what is drawn over bright voxels."""
-    from matplotlib.patheffects import withStroke
-
-    return [withStroke(linewidth=2.5, foreground="black")]
-
-
-def _scale_bar(axes: Axes, grid: Grid) -> None:
-    """Draw a bar of 50 mm at the lower right."""
-    width, height, _ = grid.size
-    length = SCALE_BAR_MM / PIXEL_MM
-    if length > 0.6 * width:
-        return
-    down = axes.get_ylim()[0] > axes.get_ylim()[1]
-    y = 0.96 * height if down else 0.04 * height
-    right = 0.97 * width
-    axes.plot(
-        [right - length, right], [y, y], color=TEXT_COLOUR, lw=2, path_effects=_halo()
-    )
-    axes.annotate(
-        f"{SCALE_BAR_MM:.0f} mm",
-        (right - length / 2, y),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        color=TEXT_COLOUR,
-        fontsize=8,
-        path_effects=_halo(),
-    )
-
-
 def _outline(axes: Axes, picture: Picture, grid: Grid) -> None:
     """Draw the outline of every organ in the plane, in its colour."""
-    labels = resample(picture.labels, grid, interpolation=Interpolation.NEAREST)
-    flat = labels.array[0]
+    flat = sampled(picture.labels, grid, interpolation=Interpolation.NEAREST)
     for organ in ORGANS:
         mask = flat == organ.label
         if mask.any():
-            _contour(axes, mask, grid, colour=_colour(organ.colour), width=1.3)
-
-
-def _contour(
-    axes: Axes,
-    mask: npt.NDArray[np.bool_],
-    grid: Grid,
-    *,
-    colour: str,
-    width: float,
-    style: str = "solid",
-) -> None:
-    """Draw a mask's border; padded, so that it closes at the picture's edge."""
-    if not mask.any() or min(mask.shape) < 2:
-        return
-    padded = np.pad(mask.astype(np.float32), 1)
-    across = np.arange(-1, grid.size[0] + 1)
-    along = np.arange(-1, grid.size[1] + 1)
-    axes.contour(
-        across,
-        along,
-        padded,
-        levels=[0.5],
-        colors=[colour],
-        linewidths=width,
-        linestyles=style,
-    )
+            contour(axes, mask, grid, colour=_colour(organ.colour), width=1.3)
 
 
 def _draw_legend(figure: Figure, picture: Picture, layout: Layout) -> None:
@@ -525,13 +282,6 @@ VERDICTS = {
 
 def _draw_words(figure: Figure, picture: Picture, layout: Layout) -> None:
     """Write the verdict on the MR above, and the model and warning below."""
-
-    def write(text: str, inches: float, colour: str, size: int, weight: str) -> None:
-        left, bottom, _, _ = layout.share(GAP, inches % layout.size[1], 0, 0)
-        figure.text(
-            left, bottom, text, color=colour, fontsize=size, weight=weight, va="center"
-        )
-
     report, model = picture.registration, picture.model
     reason = textwrap.shorten(report.reason, width=140, placeholder=" …")
     border = "; dashed: where the MR has data" if picture.mr is not None else ""
@@ -539,10 +289,22 @@ def _draw_words(figure: Figure, picture: Picture, layout: Layout) -> None:
         f"Model {model.name} {model.version}; patient's right is on the left; window"
         f" {WINDOW_HU[0]:.0f} to {WINDOW_HU[1]:.0f} HU{border}"
     )
-    write(VERDICTS[report.verdict], -0.32, TEXT_COLOUR, 15, "bold")
-    write(reason, -0.68, DIM_COLOUR, 10, "normal")
-    write("Not for clinical use", 0.45, BORDER_COLOUR, 13, "bold")
-    write(about, 0.18, DIM_COLOUR, 10, "normal")
+    lines = (
+        (VERDICTS[report.verdict], -0.32, TEXT_COLOUR, 15, "bold"),
+        (reason, -0.68, DIM_COLOUR, 10, "normal"),
+        ("Not for clinical use", 0.45, BORDER_COLOUR, 13, "bold"),
+        (about, 0.18, DIM_COLOUR, 10, "normal"),
+    )
+    for text, inches, colour, size, weight in lines:
+        write_line(
+            figure,
+            layout,
+            text,
+            inches=inches,
+            colour=colour,
+            size=size,
+            weight=weight,
+        )
 
 
 def _colour(colour: tuple[int, int, int]) -> str:
@@ -553,8 +315,3 @@ def _colour(colour: tuple[int, int, int]) -> str:
 def _vector(values: npt.NDArray[np.float64]) -> Vector:
     x, y, z = (float(value) for value in values)
     return x, y, z
-
-
-def _matrix(values: npt.NDArray[np.float64]) -> Matrix:
-    first, second, third = (_vector(row) for row in values)
-    return first, second, third

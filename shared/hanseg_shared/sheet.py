@@ -1,0 +1,270 @@
+"""A sheet of planes: where each is drawn, with its letters, scale bar and outlines.
+
+What the pictures of the registration and of the organs have in common, so that a
+reader who knows one can read the other. Lengths on the sheet are in inches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hanseg_shared.grid import Grid, Vector
+from hanseg_shared.planes import Direction, Plane
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import AbstractPathEffect
+
+ROW = (Direction.AXIAL, Direction.CORONAL, Direction.SAGITTAL)
+"""The planes of one row of a sheet."""
+
+ROWS = 2
+
+SCALE_BAR_MM = 50.0
+
+DOTS_PER_INCH = 100
+COMPRESSION_LEVEL = 3
+"""Of the PNG file; the highest takes longer than all the drawing."""
+
+TALLEST_PANEL = 4.4
+"""Height of a row of planes, unless it would become too wide ..."""
+
+WIDEST_ROW = 13.0
+"""... which is this."""
+
+SMALLEST_PANEL_MM = 20.0
+"""A scan of fewer millimetres is drawn in a plane of that size."""
+
+GAP, HEADER, FOOTER, TITLE = 0.18, 0.95, 0.75, 0.28
+"""Between planes, above and below all, and above each plane."""
+
+BACKGROUND_COLOUR = "#101214"
+TEXT_COLOUR = "#e8e8e8"
+DIM_COLOUR = "#8a8f94"
+BORDER_COLOUR = "#ffd84a"
+"""The border of the MR's field of view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the parts of a sheet are, in inches from its lower left corner.
+
+    Attributes:
+        size: The sheet's width and height.
+        panels: Width and height of each plane of a row; all to one scale.
+    """
+
+    size: tuple[float, float]
+    panels: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(
+        cls,
+        low: Vector,
+        high: Vector,
+        *,
+        beside: float = 0.0,
+        smallest: tuple[float, float] = (0.0, 0.0),
+    ) -> Layout:
+        """Return the layout for two rows of planes.
+
+        Args:
+            low: The lowest corner of the box that is shown, mm LPS.
+            high: Its highest corner.
+            beside: Width that is kept free to the right of the planes.
+            smallest: Least width and height of the sheet.
+        """
+        lengths = np.maximum(np.subtract(high, low), SMALLEST_PANEL_MM)
+        across = sum(float(lengths[direction.across]) for direction in ROW)
+        along = max(float(lengths[direction.down]) for direction in ROW)
+        scale = min(TALLEST_PANEL / along, WIDEST_ROW / across)
+        panels = tuple(
+            (float(lengths[d.across]) * scale, float(lengths[d.down]) * scale)
+            for d in ROW
+        )
+        height = HEADER + FOOTER + ROWS * (along * scale + TITLE) + GAP
+        width = across * scale + 4 * GAP + beside
+        return cls((max(width, smallest[0]), max(height, smallest[1])), panels)
+
+    def panel(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Return a plane's left, bottom, width and height as shares of the sheet."""
+        width, height = self.panels[column]
+        tallest = max(height for _, height in self.panels)
+        left = GAP + sum(width + GAP for width, _ in self.panels[:column])
+        top = self.size[1] - HEADER - TITLE - row * (tallest + TITLE + GAP)
+        return self.share(left, top - height, width, height)
+
+    def share(
+        self, left: float, bottom: float, width: float, height: float
+    ) -> tuple[float, float, float, float]:
+        """Return a rectangle in inches as shares of the sheet."""
+        across, along = self.size
+        return left / across, bottom / along, width / across, height / along
+
+
+def empty_sheet(layout: Layout) -> Figure:
+    """Return an empty dark figure of a layout's size."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=layout.size, dpi=DOTS_PER_INCH, facecolor=BACKGROUND_COLOUR)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file that says nothing of who, where or when."""
+    figure.savefig(
+        path,
+        format="png",
+        metadata={"Software": "hanseg"},
+        pil_kwargs={"compress_level": COMPRESSION_LEVEL},
+    )
+
+
+def write_line(
+    figure: Figure,
+    layout: Layout,
+    text: str,
+    *,
+    inches: float,
+    colour: str,
+    size: int,
+    weight: str = "normal",
+) -> None:
+    """Write a line at the left; `inches` from the bottom, or from the top if < 0."""
+    left, bottom, _, _ = layout.share(GAP, inches % layout.size[1], 0, 0)
+    figure.text(
+        left, bottom, text, color=colour, fontsize=size, weight=weight, va="center"
+    )
+
+
+def show(
+    axes: Axes,
+    image: npt.NDArray[np.generic],
+    plane: Plane,
+    grid: Grid,
+    *,
+    window: tuple[float, float],
+    title: str,
+) -> None:
+    """Draw a plane with its place, letters and scale bar.
+
+    Args:
+        axes: Where.
+        image: Grey values ``(rows, columns)``, or colours ``(rows, columns, 3)``.
+        plane: Which plane it is.
+        grid: Its pixels.
+        window: What is black and what is white; ignored for colours.
+        title: What is shown.
+    """
+    axes.set_facecolor("black")
+    axes.imshow(
+        image,
+        cmap="gray",
+        vmin=window[0],
+        vmax=window[1],
+        origin="upper" if plane.direction is Direction.AXIAL else "lower",
+        interpolation="bilinear",
+        aspect="equal",
+    )
+    axes.set_axis_off()
+    axes.set_title(
+        f"{title}, {'xyz'[plane.direction.value]} = {plane.at_mm:.0f} mm",
+        loc="left",
+        color=DIM_COLOUR,
+        fontsize=10,
+        pad=4,
+    )
+    _letters(axes, plane.direction)
+    _scale_bar(axes, grid)
+
+
+def contour(
+    axes: Axes,
+    mask: npt.NDArray[np.bool_],
+    grid: Grid,
+    *,
+    colour: str,
+    width: float,
+    style: str = "solid",
+) -> None:
+    """Draw a mask's border; padded, so that it closes at the picture's edge."""
+    if not mask.any() or min(mask.shape) < 2:
+        return
+    padded = np.pad(mask.astype(np.float32), 1)
+    across = np.arange(-1, grid.size[0] + 1)
+    along = np.arange(-1, grid.size[1] + 1)
+    axes.contour(
+        across,
+        along,
+        padded,
+        levels=[0.5],
+        colors=[colour],
+        linewidths=width,
+        linestyles=style,
+    )
+
+
+def halo() -> list[AbstractPathEffect]:
+    """Return a dark edge for what is drawn over bright voxels."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5, foreground="black")]
+
+
+def _letters(axes: Axes, direction: Direction) -> None:
+    """Write at each edge which side of the patient it is."""
+    places = ((0.015, 0.5), (0.985, 0.5), (0.5, 0.985), (0.5, 0.015))
+    anchors = (
+        ("left", "center"),
+        ("right", "center"),
+        ("center", "top"),
+        ("center", "bottom"),
+    )
+    for letter, (x, y), (across, along) in zip(
+        direction.letters, places, anchors, strict=True
+    ):
+        axes.text(
+            x,
+            y,
+            letter,
+            transform=axes.transAxes,
+            ha=across,
+            va=along,
+            weight="bold",
+            color=TEXT_COLOUR,
+            fontsize=12,
+            path_effects=halo(),
+        )
+
+
+def _scale_bar(axes: Axes, grid: Grid) -> None:
+    """Draw a bar of 50 mm at the lower right."""
+    width, height, _ = grid.size
+    length = SCALE_BAR_MM / grid.spacing[0]
+    if length > 0.6 * width:
+        return
+    down = axes.get_ylim()[0] > axes.get_ylim()[1]
+    y = 0.96 * height if down else 0.04 * height
+    right = 0.97 * width
+    axes.plot(
+        [right - length, right], [y, y], color=TEXT_COLOUR, lw=2, path_effects=halo()
+    )
+    axes.annotate(
+        f"{SCALE_BAR_MM:.0f} mm",
+        (right - length / 2, y),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color=TEXT_COLOUR,
+        fontsize=8,
+        path_effects=halo(),
+    )

@@ -67,6 +67,28 @@ def run_elastix(
     Raises:
         RegistrationError: elastix gave up, or its answer is of no known kind.
     """
+    found = transform_found(
+        fixed, moving, start=start, parameters=parameters, seed=seed
+    )
+    return start @ _motion(found)
+
+
+def transform_found(
+    fixed: Volume,
+    moving: Volume,
+    *,
+    start: Motion,
+    parameters: ParameterMap,
+    seed: int | None = None,
+) -> ParameterMap:
+    """Return elastix's own description of what it did to the CT's points.
+
+    The answer x -> T1(x) comes before the start: ``start(T1(x))`` is the point of the
+    MR. For the arguments see `run_elastix`; any transform of elastix may be asked for.
+
+    Raises:
+        RegistrationError: elastix gave up.
+    """
     elastix = sitk.ElastixImageFilter()
     elastix.LogToConsoleOff()
     elastix.LogToFileOff()
@@ -80,7 +102,7 @@ def run_elastix(
             elastix.Execute()
         except RuntimeError as error:
             raise RegistrationError(f"elastix gave up: {_cause(error)}") from error
-    return start @ _motion(dict(elastix.GetTransformParameterMap()[0]))
+    return dict(elastix.GetTransformParameterMap()[0])
 
 
 def _with_seed(parameters: ParameterMap, seed: int | None) -> ParameterMap:

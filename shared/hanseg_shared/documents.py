@@ -147,7 +147,7 @@ class InferenceReport(Document):
         step: Distance of neighbouring tiles, as a share of a tile's edge.
         mirrored: The patient's axes along which tiles were mirrored as well.
         tiles: Tiles that each network was shown, not counting mirrored ones.
-        tiles_in_all: Tiles that cover the whole image.
+        tiles_in_all: Tiles that show anything but air.
         localised: Whether tiles were left out because no organ can be there.
         reason: One sentence for a person: why no more and no less was done.
     """

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from hanseg_segmentation.inference.loaded_model import (
     load_named,
     load_package,
 )
+from hanseg_segmentation.inference.localise import Worth, find_region, useful_tiles
 from hanseg_segmentation.inference.preprocess import (
     AIR_HU,
     NetworkInput,
@@ -28,10 +29,10 @@ from hanseg_segmentation.inference.preprocess import (
     to_model_grid,
 )
 from hanseg_segmentation.inference.sliding_window import run_network
-from hanseg_segmentation.inference.tiling import Shape, plan_tiles
+from hanseg_segmentation.inference.tiling import OVERLAP, Shape, Tiling, plan_tiles
 from hanseg_segmentation.model_package import shipped_models
 from hanseg_segmentation.quality.check import check_organs
-from hanseg_shared.documents import ModelSummary, OrganResult
+from hanseg_shared.documents import InferenceReport, ModelSummary, OrganResult
 from hanseg_shared.errors import GridMismatchError, ImageContentError
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Mask, Volume
@@ -57,12 +58,14 @@ class Segmentation:
         organs: What became of each of the 30 organs, in label order.
         model: Which weights made them.
         seconds: Wall time of each phase, in the order they ran.
+        inference: How the network was run.
     """
 
     labels: Volume
     organs: tuple[OrganResult, ...]
     model: ModelSummary
     seconds: dict[str, float]
+    inference: InferenceReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,15 @@ def segment(
     watch = Stopwatch()
     with watch.phase("preprocess"):
         prepared = _prepare(ct, mr, field_of_view, model=model)
+    worth = None
+    if model.localiser is not None and not model.exact:
+        with watch.phase("localise"):
+            worth = _localised(ct, prepared.grid, model, model.localiser)
     with watch.phase("network"):
-        logits = _infer(prepared, model, lambda done: progress(NETWORK_SHARE * done))
+        tiling, report = _planned(prepared, model, worth)
+        logits = _infer(
+            prepared, tiling, model, lambda done: progress(NETWORK_SHARE * done)
+        )
     with watch.phase("to_ct_grid"):
         labels = labels_on(ct.grid, logits, label_of_channel=model.label_of_channel)
     with watch.phase("checks"):
@@ -144,7 +154,7 @@ def segment(
     progress(1.0)
     logger.info("segmented %r: %s", ct.grid, watch.seconds)
     return Segmentation(
-        checked.labels, checked.organs, model.package.summary, watch.seconds
+        checked.labels, checked.organs, model.package.summary, watch.seconds, report
     )
 
 
@@ -198,12 +208,53 @@ def _prepare(
     return _Prepared(channels, ct_hu > TISSUE_HU, grid, (air, 0.0, 0.0))
 
 
-def _infer(
-    prepared: _Prepared, model: LoadedModel, progress: Callable[[float], None]
-) -> Logits:
+def _localised(
+    ct: Volume, grid: Grid, model: LoadedModel, localiser: LoadedModel
+) -> Worth | None:
+    """Return where a coarse model says that organs can be; None if it cannot say."""
+    coarse = _prepare(ct, None, None, model=localiser)
+    tiling, _ = _planned(coarse, localiser, None)
+    logits = _infer(coarse, tiling, localiser, lambda _: None)
+    x, y, z = coarse.grid.size
+    labels = localiser.label_of_channel[logits.winners[:z, :y, :x]]
+    region = find_region(Volume(labels, coarse.grid), ct, model.package.labels)
+    if region is None:
+        logger.info("the coarse model finds too little to leave tiles out")
+        return None
+    return region.on(grid)
+
+
+def _planned(
+    prepared: _Prepared, model: LoadedModel, worth: Worth | None
+) -> tuple[Tiling, InferenceReport]:
+    """Return the tiles that are run, and what the job says about it."""
     tiling = plan_tiles(
         prepared.grid.shape, patch=model.package.patch, worth=prepared.worth
     )
+    every = len(tiling.starts)
+    if worth is not None:
+        starts = useful_tiles(
+            tiling.starts, patch=tiling.patch, shape=prepared.grid.shape, worth=worth
+        )
+        tiling = replace(tiling, starts=starts)
+    return tiling, InferenceReport(
+        mode="exact" if model.exact else "fast",
+        device=model.device.type,
+        engine=str(model.engine),
+        folds_in_model=len(model.networks),
+        step=OVERLAP,
+        tiles=len(tiling.starts),
+        tiles_in_all=every,
+        localised=worth is not None,
+    )
+
+
+def _infer(
+    prepared: _Prepared,
+    tiling: Tiling,
+    model: LoadedModel,
+    progress: Callable[[float], None],
+) -> Logits:
     channels = _padded(prepared.channels, tiling.shape, prepared.air)
     sums, weights = run_network(model, channels, tiling, progress=progress)
     return finish(sums, weights, prepared.grid)

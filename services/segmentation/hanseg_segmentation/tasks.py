@@ -11,11 +11,12 @@ import torch
 
 from hanseg_segmentation.inference.engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.model_package import DEFAULT_MODEL
 from hanseg_segmentation.packaging import write_results
 from hanseg_segmentation.pipeline import Segmentation, load_model, segment
 from hanseg_shared.documents import JobDocument, JobState, MrVerdict, StageTime
-from hanseg_shared.errors import JobStateError
+from hanseg_shared.errors import JobStateError, ModelError
 from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
 from hanseg_shared.jobs import Job, Stage
 from hanseg_shared.jobs.repository import StageResult
@@ -63,21 +64,36 @@ class Segmenter:
         return StageResult(
             intermediate=(place.publish_file(labels, SEGMENTATION),),
             model=result.model,
+            inference=result.inference,
             organs=result.organs,
             versions=versions_of("hanseg-segmentation", "torch"),
         )
 
     def _load(self, name: str, settings: Settings) -> LoadedModel:
         if self._model is None or self._name != name:
-            self._model = None  # two models at a time may not fit
-            self._model = load_model(
-                name,
-                folders=() if settings.models is None else (settings.models,),
-                device=settings.device,
-                options=EngineOptions.of(settings),
-            )
-            self._name = name
+            self._model = None  # two large models at a time may not fit
+            model = _load_model(name, settings)
+            if name != DEFAULT_MODEL and needs_localiser(model):
+                model = dataclasses.replace(model, localiser=self._coarse(settings))
+            self._model, self._name = model, name
         return self._model
+
+    def _coarse(self, settings: Settings) -> LoadedModel | None:
+        """Return the default model, which is small and finds a fine model's organs."""
+        try:
+            return _load_model(DEFAULT_MODEL, settings)
+        except ModelError as error:
+            logger.warning("no tile can be left out: %s", error)
+            return None
+
+
+def _load_model(name: str, settings: Settings) -> LoadedModel:
+    return load_model(
+        name,
+        folders=() if settings.models is None else (settings.models,),
+        device=settings.device,
+        options=EngineOptions.of(settings),
+    )
 
 
 def package_stage(place: Workplace) -> StageResult:

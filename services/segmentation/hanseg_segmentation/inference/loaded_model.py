@@ -48,6 +48,8 @@ class LoadedModel:
         further: The networks of the other folds.
         chosen: What the self-test chose, with an engine for each fold; None where
             PyTorch runs the networks untested.
+        exact: Whether every tile is run, none left out where no organ can be.
+        localiser: A coarse model that says where organs can be; None without.
     """
 
     package: ModelPackage
@@ -57,11 +59,25 @@ class LoadedModel:
     label_of_channel: np.ndarray[tuple[int], np.dtype[np.uint8]]
     further: tuple[nn.Module, ...] = ()
     chosen: Chosen | None = None
+    exact: bool = False
+    localiser: LoadedModel | None = None
 
     @property
     def channels_out(self) -> int:
         """Number of output channels, the background included."""
         return len(self.label_of_channel)
+
+    @property
+    def engine(self) -> EngineName:
+        """What computes the folds."""
+        if self.chosen is not None:
+            return self.chosen.name
+        return EngineName.of("eager", self.precision)
+
+    @property
+    def seconds_per_tile(self) -> float | None:
+        """What a fold takes for a tile by the self-test; None without one."""
+        return None if self.chosen is None else self.chosen.choice.seconds_per_tile
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -153,11 +169,18 @@ def ready(
         package.name,
         package.version,
         device,
-        EngineName.of("eager", precision) if chosen is None else chosen.name,
+        "eager" if chosen is None else chosen.name,
         time.perf_counter() - start,
     )
     return LoadedModel(
-        package, placed[0], device, precision, table, tuple(placed[1:]), chosen
+        package,
+        placed[0],
+        device,
+        precision,
+        table,
+        further=tuple(placed[1:]),
+        chosen=chosen,
+        exact=options is not None and options.exact,
     )
 
 

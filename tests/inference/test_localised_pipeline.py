@@ -1,0 +1,76 @@
+"""A fine model behind a coarse one: which tiles are run, and what the job says."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from hanseg_segmentation import pipeline
+from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.inference.localise import Worth
+from hanseg_segmentation.pipeline import Segmentation, segment
+from hanseg_shared.grid import Grid
+from tests.inference.scenes import Scene, enlarged, scene, threshold_model
+
+pytestmark = pytest.mark.torch
+
+
+@dataclass
+class LowerHalf:
+    """A region that is the lower half of any grid."""
+
+    def on(self, grid: Grid) -> Worth:
+        blocks = np.zeros(grid.shape, dtype=bool)
+        blocks[: grid.shape[0] // 2] = True
+        return Worth(blocks, (1, 1, 1))
+
+
+@pytest.fixture
+def case():
+    return scene(enlarged(Grid((9, 9, 9))))
+
+
+@pytest.fixture
+def model():
+    fine = threshold_model(spacing_mm=(1.5, 1.5, 1.5))
+    return dataclasses.replace(fine, localiser=threshold_model())
+
+
+def run(case: Scene, model: LoadedModel) -> Segmentation:
+    return segment(case.ct, None, None, model=model, progress=lambda _: None)
+
+
+def test_tiles_outside_the_region_are_not_run(case, model, monkeypatch):
+    monkeypatch.setattr(pipeline, "find_region", lambda *_: LowerHalf())
+    result = run(case, model)
+    report = result.inference
+    assert report is not None
+    assert report.localised
+    assert 0 < report.tiles < report.tiles_in_all
+    assert "localise" in result.seconds
+
+
+def test_where_the_coarse_model_finds_too_little_every_tile_is_run(case, model):
+    report = run(case, model).inference
+    assert report is not None
+    assert not report.localised
+    assert report.tiles == report.tiles_in_all
+
+
+def test_exact_inference_asks_no_coarse_model(case, model, monkeypatch):
+    monkeypatch.setattr(pipeline, "find_region", lambda *_: LowerHalf())
+    report = run(case, dataclasses.replace(model, exact=True)).inference
+    assert report is not None
+    assert (report.mode, report.localised) == ("exact", False)
+    assert report.tiles == report.tiles_in_all
+
+
+def test_inside_the_region_labels_are_the_same(case, model, monkeypatch):
+    every = run(case, model).labels.array
+    monkeypatch.setattr(pipeline, "find_region", lambda *_: LowerHalf())
+    some = run(case, model).labels.array
+    lower = slice(0, int(len(every) * 0.4))
+    assert np.array_equal(some[lower], every[lower])

@@ -6,22 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_segmentation.mask_files import (
+    COMPRESSION_LEVEL,
+    MaskWriter,
+    require_written,
+)
 from hanseg_segmentation.preview import Picture, write_preview
 from hanseg_shared.documents import OrganResult, RegistrationReport
 from hanseg_shared.errors import StoreError
-from hanseg_shared.itk import grid_of, to_image
+from hanseg_shared.itk import to_image
 from hanseg_shared.result_files import MASKS, PREVIEW, SEGMENTATION
 from hanseg_shared.volume import Volume
 
 if TYPE_CHECKING:
     from hanseg_segmentation.pipeline import Segmentation
 
-
-COMPRESSION_LEVEL = 1
-"""Masks are nearly all zeros: higher levels take longer and save next to nothing."""
 
 WRITERS = 2
 """Masks written at a time."""
@@ -82,12 +83,11 @@ def write_masks(
         StoreError: A mask does not read back as what was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    present = np.bincount(labels.array.ravel(), minlength=len(organs) + 1) > 0
-    found = [organ for organ in organs if present[organ.label]]
+    writer = MaskWriter.of(labels)
+    found = [organ for organ in organs if writer.present[organ.label]]
 
     def write(organ: OrganResult) -> Path:
-        mask = labels.with_array((labels.array == organ.label).view(np.uint8))
-        return write_verified(folder / f"{organ.name}.nii.gz", mask)
+        return writer.write(folder / f"{organ.name}.nii.gz", organ.label)
 
     with ThreadPoolExecutor(max_workers=WRITERS) as pool:
         return list(pool.map(write, found))
@@ -102,14 +102,7 @@ def write_verified(path: Path, volume: Volume) -> Path:
     """
     try:
         sitk.WriteImage(to_image(volume), path, True, COMPRESSION_LEVEL)
-        stored = sitk.ReadImage(path)
     except RuntimeError as error:
         raise StoreError(f"{path.name} could not be written: {error}") from error
-    volume.grid.require_same(grid_of(stored), what=f"what was written to {path.name}")
-    voxels = sitk.GetArrayViewFromImage(stored)
-    if voxels.dtype != np.uint8 or not np.array_equal(voxels, volume.array):
-        raise StoreError(
-            f"{path.name} reads back with other voxels than were written: the disk"
-            " cannot be trusted"
-        )
+    require_written(path, volume.grid, volume.array)
     return path

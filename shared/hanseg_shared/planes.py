@@ -108,33 +108,45 @@ def sampled(
         `Interpolation.NEAREST`.
     """
     nearest = interpolation is Interpolation.NEAREST
-    index = volume.grid.world_to_index(_positions(pixels))
-    outside = np.zeros(index.shape[:-1], dtype=bool)
-    for axis, size in enumerate(volume.grid.size):
-        place = index[..., axis]
-        outside |= (place < -OUTER_FACE) | (place > size - 1 + OUTER_FACE)
     array = volume.array
     if array.dtype in (np.bool_, np.float16):
         array = array.astype(np.uint8 if array.dtype == np.bool_ else np.float32)
-    values = ndimage.map_coordinates(
+    columns, rows, _ = pixels.size
+    index = np.linalg.inv(volume.grid.world_from_index) @ pixels.world_from_index
+    values = ndimage.affine_transform(
         array,
-        np.moveaxis(index[..., ::-1], -1, 0),
+        index[2::-1, 2::-1],
+        offset=index[2::-1, 3],
+        output_shape=(1, rows, columns),
         output=array.dtype if nearest else np.float32,
         order=0 if nearest else 1,
         mode="nearest",
         prefilter=False,
-    )
-    values[outside] = background
+    )[0]
+    values[_outside(index, volume.grid, rows, columns)] = background
     return values
 
 
-def _positions(pixels: Grid) -> npt.NDArray[np.float64]:
-    """Return where a plane's pixels are, mm LPS, shape ``(rows, columns, 3)``."""
-    columns, rows, _ = pixels.size
-    index = np.zeros((rows, columns, 3))
-    index[..., 0] = np.arange(columns)
-    index[..., 1] = np.arange(rows)[:, np.newaxis]
-    return pixels.index_to_world(index)
+def _outside(
+    index: npt.NDArray[np.float64], grid: Grid, rows: int, columns: int
+) -> npt.NDArray[np.bool_]:
+    """Return which pixels lie in no voxel, shape ``(rows, columns)``.
+
+    Args:
+        index: Homogeneous 4 x 4 matrix from pixels (column, row, 0) to voxels (x, y, z)
+            of a grid.
+        grid: The voxels.
+        rows: Rows of the plane.
+        columns: Columns of the plane.
+    """
+    outside = np.zeros((rows, columns), dtype=bool)
+    for size, (per_column, per_row, _, first) in zip(
+        grid.size, index[:3].tolist(), strict=True
+    ):
+        place = first + per_row * np.arange(rows)[:, np.newaxis]
+        place = place + per_column * np.arange(columns)
+        outside |= (place < -OUTER_FACE) | (place > size - 1 + OUTER_FACE)
+    return outside
 
 
 def _matrix(values: npt.NDArray[np.float64]) -> Matrix:

@@ -17,8 +17,17 @@ REPORT = "registration.json"
 REGISTERED_MR = "registered_mr.nii.gz"
 FIELD_OF_VIEW = "field_of_view.nii.gz"
 TRANSFORM = "transform.tfm"
+CHECKERBOARD = "registration_checkerboard.png"
+EDGES = "registration_edges.png"
 
-OF_REGISTRATION = (REPORT, REGISTERED_MR, FIELD_OF_VIEW, TRANSFORM)
+OF_REGISTRATION = (
+    REPORT,
+    REGISTERED_MR,
+    FIELD_OF_VIEW,
+    TRANSFORM,
+    CHECKERBOARD,
+    EDGES,
+)
 """What the registration makes; without an MR, only the report."""
 
 ALL = (

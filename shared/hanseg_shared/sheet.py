@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patheffects import AbstractPathEffect
 
-ROW = (Direction.AXIAL, Direction.CORONAL, Direction.SAGITTAL)
-"""The planes of one row of a sheet."""
-
-ROWS = 2
-
 SCALE_BAR_MM = 50.0
 
 DOTS_PER_INCH = 100
@@ -51,53 +46,61 @@ BORDER_COLOUR = "#ffd84a"
 """The border of the MR's field of view."""
 
 
+Rows = tuple[tuple[Direction, ...], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where the parts of a sheet are, in inches from its lower left corner.
 
     Attributes:
         size: The sheet's width and height.
-        panels: Width and height of each plane of a row; all to one scale.
+        rows: Width and height of each plane, row by row; all to one scale.
     """
 
     size: tuple[float, float]
-    panels: tuple[tuple[float, float], ...]
+    rows: tuple[tuple[tuple[float, float], ...], ...]
 
     @classmethod
     def of(
         cls,
         low: Vector,
         high: Vector,
+        rows: Rows,
         *,
         beside: float = 0.0,
         smallest: tuple[float, float] = (0.0, 0.0),
     ) -> Layout:
-        """Return the layout for two rows of planes.
+        """Return the layout for rows of planes.
 
         Args:
             low: The lowest corner of the box that is shown, mm LPS.
             high: Its highest corner.
+            rows: Which way the planes of each row are cut.
             beside: Width that is kept free to the right of the planes.
             smallest: Least width and height of the sheet.
         """
         lengths = np.maximum(np.subtract(high, low), SMALLEST_PANEL_MM)
-        across = sum(float(lengths[direction.across]) for direction in ROW)
-        along = max(float(lengths[direction.down]) for direction in ROW)
-        scale = min(TALLEST_PANEL / along, WIDEST_ROW / across)
-        panels = tuple(
-            (float(lengths[d.across]) * scale, float(lengths[d.down]) * scale)
-            for d in ROW
+        panels = [[(lengths[d.across], lengths[d.down]) for d in row] for row in rows]
+        across = max(sum(width for width, _ in row) for row in panels)
+        along = [max(height for _, height in row) for row in panels]
+        scale = min(TALLEST_PANEL / max(along), WIDEST_ROW / across)
+        height = HEADER + FOOTER + sum(n * scale + TITLE + GAP for n in along) - GAP
+        width = across * scale + (max(map(len, rows)) + 1) * GAP + beside
+        return cls(
+            (max(float(width), smallest[0]), max(float(height), smallest[1])),
+            tuple(
+                tuple((float(w) * scale, float(h) * scale) for w, h in row)
+                for row in panels
+            ),
         )
-        height = HEADER + FOOTER + ROWS * (along * scale + TITLE) + GAP
-        width = across * scale + 4 * GAP + beside
-        return cls((max(width, smallest[0]), max(height, smallest[1])), panels)
 
     def panel(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Return a plane's left, bottom, width and height as shares of the sheet."""
-        width, height = self.panels[column]
-        tallest = max(height for _, height in self.panels)
-        left = GAP + sum(width + GAP for width, _ in self.panels[:column])
-        top = self.size[1] - HEADER - TITLE - row * (tallest + TITLE + GAP)
+        width, height = self.rows[row][column]
+        left = GAP + sum(width + GAP for width, _ in self.rows[row][:column])
+        above = sum(max(h for _, h in r) + TITLE + GAP for r in self.rows[:row])
+        top = self.size[1] - HEADER - TITLE - above
         return self.share(left, top - height, width, height)
 
     def share(
@@ -175,12 +178,14 @@ def show(
         aspect="equal",
     )
     axes.set_axis_off()
-    axes.set_title(
+    axes.annotate(  # set_title would lay out ticks that are not shown
         f"{title}, {'xyz'[plane.direction.value]} = {plane.at_mm:.0f} mm",
-        loc="left",
+        (0.0, 1.0),
+        xycoords="axes fraction",
+        xytext=(0, 4),
+        textcoords="offset points",
         color=DIM_COLOUR,
         fontsize=10,
-        pad=4,
     )
     _letters(axes, plane.direction)
     _scale_bar(axes, grid)

@@ -19,6 +19,8 @@ WITH_MR = {
     "preview.png",
     "registered_mr.nii.gz",
     "registration.json",
+    "registration_checkerboard.png",
+    "registration_edges.png",
     "segmentation.nii.gz",
     "transform.tfm",
 }

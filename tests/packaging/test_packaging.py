@@ -187,6 +187,8 @@ def displaced(to_image: Converter) -> Converter:
 def test_the_client_knows_every_file_that_a_result_may_have(written):
     from hanseg_shared.result_files import (
         ALL,
+        CHECKERBOARD,
+        EDGES,
         FIELD_OF_VIEW,
         OF_REGISTRATION,
         REGISTERED_MR,
@@ -196,6 +198,7 @@ def test_the_client_knows_every_file_that_a_result_may_have(written):
 
     folder, _, paths = written
     assert {path.relative_to(folder).as_posix() for path in paths} <= set(ALL)
-    of_registration = {REGISTERED_MR, FIELD_OF_VIEW, TRANSFORM, REPORT}
+    pictures = {CHECKERBOARD, EDGES}
+    of_registration = {REGISTERED_MR, FIELD_OF_VIEW, TRANSFORM, REPORT} | pictures
     assert set(OF_REGISTRATION) == of_registration
     assert of_registration <= set(ALL)

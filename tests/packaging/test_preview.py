@@ -4,12 +4,11 @@ import numpy as np
 from matplotlib.image import imread
 
 from hanseg_segmentation.preview import (
-    LEGEND_WIDTH,
-    SMALLEST_HEIGHT,
     VERDICTS,
     Picture,
     _remark,
     choose_planes,
+    layout_of,
     write_preview,
 )
 from hanseg_segmentation.quality.flags import Flag
@@ -17,7 +16,6 @@ from hanseg_shared.documents import MrVerdict, OrganResult, RegistrationReport
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import OrganStatus, organ
 from hanseg_shared.planes import Direction
-from hanseg_shared.sheet import Layout
 from hanseg_shared.volume import Volume
 from tests.packaging.cases import ABSENT, USED, ct_on, result_on, roomy
 
@@ -104,7 +102,7 @@ def axial_width(grid: Grid) -> int:
     """Return the first plane's right edge in pixels of the picture."""
     corners = grid.corners()
     low, high = (tuple(c.tolist()) for c in (corners.min(axis=0), corners.max(axis=0)))
-    layout = Layout.of(low, high, beside=LEGEND_WIDTH, smallest=(0.0, SMALLEST_HEIGHT))
+    layout = layout_of(low, high)
     left, _, width, _ = layout.panel(0, 0)
     return int((left + width) * layout.size[0] * 100)
 

@@ -236,6 +236,8 @@ def test_files_are_registered_in_a_child(tmp_path, files):
         "field_of_view.nii.gz",
         "registered_mr.nii.gz",
         "registration.json",
+        "registration_checkerboard.png",
+        "registration_edges.png",
         "transform.tfm",
     ]
 

@@ -22,6 +22,7 @@ import billiard
 from billiard.connection import Connection
 from billiard.context import ForkProcess
 
+from hanseg_registration.pictures import illustrated
 from hanseg_registration.pipeline import (
     Progress,
     no_progress,
@@ -114,6 +115,7 @@ def work(request: Request, progress: Progress) -> RegistrationReport:
         deadline_s=request.deadline_s,
         progress=lambda done: progress(0.05 + 0.85 * done),
     )
+    registration = illustrated(request.out, ct, registration)
     registration.write(request.out)
     progress(1.0)
     return registration.report

@@ -54,8 +54,8 @@ def register(
 ) -> None:
     """Bring a T1 MR onto a planning CT and say whether it can be trusted.
 
-    Writes registered_mr.nii.gz, field_of_view.nii.gz, transform.tfm and
-    registration.json to the folder, all of them or none. A verdict of `rejected` is a
+    Writes registered_mr.nii.gz, field_of_view.nii.gz, transform.tfm, registration.json
+    and two pictures to the folder, all of them or none. A verdict of `rejected` is a
     result, not an error: the files are then for review.
     """
     from hanseg_registration.child import register_files

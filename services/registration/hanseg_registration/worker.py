@@ -20,7 +20,9 @@ def command(settings: Settings) -> list[str]:
 
 
 def prepare(settings: Settings) -> str:
-    """Set the number of threads; there is no model to load."""
+    """Set the number of threads, and load what every job's child would load again."""
+    from matplotlib.backends import backend_agg  # noqa: F401
+
     if settings.threads:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(settings.threads)
     return "cpu"

@@ -31,7 +31,6 @@ from hanseg_shared.sheet import (
     BORDER_COLOUR,
     DIM_COLOUR,
     GAP,
-    ROW,
     TEXT_COLOUR,
     Layout,
     contour,
@@ -61,6 +60,9 @@ AIR_HU = -1024.0
 LEGEND_WIDTH = 3.3
 SMALLEST_HEIGHT = 7.4
 """So that the legend's 30 lines fit, in inches."""
+
+ROW = (Direction.AXIAL, Direction.CORONAL, Direction.SAGITTAL)
+"""The planes of each of the two rows."""
 
 LEAST_DISTANCE_MM = 20.0
 """Two planes of one direction are at least so far apart."""
@@ -96,12 +98,18 @@ def write_preview(path: Path, picture: Picture) -> None:
     below them the same planes of the MR, or other planes of the CT if there is none.
     """
     low, high = _box(picture)
-    layout = Layout.of(low, high, beside=LEGEND_WIDTH, smallest=(0.0, SMALLEST_HEIGHT))
+    layout = layout_of(low, high)
     figure = empty_sheet(layout)
     _draw_panels(figure, picture, layout, low, high)
     _draw_legend(figure, picture, layout)
     _draw_words(figure, picture, layout)
     save(figure, path)
+
+
+def layout_of(low: Vector, high: Vector) -> Layout:
+    """Return the layout of a picture that shows the box `low` to `high`, mm LPS."""
+    smallest = (0.0, SMALLEST_HEIGHT)
+    return Layout.of(low, high, (ROW, ROW), beside=LEGEND_WIDTH, smallest=smallest)
 
 
 def choose_planes(labels: Volume, directions: Iterable[Direction]) -> list[Plane]:

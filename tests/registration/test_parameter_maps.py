@@ -26,7 +26,7 @@ def test_the_built_in_maps_are_reproducible(name):
 def test_a_folder_of_a_site_replaces_the_built_in_maps(tmp_path):
     text = (FOLDER / "rigid.txt").read_text()
     changed = text.replace(
-        "(MaximumNumberOfIterations 250 250 1000)", "(MaximumNumberOfIterations 7)"
+        "(MaximumNumberOfIterations 250 250 500 1000)", "(MaximumNumberOfIterations 7)"
     )
     (tmp_path / "rigid.txt").write_text(changed)
     found = load_parameters("rigid", tmp_path)

@@ -11,7 +11,9 @@ from hanseg_segmentation.inference.networks import build
 from hanseg_segmentation.model_package import (
     PACKAGE_FILE,
     WEIGHTS_FILE,
+    MrNormalisation,
     NetworkSpec,
+    ZScore,
     find_model,
     find_models,
     read_package,
@@ -121,13 +123,70 @@ def test_a_folder_without_package_is_named(tmp_path):
         ({"format": 2}, "format"),
         ({"weights": "../weights"}, "weights"),
         ({"surprise": 1}, "surprise"),
-        ({"channels": ["mr", "ct", "field_of_view"]}, "channels"),
+        ({"channels": ["ct", "ct"]}, "each may be named once"),
+        ({"channels": []}, "channels"),
+        ({"channels": ["pet"]}, "channels"),
+        ({"mirror_axes": ["x", "x"]}, "each may be named once"),
+        ({"transpose": [1, 0, 2]}, "belongs to the frame 'image'"),
+        ({"frame": "image", "transpose": [0, 1, 1]}, "order of the axes"),
+        ({"step": 0}, "greater than 0"),
+        ({"step": 1.5}, "less than or equal to 1"),
+        ({"combine": "median"}, "combine"),
+        (
+            {"further_folds": [{"weights": WEIGHTS_FILE, "sha256": "0" * 64}]},
+            "share a file",
+        ),
     ],
 )
 def test_a_wrong_package_is_refused_with_its_reason(folder, changes, message):
     edited(folder, **changes)
     with pytest.raises(ModelError, match=message):
         read_package(folder)
+
+
+def test_what_a_package_leaves_out_means_what_it_always_meant(folder):
+    found = read_package(folder)
+    assert found.channels == ("ct", "mr", "field_of_view")
+    assert (found.frame, found.transpose, found.step) == ("patient", (0, 1, 2), 0.5)
+    assert (found.further_folds, found.mirror_axes) == ((), ())
+    assert found.combine == "softmax"
+    assert isinstance(found.normalisation.mr, MrNormalisation)
+
+
+def test_a_package_can_say_that_it_works_as_nnunet_does(folder):
+    edited(
+        folder,
+        channels=["mr", "ct"],
+        frame="image",
+        transpose=[1, 0, 2],
+        patch=[20, 28, 12],
+        normalisation={"mr": {"scope": "nonzero"}},
+        mirror_axes=["z", "y"],
+        combine="logits",
+        step=1.0,
+    )
+    found = read_package(folder)
+    assert found.patch == (20, 28, 12)
+    assert found.normalisation.mr == ZScore(scope="nonzero")
+
+
+def test_every_fold_is_written_and_read_back(tmp_path):
+    folds = [{"weight": torch.full((2,), float(fold))} for fold in range(3)]
+    written = write_package(tmp_path, package(), folds[0], further=folds[1:])
+    found = read_package(tmp_path)
+    assert found == written
+    assert len(found.folds) == 3
+    for fold, state in enumerate(folds):
+        read = read_weights(tmp_path, found, fold=fold)
+        assert torch.equal(read["weight"], state["weight"])
+
+
+def test_a_damaged_further_fold_is_found(tmp_path):
+    written = write_package(tmp_path, package(), WEIGHTS, further=[WEIGHTS])
+    path = tmp_path / written.further_folds[0].weights
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"weights_1\.safetensors.*damaged"):
+        verify_weights(tmp_path, written)
 
 
 def test_a_file_that_is_not_json_is_refused(folder):

@@ -1,15 +1,15 @@
 """A model as it is kept on disk: weights, and the plan of how they are to be used.
 
-A package is a folder of two files: `model.json`, which is a `ModelPackage`, and the
-weights as safetensors. Nothing in it is code, and nothing is read before its SHA-256
-is compared with the one in `model.json`. Listing packages needs no torch.
+A package is a folder: `model.json`, which is a `ModelPackage`, and the weights as
+safetensors, one file for each fold. Nothing in it is code, and nothing is read before
+its SHA-256 is compared with the one in `model.json`. Listing packages needs no torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -40,7 +40,13 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Edge = Annotated[int, Field(ge=8, le=512, multiple_of=8)]
+Edge = Annotated[int, Field(ge=4, le=1024)]
+Step = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Channel = Literal["ct", "mr", "field_of_view"]
+Axis = Literal["x", "y", "z"]
+
+PATIENT_FRAME_MULTIPLE = 8
+"""Patches of the patient's frame have edges that are multiples of this, in voxels."""
 
 
 class CtNormalisation(Document):
@@ -79,11 +85,24 @@ class MrNormalisation(Document):
     clip_sd: Positive = 4.0
 
 
+class ZScore(Document):
+    """How MR values become network input as in nnU-Net: a z-score, nothing clipped.
+
+    Attributes:
+        scope: Over what mean and deviation are taken. ``image`` is every voxel left
+            by the crop to what is not 0; ``nonzero`` is what that crop's mask holds,
+            and what lies outside stays 0 (nnU-Net's ``use_mask_for_norm``);
+            ``field_of_view`` is where the MR has data, and what lies outside is 0.
+    """
+
+    scope: Literal["image", "nonzero", "field_of_view"]
+
+
 class Normalisation(Document):
     """How both images become network input; the same in training and inference."""
 
     ct: CtNormalisation = CtNormalisation()
-    mr: MrNormalisation = MrNormalisation()
+    mr: MrNormalisation | ZScore = MrNormalisation()
 
 
 class NetworkSpec(Document):
@@ -98,6 +117,18 @@ class NetworkSpec(Document):
     config: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class FoldWeights(Document):
+    """The weights of one more network of the same kind, trained on other cases.
+
+    Attributes:
+        weights: File name, beside `model.json`.
+        sha256: SHA-256 of that file.
+    """
+
+    weights: FileName
+    sha256: Sha256
+
+
 class ModelPackage(Document):
     """The content of `model.json`.
 
@@ -107,16 +138,31 @@ class ModelPackage(Document):
         version: Version of the weights.
         licence: SPDX expression of the weights' licence.
         description: What it is, in a sentence or two.
-        channels: The network's input channels, in order.
-        spacing_mm: Spacing (x, y, z) of the LPS-aligned grid the network works on.
-        patch: Voxels (z, y, x) of one tile.
+        channels: The network's input channels, in its order.
+        frame: ``patient``: the network works on an LPS-aligned grid, images shrunk
+            by a tent. ``image``: as nnU-Net does, on the image's own axes, flipped
+            and permuted once to the nearest LPS axes, cropped to what is not 0 and
+            resampled by cubic splines.
+        spacing_mm: Spacing (x, y, z) of the grid the network works on; in the frame
+            ``image`` along the reoriented image's axes, whatever `transpose` is.
+        transpose: Which of the axes (z, y, x) = (0, 1, 2) each of the network's
+            axes is: nnU-Net's ``transpose_forward``.
+        patch: Voxels of one tile in the network's order of axes, which is
+            (z, y, x) unless `transpose` says otherwise.
+        step: Distance between tiles as a part of the patch.
         labels: Output channel of each organ the model knows; channel 0 is the
             background, and channels without an organ count as background.
         normalisation: How images become network input.
         network: Which network the weights belong to.
         evidence: The best kind of data that taught each organ in `labels`.
-        weights: File name of the weights, beside `model.json`.
+        weights: File name of the weights, beside `model.json`; of the first fold's
+            where there are several.
         sha256: SHA-256 of that file.
+        further_folds: The weights of the other folds.
+        combine: How folds and mirrored passes become one answer: the mean of their
+            logits (nnU-Net's predictor), the mean of their softmax, or the majority.
+        mirror_axes: The patient's axes along which the network was trained to be
+            mirrored, and may be in test-time augmentation; x is left-right.
         provenance: Where the weights come from: data, commit, date, recipe.
         figures: Measured figures by name, such as ``validation_dice`` by organ.
     """
@@ -126,21 +172,41 @@ class ModelPackage(Document):
     version: Name
     licence: str
     description: str
-    channels: tuple[Literal["ct"], Literal["mr"], Literal["field_of_view"]] = (
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=3)] = (
         "ct",
         "mr",
         "field_of_view",
     )
+    frame: Literal["patient", "image"] = "patient"
     spacing_mm: tuple[Positive, Positive, Positive]
+    transpose: tuple[int, int, int] = (0, 1, 2)
     patch: tuple[Edge, Edge, Edge]
+    step: Step = 0.5
     labels: dict[str, Annotated[int, Field(ge=1, le=254)]]
     normalisation: Normalisation = Normalisation()
     network: NetworkSpec
     evidence: dict[str, Evidence]
     weights: FileName = WEIGHTS_FILE
     sha256: Sha256
+    further_folds: tuple[FoldWeights, ...] = ()
+    combine: Literal["logits", "softmax", "vote"] = "softmax"
+    mirror_axes: tuple[Axis, ...] = ()
     provenance: dict[str, str] = Field(default_factory=dict)
     figures: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+    @field_validator("channels", "mirror_axes")
+    @classmethod
+    def _unique(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError(f"each may be named once, got {', '.join(values)}")
+        return values
+
+    @field_validator("transpose")
+    @classmethod
+    def _permutation(cls, axes: tuple[int, int, int]) -> tuple[int, int, int]:
+        if sorted(axes) != [0, 1, 2]:
+            raise ValueError(f"must be an order of the axes 0, 1 and 2, got {axes}")
+        return axes
 
     @field_validator("labels")
     @classmethod
@@ -162,6 +228,32 @@ class ModelPackage(Document):
             odd = sorted(set(self.evidence) ^ set(self.labels))
             raise ValueError(f"labels and evidence must name the same organs: {odd}")
         return self
+
+    @model_validator(mode="after")
+    def _fits_the_frame(self) -> Self:
+        if self.frame == "image":
+            return self
+        if self.transpose != (0, 1, 2):
+            raise ValueError("transpose belongs to the frame 'image'")
+        if any(edge % PATIENT_FRAME_MULTIPLE for edge in self.patch):
+            raise ValueError(
+                f"patch edges must be a multiple of {PATIENT_FRAME_MULTIPLE} in the"
+                f" frame 'patient', got {self.patch}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_file_a_fold(self) -> Self:
+        names = [each.weights for each in self.folds]
+        if len(set(names)) != len(names):
+            raise ValueError(f"folds share a file of weights: {', '.join(names)}")
+        return self
+
+    @property
+    def folds(self) -> tuple[FoldWeights, ...]:
+        """The weights of every fold, the first one's included."""
+        first = FoldWeights(weights=self.weights, sha256=self.sha256)
+        return (first, *self.further_folds)
 
     @property
     def summary(self) -> ModelSummary:
@@ -272,14 +364,22 @@ def find_model(name: str, folders: Iterable[Path]) -> InstalledModel:
     raise ModelError(f"no model is called {name!r}; installed: {known}")
 
 
-def read_weights(folder: Path, package: ModelPackage) -> dict[str, torch.Tensor]:
-    """Return the weights by name, verified: the bytes hashed are the bytes parsed.
+def read_weights(
+    folder: Path, package: ModelPackage, *, fold: int = 0
+) -> dict[str, torch.Tensor]:
+    """Return a fold's weights by name, verified: the bytes hashed are those parsed.
+
+    Args:
+        folder: Where the package is.
+        package: Its `model.json`.
+        fold: Which of `package.folds`.
 
     Raises:
         ModelError: The file is missing, too large, not what the package's SHA-256
             says, or no safetensors file.
     """
-    content = _read_verified(folder / package.weights, package.sha256)
+    chosen = package.folds[fold]
+    content = _read_verified(folder / chosen.weights, chosen.sha256)
     import safetensors
     import safetensors.torch
 
@@ -287,17 +387,22 @@ def read_weights(folder: Path, package: ModelPackage) -> dict[str, torch.Tensor]
         return safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise ModelError(
-            f"{folder / package.weights} is no safetensors file: {error}"
+            f"{folder / chosen.weights} is no safetensors file: {error}"
         ) from error
 
 
 def verify_weights(folder: Path, package: ModelPackage) -> None:
-    """Raise `ModelError` unless the weights are what the package's SHA-256 says."""
-    _read_verified(folder / package.weights, package.sha256)
+    """Raise `ModelError` unless all weights are what the package's SHA-256 say."""
+    for each in package.folds:
+        _read_verified(folder / each.weights, each.sha256)
 
 
 def write_package(
-    folder: Path, package: ModelPackage, weights: Mapping[str, torch.Tensor]
+    folder: Path,
+    package: ModelPackage,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    further: Sequence[Mapping[str, torch.Tensor]] = (),
 ) -> ModelPackage:
     """Write a package to `folder`, and return it with the SHA-256 of its weights.
 
@@ -306,19 +411,38 @@ def write_package(
 
     Args:
         folder: Where; created if need be.
-        package: What; its `sha256` is replaced.
+        package: What; its `sha256` and `further_folds` are replaced.
         weights: The network's state by name; stored as it is, contiguous, on the CPU.
+        further: The states of the other folds.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    sha256 = _write_weights(folder / package.weights, weights)
+    folds = []
+    for number, state in enumerate(further, start=1):
+        name = further_weights_file(number)
+        written_sha256 = _write_weights(folder / name, state)
+        folds.append(FoldWeights(weights=name, sha256=written_sha256))
+    written = package.model_copy(
+        update={"sha256": sha256, "further_folds": tuple(folds)}
+    )
+    text = written.model_dump_json(indent=2) + "\n"
+    _replace(folder / PACKAGE_FILE, text.encode())
+    return written
+
+
+def further_weights_file(number: int) -> str:
+    """Return what `write_package` calls the weights of a further fold, from 1 on."""
+    return f"weights_{number}.safetensors"
+
+
+def _write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> str:
+    """Write one network's state as safetensors, and return the file's SHA-256."""
     import safetensors.torch
 
     tensors = {name: each.detach().cpu().contiguous() for name, each in weights.items()}
     content = safetensors.torch.save(tensors)
-    written = package.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / package.weights, content)
-    text = written.model_dump_json(indent=2) + "\n"
-    _replace(folder / PACKAGE_FILE, text.encode())
-    return written
+    _replace(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _package_folders(folders: Iterable[Path]) -> list[Path]:

@@ -17,7 +17,9 @@ from hanseg_segmentation.model_package import (
     CtNormalisation,
     MrNormalisation,
     Normalisation,
+    ZScore,
 )
+from hanseg_shared.errors import ModelError
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.itk import resample
 from hanseg_shared.volume import Mask, Volume, Voxels
@@ -106,6 +108,10 @@ def network_input(
     channels = np.zeros((3, *ct_hu.shape), dtype=np.float32)
     channels[0] = normalise_ct(ct_hu, normalisation.ct)
     if mr is not None and field_of_view is not None:
+        if isinstance(normalisation.mr, ZScore):
+            raise ModelError(
+                "this version z-scores MR over tissue only; see mr in model.json"
+            )
         channels[1] = normalise_mr(
             mr, field_of_view, tissue=ct_hu, normalisation=normalisation.mr
         )

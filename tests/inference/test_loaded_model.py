@@ -1,7 +1,11 @@
+import dataclasses
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from hanseg_segmentation.inference.engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import load_named, load_package, ready
 from hanseg_segmentation.inference.networks import build, with_weights
 from hanseg_segmentation.model_package import NetworkSpec, write_package
@@ -71,3 +75,76 @@ def test_a_network_that_returns_no_numbers_is_refused():
     network.bias = nn.Parameter(torch.full((3,), torch.inf))
     with pytest.raises(ModelError, match="not finite"):
         ready(package(), network, device=CPU)
+
+
+def tampered(path: Path) -> None:
+    """Change one byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def two_folds(tmp_path):
+    networks = [build(SPEC) for _ in range(2)]
+    weights, further = (network.state_dict() for network in networks)
+    write_package(tmp_path / "small", package(network=SPEC), weights, further=[further])
+    return tmp_path / "small"
+
+
+def test_every_fold_is_loaded(two_folds):
+    model = load_package(two_folds, device="cpu")
+    tile = torch.randn(1, 3, 16, 16, 16)
+    one, other = (fold(tile) for fold in model.folds)
+    assert one.shape == other.shape
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_tampered_fold_is_refused_by_name_and_remedy(two_folds, fold):
+    file = load_package(two_folds, device="cpu").package.folds[fold].weights
+    tampered(two_folds / file)
+    with pytest.raises(ModelError, match=rf"{file} .*damaged or exchanged; install"):
+        load_package(two_folds, device="cpu")
+
+
+def test_a_missing_fold_is_told(two_folds):
+    file = load_package(two_folds, device="cpu").package.folds[1].weights
+    (two_folds / file).unlink()
+    with pytest.raises(ModelError, match=f"{file} is missing; install"):
+        load_package(two_folds, device="cpu")
+
+
+def test_folds_with_other_outputs_are_refused():
+    with pytest.raises(ModelError, match=r"\[3, 5\] output channels"):
+        ready(
+            package(),
+            nn.Conv3d(3, 3, 1),
+            device=CPU,
+            further=[nn.Conv3d(3, 5, 1)],
+        )
+
+
+def test_folds_go_to_the_cpu_and_come_back(folder):
+    model = load_package(folder, device="cpu")
+    assert len(model.folds_on(CPU)) == 1
+    pretending = dataclasses.replace(model, device=torch.device("meta"))
+    (fold,) = pretending.folds_on(CPU)
+    assert torch.isfinite(fold(torch.ones(1, 3, 16, 16, 16))).all()
+
+
+def test_with_options_the_self_test_chooses(folder, tmp_path):
+    options = EngineOptions(library="eager", cache=tmp_path / "cache")
+    model = load_package(folder, device="cpu", options=options)
+    assert model.chosen is not None
+    assert model.engine is model.chosen.name
+    assert model.seconds_per_tile is not None
+    assert model.precision is model.engine.precision
+    assert len(list((tmp_path / "cache").glob("*.json"))) == 1
+
+
+def test_exact_inference_runs_in_float32(folder):
+    options = EngineOptions(exact=True, library="eager")
+    model = load_package(folder, device="cpu", options=options)
+    assert model.exact
+    assert model.precision is torch.float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from hanseg_segmentation.memory import ask_for_huge_pages, giving_back
 from hanseg_segmentation.model_package import (
     DEFAULT_MODEL,
     find_model,
@@ -32,12 +33,16 @@ def main() -> None:
     """Serve the queue until told to stop."""
     # The parent of the prefork child must never touch CUDA, so that torch is
     # imported only here, in the worker's own process, and used only in its child.
+    ask_for_huge_pages()
     from hanseg_segmentation.tasks import Segmenter, package_stage
 
     segmenter = Segmenter()
     plan = WorkerPlan(
         queue=QueueName.SEGMENTATION,
-        bodies={Stage.SEGMENT: segmenter.segment_stage, Stage.PACKAGE: package_stage},
+        bodies={
+            Stage.SEGMENT: giving_back(segmenter.segment_stage),
+            Stage.PACKAGE: giving_back(package_stage),
+        },
         prepare=segmenter.prepare,
     )
     run_worker(plan, Settings())

@@ -120,8 +120,14 @@ def load_package(
         OptionError: There is no such device name.
     """
     package = read_package(folder)
-    network = with_weights(build(package.network), read_weights(folder, package))
-    return ready(package, network, device=choose_device(device), options=options)
+    place = choose_device(device)
+    networks = [
+        with_weights(build(package.network), read_weights(folder, package, fold=fold))
+        for fold in range(len(package.folds))
+    ]
+    return ready(
+        package, networks[0], device=place, further=networks[1:], options=options
+    )
 
 
 def load_named(
@@ -158,8 +164,13 @@ def ready(
         each.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         for each in (network, *further)
     ]
-    logits = [_first_pass(package, each, device=device) for each in placed]
-    table = package.label_of_channel(int(logits[0].shape[1]))
+    channels = {_first_pass(package, each, device=device) for each in placed}
+    if len(channels) > 1:
+        raise ModelError(
+            f"the folds of model {package.name} have {sorted(channels)} output"
+            " channels; they must have the same"
+        )
+    table = package.label_of_channel(channels.pop())
     chosen = None
     if options is not None:
         chosen = choose_engine(package, placed, device=device, options=options)
@@ -186,8 +197,8 @@ def ready(
 
 def _first_pass(
     package: ModelPackage, network: nn.Module, *, device: torch.device
-) -> torch.Tensor:
-    """Return a network's logits for a tile of zeros, checked."""
+) -> int:
+    """Return a network's output channels, found with a tile of zeros."""
     tile = torch.zeros((1, len(package.channels), *package.patch), device=device)
     logits = Eager(network, device, precision_on(device))(tile)
     if logits.ndim != 5 or tuple(logits.shape[2:]) != package.patch:
@@ -197,4 +208,4 @@ def _first_pass(
         )
     if not bool(torch.isfinite(logits).all()):
         raise ModelError(f"model {package.name} returns values that are not finite")
-    return logits
+    return int(logits.shape[1])

@@ -190,8 +190,7 @@ def phantom_tile(package: ModelPackage) -> torch.Tensor:
         PHANTOM_SEED, ct_spacing=(spacing,) * 3, ct_width_mm=300.0, mr=False, t1=with_mr
     )
     edges = np.empty(3, dtype=int)
-    axes = getattr(package, "transpose", (0, 1, 2))
-    edges[list(axes)] = package.patch
+    edges[list(package.transpose)] = package.patch
     grid = _grid_about(_middle(case.labels), edges, package)
     ct = resample(case.ct, grid, background=AIR_HU).array.astype(np.float32)
     images = {
@@ -201,7 +200,9 @@ def phantom_tile(package: ModelPackage) -> torch.Tensor:
     if case.t1 is not None:
         mr = resample(case.t1, grid).array.astype(np.float32)
         images["mr"] = (mr - mr.mean()) / max(float(mr.std()), 1e-6)
-    stack = np.stack([images[name].transpose(axes) for name in package.channels])
+    stack = np.stack(
+        [images[name].transpose(package.transpose) for name in package.channels]
+    )
     return torch.from_numpy(np.ascontiguousarray(stack[None], dtype=np.float32))
 
 
@@ -326,10 +327,7 @@ def _kept_in(
     if options.cache is None:
         return None
     circumstances = {
-        "model": [
-            package.sha256,
-            *(each.sha256 for each in getattr(package, "further_folds", ())),
-        ],
+        "model": [each.sha256 for each in package.folds],
         "machine": [platform.machine(), _processor(), os.cpu_count()],
         "device": torch.cuda.get_device_name(device)
         if device.type == "cuda"

@@ -1,0 +1,60 @@
+"""How the worker asks the system for memory, and gives it back."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""PyTorch's variable; it is read before the first tensor is made."""
+
+
+def ask_for_huge_pages() -> None:
+    """Let PyTorch's tensors lie on huge pages, unless the environment says otherwise.
+
+    Each layer of a large network asks for memory anew, which the kernel maps and
+    zeroes page by page. With pages of 2 MiB a pass took 8 to 20 % less processor time
+    in float32, and no more memory. Keeping freed memory instead (see
+    `training.memory`) saves a third, but holds a third more: too much for inference.
+    """
+    os.environ.setdefault(HUGE_PAGES, "1")
+
+
+def give_back_memory() -> bool:
+    """Return freed memory to the system; what a stage held is not missed by the next.
+
+    Pictures leave cycles behind that hold the case's volumes, and glibc keeps what was
+    freed: at 512 x 512 x 150 a third of the worker's memory between two jobs.
+
+    Returns:
+        Whether the C library could be asked: only with glibc.
+    """
+    gc.collect()
+    if not sys.platform.startswith("linux"):
+        return False
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is None:
+        return False
+    trim(0)
+    return True
+
+
+def giving_back(body: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Return a function that does the same, and gives back the memory it used."""
+
+    @functools.wraps(body)
+    def do(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        try:
+            return body(*args, **kwargs)
+        finally:
+            give_back_memory()
+
+    return do

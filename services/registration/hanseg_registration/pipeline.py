@@ -18,7 +18,11 @@ import SimpleITK as sitk  # noqa: N813
 from hanseg_registration.affine import Refinement, refine_affinely
 from hanseg_registration.beside import side_by_side
 from hanseg_registration.elastix import fixed_image, moving_image, run_elastix
-from hanseg_registration.field_of_view import background_value, data_mask
+from hanseg_registration.field_of_view import (
+    background_value,
+    data_mask,
+    without_filling,
+)
 from hanseg_registration.head import Head, ct_head, mr_head
 from hanseg_registration.initialise import find_starts
 from hanseg_registration.mirror import mirrored_similarity
@@ -149,8 +153,10 @@ def register(
     """
     require_available(kind, backend)
     clock = _Clock(deadline_s, progress)
+    headers, data = _from_headers(ct, mr), data_mask(centred(mr))
+    background = background_value(mr, data)
+    mr = without_filling(mr, data, background)
     around_ct, around_mr = centred(ct), centred(mr)
-    headers, data = _from_headers(ct, mr), data_mask(around_mr)
     try:
         case = _Case.of(
             around_ct, around_mr, headers=headers, data=data, parameters=parameters
@@ -159,7 +165,7 @@ def register(
     except ImageContentError as error:  # no head in one of them: nothing to align
         pose = headers if kind is TransformKind.NONE else np.eye(4)
         found = _Found(pose, MrVerdict.REJECTED, error.message, {})
-    return _hand_out(ct, mr, data, found, kind=kind, clock=clock)
+    return _hand_out(ct, mr, data, found, background=background, kind=kind, clock=clock)
 
 
 @dataclass(slots=True)
@@ -363,6 +369,7 @@ def _hand_out(
     data: Volume,
     found: _Found,
     *,
+    background: float,
     kind: TransformKind,
     clock: _Clock,
 ) -> Registration:
@@ -375,7 +382,7 @@ def _hand_out(
         around_mr,
         around_ct.grid,
         transform=between,
-        background=background_value(mr),
+        background=background,
     )
     clock.step(0.9)
     view = resample(

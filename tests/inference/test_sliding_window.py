@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.inference import sliding_window
+from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.inference.planner import Effort, Placement
 from hanseg_segmentation.inference.sliding_window import run_network
 from hanseg_segmentation.inference.tiling import plan_tiles
 from hanseg_shared.errors import JobCancelledError, ModelError
@@ -114,16 +116,23 @@ def test_no_memory_on_the_cpu_is_told(model, channels, tiling):
         run_network(with_network(model, network), channels, tiling, progress=ignore)
 
 
+class FakeGpu:
+    """The CPU in the place of a GPU that has too little memory."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.asked: list[int] = []
+        monkeypatch.setattr(sliding_window, "plan_placements", self.plan)
+
+    def plan(self, need, device, free):
+        cpu = torch.device("cpu")
+        self.asked.append(need.tile_bytes)
+        return tuple(Placement(cpu, batch, cpu) for batch in (4, 1, 1))
+
+
 def test_a_gpu_without_memory_is_tried_with_less_and_then_the_cpu(
     model, channels, tiling, monkeypatch
 ):
-    cpu = torch.device("cpu")
-    attempts = [
-        sliding_window.Attempt(cpu, 4, cpu),
-        sliding_window.Attempt(cpu, 1, cpu),
-        sliding_window.Attempt(cpu, 1, cpu),
-    ]
-    monkeypatch.setattr(sliding_window, "_attempts", lambda _: attempts)
+    FakeGpu(monkeypatch)
     network = Failing(2, torch.OutOfMemoryError("out of memory"))
     sums, _ = run_network(
         with_network(model, network), channels, tiling, progress=ignore
@@ -133,14 +142,136 @@ def test_a_gpu_without_memory_is_tried_with_less_and_then_the_cpu(
     assert np.allclose(sums, undisturbed, atol=1e-4)
 
 
-def test_a_gpu_is_tried_with_less_memory_and_then_left():
-    attempts = sliding_window._attempts(torch.device("cuda"))
-    assert [(a.device.type, a.sums_on.type) for a in attempts] == [
-        ("cuda", "cuda"),
-        ("cuda", "cpu"),
-        ("cpu", "cpu"),
-    ]
-    assert [a.batch for a in attempts] == [4, 1, 1]
+def test_a_gpu_that_is_full_even_for_the_least_is_told(
+    model, channels, tiling, monkeypatch
+):
+    FakeGpu(monkeypatch)
+    network = Failing(3, torch.OutOfMemoryError("out of memory"))
+    with pytest.raises(ModelError, match="not enough memory"):
+        run_network(with_network(model, network), channels, tiling, progress=ignore)
+    assert network.batches == [4, 1, 1]
+
+
+def test_what_failed_leaves_nothing_in_the_count_of_agreement(
+    model, channels, tiling, monkeypatch
+):
+    FakeGpu(monkeypatch)
+    second = Failing(1, torch.OutOfMemoryError("no")).requires_grad_(False)
+    both = dataclasses.replace(model, further=(second,))
+    effort = Effort(2, (), 0.5, "")
+    disturbed, calm = Agreement(3), Agreement(3)
+    run_network(
+        both, channels, tiling, progress=ignore, effort=effort, agreement=disturbed
+    )
+    run_network(both, channels, tiling, progress=ignore, effort=effort, agreement=calm)
+    assert disturbed.votes.tolist() == calm.votes.tolist()
+
+
+def test_memory_is_planned_for_the_tiles_of_the_model(
+    model, channels, tiling, monkeypatch
+):
+    gpu = FakeGpu(monkeypatch)
+    run_network(model, channels, tiling, progress=ignore)
+    half = dataclasses.replace(model, precision=torch.bfloat16)
+    run_network(half, channels, tiling, progress=ignore)
+    assert gpu.asked[0] == 2 * gpu.asked[1]
+
+
+class Constant(nn.Module):
+    """Answers the same logits everywhere."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__()
+        self.logits = torch.tensor(logits)
+
+    def forward(self, tiles):
+        shape = (len(tiles), len(self.logits), *tiles.shape[2:])
+        return self.logits[None, :, None, None, None].expand(shape).clone()
+
+
+FOLDS = (Constant(0.0, 4.0, 3.0), Constant(0.0, 0.0, 4.0), Constant(0.0, 4.0, 3.0))
+THREE_FOLDS = Effort(3, (), 0.5, "")
+
+
+def of_folds(model: LoadedModel, combine: str) -> LoadedModel:
+    plan = model.package.model_copy(update={"combine": combine})
+    return dataclasses.replace(model, package=plan, network=FOLDS[0], further=FOLDS[1:])
+
+
+@pytest.mark.parametrize(
+    ("combine", "expected"),
+    [
+        ("logits", torch.stack([each.logits for each in FOLDS]).mean(0)),
+        (
+            "softmax",
+            torch.stack([each.logits.softmax(0) for each in FOLDS]).mean(0).log(),
+        ),
+        ("vote", torch.tensor([1e-6, 2 / 3, 1 / 3]).log()),
+    ],
+)
+def test_folds_are_combined_as_the_model_says(
+    model, channels, tiling, combine, expected
+):
+    folds = of_folds(model, combine)
+    sums, weights = run_network(
+        folds, channels, tiling, progress=ignore, effort=THREE_FOLDS
+    )
+    assert np.allclose(sums[0, 0, 0] / weights[0, 0, 0], expected, atol=1e-4)
+
+
+def test_only_the_folds_that_can_be_afforded_are_run(model, channels, tiling):
+    folds = of_folds(model, "logits")
+    sums, weights = run_network(folds, channels, tiling, progress=ignore)
+    assert np.allclose(sums[0, 0, 0] / weights[0, 0, 0], FOLDS[0].logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("axis", "zyx")
+def test_mirrored_passes_are_mirrored_back(model, channels, tiling, axis):
+    logits = model.package.model_copy(update={"combine": "logits"})
+    model = dataclasses.replace(model, package=logits)
+    plain, _ = run_network(model, channels, tiling, progress=ignore)
+    both, _ = run_network(
+        model, channels, tiling, progress=ignore, effort=Effort(1, (axis,), 0.5, "")
+    )
+    assert np.allclose(both, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("axes", "transpose", "flips"),
+    [
+        ((), (0, 1, 2), ((),)),
+        (("x",), (0, 1, 2), ((), (4,))),
+        (("z", "y"), (0, 1, 2), ((), (2,), (3,), (2, 3))),
+        (("x",), (2, 0, 1), ((), (2,))),  # the network's first axis is x
+    ],
+)
+def test_axes_are_the_patients_whatever_the_networks_order(axes, transpose, flips):
+    assert sliding_window._flips(axes, transpose) == flips
+
+
+def test_folds_that_contradict_each_other_are_counted(model, channels, tiling):
+    agreement = Agreement(3)
+    run_network(
+        of_folds(model, "softmax"),
+        channels,
+        tiling,
+        progress=ignore,
+        effort=THREE_FOLDS,
+        agreement=agreement,
+    )
+    assert agreement.of_channels()[1:] == pytest.approx([1 / 2, 0.0])
+
+
+@pytest.mark.parametrize("combine", ["logits", "softmax", "vote"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_fold_without_numbers_is_told_whatever_is_averaged(
+    model, channels, tiling, combine, value
+):
+    broken = Constant(0.0, value, 0.0)
+    folds = dataclasses.replace(of_folds(model, combine), further=(broken,))
+    effort = Effort(2, (), 0.5, "")
+    with pytest.raises(ModelError, match="not finite"):
+        run_network(folds, channels, tiling, progress=ignore, effort=effort)
 
 
 def test_sums_that_cannot_fit_are_refused_before_they_are_allocated(model):

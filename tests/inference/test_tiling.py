@@ -37,6 +37,15 @@ def test_neighbours_overlap_by_at_least_half():
     assert max(np.diff(firsts)) <= 8
 
 
+@pytest.mark.parametrize("step", [0.25, 0.5, 0.75, 1.0])
+def test_neighbours_are_no_further_apart_than_the_step(step):
+    shape = (16, 16, 90)
+    tiling = plan_tiles(shape, patch=PATCH, worth=everywhere(shape), step=step)
+    firsts = [x for _, _, x in tiling.starts]
+    assert max(np.diff(firsts)) <= round(16 * step)
+    assert covered(tiling).min() >= 1
+
+
 def test_tiles_stay_inside():
     tiling = plan_tiles((19, 35, 47), patch=PATCH, worth=everywhere((19, 35, 47)))
     ends = np.array(tiling.starts) + PATCH

@@ -233,6 +233,21 @@ def test_an_unsure_model_makes_the_organ_doubtful(whole, confidence):
     assert found.status is OrganStatus.LOW_CONFIDENCE
 
 
+@pytest.mark.parametrize(("share", "flagged"), [(0.59, True), (0.61, False)])
+def test_folds_that_contradict_each_other_make_an_organ_doubtful(whole, share, flagged):
+    result = check_organs(
+        whole.labels,
+        whole.ct,
+        package=package(),
+        confidences=SURE,
+        agreements={"Parotid_L": share, "Parotid_R": 0.9},
+    )
+    found = by_name(result)
+    assert (Flag.DISAGREEMENT in found["Parotid_L"].flags) is flagged
+    assert Flag.DISAGREEMENT not in found["Parotid_R"].flags
+    assert np.array_equal(result.labels.array, whole.labels.array)
+
+
 def test_an_organ_the_model_did_not_find_is_empty(whole):
     labels = edited(whole)
     labels.array[voxels_of(labels, "Glnd_Thyroid")] = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.back_to_grid import Logits, finish, labels_on
 from hanseg_segmentation.inference.engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import (
@@ -19,6 +20,7 @@ from hanseg_segmentation.inference.loaded_model import (
     load_package,
 )
 from hanseg_segmentation.inference.localise import Worth, find_region, useful_tiles
+from hanseg_segmentation.inference.planner import Effort, Offer, plan_effort
 from hanseg_segmentation.inference.preprocess import (
     AIR_HU,
     NetworkInput,
@@ -29,7 +31,7 @@ from hanseg_segmentation.inference.preprocess import (
     to_model_grid,
 )
 from hanseg_segmentation.inference.sliding_window import run_network
-from hanseg_segmentation.inference.tiling import OVERLAP, Shape, Tiling, plan_tiles
+from hanseg_segmentation.inference.tiling import Shape, Tiling, plan_tiles
 from hanseg_segmentation.model_package import shipped_models
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport, ModelSummary, OrganResult
@@ -114,6 +116,7 @@ def segment(
     *,
     model: LoadedModel,
     progress: Callable[[float], None],
+    seconds_left: float | None = None,
 ) -> Segmentation:
     """Return the organs of one case.
 
@@ -124,6 +127,8 @@ def segment(
         model: The model that runs.
         progress: Told the share done, 0 to 1, tile by tile. What it raises, such as
             a job's cancellation, ends the work.
+        seconds_left: Until the result must be there; what does not fit is not done.
+            None if there is no such time.
 
     Raises:
         GridMismatchError: `mr` or `field_of_view` is not on the CT's grid, or one of
@@ -139,22 +144,35 @@ def segment(
     if model.localiser is not None and not model.exact:
         with watch.phase("localise"):
             worth = _localised(ct, prepared.grid, model, model.localiser)
+    agreement = Agreement(model.channels_out)
     with watch.phase("network"):
-        tiling, report = _planned(prepared, model, worth)
+        plan = _planned(prepared, model, worth, seconds_left=seconds_left)
         logits = _infer(
-            prepared, tiling, model, lambda done: progress(NETWORK_SHARE * done)
+            prepared,
+            plan,
+            model,
+            lambda done: progress(NETWORK_SHARE * done),
+            agreement=agreement,
         )
     with watch.phase("to_ct_grid"):
         labels = labels_on(ct.grid, logits, label_of_channel=model.label_of_channel)
     with watch.phase("checks"):
         confidences = _confidences(logits, model)
         checked = check_organs(
-            labels, ct, package=model.package, confidences=confidences
+            labels,
+            ct,
+            package=model.package,
+            confidences=confidences,
+            agreements=_agreements(agreement, model),
         )
     progress(1.0)
     logger.info("segmented %r: %s", ct.grid, watch.seconds)
     return Segmentation(
-        checked.labels, checked.organs, model.package.summary, watch.seconds, report
+        checked.labels,
+        checked.organs,
+        model.package.summary,
+        watch.seconds,
+        plan.report,
     )
 
 
@@ -173,6 +191,21 @@ class _Prepared:
     worth: Mask
     grid: Grid
     air: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is run for a case.
+
+    Attributes:
+        tiling: The tiles.
+        effort: Folds and mirrored passes.
+        report: What the job says about it.
+    """
+
+    tiling: Tiling
+    effort: Effort
+    report: InferenceReport
 
 
 def _require_one_grid(
@@ -213,8 +246,8 @@ def _localised(
 ) -> Worth | None:
     """Return where a coarse model says that organs can be; None if it cannot say."""
     coarse = _prepare(ct, None, None, model=localiser)
-    tiling, _ = _planned(coarse, localiser, None)
-    logits = _infer(coarse, tiling, localiser, lambda _: None)
+    plan = _planned(coarse, localiser, None, seconds_left=None)
+    logits = _infer(coarse, plan, localiser, lambda _: None)
     x, y, z = coarse.grid.size
     labels = localiser.label_of_channel[logits.winners[:z, :y, :x]]
     region = find_region(Volume(labels, coarse.grid), ct, model.package.labels)
@@ -225,38 +258,76 @@ def _localised(
 
 
 def _planned(
-    prepared: _Prepared, model: LoadedModel, worth: Worth | None
-) -> tuple[Tiling, InferenceReport]:
-    """Return the tiles that are run, and what the job says about it."""
-    tiling = plan_tiles(
-        prepared.grid.shape, patch=model.package.patch, worth=prepared.worth
+    prepared: _Prepared,
+    model: LoadedModel,
+    worth: Worth | None,
+    *,
+    seconds_left: float | None,
+) -> _Plan:
+    """Return what is run, where, and what the job says about it."""
+    package = model.package
+    offer = Offer(
+        folds=len(model.networks),
+        mirror_axes=package.mirror_axes,
+        step=package.step,
+        seconds_per_tile=model.seconds_per_tile,
+        exact=model.exact,
     )
-    every = len(tiling.starts)
-    if worth is not None:
-        starts = useful_tiles(
-            tiling.starts, patch=tiling.patch, shape=prepared.grid.shape, worth=worth
-        )
-        tiling = replace(tiling, starts=starts)
-    return tiling, InferenceReport(
+    effort = plan_effort(
+        offer,
+        tiles_at=lambda step: len(_tiles(prepared, model, worth, step=step).starts),
+        seconds_left=seconds_left,
+    )
+    tiling = _tiles(prepared, model, worth, step=effort.step)
+    report = InferenceReport(
         mode="exact" if model.exact else "fast",
         device=model.device.type,
         engine=str(model.engine),
-        folds_in_model=len(model.networks),
-        step=OVERLAP,
+        folds=effort.folds,
+        folds_in_model=offer.folds,
+        step=effort.step,
+        mirrored=effort.mirror_axes,
         tiles=len(tiling.starts),
-        tiles_in_all=every,
+        tiles_in_all=len(_tiles(prepared, model, None, step=effort.step).starts),
         localised=worth is not None,
+        reason=effort.reason,
     )
+    logger.info("planned %s", report)
+    return _Plan(tiling, effort, report)
+
+
+def _tiles(
+    prepared: _Prepared, model: LoadedModel, worth: Worth | None, *, step: float
+) -> Tiling:
+    """Return the tiles that show more than air, and something worth a look."""
+    shape = prepared.grid.shape
+    tiling = plan_tiles(
+        shape, patch=model.package.patch, worth=prepared.worth, step=step
+    )
+    if worth is None:
+        return tiling
+    starts = useful_tiles(tiling.starts, patch=tiling.patch, shape=shape, worth=worth)
+    return replace(tiling, starts=starts)
 
 
 def _infer(
     prepared: _Prepared,
-    tiling: Tiling,
+    plan: _Plan,
     model: LoadedModel,
     progress: Callable[[float], None],
+    *,
+    agreement: Agreement | None = None,
 ) -> Logits:
+    tiling = plan.tiling
     channels = _padded(prepared.channels, tiling.shape, prepared.air)
-    sums, weights = run_network(model, channels, tiling, progress=progress)
+    sums, weights = run_network(
+        model,
+        channels,
+        tiling,
+        progress=progress,
+        effort=plan.effort,
+        agreement=agreement,
+    )
     return finish(sums, weights, prepared.grid)
 
 
@@ -302,4 +373,14 @@ def _confidences(logits: Logits, model: LoadedModel) -> dict[str, float | None]:
         if np.isnan(logits.confidence[channel])
         else float(logits.confidence[channel])
         for name, channel in model.package.labels.items()
+    }
+
+
+def _agreements(agreement: Agreement, model: LoadedModel) -> dict[str, float]:
+    """Return how much folds and mirrored passes agree about each organ."""
+    shares = agreement.of_channels()
+    return {
+        name: float(shares[channel])
+        for name, channel in model.package.labels.items()
+        if not np.isnan(shares[channel])
     }

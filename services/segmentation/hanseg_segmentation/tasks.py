@@ -21,6 +21,7 @@ from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
 from hanseg_shared.jobs import Job, Stage
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
+from hanseg_shared.messages import SOFT_LIMIT_SHARE
 from hanseg_shared.result_files import (
     FIELD_OF_VIEW,
     OF_REGISTRATION,
@@ -53,11 +54,18 @@ class Segmenter:
 
     def segment_stage(self, place: Workplace) -> StageResult:
         """Contour the organs of a registered case."""
-        model = self._load(place.job.options.model, place.services.settings)
+        began, settings = time.monotonic(), place.services.settings
+        model = self._load(place.job.options.model, settings)
         ct = _read_ct(place)
         mr, field_of_view = _read_trusted_mr(place)
+        spent = time.monotonic() - began
         result = segment(
-            ct, mr, field_of_view, model=model, progress=place.lease.progress
+            ct,
+            mr,
+            field_of_view,
+            model=model,
+            progress=place.lease.progress,
+            seconds_left=SOFT_LIMIT_SHARE * settings.stage_seconds - spent,
         )
         labels = place.folder / SEGMENTATION
         write_volume(result.labels, labels)

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 
-from hanseg_segmentation.inference.device import inferring, is_out_of_memory
+from hanseg_segmentation.inference.agreement import Agreement
+from hanseg_segmentation.inference.device import is_out_of_memory
+from hanseg_segmentation.inference.engines import Engine
 from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.inference.planner import (
+    Effort,
+    Need,
+    Placement,
+    free_bytes_on,
+    plan_placements,
+)
 from hanseg_segmentation.inference.preprocess import NetworkInput
-from hanseg_segmentation.inference.tiling import Shape, Tiling, gaussian_weights
+from hanseg_segmentation.inference.tiling import (
+    STEP,
+    Shape,
+    Tiling,
+    gaussian_weights,
+)
 from hanseg_shared.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -22,26 +36,14 @@ logger = logging.getLogger(__name__)
 LogitSums = Float32[np.ndarray, "z y x channel"]
 Weights = Float32[np.ndarray, "z y x"]
 
-TILES_AT_ONCE_ON_GPU = 4
-"""Tiles of a batch on a GPU; the CPU takes one, which keeps its caches warm."""
+SMALLEST_CHANCE = 1e-6
+"""Probabilities below this count as this, so that their logarithm is a number."""
+
+ONE_PASS = Effort(1, (), STEP, "one pass")
+"""The first fold, not mirrored."""
 
 LARGEST_SUMS_BYTES = 8 * 2**30
 """More than this for the sums of logits is refused before it is allocated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How one attempt to run a network shares out memory.
-
-    Attributes:
-        device: Where the network runs.
-        batch: Tiles at a time.
-        sums_on: Where logits are added up.
-    """
-
-    device: torch.device
-    batch: int
-    sums_on: torch.device
 
 
 def run_network(
@@ -50,6 +52,8 @@ def run_network(
     tiling: Tiling,
     *,
     progress: Callable[[float], None],
+    effort: Effort = ONE_PASS,
+    agreement: Agreement | None = None,
 ) -> tuple[LogitSums, Weights]:
     """Return weighted sums of logits, channels last, and the sums of weights.
 
@@ -59,6 +63,8 @@ def run_network(
         tiling: Which tiles are run. Where none is, the weight is 0.
         progress: Told the share of tiles done, 0 to 1, after each batch. What it
             raises ends the run.
+        effort: Which folds are run, and along which axes tiles are mirrored as well.
+        agreement: Told what each fold and mirrored pass answers, if given.
 
     Returns:
         Sums of shape ``(z, y, x, K)`` and weights of shape ``(z, y, x)``. Where memory
@@ -69,36 +75,49 @@ def run_network(
             that are not finite.
     """
     _require_room(model, tiling.shape)
-    attempts = _attempts(model.device)
-    for number, attempt in enumerate(attempts, start=1):
+    placements = _placements(model, tiling)
+    for number, placement in enumerate(placements, start=1):
+        counted = None if agreement is None else Agreement(model.channels_out)
         try:
-            return _run(model, channels, tiling, attempt=attempt, progress=progress)
+            sums = _run(
+                model,
+                channels,
+                tiling,
+                placement=placement,
+                effort=effort,
+                agreement=counted,
+                progress=progress,
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if number == len(attempts):
+            if number == len(placements):
                 raise ModelError(
                     f"there is not enough memory for model {model.package.name} on"
                     f" {tiling.shape} voxels, even with one tile at a time"
                 ) from error
-            logger.warning("out of memory on %s; trying with less", attempt.device)
+            logger.warning("out of memory on %s; trying with less", placement.device)
+        else:
+            if agreement is not None and counted is not None:
+                agreement.take(counted)
+            return sums
         finally:
-            model.network.to(model.device)
-        if attempt.device.type == "cuda":
+            if placement.device != model.device:
+                model.folds_on(model.device)
+        if placement.device.type == "cuda":
             torch.cuda.empty_cache()
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _attempts(device: torch.device) -> list[Attempt]:
-    """Return what is tried in turn when memory runs out, at most three times."""
-    cpu = torch.device("cpu")
-    if device.type == "cpu":
-        return [Attempt(cpu, 1, cpu)]
-    return [
-        Attempt(device, TILES_AT_ONCE_ON_GPU, device),
-        Attempt(device, 1, cpu),
-        Attempt(cpu, 1, cpu),
-    ]
+def _placements(model: LoadedModel, tiling: Tiling) -> tuple[Placement, ...]:
+    """Return what is tried in turn when memory runs out, at most three ways."""
+    need = Need.of(
+        tile_voxels=math.prod(tiling.patch),
+        sums_voxels=math.prod(tiling.shape),
+        channels_out=model.channels_out,
+        value_bytes=model.precision.itemsize,
+    )
+    return plan_placements(need, model.device, free_bytes_on(model.device))
 
 
 def _require_room(model: LoadedModel, shape: Shape) -> None:
@@ -116,19 +135,24 @@ def _run(
     channels: NetworkInput,
     tiling: Tiling,
     *,
-    attempt: Attempt,
+    placement: Placement,
+    effort: Effort,
+    agreement: Agreement | None,
     progress: Callable[[float], None],
 ) -> tuple[LogitSums, Weights]:
-    network = model.network.to(attempt.device)
+    folds = model.folds_on(placement.device)[: effort.folds]
+    flips = _flips(effort.mirror_axes, model.package.transpose)
     volume = torch.from_numpy(channels)
-    gaussian = torch.from_numpy(gaussian_weights(tiling.patch)).to(attempt.sums_on)
-    sums = torch.zeros((*tiling.shape, model.channels_out), device=attempt.sums_on)
-    weights = torch.zeros(tiling.shape, device=attempt.sums_on)
+    gaussian = torch.from_numpy(gaussian_weights(tiling.patch)).to(placement.sums_on)
+    sums = torch.zeros((*tiling.shape, model.channels_out), device=placement.sums_on)
+    weights = torch.zeros(tiling.shape, device=placement.sums_on)
     done = 0
-    with inferring(attempt.device, model.precision):
-        for starts in _batches(tiling.starts, attempt.batch):
-            tiles = _cut(volume, tiling, starts).to(attempt.device)
-            logits = network(tiles).to(attempt.sums_on, torch.float32)
+    with torch.inference_mode():
+        for starts in _batches(tiling.starts, placement.batch):
+            tiles = _cut(volume, tiling, starts).to(placement.device)
+            logits = _answer(
+                folds, tiles, flips, combine=model.package.combine, agreement=agreement
+            ).to(placement.sums_on, torch.float32)
             if not bool(torch.isfinite(logits).all()):
                 raise ModelError(
                     f"model {model.package.name} returned values that are not finite;"
@@ -141,6 +165,62 @@ def _run(
             done += len(starts)
             progress(done / len(tiling.starts))
     return sums.cpu().numpy(), weights.cpu().numpy()
+
+
+def _flips(
+    mirror_axes: tuple[str, ...], transpose: tuple[int, int, int]
+) -> tuple[tuple[int, ...], ...]:
+    """Return the dimensions of a batch to flip in each pass, the first one none."""
+    dims = [2 + transpose.index("zyx".index(axis)) for axis in mirror_axes]
+    return tuple(
+        chosen
+        for count in range(len(dims) + 1)
+        for chosen in itertools.combinations(dims, count)
+    )
+
+
+def _answer(
+    folds: Sequence[Engine],
+    tiles: torch.Tensor,
+    flips: Sequence[tuple[int, ...]],
+    *,
+    combine: str,
+    agreement: Agreement | None,
+) -> torch.Tensor:
+    """Return the logits of all folds and mirrored passes, combined as the model says.
+
+    Mean probabilities are given as their logarithms, and so are votes: like logits
+    they have the best channel as their largest, and a softmax of 1 in sum.
+    """
+    if len(folds) * len(flips) == 1:
+        return folds[0](tiles)
+    total: torch.Tensor | None = None
+    winners = []
+    for fold, dims in itertools.product(folds, flips):
+        logits = (fold(tiles.flip(dims)).flip(dims) if dims else fold(tiles)).float()
+        best = logits.argmax(dim=1)
+        winners.append(best)
+        part = _as_combined(logits, best, combine)
+        total = part if total is None else total.add_(part)
+    if agreement is not None:
+        agreement.add(winners)
+    if total is None:
+        raise AssertionError("unreachable: there is a fold")
+    mean = total.div_(len(winners))
+    return mean if combine == "logits" else mean.clamp_(min=SMALLEST_CHANCE).log_()
+
+
+def _as_combined(
+    logits: torch.Tensor, best: torch.Tensor, combine: str
+) -> torch.Tensor:
+    """Return what is averaged: logits, probabilities, or a vote for one channel."""
+    if combine == "logits":
+        return logits.clone()
+    if combine == "softmax":
+        return logits.softmax(dim=1)
+    # a network that returns no numbers must not pass for one that votes
+    votes = torch.zeros_like(logits).scatter_(1, best[:, None], 1.0)
+    return votes + 0.0 * logits.sum(dim=1, keepdim=True)
 
 
 def _cut(

@@ -13,8 +13,8 @@ from hanseg_shared.volume import Mask
 
 Shape = tuple[int, int, int]
 
-OVERLAP = 0.5
-"""Share of a tile that its neighbour covers too (Isensee et al. 2021,
+STEP = 0.5
+"""Distance of neighbouring tiles, as a share of their edge (Isensee et al. 2021,
 doi 10.1038/s41592-020-01008-z)."""
 
 GAUSSIAN_SHARE = 1 / 8
@@ -47,7 +47,9 @@ class Tiling:
         return z, y, x
 
 
-def plan_tiles(shape: Shape, *, patch: Shape, worth: Mask) -> Tiling:
+def plan_tiles(
+    shape: Shape, *, patch: Shape, worth: Mask, step: float = STEP
+) -> Tiling:
     """Return the tiles that cover a volume and hold something worth a look.
 
     Args:
@@ -55,10 +57,11 @@ def plan_tiles(shape: Shape, *, patch: Shape, worth: Mask) -> Tiling:
         patch: A tile's shape; the volume is padded at its end where it is smaller.
         worth: Voxels that are not air, of that shape. Tiles without any are left
             out; the network would see nothing in them.
+        step: Largest distance of neighbouring tiles, as a share of their edge.
     """
     padded = tuple(max(n, edge) for n, edge in zip(shape, patch, strict=True))
     z, y, x = padded
-    zs, ys, xs = (_starts(n, edge) for n, edge in zip(padded, patch, strict=True))
+    zs, ys, xs = (_starts(n, edge, step) for n, edge in zip(padded, patch, strict=True))
     tiling = Tiling((z, y, x), patch, tuple(itertools.product(zs, ys, xs)))
     kept = tuple(start for start in tiling.starts if worth[tiling.slices(start)].any())
     return Tiling(tiling.shape, patch, kept)
@@ -75,9 +78,9 @@ def gaussian_weights(patch: Shape) -> Float32[np.ndarray, "z y x"]:
     return np.maximum(weights / weights.max(), SMALLEST_WEIGHT).astype(np.float32)
 
 
-def _starts(size: int, edge: int) -> list[int]:
+def _starts(size: int, edge: int, step: float) -> list[int]:
     """Return evenly spread first voxels of tiles that cover an axis."""
-    steps = math.ceil((size - edge) / (edge * (1 - OVERLAP)))
+    steps = math.ceil((size - edge) / (edge * step))
     if steps <= 0:
         return [0]
     return [round(i * (size - edge) / steps) for i in range(steps + 1)]

@@ -39,6 +39,10 @@ any pair that experts drew in the 31 scans of `anatomy.json` is 1.9."""
 LEAST_PROBABILITY = 0.5
 """A mean probability below this says that the model itself is not sure."""
 
+LEAST_AGREEMENT = 0.6
+"""A mean Dice below this between folds or mirrored passes says that the model does not
+know. A choice: experts agree by 0.6 and more even on the organs they find hardest."""
+
 FRAGMENTED_SHARE = 0.5
 """More removed than this share of what was kept makes an organ fragmented."""
 
@@ -65,6 +69,7 @@ def check_organs(
     *,
     package: ModelPackage,
     confidences: Mapping[str, float | None],
+    agreements: Mapping[str, float] | None = None,
 ) -> Checked:
     """Return the label map without strays, and what became of each organ.
 
@@ -75,11 +80,13 @@ def check_organs(
         ct: The CT in HU; tells which part of the patient is seen.
         package: What the model claims to know.
         confidences: Mean probability of each organ of the model, by name.
+        agreements: Mean Dice between the model's folds and mirrored passes, by name,
+            of the organs that any of them drew; None where there was one pass.
     """
     pieces = find_pieces(labels)
     found, frame = find_organs(pieces, seen_part(ct), anatomy())
     cleaned = _without_strays(labels, pieces, found)
-    flags = _all_flags(found, frame, cleaned, confidences)
+    flags = _all_flags(found, frame, cleaned, confidences, agreements or {})
     organs = tuple(
         _result(each, flags[each.organ.name], cleaned, package, confidences)
         for each in found
@@ -132,6 +139,7 @@ def _all_flags(
     frame: Frame | None,
     labels: Volume,
     confidences: Mapping[str, float | None],
+    agreements: Mapping[str, float],
 ) -> dict[str, list[str]]:
     """Return each organ's flags by name, in the order of the checks."""
     voxel_ml = labels.grid.voxel_ml
@@ -143,6 +151,7 @@ def _all_flags(
             _position(each, frame),
             _volume(each, by_name, voxel_ml),
             _certainty(each, confidences),
+            _agreement(each, agreements),
             _pieces(each, voxel_ml),
             _holes(each, labels),
         )
@@ -212,6 +221,13 @@ def _certainty(found: Found, confidences: Mapping[str, float | None]) -> list[st
         return [Flag.BETWEEN_VOXELS] if lost else []
     low = confidence is None or confidence < LEAST_PROBABILITY
     return [Flag.LOW_PROBABILITY] if low else []
+
+
+def _agreement(found: Found, agreements: Mapping[str, float]) -> list[str]:
+    """Check that the model's folds and mirrored passes mean the same organ."""
+    share = agreements.get(found.organ.name)
+    apart = bool(found.kept) and share is not None and share < LEAST_AGREEMENT
+    return [Flag.DISAGREEMENT] if apart else []
 
 
 def _pieces(found: Found, voxel_ml: float) -> list[str]:

@@ -26,6 +26,9 @@ class Flag(StrEnum):
     LOW_PROBABILITY = "low_probability"
     """The model itself was not sure of it."""
 
+    DISAGREEMENT = "folds_disagree"
+    """The model's folds, or its mirrored passes, contradict each other about it."""
+
     FRAGMENTED = "fragmented"
     """More than half as much was removed from it as was kept."""
 

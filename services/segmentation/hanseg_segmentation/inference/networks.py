@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from pydantic import TypeAdapter
@@ -12,18 +13,54 @@ from torch import nn
 from hanseg_segmentation.model_package import NetworkSpec
 from hanseg_shared.errors import ModelError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
+
 
 def _unet(spec: NetworkSpec) -> nn.Module:
     """Return the project's own U-Net."""
     from hanseg_segmentation.network.unet import UNetConfig, build_network
 
-    unknown = set(spec.config) - {each.name for each in fields(UNetConfig)}
+    return build_network(_settings(spec, UNetConfig))
+
+
+def _plain_conv_unet(spec: NetworkSpec) -> nn.Module:
+    """Return nnU-Net's plain U-Net."""
+    from hanseg_segmentation.network.nnunet import NnUNetConfig, plain_conv_unet
+
+    return plain_conv_unet(_settings(spec, NnUNetConfig))
+
+
+def _residual_encoder_unet(spec: NetworkSpec) -> nn.Module:
+    """Return nnU-Net's U-Net with a residual encoder."""
+    from hanseg_segmentation.network.nnunet import NnUNetConfig, residual_encoder_unet
+
+    return residual_encoder_unet(_settings(spec, NnUNetConfig))
+
+
+def _stunet(spec: NetworkSpec) -> nn.Module:
+    """Return a STU-Net."""
+    from hanseg_segmentation.network.stunet import STUNet, STUNetConfig
+
+    return STUNet(_settings(spec, STUNetConfig))
+
+
+def _settings(spec: NetworkSpec, kind: type[Config]) -> Config:
+    """Return a network's configuration, validated and without unknown settings."""
+    unknown = set(spec.config) - {each.name for each in fields(kind)}
     if unknown:
         raise ValueError(f"unknown settings {sorted(unknown)}")
-    return build_network(TypeAdapter(UNetConfig).validate_python(spec.config))
+    return TypeAdapter(kind).validate_python(spec.config)
 
 
-KINDS: dict[str, Callable[[NetworkSpec], nn.Module]] = {"unet": _unet}
+KINDS: dict[str, Callable[[NetworkSpec], nn.Module]] = {
+    "unet": _unet,
+    "plain_conv_unet": _plain_conv_unet,
+    "residual_encoder_unet": _residual_encoder_unet,
+    "stunet": _stunet,
+}
 """How each kind of network is built; a new kind adds a line here."""
 
 

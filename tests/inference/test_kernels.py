@@ -29,7 +29,8 @@ def test_finishing_logits(rng):
         assert np.allclose(source, compiled, atol=1e-6)
 
 
-def test_labelling_voxels(rng):
+@pytest.mark.parametrize(("reach", "nearest"), [(1e-6, -1), (0.5, 2), (0.5, 0)])
+def test_labelling_voxels(rng, reach, nearest):
     logits = rng.normal(size=(*SHAPE, CHANNELS)).astype(np.float32)
     winners = logits.argmax(axis=-1).astype(np.uint8)
     winners[:2, :2, :2] = 1
@@ -40,7 +41,8 @@ def test_labelling_voxels(rng):
     results = []
     for run in (module._label_voxels, kernels().label_voxels):
         result = np.full((4, 6, 9), 99, dtype=np.uint8)
-        run(logits, winners, labels, matrix, offset, result, 0, len(result))
+        way = (matrix, offset, reach, nearest)
+        run(logits, winners, labels, *way, result, 0, len(result))
         results.append(result)
     assert np.array_equal(results[0], results[1])
     assert set(np.unique(results[0])) <= {0, 3, 7, 30}

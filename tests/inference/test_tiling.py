@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hanseg_segmentation.inference.tiling import (
     Shape,
@@ -73,10 +74,33 @@ def test_all_air_leaves_no_tile():
 def test_weights_are_largest_in_the_middle_and_never_zero():
     weights = gaussian_weights((16, 24, 32))
     assert weights.shape == (16, 24, 32)
-    assert weights[7:9, 11:13, 15:17].min() == pytest.approx(1.0)
-    assert weights.min() == weights[0, 0, 0] == pytest.approx(1e-3)
+    assert weights[8, 12, 16] == weights.max() == 1.0
+    assert weights.min() == weights[0, 0, 0] == pytest.approx(1e-7)
 
 
-def test_weights_are_symmetrical():
-    weights = gaussian_weights(PATCH)
-    assert np.array_equal(weights, weights[::-1, ::-1, ::-1])
+def test_weights_are_those_of_a_filtered_point():
+    point = np.zeros(PATCH)
+    point[8, 8, 8] = 1.0
+    filtered = ndimage.gaussian_filter(point, 2.0, mode="constant")
+    assert np.allclose(gaussian_weights(PATCH), filtered / filtered.max(), atol=1e-6)
+
+
+def test_a_small_volume_can_be_padded_on_both_sides():
+    shape = (10, 16, 13)
+    tiling = plan_tiles(shape, patch=PATCH, worth=None, centred=True)
+    assert tiling.shape == PATCH
+    assert tiling.first == (3, 0, 1)
+
+
+@pytest.mark.parametrize("step", [0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize("size", [64, 65, 100, 110, 333])
+def test_tiles_lie_where_nnunet_lays_them(size, step):
+    expected = [int(np.round(each)) for each in nnunet_steps(size, 64, step)]
+    tiling = plan_tiles((64, 64, size), patch=(64, 64, 64), worth=None, step=step)
+    assert [x for _, _, x in tiling.starts] == expected
+
+
+def nnunet_steps(size: int, edge: int, step: float) -> list[float]:
+    """Return the positions of nnU-Net's `compute_steps_for_sliding_window`."""
+    count = int(np.ceil((size - edge) / (edge * step))) + 1
+    return [i * (size - edge) / max(1, count - 1) for i in range(count)]

@@ -12,7 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from hanseg_segmentation.inference.agreement import Agreement
-from hanseg_segmentation.inference.back_to_grid import Logits, finish, labels_on
+from hanseg_segmentation.inference.back_to_grid import (
+    TO_THE_FACES,
+    Logits,
+    WayBack,
+    finish,
+    labels_on,
+)
 from hanseg_segmentation.inference.engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import (
     LoadedModel,
@@ -20,10 +26,14 @@ from hanseg_segmentation.inference.loaded_model import (
     load_package,
 )
 from hanseg_segmentation.inference.localise import Worth, find_region, useful_tiles
+from hanseg_segmentation.inference.nnunet_grid import (
+    ChannelVoxels,
+    image_input,
+    place_in,
+)
 from hanseg_segmentation.inference.planner import Effort, Offer, plan_effort
 from hanseg_segmentation.inference.preprocess import (
     AIR_HU,
-    NetworkInput,
     model_grid,
     mr_to_model_grid,
     network_input,
@@ -31,8 +41,8 @@ from hanseg_segmentation.inference.preprocess import (
     to_model_grid,
 )
 from hanseg_segmentation.inference.sliding_window import run_network
-from hanseg_segmentation.inference.tiling import Shape, Tiling, plan_tiles
-from hanseg_segmentation.model_package import shipped_models
+from hanseg_segmentation.inference.tiling import Tiling, plan_tiles
+from hanseg_segmentation.model_package import ModelPackage, shipped_models
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport, ModelSummary, OrganResult
 from hanseg_shared.errors import GridMismatchError, ImageContentError
@@ -46,6 +56,12 @@ TISSUE_HU = -400.0
 
 BOX_MARGIN = 4
 """Voxels of the model's grid kept around everything that is not air."""
+
+LEAST_STEP_HU = 1.0
+"""What is above a model's lowest HU by this is not what it takes for air."""
+
+CHANNELS = ("ct", "mr", "field_of_view")
+"""The order in which `network_input` returns its channels."""
 
 NETWORK_SHARE = 0.9
 """Share of the whole work that the network's tiles are; the rest comes after them."""
@@ -155,7 +171,9 @@ def segment(
             agreement=agreement,
         )
     with watch.phase("to_ct_grid"):
-        labels = labels_on(ct.grid, logits, label_of_channel=model.label_of_channel)
+        labels = labels_on(
+            ct.grid, logits, label_of_channel=model.label_of_channel, way=prepared.way
+        )
     with watch.phase("checks"):
         confidences = _confidences(logits, model)
         checked = check_organs(
@@ -178,19 +196,23 @@ def segment(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
-    """A case on the model's grid, cropped to what is not air.
+    """A case as the network sees it, cropped to what is worth a look.
 
     Attributes:
-        channels: Normalised network input ``(3, z, y, x)``.
-        worth: Voxels that are not air.
+        channels: Normalised network input ``(C, z, y, x)``, in the network's axes.
+        worth: Voxels that are not air; None if every tile is run.
         grid: Where they are.
-        air: What stands for air in each channel.
+        air: What stands for air in each channel, beyond the border.
+        way: How the CT's voxels are looked up among these.
+        centred: Whether a small volume is padded on both sides.
     """
 
-    channels: NetworkInput
-    worth: Mask
+    channels: ChannelVoxels
+    worth: Mask | None
     grid: Grid
-    air: tuple[float, float, float]
+    air: tuple[float, ...]
+    way: WayBack
+    centred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +243,8 @@ def _require_one_grid(
 def _prepare(
     ct: Volume, mr: Volume | None, field_of_view: Volume | None, *, model: LoadedModel
 ) -> _Prepared:
+    if model.package.frame == "image":
+        return _prepare_as_nnunet(ct, mr, field_of_view, model=model)
     package = model.package
     grid = model_grid(ct.grid, spacing=package.spacing_mm)
     ct_hu = to_model_grid(ct, grid, background=AIR_HU).array
@@ -237,8 +261,43 @@ def _prepare(
     channels = network_input(
         ct_hu, mr_values, mask, normalisation=package.normalisation
     )
-    air = float(normalise_ct(np.array([[[AIR_HU]]]), package.normalisation.ct).item())
-    return _Prepared(channels, ct_hu > TISSUE_HU, grid, (air, 0.0, 0.0))
+    air = {"ct": _normalised(AIR_HU, package)}
+    order = [CHANNELS.index(name) for name in package.channels]
+    return _Prepared(
+        channels if order == [0, 1, 2] else channels[order],
+        ct_hu > TISSUE_HU,
+        grid,
+        tuple(air.get(name, 0.0) for name in package.channels),
+        WayBack.between(ct.grid, grid),
+    )
+
+
+def _prepare_as_nnunet(
+    ct: Volume, mr: Volume | None, field_of_view: Volume | None, *, model: LoadedModel
+) -> _Prepared:
+    package = model.package
+    given = {"ct": ct, "mr": mr, "field_of_view": field_of_view}
+    seen = [given[name] for name in package.channels]
+    images = [each.array for each in seen if each is not None]
+    frame = place_in(ct.grid, images or [ct.array], package)
+    channels = image_input(frame, ct, mr, field_of_view, package=package)
+    worth = None
+    if not model.exact and "ct" in package.channels:
+        tissue = max(TISSUE_HU, package.normalisation.ct.low_hu + LEAST_STEP_HU)
+        number = package.channels.index("ct")
+        worth = channels[number] > _normalised(tissue, package)
+    return _Prepared(
+        channels,
+        worth,
+        frame.grid(ct.grid),
+        (0.0,) * len(channels),
+        WayBack(frame.network_from_image, TO_THE_FACES, frame.separate_axis_back),
+        centred=True,
+    )
+
+
+def _normalised(hu: float, package: ModelPackage) -> float:
+    return float(normalise_ct(np.array([[[hu]]]), package.normalisation.ct).item())
 
 
 def _localised(
@@ -302,7 +361,11 @@ def _tiles(
     """Return the tiles that show more than air, and something worth a look."""
     shape = prepared.grid.shape
     tiling = plan_tiles(
-        shape, patch=model.package.patch, worth=prepared.worth, step=step
+        shape,
+        patch=model.package.patch,
+        worth=prepared.worth,
+        step=step,
+        centred=prepared.centred,
     )
     if worth is None:
         return tiling
@@ -319,7 +382,7 @@ def _infer(
     agreement: Agreement | None = None,
 ) -> Logits:
     tiling = plan.tiling
-    channels = _padded(prepared.channels, tiling.shape, prepared.air)
+    channels = _padded(prepared.channels, tiling, prepared.air)
     sums, weights = run_network(
         model,
         channels,
@@ -328,6 +391,9 @@ def _infer(
         effort=plan.effort,
         agreement=agreement,
     )
+    if any(tiling.first):
+        own = _own_part(prepared.grid.shape, tiling)
+        sums, weights = sums[own].copy(), weights[own].copy()
     return finish(sums, weights, prepared.grid)
 
 
@@ -354,16 +420,22 @@ def _length(span: slice) -> int:
 
 
 def _padded(
-    channels: NetworkInput, shape: Shape, air: tuple[float, float, float]
-) -> NetworkInput:
-    """Return the channels with air added at the end of each axis up to `shape`."""
-    if channels.shape[1:] == shape:
+    channels: ChannelVoxels, tiling: Tiling, air: tuple[float, ...]
+) -> ChannelVoxels:
+    """Return the channels with air added around them, as the tiling says."""
+    if channels.shape[1:] == tiling.shape:
         return channels
-    padded = np.empty((len(channels), *shape), dtype=np.float32)
+    padded = np.empty((len(channels), *tiling.shape), dtype=np.float32)
     padded[:] = np.array(air, dtype=np.float32)[:, None, None, None]
-    z, y, x = channels.shape[1:]
-    padded[:, :z, :y, :x] = channels
+    z, y, x = _own_part(channels.shape[1:], tiling)
+    padded[:, z, y, x] = channels
     return padded
+
+
+def _own_part(shape: tuple[int, ...], tiling: Tiling) -> tuple[slice, slice, slice]:
+    """Return where the volume lies after it was padded."""
+    z, y, x = (slice(a, a + n) for a, n in zip(tiling.first, shape, strict=True))
+    return z, y, x
 
 
 def _confidences(logits: Logits, model: LoadedModel) -> dict[str, float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,34 @@ from hanseg_segmentation.inference.kernels import kernels, over_slices
 from hanseg_segmentation.inference.sliding_window import LogitSums, Weights
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import LabelMap, Volume
+
+CENTRES_ONLY = 1e-6
+"""Share of a voxel by which rounding may put a point beyond the outermost centres."""
+
+TO_THE_FACES = 0.5
+"""How far a voxel reaches beyond its centre, in voxels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WayBack:
+    """How voxels of a CT are looked up among the network's.
+
+    Attributes:
+        network_from_image: Homogeneous matrix from the CT's indices (x, y, z) to the
+            network's, 4 x 4.
+        reach: How far beyond the outermost centres these count, in voxels.
+        nearest_axis: The network's array axis along which the nearest voxel is taken;
+            None to interpolate along all.
+    """
+
+    network_from_image: npt.NDArray[np.float64]
+    reach: float = CENTRES_ONLY
+    nearest_axis: int | None = None
+
+    @classmethod
+    def between(cls, ct: Grid, network: Grid) -> Self:
+        """Return the way by position in the patient."""
+        return cls(np.linalg.inv(network.world_from_index) @ ct.world_from_index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +85,11 @@ def finish(sums: LogitSums, weights: Weights, grid: Grid) -> Logits:
 
 
 def labels_on(
-    grid: Grid, logits: Logits, *, label_of_channel: npt.NDArray[np.uint8]
+    grid: Grid,
+    logits: Logits,
+    *,
+    label_of_channel: npt.NDArray[np.uint8],
+    way: WayBack | None = None,
 ) -> Volume:
     """Return the label of every voxel of a CT's grid, of any orientation.
 
@@ -67,21 +100,32 @@ def labels_on(
         grid: The CT's.
         logits: On the model's grid.
         label_of_channel: The label of each channel, uint8 ``(K,)``.
+        way: How the CT's voxels are looked up; None goes by their positions.
 
     Returns:
         A uint8 volume on `grid`; background outside the model's grid.
     """
     result: LabelMap = np.empty(grid.shape, dtype=np.uint8)
-    change = np.linalg.inv(logits.grid.world_from_index) @ grid.world_from_index
-    matrix = np.ascontiguousarray(change[:3, :3])
-    offset = np.ascontiguousarray(change[:3, 3])
+    way = way or WayBack.between(grid, logits.grid)
+    matrix = np.ascontiguousarray(way.network_from_image[:3, :3])
+    offset = np.ascontiguousarray(way.network_from_image[:3, 3])
+    nearest = -1 if way.nearest_axis is None else 2 - way.nearest_axis
     x, y, z = logits.grid.size
     values = logits.values[:z, :y, :x]
     winners = logits.winners[:z, :y, :x]
 
     def work(first: int, last: int) -> None:
         kernels().label_voxels(
-            values, winners, label_of_channel, matrix, offset, result, first, last
+            values,
+            winners,
+            label_of_channel,
+            matrix,
+            offset,
+            way.reach,
+            nearest,
+            result,
+            first,
+            last,
         )
 
     over_slices(work, len(result))

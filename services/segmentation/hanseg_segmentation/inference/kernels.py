@@ -21,9 +21,6 @@ logger = logging.getLogger(__name__)
 SLICES_AT_ONCE = 4
 """Slices a thread takes at a time."""
 
-OUTSIDE_TOLERANCE = 1e-6
-"""Share of a voxel by which rounding may put a point beyond the outermost centres."""
-
 FINISH_SIGNATURE = (
     "void(float32[:,:,:,::1], float32[:,:,::1], uint8[:,:,::1], int64[:,::1],"
     " float64[:,::1], int64, int64)"
@@ -32,7 +29,7 @@ FINISH_SIGNATURE = (
 
 LABEL_SIGNATURE = (
     "void(float32[:,:,:,:], uint8[:,:,:], uint8[::1], float64[:,::1], float64[::1],"
-    " uint8[:,:,::1], int64, int64)"
+    " float64, int64, uint8[:,:,::1], int64, int64)"
 )
 """Types `_label_voxels` is compiled for; a cropped view of the logits will do."""
 
@@ -130,7 +127,18 @@ def _finish_logits(sums, weights, winners, counts, chances, first, last):  # typ
                     chances[k, best] += 1.0 / total
 
 
-def _label_voxels(logits, winners, labels, matrix, offset, result, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
+def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compiled, so loops are spelt out
+    logits,  # noqa: ANN001
+    winners,  # noqa: ANN001
+    labels,  # noqa: ANN001
+    matrix,  # noqa: ANN001
+    offset,  # noqa: ANN001
+    reach,  # noqa: ANN001
+    nearest,  # noqa: ANN001
+    result,  # noqa: ANN001
+    first,  # noqa: ANN001
+    last,  # noqa: ANN001
+):
     """Write each CT voxel's label: its channel of the largest interpolated logit.
 
     A channel that is the largest at all eight voxels around a point is the largest at
@@ -144,6 +152,10 @@ def _label_voxels(logits, winners, labels, matrix, offset, result, first, last):
         matrix: float64 ``(3, 3)``; with `offset` maps a CT index (x, y, z) to an index
             (x, y, z) of the model's grid.
         offset: float64 ``(3,)``.
+        reach: How far beyond the outermost centres, in voxels of the model's grid,
+            these count as the point's own; background lies further out.
+        nearest: Axis of the index (0 is x) along which the nearest voxel is taken, not
+            the mean of two; -1 for none.
         result: uint8 ``(z, y, x)`` on the CT's grid, written; background outside.
         first: First CT slice of this call.
         last: One after its last slice.
@@ -160,15 +172,21 @@ def _label_voxels(logits, winners, labels, matrix, offset, result, first, last):
                 y = by + matrix[1, 0] * i
                 z = bz + matrix[2, 0] * i
                 if (
-                    x < -OUTSIDE_TOLERANCE
-                    or y < -OUTSIDE_TOLERANCE
-                    or z < -OUTSIDE_TOLERANCE
-                    or x > nx - 1 + OUTSIDE_TOLERANCE
-                    or y > ny - 1 + OUTSIDE_TOLERANCE
-                    or z > nz - 1 + OUTSIDE_TOLERANCE
+                    x < -reach
+                    or y < -reach
+                    or z < -reach
+                    or x > nx - 1 + reach
+                    or y > ny - 1 + reach
+                    or z > nz - 1 + reach
                 ):
                     result[k, j, i] = 0
                     continue
+                if nearest == 0:
+                    x = math.floor(x + 0.5)
+                elif nearest == 1:
+                    y = math.floor(y + 0.5)
+                elif nearest == 2:
+                    z = math.floor(z + 0.5)
                 x = min(max(x, 0.0), nx - 1.0)
                 y = min(max(y, 0.0), ny - 1.0)
                 z = min(max(z, 0.0), nz - 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -20,8 +20,9 @@ doi 10.1038/s41592-020-01008-z)."""
 GAUSSIAN_SHARE = 1 / 8
 """Deviation of the tile's weights, as a share of its edge (same source)."""
 
-SMALLEST_WEIGHT = 1e-3
-"""Weight of a tile's corners, so that no voxel's sum of weights is lost in rounding."""
+SMALLEST_WEIGHT = 1e-7
+"""Weight of a tile's corners, so that no voxel is without: about what nnU-Net's half
+precision leaves of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,13 @@ class Tiling:
         shape: The volume's shape after it was padded to hold a tile.
         patch: A tile's shape.
         starts: First voxel of each tile.
+        first: Where the volume's own first voxel lies after the padding.
     """
 
     shape: Shape
     patch: Shape
     starts: tuple[Shape, ...]
+    first: Shape = (0, 0, 0)
 
     def slices(self, start: Shape) -> tuple[slice, slice, slice]:
         """Return the part of the volume under the tile at `start`."""
@@ -46,9 +49,22 @@ class Tiling:
         )
         return z, y, x
 
+    def own(self, start: Shape) -> tuple[slice, slice, slice]:
+        """Return the same part, as slices of the volume before it was padded."""
+        z, y, x = (
+            slice(max(0, begin - first), max(0, begin - first + edge))
+            for begin, first, edge in zip(start, self.first, self.patch, strict=True)
+        )
+        return z, y, x
+
 
 def plan_tiles(
-    shape: Shape, *, patch: Shape, worth: Mask, step: float = STEP
+    shape: Shape,
+    *,
+    patch: Shape,
+    worth: Mask | None,
+    step: float = STEP,
+    centred: bool = False,
 ) -> Tiling:
     """Return the tiles that cover a volume and hold something worth a look.
 
@@ -56,26 +72,35 @@ def plan_tiles(
         shape: The volume's shape, (z, y, x).
         patch: A tile's shape; the volume is padded at its end where it is smaller.
         worth: Voxels that are not air, of that shape. Tiles without any are left
-            out; the network would see nothing in them.
+            out; the network would see nothing in them. None keeps every tile.
         step: Largest distance of neighbouring tiles, as a share of their edge.
+        centred: Whether a small volume is padded on both sides, as nnU-Net does.
     """
     padded = tuple(max(n, edge) for n, edge in zip(shape, patch, strict=True))
     z, y, x = padded
     zs, ys, xs = (_starts(n, edge, step) for n, edge in zip(padded, patch, strict=True))
     tiling = Tiling((z, y, x), patch, tuple(itertools.product(zs, ys, xs)))
-    kept = tuple(start for start in tiling.starts if worth[tiling.slices(start)].any())
-    return Tiling(tiling.shape, patch, kept)
+    if centred:
+        z, y, x = ((n - own) // 2 for n, own in zip(padded, shape, strict=True))
+        tiling = replace(tiling, first=(z, y, x))
+    if worth is None:
+        return tiling
+    kept = tuple(start for start in tiling.starts if worth[tiling.own(start)].any())
+    return replace(tiling, starts=kept)
 
 
 def gaussian_weights(patch: Shape) -> Float32[np.ndarray, "z y x"]:
-    """Return how much each voxel of a tile counts: 1 in the middle, little outside."""
+    """Return how much each voxel of a tile counts: 1 in the middle, little outside.
+
+    The middle of an even edge is the second of both middle voxels, as in nnU-Net.
+    """
     profiles = []
     for edge in patch:
-        distance = np.arange(edge) - (edge - 1) / 2
+        distance = np.arange(edge) - edge // 2
         profiles.append(np.exp(-0.5 * (distance / (edge * GAUSSIAN_SHARE)) ** 2))
     z, y, x = profiles
     weights = z[:, None, None] * y[None, :, None] * x[None, None, :]
-    return np.maximum(weights / weights.max(), SMALLEST_WEIGHT).astype(np.float32)
+    return np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32)
 
 
 def _starts(size: int, edge: int, step: float) -> list[int]:

@@ -1,0 +1,492 @@
+"""From images to network input exactly as nnU-Net v2 does it, and the way back.
+
+nnU-Net (Isensee et al. 2021, doi 10.1038/s41592-020-01008-z) works on the image's own
+axes: it crops to what is not 0, normalises, and only then resamples by cubic splines;
+where slices are much thicker than wide, slice by slice, the nearest one between them.
+The same voxels come out here, but each axis' spline is one fixed matrix, and only a
+slab is ever held beside the result.
+
+Images are turned to the nearest axes of the patient first, by flips and permutations,
+so that left is left however a scanner stored it. Arrays are in the network's order of
+axes, which is (z, y, x) unless the model's ``transpose`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float32
+from scipy import ndimage, optimize
+
+from hanseg_segmentation.inference.tiling import Shape
+from hanseg_segmentation.model_package import ModelPackage, MrNormalisation, ZScore
+from hanseg_shared.errors import ImageContentError
+from hanseg_shared.grid import Grid, Vector
+from hanseg_shared.volume import Mask, Volume, Voxels
+
+FloatVoxels = Float32[np.ndarray, "z y x"]
+ChannelVoxels = Float32[np.ndarray, "channel z y x"]
+Matrix = npt.NDArray[np.float64]
+Slices = tuple[slice, slice, slice]
+T = TypeVar("T")
+
+SEPARATE_ABOVE = 3.0
+"""Spacings further apart than this ratio are resampled slice by slice (nnU-Net's
+``ANISO_THRESHOLD``)."""
+
+SMALLEST_DEVIATION = 1e-8
+"""An image without contrast is divided by this, not by zero; nnU-Net's."""
+
+SPLINE_MARGIN = 12
+"""Voxels by which the edge is continued before the spline is fitted; SciPy's."""
+
+NEGLIGIBLE_WEIGHT = 1e-8
+"""Weights of a spline below this are left out: its influence falls to a quarter from
+voxel to voxel, so that a block of a matrix is narrow."""
+
+ROWS_AT_ONCE = 96
+"""Voxels along an axis that are resampled together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFrame:
+    """Where the network's voxels lie in an image.
+
+    Attributes:
+        axes: Axis of the image's array (z, y, x) = (0, 1, 2) along each network axis.
+        flipped: Whether the network's axis runs against the image's.
+        box: What the crop leaves of the turned image.
+        shape: Number of the network's voxels along its axes.
+        spacing_mm: Of the turned image, along the network's axes.
+        model_spacing_mm: Of the model, along the network's axes.
+        image_shape: Of the turned image, before the crop.
+    """
+
+    axes: Shape
+    flipped: tuple[bool, bool, bool]
+    box: Slices
+    shape: Shape
+    spacing_mm: Vector
+    model_spacing_mm: Vector
+    image_shape: Shape
+
+    @property
+    def cropped_shape(self) -> Shape:
+        """Number of voxels that the crop leaves of the turned image."""
+        z, y, x = (part.stop - part.start for part in self.box)
+        return z, y, x
+
+    @property
+    def separate_axis(self) -> int | None:
+        """The network's axis along which images are not interpolated, if any."""
+        return separate_axis(self.spacing_mm, self.model_spacing_mm)
+
+    @property
+    def separate_axis_back(self) -> int | None:
+        """The network's axis along which logits are not interpolated, if any."""
+        return separate_axis(self.model_spacing_mm, self.spacing_mm)
+
+    def turned(self, array: Voxels) -> Voxels:
+        """Return a view of an image's array, turned and cropped."""
+        return _turned(array, self.axes, self.flipped)[self.box]
+
+    @property
+    def network_from_image(self) -> Matrix:
+        """Homogeneous matrix from image indices (x, y, z) to the network's.
+
+        The network's are in the reverse of its order of axes, so that they are
+        (x, y, z) where nothing is transposed. Voxels' faces, not their centres, meet
+        at the borders of the crop, as in scikit-image's ``resize``.
+        """
+        matrix = np.zeros((4, 4))
+        matrix[3, 3] = 1.0
+        for axis in range(3):
+            scale = self.shape[axis] / self.cropped_shape[axis]
+            first = self.box[axis].start
+            row, column = 2 - axis, 2 - self.axes[axis]
+            if self.flipped[axis]:
+                matrix[row, column] = -scale
+                first = first - (self.image_shape[axis] - 1)
+            else:
+                matrix[row, column] = scale
+            matrix[row, 3] = (0.5 - first) * scale - 0.5
+        return matrix
+
+    def grid(self, image: Grid) -> Grid:
+        """Return where the network's voxels are; not always right-handed."""
+        matrix = image.world_from_index @ np.linalg.inv(self.network_from_image)
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+        direction = matrix[:3, :3] / spacing
+        z, y, x = self.shape
+        rows = tuple(tuple(float(value) for value in row) for row in direction)
+        return Grid((x, y, z), _three(spacing), _three(matrix[:3, 3]), rows)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Channel:
+    """One image on its way into the network: turned and cropped, not yet resampled.
+
+    Attributes:
+        voxels: A view of the image, of any type.
+        low: Values below count as this.
+        high: Values above count as this.
+        mean: What becomes 0.
+        deviation: What becomes 1 above the mean.
+        where: Voxels outside become 0 whatever they are; None for everywhere.
+    """
+
+    voxels: Voxels
+    low: float = -np.inf
+    high: float = np.inf
+    mean: float = 0.0
+    deviation: float = 1.0
+    where: Mask | None = None
+
+    def part(self, index: tuple[slice | int, ...]) -> npt.NDArray[np.float32]:
+        """Return a part of the normalised image, float32."""
+        values = self.voxels[index].astype(np.float32)
+        np.clip(values, self.low, self.high, out=values)
+        values -= np.float32(self.mean)
+        values /= np.float32(max(self.deviation, SMALLEST_DEVIATION))
+        if self.where is not None:
+            values[~self.where[index]] = 0.0
+        return values
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the smallest and the largest normalised value."""
+        lows, highs = [], []
+        for number in range(len(self.voxels)):
+            plane = self.part((slice(number, number + 1),))
+            lows.append(float(plane.min()))
+            highs.append(float(plane.max()))
+        return min(lows), max(highs)
+
+
+def place_in(grid: Grid, images: Sequence[Voxels], package: ModelPackage) -> ImageFrame:
+    """Return where a network's voxels lie in images that share a grid.
+
+    Args:
+        grid: The images', of any orientation.
+        images: Every image that the network sees; what is 0 in all is cropped away.
+        package: The model.
+
+    Raises:
+        ImageContentError: All images hold nothing but 0.
+    """
+    patient_axes, flips = _patient_axes(grid)
+    axes = _three_of(patient_axes[axis] for axis in package.transpose)
+    flipped = _three_of(flips[axis] for axis in package.transpose)
+    turned = [_turned(image, axes, flipped) for image in images]
+    box = _nonzero_box(turned)
+    spacing = _three(np.array([grid.spacing[2 - axis] for axis in axes]))
+    model = _three(np.array([package.spacing_mm[2 - a] for a in package.transpose]))
+    shape = _three_of(
+        max(1, round(s / m * (part.stop - part.start)))
+        for s, m, part in zip(spacing, model, box, strict=True)
+    )
+    image_shape: Shape = _three_of(turned[0].shape)
+    return ImageFrame(axes, flipped, box, shape, spacing, model, image_shape)
+
+
+def image_input(
+    frame: ImageFrame,
+    ct: Volume,
+    mr: Volume | None,
+    field_of_view: Volume | None,
+    *,
+    package: ModelPackage,
+) -> ChannelVoxels:
+    """Return the network's input, ``(C, *frame.shape)`` float32.
+
+    Args:
+        frame: From `place_in`.
+        ct: In HU.
+        mr: On the CT's grid; None leaves its channel 0.
+        field_of_view: Not 0 where the MR has data; None together with `mr`.
+        package: Names the channels and how they are normalised.
+    """
+    result = np.zeros((len(package.channels), *frame.shape), dtype=np.float32)
+    given = {"ct": ct, "mr": mr, "field_of_view": field_of_view}
+    for name, target in zip(package.channels, result, strict=True):
+        if given[name] is None:
+            continue
+        channel = _channel(name, frame, ct, mr, field_of_view, package)
+        resample_cubic(channel, target, separate=frame.separate_axis)
+    return result
+
+
+def resample_cubic(
+    channel: Channel, target: FloatVoxels, *, separate: int | None
+) -> None:
+    """Resample a normalised image as nnU-Net does: order 3, and order 0 across slices.
+
+    No value leaves the range of the image's own, or of the slice's.
+
+    Args:
+        channel: What.
+        target: Written; its shape says to how many voxels.
+        separate: The axis along which the nearest slice is taken; None to interpolate
+            along all of them.
+    """
+    if channel.voxels.shape == target.shape:
+        for number in range(len(target)):
+            target[number] = channel.part((number,))
+    elif separate is None:
+        _resample_all_axes(channel, target)
+    else:
+        _resample_slices(channel, target, separate)
+
+
+def separate_axis(current: Vector, new: Vector) -> int | None:
+    """Return the axis that nnU-Net does not interpolate along; None if there is none.
+
+    It is the axis of the largest spacing of the first of both that is anisotropic; two
+    such axes are none.
+    """
+    for spacing in (current, new):
+        if max(spacing) / min(spacing) > SEPARATE_ABOVE:
+            largest = [axis for axis in range(3) if max(spacing) / spacing[axis] == 1]
+            return largest[0] if len(largest) == 1 else None
+    return None
+
+
+@functools.lru_cache(maxsize=16)
+def cubic_operator(
+    size: int, count: int
+) -> tuple[tuple[slice, slice, npt.NDArray[np.float32]], ...]:
+    """Return what resamples an axis of `size` voxels to `count`, by cubic splines.
+
+    The faces of the outermost voxels meet, and the edge is continued, as in SciPy's
+    ``zoom(order=3, mode="nearest", grid_mode=True)``.
+
+    Returns:
+        Blocks of the matrix ``(count, size)``: rows, columns, and the values there.
+    """
+    matrix = _cubic_matrix(size, count)
+    blocks = []
+    for first in range(0, count, ROWS_AT_ONCE):
+        rows = slice(first, min(first + ROWS_AT_ONCE, count))
+        used = np.flatnonzero((np.abs(matrix[rows]) > NEGLIGIBLE_WEIGHT).any(axis=0))
+        columns = slice(int(used[0]), int(used[-1]) + 1)
+        values = np.ascontiguousarray(matrix[rows, columns], dtype=np.float32)
+        blocks.append((rows, columns, values))
+    return tuple(blocks)
+
+
+def nearest_index(size: int, count: int) -> npt.NDArray[np.intp]:
+    """Return which of `size` slices each of `count` is, as nnU-Net's ``order_z=0``."""
+    scale = float(size) / count
+    at = scale * (np.arange(count) + 0.5) - 0.5
+    return np.clip(np.floor(at + 0.5), 0, size - 1).astype(np.intp)
+
+
+def _channel(
+    name: str,
+    frame: ImageFrame,
+    ct: Volume,
+    mr: Volume | None,
+    field_of_view: Volume | None,
+    package: ModelPackage,
+) -> Channel:
+    if name == "ct":
+        plan = package.normalisation.ct
+        return Channel(
+            frame.turned(ct.array),
+            plan.low_hu,
+            plan.high_hu,
+            plan.mean_hu,
+            plan.std_hu,
+        )
+    if mr is None or field_of_view is None:
+        raise AssertionError(f"there is no image for the channel {name}")
+    if name == "field_of_view":
+        return Channel(frame.turned(field_of_view.array), low=0.0, high=1.0)
+    return _mr_channel(frame, ct, mr, field_of_view, package)
+
+
+def _mr_channel(
+    frame: ImageFrame,
+    ct: Volume,
+    mr: Volume,
+    field_of_view: Volume,
+    package: ModelPackage,
+) -> Channel:
+    plan = package.normalisation.mr
+    voxels = frame.turned(mr.array)
+    if isinstance(plan, MrNormalisation):
+        inside = frame.turned(field_of_view.array) != 0
+        tissue = inside & (frame.turned(ct.array) > plan.tissue_above_hu)
+        mean, deviation = _moments(voxels, tissue if tissue.any() else inside)
+        reach = plan.clip_sd * deviation
+        return Channel(voxels, mean - reach, mean + reach, mean, deviation, inside)
+    where = _scope(plan, frame, ct, mr, field_of_view, package)
+    mean, deviation = _moments(voxels, where)
+    return Channel(voxels, mean=mean, deviation=deviation, where=where)
+
+
+def _scope(
+    plan: ZScore,
+    frame: ImageFrame,
+    ct: Volume,
+    mr: Volume,
+    field_of_view: Volume,
+    package: ModelPackage,
+) -> Mask | None:
+    """Return where a z-score is taken; None for everywhere."""
+    if plan.scope == "image":
+        return None
+    if plan.scope == "field_of_view":
+        inside: Mask = frame.turned(field_of_view.array) != 0
+        return inside
+    given = {"ct": ct, "mr": mr, "field_of_view": field_of_view}
+    nonzero = np.zeros(frame.cropped_shape, dtype=bool)
+    for name in package.channels:
+        nonzero |= frame.turned(given[name].array) != 0
+    filled: Mask = ndimage.binary_fill_holes(nonzero)
+    return filled
+
+
+def _moments(voxels: Voxels, where: Mask | None) -> tuple[float, float]:
+    """Return mean and deviation over a mask, plane by plane; 0 and 1 over nothing."""
+    count, total, squares = 0, 0.0, 0.0
+    for values in _planes(voxels, where):
+        count += values.size
+        total += float(values.sum())
+    if count == 0:
+        return 0.0, 1.0
+    mean = total / count
+    for values in _planes(voxels, where):
+        squares += float(((values - mean) ** 2).sum())
+    return mean, float(np.sqrt(squares / count))
+
+
+def _planes(voxels: Voxels, where: Mask | None) -> Iterator[npt.NDArray[np.float64]]:
+    for number, plane in enumerate(voxels):
+        inside = plane if where is None else plane[where[number]]
+        yield inside.astype(np.float64)
+
+
+def _resample_all_axes(channel: Channel, target: FloatVoxels) -> None:
+    """Resample in slabs along the middle axis, of which two fit beside the result."""
+    low, high = channel.bounds()
+    depth, height, width = channel.voxels.shape
+    across = cubic_operator(width, target.shape[2])
+    through = cubic_operator(depth, target.shape[0])
+    for rows, source, matrix in cubic_operator(height, target.shape[1]):
+        slab = channel.part((slice(None), source))
+        slab = np.matmul(matrix, _along_last(slab, across))
+        flat = slab.reshape(depth, -1)
+        for planes, used, weights in through:
+            part = (weights @ flat[used]).reshape(-1, slab.shape[1], slab.shape[2])
+            np.clip(part, low, high, out=target[planes, rows])
+
+
+def _resample_slices(channel: Channel, target: FloatVoxels, axis: int) -> None:
+    """Resample each slice across `axis` in its plane, and take the nearest slice."""
+    written = np.moveaxis(target, axis, 0)
+    sources = nearest_index(channel.voxels.shape[axis], len(written))
+    for source in np.unique(sources):
+        index: list[slice | int] = [slice(None)] * 3
+        index[axis] = int(source)
+        plane = channel.part(tuple(index))
+        resampled = _resample_plane(plane, written.shape[1:])
+        for number in np.flatnonzero(sources == source):
+            written[number] = resampled
+
+
+def _resample_plane(
+    plane: npt.NDArray[np.float32], shape: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    if plane.shape == shape:
+        return plane
+    low, high = plane.min(), plane.max()
+    wide = _along_last(plane, cubic_operator(plane.shape[1], shape[1]))
+    result = np.empty(shape, dtype=np.float32)
+    for rows, used, matrix in cubic_operator(plane.shape[0], shape[0]):
+        np.matmul(matrix, wide[used], out=result[rows])
+    return np.clip(result, low, high, out=result)
+
+
+def _along_last(
+    values: npt.NDArray[np.float32],
+    operator: tuple[tuple[slice, slice, npt.NDArray[np.float32]], ...],
+) -> npt.NDArray[np.float32]:
+    count = operator[-1][0].stop
+    result = np.empty((*values.shape[:-1], count), dtype=np.float32)
+    for rows, used, matrix in operator:
+        np.matmul(values[..., used], matrix.T, out=result[..., rows])
+    return result
+
+
+def _cubic_matrix(size: int, count: int) -> Matrix:
+    """Return the matrix ``(count, size)`` of `cubic_operator`."""
+    if size == count:
+        return np.eye(size)
+    unit = np.pad(np.eye(size), ((SPLINE_MARGIN, SPLINE_MARGIN), (0, 0)), mode="edge")
+    knots = ndimage.spline_filter1d(unit, order=3, axis=0, mode="nearest")
+    at = (np.arange(count) + 0.5) * (size / count) - 0.5 + SPLINE_MARGIN
+    first = np.floor(at).astype(np.intp) - 1
+    matrix = np.zeros((count, size))
+    for step in range(4):
+        matrix += _cubic_weight(at - (first + step))[:, None] * knots[first + step]
+    return matrix
+
+
+def _cubic_weight(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the cubic B-spline at some distance from its knot."""
+    away = np.abs(distance)
+    near = 2 / 3 - away**2 + away**3 / 2
+    return np.where(away < 1, near, np.maximum(2 - away, 0) ** 3 / 6)
+
+
+def _patient_axes(grid: Grid) -> tuple[Shape, tuple[bool, bool, bool]]:
+    """Return the image's axis nearest to the patient's z, y and x, and its flips."""
+    direction = np.array(grid.direction)
+    patient, own = optimize.linear_sum_assignment(-np.abs(direction))
+    axes, flips = [0, 0, 0], [False, False, False]
+    for row, column in zip(patient, own, strict=True):
+        axes[2 - row] = 2 - int(column)
+        flips[2 - row] = bool(direction[row, column] < 0)
+    return _three_of(axes), _three_of(flips)
+
+
+def _turned(array: Voxels, axes: Shape, flipped: tuple[bool, bool, bool]) -> Voxels:
+    steps = tuple(slice(None, None, -1 if flip else 1) for flip in flipped)
+    turned: Voxels = array.transpose(axes)[steps]
+    return turned
+
+
+def _nonzero_box(images: Sequence[Voxels]) -> Slices:
+    """Return the box around everything that is not 0 in every image."""
+    box = []
+    for axis, size in enumerate(images[0].shape):
+        first = _first_nonzero(images, axis, range(size))
+        if first is None:
+            raise ImageContentError("the CT holds nothing but 0: it shows nothing")
+        last = _first_nonzero(images, axis, range(size - 1, -1, -1))
+        box.append(slice(first, first + 1 if last is None else last + 1))
+    z, y, x = box
+    return z, y, x
+
+
+def _first_nonzero(images: Sequence[Voxels], axis: int, numbers: range) -> int | None:
+    for number in numbers:
+        index = (slice(None),) * axis + (number,)
+        if any(image[index].any() for image in images):
+            return number
+    return None
+
+
+def _three(values: npt.NDArray[np.float64]) -> Vector:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
+def _three_of(values: Iterable[T]) -> tuple[T, T, T]:
+    one, two, three = values
+    return one, two, three

@@ -1,0 +1,320 @@
+"""Against nnU-Net's rules written out with SciPy, as slowly as nnU-Net does it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import ndimage
+
+from hanseg_segmentation.inference.back_to_grid import (
+    TO_THE_FACES,
+    WayBack,
+    finish,
+    labels_on,
+)
+from hanseg_segmentation.inference.nnunet_grid import (
+    Channel,
+    ImageFrame,
+    cubic_operator,
+    image_input,
+    nearest_index,
+    place_in,
+    resample_cubic,
+    separate_axis,
+)
+from hanseg_segmentation.model_package import (
+    CtNormalisation,
+    ModelPackage,
+    Normalisation,
+    ZScore,
+)
+from hanseg_shared.errors import ImageContentError
+from hanseg_shared.grid import Grid
+from hanseg_shared.volume import Volume
+from tests.inference.scenes import package
+
+Array = npt.NDArray[Any]
+
+WINDOW = Normalisation(
+    ct=CtNormalisation(low_hu=-200, high_hu=1500, mean_hu=100, std_hu=300),
+    mr=ZScore(scope="image"),
+)
+SHAPE = (12, 30, 26)
+SPACING = (1.1, 0.9, 2.4)
+
+
+def ct_only(**changes: Any) -> ModelPackage:
+    values = {
+        "frame": "image",
+        "channels": ("ct",),
+        "normalisation": WINDOW,
+        "spacing_mm": (1.5, 1.5, 2.0),
+    }
+    return package(**{**values, **changes})
+
+
+@pytest.fixture
+def ct():
+    rng = np.random.default_rng(2)
+    smooth = ndimage.gaussian_filter(rng.normal(size=SHAPE), 1.0)
+    hu = np.round(smooth / smooth.std() * 500 + 200).astype(np.int16)
+    hu[hu == 0] = 1
+    z, y, x = SHAPE
+    return Volume(hu, Grid((x, y, z), SPACING))
+
+
+def resized(array: Array, shape: tuple[int, ...], order: Literal[1, 3]) -> Array:
+    """Return what scikit-image's ``resize(mode="edge")`` returns."""
+    factors = [new / old for new, old in zip(shape, array.shape, strict=True)]
+    zoomed = ndimage.zoom(
+        array.astype(np.float64), factors, order=order, mode="nearest", grid_mode=True
+    )
+    return np.clip(zoomed, array.min(), array.max())
+
+
+def resampled(
+    array: Array, shape: tuple[int, ...], *, order: Literal[1, 3], axis: int | None
+) -> Array:
+    """Return what nnU-Net's ``resample_data_or_seg`` returns with ``order_z=0``."""
+    if axis is None:
+        return resized(array, shape, order)
+    slices = np.moveaxis(array, axis, 0)
+    target = tuple(n for number, n in enumerate(shape) if number != axis)
+    planes = np.stack([resized(each, target, order) for each in slices])
+    scale = len(planes) / shape[axis]
+    at = scale * (np.arange(shape[axis]) + 0.5) - 0.5
+    chosen = ndimage.map_coordinates(
+        np.arange(len(planes), dtype=float), [at], order=0, mode="nearest"
+    )
+    return np.moveaxis(planes[chosen.astype(int)], 0, axis)
+
+
+def normalised(hu: Array) -> Array:
+    return (np.clip(hu.astype(np.float32), -200, 1500) - 100) / 300
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [(30, 47), (30, 19), (64, 64), (5, 9), (2, 7), (1, 3)]
+)
+def test_an_axis_is_resampled_as_scipy_zooms_it(size, count):
+    values = np.random.default_rng(0).normal(size=size)
+    result = np.zeros(count)
+    for rows, columns, matrix in cubic_operator(size, count):
+        result[rows] = matrix @ values[columns]
+    expected = ndimage.zoom(
+        values, count / size, order=3, mode="nearest", grid_mode=True
+    )
+    assert np.allclose(result, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.parametrize("shape", [(17, 41, 200), (7, 61, 26), SHAPE])
+def test_an_image_is_resampled_as_nnunet_does(ct, shape, axis):
+    source = normalised(ct.array)
+    result = np.empty(shape, dtype=np.float32)
+    resample_cubic(Channel(source), result, separate=axis)
+    expected = resampled(source, shape, order=3, axis=axis)
+    assert np.abs(result - expected).max() < 2e-5
+
+
+def test_no_value_leaves_the_range_of_the_image():
+    step = np.zeros((8, 8, 8), dtype=np.float32)
+    step[4:] = 1.0
+    result = np.empty((19, 19, 19), dtype=np.float32)
+    resample_cubic(Channel(step), result, separate=None)
+    assert (result.min(), result.max()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("size", "count"), [(7, 20), (20, 7), (8, 4), (5, 5)])
+def test_the_nearest_slice_is_the_one_scipy_takes(size, count):
+    at = size / count * (np.arange(count) + 0.5) - 0.5
+    slices = np.arange(size, dtype=float)
+    expected = ndimage.map_coordinates(slices, [at], order=0, mode="nearest")
+    assert nearest_index(size, count).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "axis"),
+    [
+        ((3.0, 1.0, 1.0), (1.0, 1.0, 1.0), None),
+        ((3.1, 1.0, 1.0), (1.0, 1.0, 1.0), 0),
+        ((1.0, 1.0, 1.0), (1.0, 1.0, 4.0), 2),
+        ((1.0, 4.0, 1.0), (4.0, 1.0, 1.0), 1),
+        ((4.0, 4.0, 1.0), (1.0, 1.0, 1.0), None),
+    ],
+)
+def test_thick_slices_are_kept_apart(current, new, axis):
+    assert separate_axis(current, new) == axis
+
+
+def test_the_input_is_nnunets(ct):
+    plan = ct_only()
+    frame = place_in(ct.grid, [ct.array], plan)
+    shape = (round(12 * 2.4 / 2.0), round(30 * 0.9 / 1.5), round(26 * 1.1 / 1.5))
+    assert frame.shape == shape
+    result = image_input(frame, ct, None, None, package=plan)
+    expected = resampled(normalised(ct.array), shape, order=3, axis=None)
+    assert result.shape == (1, *shape)
+    assert np.abs(result[0] - expected).max() < 2e-5
+
+
+def test_what_is_zero_around_the_image_is_cropped_away(ct):
+    padded = np.pad(ct.array, ((2, 1), (3, 4), (0, 5)))
+    z, y, x = padded.shape
+    grid = Grid((x, y, z), SPACING)
+    frame = place_in(grid, [padded], ct_only())
+    assert frame.cropped_shape == SHAPE
+    assert [part.start for part in frame.box] == [2, 3, 0]
+    whole = place_in(ct.grid, [ct.array], ct_only())
+    inner = Volume(padded, grid)
+    assert np.array_equal(
+        image_input(frame, inner, None, None, package=ct_only()),
+        image_input(whole, ct, None, None, package=ct_only()),
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_an_image_of_zeros_is_refused(dtype):
+    empty = np.zeros((4, 5, 6), dtype=dtype)
+    with pytest.raises(ImageContentError, match="nothing but 0"):
+        place_in(Grid((6, 5, 4)), [empty], ct_only())
+
+
+def test_how_a_scanner_stores_an_image_does_not_matter(ct):
+    """Every permutation and flip of the axes gives the same input and labels."""
+    plan = ct_only()
+    expected = image_input(
+        place_in(ct.grid, [ct.array], plan), ct, None, None, package=plan
+    )
+    for order in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            stored = stored_otherwise(ct, order, flips)
+            frame = place_in(stored.grid, [stored.array], plan)
+            found = image_input(frame, stored, None, None, package=plan)
+            assert np.array_equal(found, expected)
+            back = frame.network_from_image[:3, :3]
+            assert np.allclose(frame.grid(stored.grid).direction, np.eye(3), atol=1e-9)
+            assert np.count_nonzero(back) == 3
+
+
+def stored_otherwise(
+    volume: Volume, order: tuple[int, ...], flips: tuple[int, ...]
+) -> Volume:
+    """Return the same image with its axes permuted and flipped; order is of x, y, z."""
+    grid = volume.grid
+    axes = np.array(grid.direction)[:, list(order)] * flips
+    size = tuple(grid.size[axis] for axis in order)
+    spacing = tuple(grid.spacing[axis] for axis in order)
+    start = [0, 0, 0]
+    for axis, flip in zip(order, flips, strict=True):
+        start[axis] = grid.size[axis] - 1 if flip < 0 else 0
+    origin = tuple(float(v) for v in grid.index_to_world(start))
+    array = volume.array.transpose([2 - order[2 - n] for n in range(3)])
+    array = array[tuple(slice(None, None, flips[2 - n]) for n in range(3))]
+    direction = tuple(tuple(float(v) for v in row) for row in axes)
+    return Volume(
+        np.ascontiguousarray(array),
+        Grid(size, spacing, origin, direction),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("transpose", list(itertools.permutations(range(3))))
+def test_the_network_gets_its_own_order_of_axes(ct, transpose):
+    straight = image_input(
+        place_in(ct.grid, [ct.array], ct_only()), ct, None, None, package=ct_only()
+    )
+    plan = ct_only(transpose=transpose)
+    frame = place_in(ct.grid, [ct.array], plan)
+    turned = image_input(frame, ct, None, None, package=plan)
+    assert np.allclose(turned[0], straight[0].transpose(transpose), atol=2e-6)
+
+
+@pytest.mark.parametrize("model_spacing", [(1.5, 1.5, 2.0), (0.6, 0.6, 3.0)])
+@pytest.mark.parametrize("transpose", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_labels_are_those_of_resampling_every_class(ct, transpose, model_spacing):
+    plan = ct_only(transpose=transpose, spacing_mm=model_spacing)
+    padded = Volume(
+        np.pad(ct.array, ((0, 2), (1, 0), (3, 0))), Grid((29, 31, 14), SPACING)
+    )
+    frame = place_in(padded.grid, [padded.array], plan)
+    logits = smooth_logits(frame.shape)
+    expected = nnunet_labels(logits, frame, padded.grid.shape)
+    found = back_by_kernel(logits, frame, padded.grid)
+    assert (found == expected).mean() > 0.9995
+
+
+def smooth_logits(shape: tuple[int, ...]) -> Array:
+    noise = np.random.default_rng(4).normal(size=(*shape, 5))
+    smooth = ndimage.gaussian_filter(noise, (1.2, 1.2, 1.2, 0))
+    return np.ascontiguousarray(smooth / smooth.std() * 3, dtype=np.float32)
+
+
+def nnunet_labels(
+    logits: Array, frame: ImageFrame, image_shape: tuple[int, ...]
+) -> Array:
+    """Return the export of nnU-Net for an image whose axes are the patient's."""
+    axis = frame.separate_axis_back
+    channels = [
+        resampled(logits[..., c], frame.cropped_shape, order=1, axis=axis)
+        for c in range(logits.shape[-1])
+    ]
+    whole = np.zeros(frame.image_shape, dtype=np.uint8)
+    whole[frame.box] = np.argmax(channels, axis=0)
+    labels = whole.transpose(np.argsort(frame.axes))
+    assert labels.shape == image_shape
+    return labels
+
+
+def back_by_kernel(logits: Array, frame: ImageFrame, image: Grid) -> Array:
+    weights = np.ones(logits.shape[:3], dtype=np.float32)
+    finished = finish(logits.copy(), weights, frame.grid(image))
+    way = WayBack(frame.network_from_image, TO_THE_FACES, frame.separate_axis_back)
+    table = np.arange(5, dtype=np.uint8)
+    return labels_on(image, finished, label_of_channel=table, way=way).array
+
+
+def with_mr(
+    ct: Volume, scope: Literal["image", "nonzero", "field_of_view"]
+) -> tuple[Volume, Volume, ModelPackage]:
+    """Return an MR with an empty margin, its field of view, and a package."""
+    field = np.zeros(SHAPE, dtype=np.uint8)
+    field[2:10, 4:25, 3:20] = 1
+    rng = np.random.default_rng(8)
+    values = (rng.normal(300, 60, SHAPE) * field).astype(np.float32)
+    plan = package(
+        frame="image",
+        channels=("ct", "mr"),
+        normalisation=Normalisation(ct=WINDOW.ct, mr=ZScore(scope=scope)),
+        spacing_mm=SPACING,
+    )
+    return Volume(values, ct.grid), Volume(field, ct.grid), plan
+
+
+@pytest.mark.parametrize("scope", ["image", "nonzero", "field_of_view"])
+def test_mr_is_scored_over_what_the_package_says(ct, scope):
+    mr, field, plan = with_mr(ct, scope)
+    frame = place_in(ct.grid, [ct.array, mr.array], plan)
+    scores = image_input(frame, ct, mr, field, package=plan)[1]
+    inside = field.array != 0 if scope == "field_of_view" else np.ones(SHAPE, bool)
+    assert scores[inside].mean() == pytest.approx(0.0, abs=1e-4)
+    assert scores[inside].std() == pytest.approx(1.0, abs=1e-4)
+    assert not scores[~inside].any()
+
+
+def test_without_mr_its_channel_is_zero(ct):
+    _, _, plan = with_mr(ct, "image")
+    frame = place_in(ct.grid, [ct.array], plan)
+    channels = image_input(frame, ct, None, None, package=plan)
+    assert channels.shape == (2, *SHAPE)
+    assert not channels[1].any()
+
+
+def test_the_image_is_not_changed(ct):
+    before = ct.array.copy()
+    frame = place_in(ct.grid, [ct.array], ct_only())
+    image_input(frame, ct, None, None, package=ct_only())
+    assert np.array_equal(ct.array, before)

@@ -5,6 +5,7 @@ import pytest
 from hanseg_registration.elastix import (
     WINDOW_HU,
     fixed_image,
+    head_image,
     moving_image,
     run_elastix,
 )
@@ -27,7 +28,7 @@ def prepared(pair):
         @ pair.mr_from_ct
         @ translation(pair.ct.grid.centre)
     )
-    return fixed_image(ct, head), moving_image(mr), truth, head.points(500)
+    return fixed_image(head_image(ct, head)), moving_image(mr), truth, head.points(500)
 
 
 def test_elastix_maps_ct_points_to_mr_points_from_a_start_aside(prepared):
@@ -76,7 +77,7 @@ def test_images_that_do_not_meet_are_a_registration_error(prepared):
 
 def test_the_fixed_image_is_clipped_and_keeps_its_axes(pair):
     ct = centred(pair.ct)
-    fixed = fixed_image(ct, ct_head(ct))
+    fixed = fixed_image(head_image(ct, ct_head(ct)))
     assert fixed.array.min() >= WINDOW_HU[0]
     assert fixed.array.max() <= WINDOW_HU[1]
     assert fixed.grid.direction == ct.grid.direction

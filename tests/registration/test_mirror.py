@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from hanseg_registration.elastix import fixed_image, moving_image
+from hanseg_registration.elastix import fixed_image, head_image, moving_image
 from hanseg_registration.head import ct_head, mr_head
 from hanseg_registration.mirror import mirrored, mirrored_pose, mirrored_similarity
 from hanseg_registration.motions import apply, is_rigid, rotation, translation
@@ -52,14 +52,15 @@ def test_a_mirrored_pose_sends_partners_to_mirrored_places():
 def test_a_mirror_image_that_elastix_fails_on_is_not_taken_for_a_bad_fit(pair):
     ct, mr = centred(pair.ct), centred(pair.mr)
     head = ct_head(ct)
-    fixed, moving = fixed_image(ct, head), moving_image(mr)
+    fixed, moving = fixed_image(head_image(ct, head)), moving_image(mr)
     similarity = Similarity.between(fixed, moving, head=head, mr_head=mr_head(mr))
     to_mr = translation(-pair.mr.grid.centre) @ pair.mr_from_ct
     found = mirrored_similarity(
         fixed,
         similarity,
         to_mr @ translation(pair.ct.grid.centre),
-        ct_centre=head.centre,
+        ct_head=head,
+        mr_head=mr_head(moving),
         parameters={**load_parameters("rigid"), "RequiredRatioOfValidSamples": ("2",)},
     )
     assert math.isnan(found)

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hanseg_registration.sampling import look_up
 from hanseg_registration.verdict import (
     LARGEST_DISAGREEMENT_MM,
     LARGEST_ROTATION_DEG,
     Evidence,
     judge,
-    look_up,
 )
 from hanseg_shared.documents import MrVerdict
 from tests.registration.volumes import box

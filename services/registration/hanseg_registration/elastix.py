@@ -36,10 +36,15 @@ THREADS = 1
 """The same seed gives the same bits only with the same number of threads."""
 
 
-def fixed_image(ct: Volume, head: Head) -> Volume:
-    """Return the CT as elastix sees it: its head, shrunk and clipped, on its axes."""
+def head_image(ct: Volume, head: Head) -> Volume:
+    """Return the CT's head, shrunk, on its own axes, in HU as float32."""
     box = cropped(shrunk(ct, SPACING_MM), head.low, head.high, margin_mm=MARGIN_MM)
-    return box.with_array(np.clip(as_float(box).array, *WINDOW_HU))
+    return as_float(box)
+
+
+def fixed_image(image: Volume) -> Volume:
+    """Return a CT's head (see `head_image`) as elastix sees it: clipped."""
+    return image.with_array(np.clip(image.array, *WINDOW_HU))
 
 
 def moving_image(mr: Volume) -> Volume:

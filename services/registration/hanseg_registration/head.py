@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from hanseg_registration.plausible import require_patient_size
 from hanseg_registration.sampling import on_lps_axes
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points
@@ -49,12 +50,13 @@ class Head:
 
     Attributes:
         coarse: The image on that grid, in float32.
-        mask: The head and `MARGIN_MM` around it on that grid, couch and shoulders
-            excluded.
+        body: The head on that grid, couch and shoulders excluded.
+        mask: The same and `MARGIN_MM` of air around it.
         low, high: Opposite corners of the mask's box, in mm LPS, shape ``(3,)``.
     """
 
     coarse: Volume
+    body: Mask
     mask: Mask
     low: Points
     high: Points
@@ -76,8 +78,10 @@ def ct_head(ct: Volume) -> Head:
     """Return the head of a CT in HU.
 
     Raises:
-        ImageContentError: There is no body as large as a head in it.
+        ImageContentError: There is no body as large as a head in it, or it is larger
+            than any patient.
     """
+    require_patient_size(ct, what="the CT")
     coarse = on_lps_axes(ct, SEARCH_SPACING_MM, background=AIR_HU)
     return _head(coarse, coarse.array > BODY_HU, what="the CT")
 
@@ -86,8 +90,10 @@ def mr_head(mr: Volume) -> Head:
     """Return the head of an MR, whatever its intensity scale.
 
     Raises:
-        ImageContentError: The image is blank, or no body stands out from its air.
+        ImageContentError: The image is blank, no body stands out from its air, or it
+            is larger than any patient.
     """
+    require_patient_size(mr, what="the MR")
     low, high = (float(v) for v in np.percentile(mr.array, (0.0, 99.5)))
     if not high > low:
         raise ImageContentError(f"the MR is blank: its values are all {low:g}")
@@ -126,11 +132,11 @@ def _head(coarse: Volume, body: Mask, *, what: str) -> Head:
             f"{body.sum() * coarse.grid.voxel_ml:.0f} ml stand out from the air"
         )
     bottom, top = _head_slices(body, coarse.grid)
-    mask = np.zeros_like(body)
-    mask[bottom : top + 1] = body[bottom : top + 1]
-    mask = _within(mask, MARGIN_MM, coarse.grid)
+    body[:bottom] = False
+    body[top + 1 :] = False
+    mask = _within(body, MARGIN_MM, coarse.grid)
     mask[:bottom] = False
-    return Head(coarse, mask, *_corners(mask, coarse.grid))
+    return Head(coarse, body, mask, *_corners(mask, coarse.grid))
 
 
 def _thick_parts(body: Mask, grid: Grid) -> Mask:

@@ -2,7 +2,9 @@
 
 A header written for another convention mirrors an image without a trace, and a head
 is so symmetric that such an MR registers well. The mirror image of the MR is therefore
-registered too, from the mirrored pose; it must not fit better.
+registered too, from the better of two starts: the mirrored pose, which is near where a
+head lies straight and symmetric in the CT, and a search of its own. It must not fit
+better.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from hanseg_registration.elastix import run_elastix
+from hanseg_registration.head import Head
+from hanseg_registration.initialise import find_starts
 from hanseg_registration.motions import Motion, translation
 from hanseg_registration.parameter_maps import ParameterMap
 from hanseg_registration.verdict import Similarity
@@ -29,7 +33,8 @@ def mirrored_similarity(
     similarity: Similarity,
     pose: Motion,
     *,
-    ct_centre: Points,
+    ct_head: Head,
+    mr_head: Head,
     parameters: ParameterMap,
 ) -> float:
     """Return the similarity that the MR's mirror image reaches; NaN if elastix failed.
@@ -40,16 +45,29 @@ def mirrored_similarity(
         fixed: The CT's head, as elastix sees it.
         similarity: Compares the CT with the MR.
         pose: The MR's own ``mr_from_ct``.
-        ct_centre: Centre of the CT's head, in mm LPS, ``(3,)``.
+        ct_head: The CT's head.
+        mr_head: The MR's head.
         parameters: The rigid map.
     """
-    image = mirrored(similarity.mr)
-    start = mirrored_pose(pose, ct_centre=ct_centre)
+    comparison = replace(similarity, mr=mirrored(similarity.mr))
+    starts = [
+        mirrored_pose(pose, ct_centre=ct_head.centre),
+        find_starts(ct_head, mirrored_head(mr_head), count=1)[0].mr_from_ct,
+    ]
+    start = max(starts, key=comparison.at)
     try:
-        end = run_elastix(fixed, image, start=start, parameters=parameters)
+        end = run_elastix(fixed, comparison.mr, start=start, parameters=parameters)
     except RegistrationError:
         return math.nan
-    return replace(similarity, mr=image).at(end)
+    return comparison.at(end)
+
+
+def mirrored_head(head: Head) -> Head:
+    """Return the head of the mirror image that `mirrored` makes."""
+    low, high = head.low.copy(), head.high.copy()
+    low[0], high[0] = -head.high[0], -head.low[0]
+    body, mask = (np.ascontiguousarray(m[:, :, ::-1]) for m in (head.body, head.mask))
+    return Head(mirrored(head.coarse), body, mask, low, high)
 
 
 def mirrored(volume: Volume) -> Volume:

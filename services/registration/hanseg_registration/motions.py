@@ -88,6 +88,22 @@ def stretch(motion: Motion) -> float:
     return float(np.abs(np.linalg.svd(motion[:3, :3])[1] - 1.0).max())
 
 
+def scale(motion: Motion) -> float:
+    """Return how much a motion grows lengths on average over directions, as a share."""
+    return float(np.cbrt(np.linalg.det(motion[:3, :3])) - 1.0)
+
+
+def shear(motion: Motion) -> float:
+    """Return the largest change of a right angle between two axes, in radians.
+
+    It is twice the largest off-diagonal of the symmetric part of the motion's polar
+    decomposition, along the patient's axes.
+    """
+    _, sizes, vt = np.linalg.svd(motion[:3, :3])
+    symmetric = vt.T @ np.diag(sizes) @ vt
+    return float(2.0 * np.abs(symmetric - np.diag(np.diag(symmetric))).max())
+
+
 def distances_mm(one: Motion, other: Motion, points: Points) -> Points:
     """Return how far apart two motions put each point, in mm, shape ``(n,)``."""
     return np.linalg.norm(apply(one, points) - apply(other, points), axis=-1)

@@ -17,7 +17,14 @@ import SimpleITK as sitk  # noqa: N813
 
 from hanseg_registration.affine import Refinement, refine_affinely
 from hanseg_registration.beside import side_by_side
-from hanseg_registration.elastix import fixed_image, moving_image, run_elastix
+from hanseg_registration.drift import drift_mm
+from hanseg_registration.edges import Edges
+from hanseg_registration.elastix import (
+    fixed_image,
+    head_image,
+    moving_image,
+    run_elastix,
+)
 from hanseg_registration.field_of_view import (
     background_value,
     data_mask,
@@ -37,13 +44,13 @@ from hanseg_registration.motions import (
     translation,
 )
 from hanseg_registration.parameter_maps import load_parameters
-from hanseg_registration.sampling import centred
+from hanseg_registration.plausible import of_ordinary_size
+from hanseg_registration.sampling import centred, look_up
 from hanseg_registration.verdict import (
     LARGEST_DISAGREEMENT_MM,
     Evidence,
     Similarity,
     judge,
-    look_up,
     motion_numbers,
 )
 from hanseg_shared.available import require_available
@@ -156,7 +163,7 @@ def register(
     headers, data = _from_headers(ct, mr), data_mask(centred(mr))
     background = background_value(mr, data)
     mr = without_filling(mr, data, background)
-    around_ct, around_mr = centred(ct), centred(mr)
+    around_ct, around_mr = centred(ct), of_ordinary_size(centred(mr))
     try:
         case = _Case.of(
             around_ct, around_mr, headers=headers, data=data, parameters=parameters
@@ -204,6 +211,7 @@ class _Case:
     fixed: Volume
     moving: Volume
     similarity: Similarity
+    edges: Edges
     data: Volume
     parameters: Path | None
 
@@ -218,7 +226,8 @@ class _Case:
         parameters: Path | None,
     ) -> _Case:
         heads = ct_head(ct), mr_head(mr)
-        fixed, moving = fixed_image(ct, heads[0]), moving_image(mr)
+        image, moving = head_image(ct, heads[0]), moving_image(mr)
+        fixed = fixed_image(image)
         return cls(
             headers=headers,
             ct_head=heads[0],
@@ -228,6 +237,7 @@ class _Case:
             similarity=Similarity.between(
                 fixed, moving, head=heads[0], mr_head=heads[1]
             ),
+            edges=Edges.of(image, heads[0]),
             data=data,
             parameters=parameters,
         )
@@ -323,7 +333,8 @@ def _mirrored(case: _Case, pose: Motion) -> float:
         case.fixed,
         case.similarity,
         pose,
-        ct_centre=case.ct_head.centre,
+        ct_head=case.ct_head,
+        mr_head=case.mr_head,
         parameters=load_parameters("rigid", case.parameters),
     )
 
@@ -346,17 +357,25 @@ def _judged(
     agreement: float | None = None,
     mirrored: float | None = None,
 ) -> _Found:
-    finite = is_invertible(pose)
-    displaced = case.similarity.displaced(pose) if finite else np.zeros(1)
+    if not is_invertible(pose):
+        verdict, reason = judge(Evidence.of_no_motion())
+        return _Found(pose, verdict, reason, Evidence.of_no_motion().measures())
+    displaced = case.similarity.displaced(pose)
+    edges = case.edges.agreement(case.moving, case.data, pose)
     evidence = Evidence(
         similarity_before=case.similarity.at(case.headers),
-        similarity_after=case.similarity.at(pose) if finite else 0.0,
+        similarity_after=case.similarity.at(pose),
         similarity_displaced=float(displaced.mean()),
         similarity_displaced_max=float(displaced.max()),
-        field_of_view_share=case.coverage(pose) if finite else 0.0,
-        finite=finite,
+        similarity_displaced_sd=float(displaced.std()),
+        field_of_view_share=case.coverage(pose),
+        finite=True,
         agreement_mean_mm=agreement,
+        drift_mm=drift_mm(case.similarity, pose) if agreement is None else None,
         similarity_mirrored=mirrored,
+        skin_distance_mm=edges.skin_distance_mm,
+        skin_near_share=edges.skin_near_share,
+        bone_darker_share=edges.bone_darker_share,
         **motion_numbers(inverse(case.headers) @ pose, case.ct_head.centre),
     )
     verdict, reason = judge(evidence)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
 
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.itk import from_image, resample, to_image
@@ -65,3 +67,16 @@ def cropped(volume: Volume, low: Points, high: Points, *, margin_mm: float) -> V
     size = tuple(int(n) for n in final - first + 1)
     grid = volume.grid.crop(start, (size[0], size[1], size[2]))
     return Volume(np.ascontiguousarray(volume.array[z, y, x]), grid)
+
+
+def look_up(
+    volume: Volume, points: Points
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return a volume's values at points in mm LPS, and which points lie in it."""
+    index = volume.grid.world_to_index(points)
+    limits = np.array(volume.grid.size) - 0.5
+    inside = np.all((index >= -0.5) & (index <= limits), axis=1)
+    values = ndimage.map_coordinates(
+        volume.array, index[:, ::-1].T, order=1, mode="nearest", output=np.float64
+    )
+    return values, np.asarray(inside, dtype=np.bool_)

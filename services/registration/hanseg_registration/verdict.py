@@ -14,22 +14,23 @@ a wrong one fails:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from hanseg_registration.head import Head
 from hanseg_registration.motions import (
     Motion,
     apply,
-    is_invertible,
     rotation,
     rotation_deg,
+    scale,
+    shear,
     stretch,
     translation,
 )
+from hanseg_registration.sampling import look_up
 from hanseg_registration.similarity import (
     ct_classes,
     joint_counts,
@@ -135,6 +136,10 @@ class Similarity:
         classes = ct_classes(values)[inside]
         return cls(points[inside], classes, mr, float(low), float(high))
 
+    def thinned(self, count: int) -> Similarity:
+        """Return the comparison at the first of the points, which are in no order."""
+        return replace(self, points=self.points[:count], ct=self.ct[:count])
+
     def at(self, mr_from_ct: Motion) -> float:
         """Return the normalised mutual information above independence at a pose.
 
@@ -160,19 +165,6 @@ class Similarity:
         return np.array(found)
 
 
-def look_up(
-    volume: Volume, points: Points
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return a volume's values at points in mm LPS, and which points lie in it."""
-    index = volume.grid.world_to_index(points)
-    limits = np.array(volume.grid.size) - 0.5
-    inside = np.all((index >= -0.5) & (index <= limits), axis=1)
-    values = ndimage.map_coordinates(
-        volume.array, index[:, ::-1].T, order=1, mode="nearest", output=np.float64
-    )
-    return values, np.asarray(inside, dtype=np.bool_)
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The numbers that a verdict is made of.
@@ -182,6 +174,7 @@ class Evidence:
         similarity_after: At the pose found.
         similarity_displaced: Mean over displaced poses.
         similarity_displaced_max: The best of them.
+        similarity_displaced_sd: Their standard deviation.
         similarity_mirrored: Of the MR's mirror image, registered likewise; NaN if
             that failed, None if it was not tried.
         agreement_mean_mm: Distance between two starts' ends, mean over the head;
@@ -190,7 +183,13 @@ class Evidence:
         rotation_deg: Angle between the headers' directions and the pose.
         translation_mm: Shift of the head's centre against the headers' origins.
         stretch_share: Largest change of a length, 0 for a rigid motion.
+        scale_share: Change of volume, as a share of a length; 0 for a rigid motion.
+        shear: largest change of a right angle, in radians; 0 for a rigid motion.
         finite: Whether the transform is finite and can be inverted.
+        drift_mm: How far a climb of the similarity leaves the pose, mean over the
+            head; None where two starts answer that.
+        skin_distance_mm, skin_near_share, bone_darker_share: See
+            `hanseg_registration.edges.EdgeAgreement`; None where the MR shows too few.
     """
 
     similarity_before: float
@@ -202,8 +201,26 @@ class Evidence:
     translation_mm: float
     stretch_share: float
     finite: bool
+    scale_share: float = 0.0
+    shear: float = 0.0
+    similarity_displaced_sd: float = 0.0
     agreement_mean_mm: float | None = None
+    drift_mm: float | None = None
     similarity_mirrored: float | None = None
+    skin_distance_mm: float | None = None
+    skin_near_share: float | None = None
+    bone_darker_share: float | None = None
+
+    @classmethod
+    def of_no_motion(cls) -> Evidence:
+        """Return what is known of a transform that is not finite and invertible."""
+        return cls(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, finite=False)
+
+    @property
+    def z_score(self) -> float:
+        """Similarity above displaced poses, in their standard deviations."""
+        gained = self.similarity_after - self.similarity_displaced
+        return gained / max(self.similarity_displaced_sd, 1e-6)
 
     @property
     def excess(self) -> float:
@@ -230,25 +247,32 @@ class Evidence:
             "similarity_displaced_mean": self.similarity_displaced,
             "similarity_displaced_max": self.similarity_displaced_max,
             "similarity_excess": self.excess,
+            "similarity_z_score": self.z_score,
             "similarity_mirrored": self.similarity_mirrored,
             "agreement_mean_mm": self.agreement_mean_mm,
+            "drift_mm": self.drift_mm,
+            "skin_distance_mm": self.skin_distance_mm,
+            "skin_near_share": self.skin_near_share,
+            "bone_darker_share": self.bone_darker_share,
             "field_of_view_share": self.field_of_view_share,
             "rotation_deg": self.rotation_deg,
             "translation_mm": self.translation_mm,
             "stretch_share": self.stretch_share,
+            "scale_share": self.scale_share,
+            "shear": self.shear,
             "transform_is_finite": float(self.finite),
         }
         return {name: value for name, value in found.items() if value is not None}
 
 
 def motion_numbers(mr_from_ct: Motion, centre: Points) -> dict[str, float]:
-    """Return rotation, shift of a centre and stretch of a pose; zeros if not finite."""
-    if not is_invertible(mr_from_ct):
-        return {"rotation_deg": 0.0, "translation_mm": 0.0, "stretch_share": 0.0}
+    """Return rotation, shift of a centre, stretch, scale and shear of a pose."""
     return {
         "rotation_deg": rotation_deg(mr_from_ct),
         "translation_mm": float(np.linalg.norm(apply(mr_from_ct, centre) - centre)),
         "stretch_share": stretch(mr_from_ct),
+        "scale_share": scale(mr_from_ct),
+        "shear": shear(mr_from_ct),
     }
 
 

@@ -58,6 +58,9 @@ class Evidence(StrEnum):
     PHANTOM = "phantom"
     """Simulated patients only: no real contour of this organ was seen."""
 
+    UNSTATED = "unstated"
+    """An imported model, of which nobody said what taught it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Code:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
 
 import click
 
+from hanseg_shared.errors import OptionError
+from hanseg_shared.organs import Evidence
 
-@click.command()
+if TYPE_CHECKING:
+    from hanseg_segmentation.model_package import Channel
+
+
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def models(*, as_json: bool) -> None:
+@click.pass_context
+def models(context: click.Context, *, as_json: bool) -> None:
     """List the installed models: those that ship, and those in HANSEG_MODELS."""
     from hanseg_segmentation.model_package import find_models, model_folders
     from hanseg_shared.settings import read_settings
 
+    if context.invoked_subcommand is not None:
+        return
     folders = model_folders(read_settings().models)
     found = [each.package for each in find_models(folders)]
     if as_json:
@@ -24,6 +34,139 @@ def models(*, as_json: bool) -> None:
     for each in found:
         click.echo(f"{each.name} {each.version}  {len(each.labels)} organs")
         click.echo(f"  {each.description}")
+
+
+@models.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", help="What jobs call it; the data set's name without.")
+@click.option(
+    "--folds",
+    default="",
+    help="Such as 0,1,2, or all for the fold trained on all cases; every numbered one"
+    " without.",
+)
+@click.option("--configuration", default="3d_fullres", show_default=True)
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of models; HANSEG_MODELS without.",
+)
+@click.option("--licence", help="SPDX expression of the weights' licence.")
+@click.option(
+    "--evidence",
+    type=click.Choice(["expert", "clinical", "phantom", "unstated"]),
+    default="unstated",
+    show_default=True,
+    help="The best kind of contours that taught the model.",
+)
+@click.option("--channels", default="", help="What the channels are, such as ct,mr.")
+@click.option(
+    "--map",
+    "map_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON object: the organ of each label, null for the background.",
+)
+def add(
+    folder: Path,
+    *,
+    name: str | None,
+    folds: str,
+    configuration: str,
+    into: Path | None,
+    licence: str | None,
+    evidence: str,
+    channels: str,
+    map_file: Path | None,
+) -> None:
+    """Install the model that nnU-Net v2's training left in FOLDER."""
+    from hanseg_segmentation.importing.nnunet import (
+        NO_LICENCE,
+        ImportOptions,
+        import_nnunet,
+    )
+    from hanseg_segmentation.importing.organ_names import read_map
+    from hanseg_segmentation.model_package import model_folders
+
+    place = _site_folder(into)
+    options = ImportOptions(
+        name=name,
+        folds=tuple(_parts(folds)),
+        configuration=configuration,
+        licence=licence or NO_LICENCE,
+        evidence=Evidence(evidence),
+        channels=_channels(channels),
+        organs={} if map_file is None else read_map(map_file),
+    )
+    package = import_nnunet(
+        folder, into=place, options=options, installed_in=model_folders(None)
+    )
+    click.echo(
+        f"model {package.name} is installed: {len(package.labels)} organs from"
+        f" {', '.join(package.channels)}, {len(package.folds)} folds"
+    )
+
+
+@models.command()
+@click.argument("name")
+def verify(name: str) -> None:
+    """Check that the weights of the model NAME are what its package says."""
+    from hanseg_segmentation.model_package import (
+        find_model,
+        model_folders,
+        verify_weights,
+    )
+    from hanseg_shared.settings import read_settings
+
+    found = find_model(name, model_folders(read_settings().models))
+    verify_weights(found.folder, found.package)
+    click.echo(f"model {name} is whole: {len(found.package.folds)} files of weights")
+
+
+@models.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "place",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of models; HANSEG_MODELS without.",
+)
+def remove(name: str, *, place: Path | None) -> None:
+    """Remove the model NAME; models that ship with the package stay."""
+    from hanseg_segmentation.importing.nnunet import remove_model
+    from hanseg_segmentation.model_package import find_model
+
+    remove_model(find_model(name, [_site_folder(place)]).folder)
+    click.echo(f"model {name} was removed")
+
+
+def _site_folder(given: Path | None) -> Path:
+    """Return the site's folder of models: the one given, or HANSEG_MODELS."""
+    from hanseg_shared.settings import read_settings
+
+    place = given or read_settings().models
+    if place is None:
+        raise OptionError(
+            "no folder of models is known; set HANSEG_MODELS or name one in the command"
+        )
+    return place
+
+
+def _channels(listed: str) -> tuple[Channel, ...]:
+    """Return channels of a comma-separated list."""
+    from hanseg_segmentation.model_package import Channel
+
+    for each in _parts(listed):
+        if each not in get_args(Channel):
+            raise OptionError(
+                f"no channel is called {each!r}; there are"
+                f" {', '.join(get_args(Channel))}"
+            )
+    return cast("tuple[Channel, ...]", tuple(_parts(listed)))
+
+
+def _parts(listed: str) -> list[str]:
+    """Return what commas part, without blanks."""
+    return [each.strip() for each in listed.split(",") if each.strip()]
 
 
 @click.command()

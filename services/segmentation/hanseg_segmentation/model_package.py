@@ -32,7 +32,7 @@ PACKAGE_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 """What `write_package` calls the weights."""
 
-LARGEST_WEIGHTS_BYTES = 4 * 2**30
+LARGEST_WEIGHTS_BYTES = 8 * 2**30
 """Weights files above this are refused unread."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -1,0 +1,1 @@
+"""Model packages out of what other tools trained."""

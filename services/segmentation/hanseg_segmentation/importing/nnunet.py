@@ -1,0 +1,313 @@
+"""From a folder that nnU-Net v2's training left behind to an installed model package.
+
+Everything is checked before anything is written, the package is written beside its
+place, and one rename installs it: there is never half a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+
+from hanseg_segmentation.importing.checkpoint import (
+    Checkpoint,
+    checkpoint_file,
+    read_checkpoint,
+    trained_folds,
+)
+from hanseg_segmentation.importing.organ_names import organs_of_labels
+from hanseg_segmentation.importing.plan import (
+    TrainedFolder,
+    coarser_strides,
+    find_trained_folder,
+    image_channels,
+    is_stunet,
+    label_channels,
+    network_spec,
+    normalisation,
+    patient_axes,
+    read_trained_folder,
+    spacing_xyz,
+)
+from hanseg_segmentation.inference.networks import build
+from hanseg_segmentation.model_package import (
+    Channel,
+    ModelPackage,
+    NetworkSpec,
+    find_models,
+    write_package,
+)
+from hanseg_segmentation.network.stunet import stunet_config
+from hanseg_shared.errors import InputError, ModelError
+from hanseg_shared.organs import Evidence
+
+CONFIGURATION = "3d_fullres"
+"""The configuration that is taken unless the user names another."""
+
+ALL_CASES = "all"
+"""nnU-Net's name of the fold that was trained on all cases."""
+
+IMPORTED_VERSION = "1"
+"""Version of an imported model: the weights' SHA-256 tells two imports apart."""
+
+NO_LICENCE = "NOASSERTION"
+"""SPDX's word for a licence that nobody stated."""
+
+NAME_RULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What a user may say about a model that is imported.
+
+    Attributes:
+        name: What jobs call it; None takes the data set's name.
+        folds: Names of the folds; empty takes every numbered one, and the one
+            trained on all cases where there is no other.
+        configuration: The plan's configuration.
+        licence: SPDX expression of the weights' licence.
+        evidence: The best kind of data that taught the model its organs.
+        channels: What the image channels are; empty finds them by name.
+        organs: The organ of labels that are not to be found by name, None for what
+            is to count as background.
+    """
+
+    name: str | None = None
+    folds: tuple[str, ...] = ()
+    configuration: str = CONFIGURATION
+    licence: str = NO_LICENCE
+    evidence: Evidence = Evidence.UNSTATED
+    channels: tuple[Channel, ...] = ()
+    organs: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def import_nnunet(
+    folder: Path,
+    *,
+    into: Path,
+    options: ImportOptions,
+    installed_in: Sequence[Path] = (),
+) -> ModelPackage:
+    """Install a trained nnU-Net v2 folder as a model package, and return the package.
+
+    Args:
+        folder: The trained folder, or the data set's that holds one.
+        into: The folder of models it is put in; created if need be.
+        options: What the user says about it.
+        installed_in: Further folders of models, whose names are taken.
+
+    Raises:
+        InputError: The folder is damaged, incomplete or of a kind that cannot be run,
+            or the name is taken. Nothing was written.
+    """
+    found = find_trained_folder(folder, configuration=options.configuration)
+    trained = read_trained_folder(found, configuration=options.configuration)
+    name = options.name or _name_of(trained)
+    _require_free(name, into=into, further=installed_in)
+    folds = options.folds or _every_fold(found)
+    files = [checkpoint_file(found, fold) for fold in folds]
+    checkpoints = [read_checkpoint(path) for path in files]
+    package = describe(trained, checkpoints[0], name=name, options=options)
+    for path, checkpoint in zip(files, checkpoints, strict=True):
+        _require_fitting(package.network, checkpoint, checkpoints[0], file=path)
+        if checkpoint.configuration != options.configuration:
+            raise InputError(
+                f"{path} was trained in {checkpoint.configuration}, not in"
+                f" {options.configuration}; choose with --configuration"
+            )
+    origin = {
+        f"checkpoint_sha256_fold_{fold}": _sha256(path)
+        for fold, path in zip(folds, files, strict=True)
+    }
+    package = package.model_copy(update={"provenance": package.provenance | origin})
+    return _install(package, [each.weights for each in checkpoints], into=into)
+
+
+def describe(
+    trained: TrainedFolder,
+    checkpoint: Checkpoint,
+    *,
+    name: str,
+    options: ImportOptions,
+) -> ModelPackage:
+    """Return the package that a trained folder means, without SHA-256 yet.
+
+    Raises:
+        InputError: Channels, labels, normalisation or network cannot be run.
+    """
+    channels = image_channels(trained, given=options.channels)
+    labels = label_channels(trained)
+    organs = organs_of_labels(labels, given=options.organs, file=trained.dataset_file)
+    return ModelPackage.model_validate(
+        {
+            "name": name,
+            "version": IMPORTED_VERSION,
+            "licence": options.licence,
+            "description": f"{len(organs)} organs at risk; imported from nnU-Net v2,"
+            f" {trained.plans.dataset_name}, {trained.configuration_name}.",
+            "channels": channels,
+            "frame": "image",
+            "spacing_mm": spacing_xyz(trained),
+            "transpose": trained.plans.transpose_forward,
+            "patch": trained.configuration.patch_size,
+            "labels": organs,
+            "normalisation": normalisation(trained, channels),
+            "network": _network(trained, checkpoint, len(channels), len(labels) + 1),
+            "evidence": dict.fromkeys(organs, options.evidence),
+            "sha256": "0" * 64,
+            "combine": "logits",
+            "mirror_axes": patient_axes(trained, checkpoint.mirror_axes),
+            "provenance": {
+                "trained_with": "nnU-Net v2",
+                "dataset": trained.plans.dataset_name,
+                "plans": trained.plans.plans_name,
+                "configuration": trained.configuration_name,
+                "trainer": checkpoint.trainer,
+            },
+        }
+    )
+
+
+def _network(
+    trained: TrainedFolder, checkpoint: Checkpoint, inputs: int, outputs: int
+) -> NetworkSpec:
+    if not is_stunet(checkpoint.trainer):
+        return network_spec(
+            trained,
+            in_channels=inputs,
+            out_channels=outputs,
+            trainer=checkpoint.trainer,
+        )
+    try:
+        config = stunet_config(checkpoint.weights, strides=coarser_strides(trained))
+    except ValueError as error:
+        raise InputError(
+            f"{trained.folder}: trainer {checkpoint.trainer}, but {error}"
+        ) from error
+    values: dict[str, JsonValue] = {
+        "in_channels": config.in_channels,
+        "out_channels": config.out_channels,
+        "features": list(config.features),
+        "depth": list(config.depth),
+        "strides": [list(each) for each in config.strides],
+    }
+    if (config.in_channels, config.out_channels) != (inputs, outputs):
+        raise InputError(
+            f"{trained.dataset_file} names {inputs} channels and {outputs} labels with"
+            f" the background, but the weights have {config.in_channels} and"
+            f" {config.out_channels}"
+        )
+    return NetworkSpec(kind="stunet", config=values)
+
+
+def _require_fitting(
+    spec: NetworkSpec, checkpoint: Checkpoint, first: Checkpoint, *, file: Path
+) -> None:
+    """Raise `InputError` unless a checkpoint's weights are the described network's."""
+    try:
+        with torch.device("meta"):
+            wanted = build(spec).state_dict()
+    except ModelError as error:
+        raise InputError(f"{file.parent.parent}: {error.message}") from error
+    given = checkpoint.weights
+    odd = sorted(set(wanted) ^ set(given)) or [
+        name for name, each in wanted.items() if each.shape != given[name].shape
+    ]
+    if odd:
+        raise InputError(
+            f"{file} does not fit the plan beside it ({len(odd)} weights differ, the"
+            f" first is {odd[0]}): folder and checkpoint belong to different trainings,"
+            f" or {checkpoint.trainer} changes the network"
+        )
+    for name, each in given.items():
+        if each.is_floating_point() and not bool(torch.isfinite(each).all()):
+            raise InputError(f"{file}: weight {name} holds values that are not finite")
+    if (
+        checkpoint.trainer != first.trainer
+        or checkpoint.mirror_axes != first.mirror_axes
+    ):
+        raise InputError(
+            f"{file} was trained by {checkpoint.trainer} with mirroring"
+            f" {checkpoint.mirror_axes}, another fold by {first.trainer} with"
+            f" {first.mirror_axes}; choose folds of one training with --folds"
+        )
+
+
+def _install(
+    package: ModelPackage, weights: Sequence[Mapping[str, torch.Tensor]], *, into: Path
+) -> ModelPackage:
+    """Write a package beside its place and rename it there."""
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        # One level deeper than models are looked for, so that none is found in it.
+        with tempfile.TemporaryDirectory(prefix=".adding-", dir=into) as scratch:
+            new = Path(scratch) / package.name
+            written = write_package(new, package, weights[0], further=weights[1:])
+            new.rename(into / package.name)
+    except OSError as error:
+        raise InputError(
+            f"{into} cannot take the model: {error.strerror}; nothing was installed"
+        ) from error
+    return written
+
+
+def remove_model(folder: Path) -> None:
+    """Remove an installed package's folder.
+
+    It is moved out of sight first, so that no reader finds half of it.
+
+    Raises:
+        InputError: The folder cannot be removed.
+    """
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=".removing-", dir=folder.parent
+        ) as away:
+            folder.rename(Path(away) / folder.name)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be removed: {error.strerror}") from error
+
+
+def _every_fold(folder: Path) -> tuple[str, ...]:
+    """Return the numbered folds, as nnU-Net's predictor does, or the one of all cases.
+
+    Raises:
+        InputError: No fold has a checkpoint.
+    """
+    folds = trained_folds(folder)
+    numbered = tuple(each for each in folds if each != ALL_CASES)
+    if not folds:
+        checkpoint_file(folder, "0")  # says what is missing
+    return numbered or folds
+
+
+def _name_of(trained: TrainedFolder) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", trained.plans.dataset_name).strip("-._")
+    if not name:
+        raise InputError(f"{trained.plans_file} has no dataset_name; give a --name")
+    return name[:64]
+
+
+def _require_free(name: str, *, into: Path, further: Sequence[Path]) -> None:
+    if not NAME_RULE.fullmatch(name):
+        raise InputError(
+            f"a model cannot be called {name!r}; use letters, digits, '.', '_' and '-'"
+        )
+    taken = {each.package.name for each in find_models({into, *further})}
+    if name in taken or (into / name).exists():
+        raise InputError(
+            f"a model called {name} is installed already; give another --name, or"
+            f" remove it with `hanseg models remove {name}`"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -69,7 +69,7 @@ def test_a_shifted_deformation_moves_shifted_points_alike(deformation):
 
 @pytest.mark.parametrize("direction", [TURNED, TILTED])
 def test_a_shear_and_a_stretch_have_the_determinant_of_their_matrix(direction):
-    """A spline whose control points lie on a plane is that plane, away from the edge."""
+    """Control points of a linear displacement make that displacement."""
     lattice = Grid((8, 8, 8), (20.0, 22.0, 24.0), (-60.0, 5.0, 5.0), direction)
     matrix = np.array([[0.1, 0.05, 0.0], [0.0, -0.2, 0.0], [0.3, 0.0, 0.02]])
     index = np.indices(lattice.shape)[::-1].reshape(3, -1).T

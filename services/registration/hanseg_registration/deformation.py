@@ -8,6 +8,7 @@ that the displacement fades out instead of ending at an edge.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,14 @@ from hanseg_shared.grid import Grid, Points
 from hanseg_shared.itk import to_image
 from hanseg_shared.volume import Volume
 
-ORDER = 3
+ORDER: Final = 3
 """Cubic: the displacement and its derivative are continuous."""
 
 BORDER = 3
 """Control points of zero around those that were found: the reach of a cubic spline."""
 
 Coefficients = Float[np.ndarray, "3 z y x"]
+Component = npt.NDArray[np.float64]
 Weights = Float[np.ndarray, "samples controls"]
 
 
@@ -64,7 +66,7 @@ class Deformation:
         around = [(0, 0)] + [(BORDER, BORDER)] * 3
         padded = np.pad(displacement_mm, around)
         x, y, z = (n + 2 * BORDER for n in grid.size)
-        controls = np.stack([ndimage.spline_filter(u, ORDER) for u in padded])
+        controls = np.stack([_controls(component) for component in padded])
         wider = grid.crop((-BORDER, -BORDER, -BORDER), (x, y, z))
         return cls.fading(controls, wider)
 
@@ -76,12 +78,7 @@ class Deformation:
     def displacement_mm(self, points: Points) -> Points:
         """Return u at points in mm LPS, ``(n, 3)`` -> ``(n, 3)``."""
         index = self.lattice.world_to_index(points)[:, ::-1].T
-        moved = [
-            ndimage.map_coordinates(
-                each, index, order=ORDER, mode="grid-constant", prefilter=False
-            )
-            for each in self.coefficients_mm
-        ]
+        moved = [_spline(component, index) for component in self.coefficients_mm]
         return np.stack(moved, axis=1)
 
     def on_grid(self, grid: Grid) -> Coefficients:
@@ -156,6 +153,23 @@ def composite(pose: Motion, deformation: Deformation | None) -> sitk.Transform:
     if deformation is None:
         return rigid
     return sitk.CompositeTransform([rigid, deformation.to_transform()])
+
+
+def _controls(values: Component) -> Component:
+    """Return the control points of the spline through values on the same lattice."""
+    return ndimage.spline_filter(values, ORDER, output=np.float64)
+
+
+def _spline(controls: Component, index: Points) -> Points:
+    """Return a spline's values at indices (z, y, x), ``(3, n)`` -> ``(n,)``."""
+    return ndimage.map_coordinates(
+        controls,
+        index,
+        output=np.float64,
+        order=ORDER,
+        mode="grid-constant",
+        prefilter=False,
+    )
 
 
 def _weights(at: Points, controls: int, *, derivative: int) -> Weights:

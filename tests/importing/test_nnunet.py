@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,7 @@ def test_a_label_can_be_left_to_the_background(trained, into):
         ({"preprocessor_name": "Mine"}, "preprocessor Mine"),
         ({"normalization_schemes": ["RescaleTo01Normalization"]}, "RescaleTo01"),
         ({"normalization_schemes": []}, "normalises 0 channels"),
+        ({"patch_size": [4, 12, 2000]}, r"plans\.json is not.*patch"),
         ({"patch_size": "large"}, r"plans\.json is not as nnU-Net v2 writes it"),
         (
             {"architecture": {"network_class_name": "a.UMamba", "arch_kwargs": {}}},
@@ -220,6 +222,7 @@ def test_an_unknown_or_chained_configuration_is_refused(trained, into):
         ({"channel_names": {"0": "CT", "1": "MR"}}, "normalises 1 channels"),
         ({"channel_names": {"0": "PET"}}, "'PET' is unknown.*--channels"),
         ({"channel_names": {}}, "channels none"),
+        ({"channel_names": {"first": "CT"}}, "not as nnU-Net v2 writes it"),
         ({"labels": {"background": 0, "glands": [1, 2], "Lips": 1}}, "region"),
         ({"labels": LABELS, "regions_class_order": [1, 2, 3]}, "regions_class_order"),
         ({"labels": {"background": 0, "Lips": 2}}, "without gaps"),
@@ -253,6 +256,31 @@ def test_a_folder_without_any_fold_is_refused(tmp_path, into):
 def test_a_truncated_checkpoint_is_refused(trained, into, keep):
     path = trained / "fold_0" / "checkpoint_final.pth"
     path.write_bytes(path.read_bytes()[:keep])
+    refused(trained, into, r"checkpoint_final\.pth")
+
+
+def test_a_flipped_bit_anywhere_in_the_weights_is_found(trained, into):
+    path = trained / "fold_0" / "checkpoint_final.pth"
+    weight = real_state_of(trained)["encoder.stages.1.0.convs.0.conv.weight"]
+    content = bytearray(path.read_bytes())
+    content[content.index(weight.numpy().tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    refused(trained, into, r"checkpoint_final\.pth is damaged in .*data")
+
+
+def test_noise_is_no_checkpoint(trained, into):
+    path = trained / "fold_0" / "checkpoint_final.pth"
+    path.write_bytes(bytes(range(256)) * 20)
+    refused(trained, into, r"checkpoint_final\.pth is damaged or no checkpoint")
+
+
+@pytest.mark.parametrize("garbage", [b"", b"0", b"\x80\x02R.", b"\x80\x02}q\x00s."])
+def test_a_garbled_pickle_in_a_whole_archive_is_refused(trained, into, garbage):
+    path = trained / "fold_0" / "checkpoint_final.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", garbage)
+        archive.writestr("archive/version", b"3\n")
+        archive.writestr("archive/byteorder", b"little")
     refused(trained, into, r"checkpoint_final\.pth")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,16 @@ CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 
 NUMPY_NUMBERS = ("float64", "float32", "float16", "int64", "int32", "bool")
 """Types of NumPy's numbers that training logs hold."""
+
+BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What Python's reader of archives raises at a damaged one."""
 
 WRAPPERS = ("module.", "_orig_mod.")
 """What distributed and compiled training put before a weight's name."""
@@ -98,6 +109,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401
+    _require_whole(path)
     try:
         with torch.serialization.safe_globals(_allowed()):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -106,12 +118,31 @@ def _load(path: Path) -> Any:  # noqa: ANN401
             f"{path} holds more than weights, or is damaged, and was not run:"
             f" {_reason(error)}; take the checkpoint from its source again"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # a garbled pickle can fail in any way
         raise InputError(
             f"{path} is damaged or no checkpoint: {_reason(error)}; copy it again"
         ) from error
+
+
+def _require_whole(path: Path) -> None:
+    """Raise `InputError` unless the file is an archive with the right check sums.
+
+    PyTorch has written archives since 1.6, before nnU-Net v2, and reads past a wrong
+    check sum.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except BROKEN_ARCHIVE as error:
+        raise InputError(
+            f"{path} is damaged or no checkpoint: {_reason(error)}; copy it again"
+        ) from error
+    if damaged is not None:
+        raise InputError(f"{path} is damaged in {damaged}; copy it again")
 
 
 def _allowed() -> list[Any]:

@@ -35,6 +35,7 @@ from hanseg_segmentation.importing.plan import (
     patient_axes,
     read_trained_folder,
     spacing_xyz,
+    validated,
 )
 from hanseg_segmentation.inference.networks import build
 from hanseg_segmentation.model_package import (
@@ -145,7 +146,7 @@ def describe(
     channels = image_channels(trained, given=options.channels)
     labels = label_channels(trained)
     organs = organs_of_labels(labels, given=options.organs, file=trained.dataset_file)
-    return ModelPackage.model_validate(
+    return validated(
         {
             "name": name,
             "version": IMPORTED_VERSION,
@@ -171,7 +172,9 @@ def describe(
                 "configuration": trained.configuration_name,
                 "trainer": checkpoint.trainer,
             },
-        }
+        },
+        ModelPackage,
+        file=trained.plans_file,
     )
 
 

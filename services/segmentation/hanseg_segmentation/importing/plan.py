@@ -148,8 +148,8 @@ class Plans(_Lenient):
 class Dataset(_Lenient):
     """dataset.json."""
 
-    channel_names: dict[str, str] | None = None
-    modality: dict[str, str] | None = None
+    channel_names: dict[int, str] | None = None
+    modality: dict[int, str] | None = None
     labels: dict[str, int | tuple[int, ...]]
     regions_class_order: tuple[int, ...] | None = None
 
@@ -157,7 +157,7 @@ class Dataset(_Lenient):
     def channels(self) -> tuple[str, ...]:
         """Names of the image channels, in order."""
         named = self.channel_names or self.modality or {}
-        return tuple(named[key] for key in sorted(named, key=int))
+        return tuple(named[key] for key in sorted(named))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def read_trained_folder(folder: Path, *, configuration: str) -> TrainedFolder:
     plans = _read(folder / PLANS_FILE, Plans)
     dataset = _read(folder / DATASET_FILE, Dataset)
     values = _resolved(plans, configuration, file=folder / PLANS_FILE)
-    chosen = _validated(values, Configuration, file=folder / PLANS_FILE)
+    chosen = validated(values, Configuration, file=folder / PLANS_FILE)
     found = TrainedFolder(folder, plans, dataset, chosen, configuration)
     _require_runnable(found)
     return found
@@ -484,7 +484,7 @@ def _ct_normalisation(trained: TrainedFolder, number: int) -> CtNormalisation:
         "mean_hu": measured.mean,
         "std_hu": max(measured.std, 1e-8),
     }
-    return _validated(values, CtNormalisation, file=trained.plans_file)
+    return validated(values, CtNormalisation, file=trained.plans_file)
 
 
 def _architecture(trained: TrainedFolder) -> tuple[str, Mapping[str, Any]]:
@@ -577,7 +577,12 @@ def _read(path: Path, kind: type[Model]) -> Model:
         raise InputError(_complaint(path, error)) from None
 
 
-def _validated(values: dict[str, Any], kind: type[Model], *, file: Path) -> Model:
+def validated(values: dict[str, Any], kind: type[Model], *, file: Path) -> Model:
+    """Return a document made of a file's values.
+
+    Raises:
+        InputError: They do not make one; the message names file, member and rule.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:

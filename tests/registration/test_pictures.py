@@ -234,4 +234,4 @@ def test_nothing_as_large_as_the_ct_is_copied(tmp_path):
     Scene.of(large, found)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 30e6
+    assert peak < 45e6  # a copy as float32 alone has 64

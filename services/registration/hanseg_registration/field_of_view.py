@@ -89,7 +89,7 @@ def background_value(mr: Volume, data: Volume) -> float:
     """
     steps = [max(1, int(AIR_STEP_MM / spacing)) for spacing in mr.grid.spacing[::-1]]
     every = tuple(slice(None, None, step) for step in steps)
-    values = mr.array[every][data.array[every] != 0].astype(np.float32)
+    values = mr.array[every][data.array[every] != 0].astype(np.float64)
     if not values.size:
         return float(mr.array.flat[0])
     darkest = float(values.min())
@@ -145,7 +145,7 @@ def _flat_voxels(faces: list[npt.NDArray[np.generic]], value: float) -> int:
     return flat if flat > (1.0 - LARGEST_STRAY_SHARE) * found else 0
 
 
-def _row(values: npt.NDArray[np.float32]) -> Volume:
+def _row(values: npt.NDArray[np.float64]) -> Volume:
     return Volume(values.reshape(1, 1, -1), Grid((values.size, 1, 1)))
 
 

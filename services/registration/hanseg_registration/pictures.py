@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PIXEL_MM = 0.6
-"""Pixel edge of the planes: about that of the sheet."""
+PIXELS = 450
+"""Pixels along the longest edge of what is shown: about those of the sheet."""
 
 SQUARE_MM = 20.0
 """Edge of the checkerboard's squares."""
@@ -270,7 +270,8 @@ def _plane(direction: Direction, depth: float, points: Points) -> Plane:
 def _look(
     plane: Plane, ct: Volume, mr: Volume, view: Volume, *, low: Vector, high: Vector
 ) -> Look:
-    pixels = plane.grid(low, high, pixel_mm=PIXEL_MM)
+    longest = float(np.subtract(high, low).max())
+    pixels = plane.grid(low, high, pixel_mm=longest / PIXELS)
     return Look(
         plane,
         pixels,

@@ -1,5 +1,7 @@
 import os
 import signal
+from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -7,8 +9,8 @@ from hanseg_registration.beside import side_by_side
 from hanseg_shared.errors import ImageContentError, RegistrationError
 
 
-def raising(error):
-    def work():
+def raising(error: Exception) -> Callable[[], NoReturn]:
+    def work() -> NoReturn:
         raise error
 
     return work

@@ -92,8 +92,8 @@ coverage: $(DEV_STAMP) ## Run the tests and report branch coverage
 bench: bench-registration bench-validation bench-evaluation ## Run every benchmark
 
 .PHONY: bench-registration
-bench-registration: $(DEV_STAMP) ## Registration error over random starts
-	$(BIN)/python benchmarks/registration.py
+bench-registration: $(DEV_STAMP) ## Registration: accuracy, honesty, speed beside peers
+	$(BIN)/python -m benchmarks.registration --roc
 
 .PHONY: bench-validation
 bench-validation: $(DEV_STAMP) ## Dice of the default model on held-out real CTs

@@ -1,0 +1,1 @@
+"""How accurate, fast and honest the registration is; see `__main__`."""

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_registration.motions import Motion
+from hanseg_registration.elastix import fixed_image, head_image, moving_image
+from hanseg_registration.head import Head, ct_head, mr_head
+from hanseg_registration.motions import Motion, translation
+from hanseg_registration.sampling import centred
+from hanseg_registration.verdict import Similarity
 from hanseg_shared.io import write_volume
 from hanseg_shared.phantom import Scope, make_case
 from hanseg_shared.volume import Volume
@@ -49,6 +53,31 @@ def pair() -> Pair:
     assert case.mr is not None
     assert case.mr_from_ct is not None
     return Pair(case.ct, case.mr, case.mr_from_ct)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The pair as a registration sees it, and the pose that is true."""
+
+    ct_image: Volume
+    ct_head: Head
+    moving: Volume
+    similarity: Similarity
+    pose: Motion
+
+
+@pytest.fixture(scope="session")
+def aligned(pair: Pair) -> Aligned:
+    """The pair centred, with its true pose."""
+    ct, moving = centred(pair.ct), moving_image(centred(pair.mr))
+    head = ct_head(ct)
+    image = head_image(ct, head)
+    similarity = Similarity.between(
+        fixed_image(image), moving, head=head, mr_head=mr_head(moving)
+    )
+    to_mr = translation(-pair.mr.grid.centre) @ pair.mr_from_ct
+    pose = to_mr @ translation(pair.ct.grid.centre)
+    return Aligned(image, head, moving, similarity, pose)
 
 
 @pytest.fixture

@@ -1,15 +1,23 @@
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hanseg_registration.elastix import fixed_image, head_image, moving_image
-from hanseg_registration.head import ct_head, mr_head
-from hanseg_registration.mirror import mirrored, mirrored_pose, mirrored_similarity
-from hanseg_registration.motions import apply, is_rigid, rotation, translation
-from hanseg_registration.parameter_maps import load_parameters
-from hanseg_registration.sampling import centred
-from hanseg_registration.verdict import Similarity
+from hanseg_registration.head import mr_head
+from hanseg_registration.mirror import (
+    mirrored,
+    mirrored_head,
+    mirrored_pose,
+    mirrored_similarity,
+    mirrored_start,
+)
+from hanseg_registration.motions import (
+    apply,
+    distances_mm,
+    is_rigid,
+    rotation,
+    translation,
+)
 from hanseg_shared.volume import Volume
 
 TURN = rotation((10, -5, 3), centre=(1, 2, 3)) @ translation((4, 5, 6))
@@ -48,19 +56,34 @@ def test_a_mirrored_pose_sends_partners_to_mirrored_places():
     assert there == pytest.approx(apply(TURN, point) * (-1, 1, 1))
 
 
-@pytest.mark.elastix
-def test_a_mirror_image_that_elastix_fails_on_is_not_taken_for_a_bad_fit(pair):
-    ct, mr = centred(pair.ct), centred(pair.mr)
-    head = ct_head(ct)
-    fixed, moving = fixed_image(head_image(ct, head)), moving_image(mr)
-    similarity = Similarity.between(fixed, moving, head=head, mr_head=mr_head(mr))
-    to_mr = translation(-pair.mr.grid.centre) @ pair.mr_from_ct
-    found = mirrored_similarity(
-        fixed,
-        similarity,
-        to_mr @ translation(pair.ct.grid.centre),
-        ct_head=head,
-        mr_head=mr_head(moving),
-        parameters={**load_parameters("rigid"), "RequiredRatioOfValidSamples": ("2",)},
-    )
-    assert math.isnan(found)
+def test_a_mirrored_head_is_where_the_mirrored_image_shows_it(aligned):
+    head = mr_head(aligned.moving)
+    turned = mirrored_head(head)
+    assert turned.body.sum() == head.body.sum()
+    assert turned.centre == pytest.approx(head.centre * (-1, 1, 1))
+    middle = np.argwhere(turned.body).mean(axis=0)[::-1]
+    expected = head.coarse.grid.index_to_world(np.argwhere(head.body).mean(0)[::-1])
+    found = turned.coarse.grid.index_to_world(middle)
+    assert found == pytest.approx(expected * (-1, 1, 1))
+
+
+def test_a_mirror_image_fits_less_than_the_mr_itself(aligned):
+    own = aligned.similarity.at(aligned.pose)
+    starts = [mirrored_pose(aligned.pose, ct_centre=aligned.ct_head.centre)]
+    assert 0 < mirrored_similarity(aligned.similarity, starts) < 0.96 * own
+
+
+def test_the_mirror_image_of_a_swapped_mr_fits_better(aligned):
+    own = aligned.similarity.at(aligned.pose)
+    swapped = replace(aligned.similarity, mr=mirrored(aligned.moving))
+    wrong = mirrored_pose(aligned.pose, ct_centre=aligned.ct_head.centre)
+    found = mirrored_similarity(swapped, [aligned.pose, wrong])
+    assert found > 1.04 * swapped.at(wrong)
+    assert found == pytest.approx(own, rel=0.1)
+
+
+def test_the_mirror_image_is_found_without_knowing_where_the_mr_is(aligned):
+    swapped = mr_head(mirrored(aligned.moving))
+    start = mirrored_start(aligned.ct_head, swapped)
+    points = aligned.ct_head.points(500)
+    assert distances_mm(start, aligned.pose, points).mean() < 15.0

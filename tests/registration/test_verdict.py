@@ -8,7 +8,10 @@ import pytest
 from hanseg_registration.sampling import look_up
 from hanseg_registration.verdict import (
     LARGEST_DISAGREEMENT_MM,
+    LARGEST_DRIFT_MM,
     LARGEST_ROTATION_DEG,
+    SMALLEST_BONE_SHARE,
+    SMALLEST_SKIN_SHARE,
     Evidence,
     judge,
 )
@@ -26,7 +29,11 @@ RIRE = Evidence(
     stretch_share=0.0,
     finite=True,
     agreement_mean_mm=0.3,
+    drift_mm=2.1,
     similarity_mirrored=0.206,
+    skin_distance_mm=2.0,
+    skin_near_share=0.84,
+    bone_darker_share=0.78,
 )
 """The numbers of a real and right registration."""
 
@@ -49,6 +56,9 @@ def test_a_right_registration_is_used():
         ({"similarity_displaced": 0.15}, "fits displaced poses nearly as well"),
         ({"agreement_mean_mm": 8.6}, "two starts end 8.6 mm apart"),
         ({"agreement_mean_mm": 1.49}, "two starts end 1.5 mm apart; up to 1.0 mm"),
+        ({"drift_mm": 7.5}, "fits better 7.5 mm away; up to 4.0 mm are accepted"),
+        ({"skin_near_share": 0.31}, "skin lies on 31 % of the CT's"),
+        ({"bone_darker_share": 0.5}, "dark in 50 % of the CT's bone"),
         ({"similarity_mirrored": 0.29}, "left and right may be swapped"),
         ({"similarity_mirrored": 0.231}, "no better than its own mirror image"),
     ],
@@ -70,6 +80,9 @@ def test_a_wrong_registration_is_rejected_with_the_number_that_decided(change, r
         "rotation_deg",
         "stretch_share",
         "agreement_mean_mm",
+        "drift_mm",
+        "skin_near_share",
+        "bone_darker_share",
     ],
 )
 def test_what_could_not_be_computed_supports_nothing(number):
@@ -84,6 +97,9 @@ def test_limits_themselves_are_accepted():
         RIRE,
         rotation_deg=LARGEST_ROTATION_DEG,
         agreement_mean_mm=LARGEST_DISAGREEMENT_MM,
+        drift_mm=LARGEST_DRIFT_MM,
+        skin_near_share=SMALLEST_SKIN_SHARE,
+        bone_darker_share=SMALLEST_BONE_SHARE,
     )
     assert judge(at_the_limits)[0] is MrVerdict.USED
 
@@ -93,6 +109,16 @@ def test_headers_alone_are_judged_without_a_second_start():
     verdict, reason = judge(alone)
     assert verdict is MrVerdict.USED
     assert "apart" not in reason
+
+
+def test_an_mr_without_skin_or_bone_in_view_is_not_refused_for_that():
+    without = replace(RIRE, skin_near_share=None, bone_darker_share=None)
+    assert judge(without)[0] is MrVerdict.USED
+
+
+def test_the_z_score_counts_standard_deviations_of_displaced_poses():
+    found = replace(RIRE, similarity_displaced_sd=0.02)
+    assert found.z_score == pytest.approx((0.232 - 0.048) / 0.02)
 
 
 def test_a_large_shift_is_no_objection():

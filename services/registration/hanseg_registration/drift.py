@@ -13,7 +13,7 @@ import numpy as np
 from hanseg_registration.motions import Motion, distances_mm, rotation, translation
 from hanseg_registration.verdict import Similarity
 
-STEPS = ((8.0, 8.0), (4.0, 4.0), (2.0, 2.0), (1.0, 1.0))
+STEPS = ((8.0, 8.0), (4.0, 4.0), (2.0, 2.0), (1.0, 1.0), (0.5, 0.5))
 """Steps of the climb: millimetres along, and degrees about, each axis."""
 
 MOVES_PER_STEP = 8
@@ -30,14 +30,18 @@ def drift_mm(similarity: Similarity, mr_from_ct: Motion) -> float:
         similarity: Compares the images; see `Similarity.at`.
         mr_from_ct: The pose in question.
     """
-    some = similarity.thinned(POINTS)
-    return float(
-        distances_mm(climbed(some, mr_from_ct), mr_from_ct, some.points).mean()
-    )
+    end = climbed(similarity, mr_from_ct)
+    return float(distances_mm(end, mr_from_ct, similarity.points).mean())
 
 
 def climbed(similarity: Similarity, mr_from_ct: Motion) -> Motion:
-    """Return the pose reached by the steepest of small shifts and turns."""
+    """Return the pose reached by the best of small shifts and turns, again and again.
+
+    Args:
+        similarity: Compares the images; `POINTS` of its points are used.
+        mr_from_ct: Where the climb starts.
+    """
+    similarity = similarity.thinned(POINTS)
     centre = similarity.points.mean(axis=0)
     pose, best = mr_from_ct, similarity.at(mr_from_ct)
     for mm, deg in STEPS:

@@ -27,6 +27,9 @@ SMALLEST_SLOPE = 0.1
 REACH_MM = 12.0
 """How far inward and outward of the CT's skin the MR's is looked for."""
 
+WATER_HU = 0.0
+"""Clipped to this a CT falls nowhere but where tissue ends in air: not beside bone."""
+
 STEP_MM = 1.0
 """Step of that search."""
 
@@ -149,7 +152,8 @@ def _skin(ct: Volume, head: Head, rng: np.random.Generator) -> tuple[Points, Poi
     steep = length[:, 0] > SMALLEST_SLOPE
     outward = -inward[steep] / length[steep]
     about = head.coarse.grid.index_to_world(index[steep][:, ::-1])
-    offsets, inside = _falls(ct, about, outward)
+    soft = ct.with_array(np.minimum(ct.array, WATER_HU))
+    offsets, inside = _falls(soft, about, outward)
     return (about + offsets[:, None] * outward)[inside], outward[inside]
 
 

@@ -2,25 +2,23 @@
 
 A header written for another convention mirrors an image without a trace, and a head
 is so symmetric that such an MR registers well. The mirror image of the MR is therefore
-registered too, from the better of two starts: the mirrored pose, which is near where a
+registered too, by a climb from two starts: the mirrored pose, which is near where a
 head lies straight and symmetric in the CT, and a search of its own. It must not fit
 better.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from hanseg_registration.elastix import run_elastix
+from hanseg_registration.drift import climbed
 from hanseg_registration.head import Head
 from hanseg_registration.initialise import find_starts
 from hanseg_registration.motions import Motion, translation
-from hanseg_registration.parameter_maps import ParameterMap
 from hanseg_registration.verdict import Similarity
-from hanseg_shared.errors import RegistrationError
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import Volume
 
@@ -28,38 +26,21 @@ FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])
 """The mirror x = 0, left for right."""
 
 
-def mirrored_similarity(
-    fixed: Volume,
-    similarity: Similarity,
-    pose: Motion,
-    *,
-    ct_head: Head,
-    mr_head: Head,
-    parameters: ParameterMap,
-) -> float:
-    """Return the similarity that the MR's mirror image reaches; NaN if elastix failed.
-
-    NaN makes the verdict `rejected`: whether sides were swapped is then not known.
+def mirrored_similarity(similarity: Similarity, starts: Sequence[Motion]) -> float:
+    """Return the similarity that the MR's mirror image reaches by climbing.
 
     Args:
-        fixed: The CT's head, as elastix sees it.
         similarity: Compares the CT with the MR.
-        pose: The MR's own ``mr_from_ct``.
-        ct_head: The CT's head.
-        mr_head: The MR's head.
-        parameters: The rigid map.
+        starts: Poses of the mirror image to climb from; see `mirrored_pose` and
+            `mirrored_start`.
     """
     comparison = replace(similarity, mr=mirrored(similarity.mr))
-    starts = [
-        mirrored_pose(pose, ct_centre=ct_head.centre),
-        find_starts(ct_head, mirrored_head(mr_head), count=1)[0].mr_from_ct,
-    ]
-    start = max(starts, key=comparison.at)
-    try:
-        end = run_elastix(fixed, comparison.mr, start=start, parameters=parameters)
-    except RegistrationError:
-        return math.nan
-    return comparison.at(end)
+    return max(comparison.at(climbed(comparison, start)) for start in starts)
+
+
+def mirrored_start(ct_head: Head, mr_head: Head) -> Motion:
+    """Return where a search of its own puts the MR's mirror image."""
+    return find_starts(ct_head, mirrored_head(mr_head), count=1)[0].mr_from_ct
 
 
 def mirrored_head(head: Head) -> Head:

@@ -32,7 +32,11 @@ from hanseg_registration.field_of_view import (
 )
 from hanseg_registration.head import Head, ct_head, mr_head
 from hanseg_registration.initialise import find_starts
-from hanseg_registration.mirror import mirrored_similarity
+from hanseg_registration.mirror import (
+    mirrored_pose,
+    mirrored_similarity,
+    mirrored_start,
+)
 from hanseg_registration.motions import (
     Motion,
     distances_mm,
@@ -275,12 +279,15 @@ def _from_headers(ct: Volume, mr: Volume) -> Motion:
 
 def _find(case: _Case, kind: TransformKind, clock: _Clock) -> _Found:
     clock.step(0.1)
-    if kind is TransformKind.NONE:
-        return _judged(case, case.headers)
-    start = find_starts(case.ct_head, case.mr_head)[0].mr_from_ct
+    start, mirror_start = side_by_side(
+        lambda: find_starts(case.ct_head, case.mr_head, count=1)[0].mr_from_ct,
+        lambda: mirrored_start(case.ct_head, case.mr_head),
+    )
     clock.step(0.3)
+    if kind is TransformKind.NONE:
+        return _judged(case, case.headers, mirror_start)
     try:
-        return _optimised(case, start, kind, clock)
+        return _optimised(case, start, mirror_start, kind, clock)
     except RegistrationError as error:
         if clock.deadline_s is not None and clock.seconds > clock.deadline_s:
             raise
@@ -288,7 +295,7 @@ def _find(case: _Case, kind: TransformKind, clock: _Clock) -> _Found:
 
 
 def _optimised(
-    case: _Case, start: Motion, kind: TransformKind, clock: _Clock
+    case: _Case, start: Motion, mirror_start: Motion, kind: TransformKind, clock: _Clock
 ) -> _Found:
     """Run elastix from two starts, take the middle of their ends, and judge it.
 
@@ -307,36 +314,19 @@ def _optimised(
     middle = mean_motion(ends, centre=case.ct_head.centre)
     if apart > LARGEST_DISAGREEMENT_MM:
         middle = max(ends, key=case.similarity.at)
-    best, mirrored = side_by_side(
-        lambda: _polished(case, middle),
-        lambda: _mirrored(case, middle),
+    polished = side_by_side(
+        lambda: case.elastix("polish", middle),
+        lambda: case.elastix("polish", middle, seed=SECOND_SEED),
     )
-    clock.step(0.75)
+    best = mean_motion(polished, centre=case.ct_head.centre)
+    clock.step(0.7)
     if kind is not TransformKind.AFFINE:
-        return _judged(case, best, agreement=apart, mirrored=mirrored)
+        return _judged(case, best, mirror_start, agreement=apart)
     refined = refine_affinely(
         case.similarity.at, best, lambda p: case.elastix("affine", p)
     )
-    found = _judged(case, refined.pose, agreement=apart, mirrored=mirrored)
+    found = _judged(case, refined.pose, mirror_start, agreement=apart)
     return _with_affine(found, refined)
-
-
-def _polished(case: _Case, pose: Motion) -> Motion:
-    """Return the middle of the ends of two short runs from a pose."""
-    ends = [case.elastix("polish", pose, seed=seed) for seed in (None, SECOND_SEED)]
-    return mean_motion(ends, centre=case.ct_head.centre)
-
-
-def _mirrored(case: _Case, pose: Motion) -> float:
-    """Return the similarity that the MR's mirror image reaches."""
-    return mirrored_similarity(
-        case.fixed,
-        case.similarity,
-        pose,
-        ct_head=case.ct_head,
-        mr_head=case.mr_head,
-        parameters=load_parameters("rigid", case.parameters),
-    )
 
 
 def _another(start: Motion, case: _Case) -> Motion:
@@ -353,14 +343,18 @@ def _with_affine(found: _Found, refined: Refinement) -> _Found:
 def _judged(
     case: _Case,
     pose: Motion,
+    mirror_start: Motion,
     *,
     agreement: float | None = None,
-    mirrored: float | None = None,
 ) -> _Found:
     if not is_invertible(pose):
         verdict, reason = judge(Evidence.of_no_motion())
         return _Found(pose, verdict, reason, Evidence.of_no_motion().measures())
-    displaced = case.similarity.displaced(pose)
+    mirror_starts = mirrored_pose(pose, ct_centre=case.ct_head.centre), mirror_start
+    displaced, mirrored = side_by_side(
+        lambda: case.similarity.displaced(pose),
+        lambda: mirrored_similarity(case.similarity, mirror_starts),
+    )
     edges = case.edges.agreement(case.moving, case.data, pose)
     evidence = Evidence(
         similarity_before=case.similarity.at(case.headers),
@@ -371,7 +365,7 @@ def _judged(
         field_of_view_share=case.coverage(pose),
         finite=True,
         agreement_mean_mm=agreement,
-        drift_mm=drift_mm(case.similarity, pose) if agreement is None else None,
+        drift_mm=drift_mm(case.similarity, pose),
         similarity_mirrored=mirrored,
         skin_distance_mm=edges.skin_distance_mm,
         skin_near_share=edges.skin_near_share,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hanseg_shared.errors import ImageContentError, OptionError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_ct
-from hanseg_shared.simulator import Reach, SimulatedMr, simulate_mr
+from hanseg_shared.simulator import Plane, Reach, SimulatedMr, simulate_mr
 from hanseg_shared.simulator.anatomy import find_anatomy
 from hanseg_shared.simulator.case import _sample
 from hanseg_shared.simulator.plan import draw_plan
@@ -33,6 +34,7 @@ FEWEST_INTACT = 3
 """Metal, borders and slices' edges hide some markers, never this many."""
 
 
+@cache
 def patient(*, couch: bool = False, spacing: float = 2.0) -> Volume:
     """A round body of water with balls of fat, as large as a head."""
     grid = Grid.axis_aligned(
@@ -59,9 +61,16 @@ def voxel_positions(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def brightest_near(mr: Volume, point: np.ndarray) -> np.ndarray:
     """Return the centre of what shines within 12 mm of a point."""
-    positions = np.stack(voxel_positions(mr.grid), -1)
+    middle, reach = mr.grid.world_to_index(point), 13 / np.array(mr.grid.spacing)
+    first = np.maximum(np.floor(middle - reach), 0).astype(int)
+    last = np.minimum(np.ceil(middle + reach) + 1, mr.grid.size).astype(int)
+    x, y, z = (slice(a, b) for a, b in zip(first, last, strict=True))
+    i, j, k = (int(n) for n in first)
+    size = np.array(mr.array[z, y, x].shape[::-1])
+    box = mr.grid.crop((i, j, k), (int(size[0]), int(size[1]), int(size[2])))
+    positions = np.stack(voxel_positions(box), -1)
     near = np.linalg.norm(positions - point, axis=-1) < 12
-    shine = mr.array[near].astype(float)
+    shine = mr.array[z, y, x][near].astype(float)
     low, high = np.percentile(shine, (30, 98))
     weights = np.clip((shine - low) / (high - low) - 0.4, 0, 0.4)
     return (positions[near] * weights[:, None]).sum(axis=0) / weights.sum()
@@ -188,6 +197,18 @@ def test_a_slab_is_as_thick_as_its_reach_says(
 ):
     plan = draw_plan(find_anatomy(patient(spacing=4.0)), reach, first_generator(seed))
     assert low <= plan.grid.extent[2] <= high
+
+
+def test_a_ct_of_a_short_piece_makes_a_long_slab_short():
+    ct = patient(spacing=4.0)
+    piece = Volume(ct.array[16:48], ct.grid.crop((0, 0, 16), (*ct.grid.size[:2], 32)))
+    plans = [
+        draw_plan(find_anatomy(piece), Reach.LONG_SLAB, first_generator(seed))
+        for seed in range(12)
+    ]
+    axial = [plan for plan in plans if plan.plane is Plane.AXIAL]
+    assert {plan.reach for plan in axial} == {Reach.SHORT_SLAB}
+    assert max(plan.grid.extent[2] for plan in axial) < 85
 
 
 def test_plans_keep_to_the_clinics_ranges_and_show_every_orientation():

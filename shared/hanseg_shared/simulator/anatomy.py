@@ -66,6 +66,10 @@ CUT_AREA_CM2 = 45.0
 """A body that ends with a larger cross-section was cut off by the CT's edge."""
 
 
+LONGEST_STUMP_MM = 50.0
+"""How far what a contour left of a body may stick out of where it was cut."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Anatomy:
     """Positions on a coarse LPS-aligned grid, in mm.
@@ -206,11 +210,20 @@ def _span(body: Mask) -> tuple[int, int, bool, bool]:
     runs, _ = ndimage.label(area > 8.0)
     run = np.flatnonzero(runs == 1 + int(np.bincount(runs)[1:].argmax()))
     low, high = int(run[0]), int(run[-1])
-    while low < high and area[low] < 0.5 * area[min(low + 2, high)] > CUT_AREA_CM2:
-        low += 1
-    while high > low and area[high] < 0.5 * area[max(high - 2, low)] > CUT_AREA_CM2:
-        high -= 1
+    low += _cut_off(area[low : high + 1])
+    high -= _cut_off(area[low : high + 1][::-1])
     return low, high, bool(area[low] > CUT_AREA_CM2), bool(area[high] > CUT_AREA_CM2)
+
+
+def _cut_off(area: npt.NDArray[np.float64]) -> int:
+    """Return how many slices at the beginning show a rest of a body that was cut.
+
+    CTs cropped to contours may end in a stump; a head or a neck grows more slowly.
+    """
+    first = area[: round(LONGEST_STUMP_MM / COARSE_MM) + 2]
+    grown = first[2:] - first[:-2]
+    jumps = np.flatnonzero((grown > CUT_AREA_CM2) & (grown > 0.3 * first[2:]))
+    return int(jumps[-1]) + 2 if len(jumps) else 0
 
 
 def _brain(hu: Floats, body: Mask, bone: Mask) -> Mask:

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
 
 from hanseg_shared.errors import OptionError
 from hanseg_shared.grid import Grid, Points
-from hanseg_shared.itk import to_image
+from hanseg_shared.itk import resample, to_image
 from hanseg_shared.simulator.anatomy import AIR_HU, Anatomy, find_anatomy
 from hanseg_shared.simulator.artefacts import (
     Faults,
@@ -49,8 +50,8 @@ SIGNAL_MM = 1.25
 SUB_SLICE_MM = 1.5
 """A slice is the mean of samples no further apart than this."""
 
-COARSE_PIXEL_MM = 2.0
-"""Larger pixels of a CT are interpolated by a spline lest they show in the MR."""
+PIXEL_BLUR = 0.3
+"""Width, in pixels of a coarse CT, of a blur that hides where they meet."""
 
 PIVOT_BELOW_VERTEX_MM = 130.0
 """The neck bends from here on, about the skull's base, or from the CT's middle."""
@@ -66,7 +67,8 @@ class SimulatedMr:
             after the deformation, to points of the MR, mm LPS.
         mean_deformation_mm: Mean displacement by the deformation over the CT's head
             and neck; 0 for a rigid truth. No pose explains any of it.
-        recipe: How it was made: plane, spacings, reach, artefacts.
+        recipe: How it was made: plane, spacings, reach, artefacts, and of how much
+            body, from bottom to top, the CT tells.
         deformation: What happens to a point of the CT before the pose, or None.
     """
 
@@ -124,7 +126,7 @@ def simulate_mr(
     mean_mm = 0.0
     if deformation is not None:
         mean_mm = mean_displacement(deformation, _head_and_neck(anatomy))
-    recipe = _recipe(plan, faults, metal=distance is not None)
+    recipe = _recipe(plan, faults, anatomy)
     return SimulatedMr(mr, plan.mr_from_ct, mean_mm, recipe, deformation)
 
 
@@ -177,21 +179,11 @@ def _signal(
 
 
 def _fine(ct: Volume, grid: Grid) -> npt.NDArray[np.float32]:
-    """Return a CT in HU on a grid, as smooth as its voxels let it be."""
-    coarse = max(ct.grid.spacing[:2]) > COARSE_PIXEL_MM
-    image = sitk.Cast(to_image(ct), sitk.sitkFloat32)
-    sampled = sitk.Resample(
-        image,
-        grid.size,
-        sitk.Transform(3, sitk.sitkIdentity),
-        sitk.sitkBSpline if coarse else sitk.sitkLinear,
-        grid.origin,
-        grid.spacing,
-        np.ravel(grid.direction).tolist(),
-        AIR_HU,
-        sitk.sitkFloat32,
-    )
-    return sitk.GetArrayFromImage(sampled)
+    """Return a CT in HU on a grid, without the edges of larger pixels."""
+    source = Volume(ct.array.astype(np.float32), ct.grid)
+    hu = resample(source, grid, background=AIR_HU).array
+    pixel = max(ct.grid.spacing[:2]) / SIGNAL_MM
+    return ndimage.gaussian_filter(hu, PIXEL_BLUR * pixel) if pixel > 2 else hu
 
 
 def _sample(
@@ -224,13 +216,15 @@ def _sample(
     return total / np.float32(count)
 
 
-def _recipe(plan: Plan, faults: Faults, *, metal: bool) -> dict[str, float | str]:
+def _recipe(plan: Plan, faults: Faults, anatomy: Anatomy) -> dict[str, float | str]:
     """Return in short how an MR was made."""
+    metal = bool(np.isfinite(anatomy.metal_distance).all())
     in_plane, _, across = plan.grid.spacing
     return {
         "plane": plan.label,
         "reach": plan.reach.value,
         "reach_mm": plan.grid.extent[2],
+        "ct_body_mm": anatomy.top_mm - anatomy.bottom_mm,
         "in_plane_mm": in_plane,
         "slice_mm": across,
         "rotation_deg": plan.rotation_deg,

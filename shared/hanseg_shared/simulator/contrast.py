@@ -27,10 +27,10 @@ FAT_HU, WATER_HU = -95.0, 35.0
 BONE_HU = (150.0, 400.0)
 """Between them a voxel's share of bone grows from 0 to 1."""
 
-CORTICAL_HU = (250.0, 1000.0)
+CORTICAL_HU = (300.0, 1400.0)
 """Between them the share of marrow inside a bone falls from 1 to 0."""
 
-AIR_TO_TISSUE_HU = (-800.0, -100.0)
+AIR_TO_TISSUE_HU = (-650.0, -80.0)
 """Between them a voxel at a surface holds more and more tissue."""
 
 CSF_BELOW_BRAIN_HU = (7.0, 18.0)
@@ -59,16 +59,16 @@ class Signals:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Signals:
         """Draw a patient's, in the order that makes an image T1-weighted."""
-        white = rng.uniform(0.5, 0.75)
+        white = rng.uniform(0.48, 0.7)
         return cls(
             fat=rng.uniform(0.85, 1.15),
             muscle=rng.uniform(0.3, 0.48),
-            skin=rng.uniform(0.4, 0.7),
+            skin=rng.uniform(0.3, 0.6),
             white_matter=white,
             grey_matter=white * rng.uniform(0.74, 0.9),
             fluid=rng.uniform(0.1, 0.28),
-            marrow=rng.uniform(0.4, 0.8),
-            cortical_bone=rng.uniform(0.04, 0.14),
+            marrow=rng.uniform(0.5, 0.9),
+            cortical_bone=rng.uniform(0.06, 0.18),
         )
 
 
@@ -119,7 +119,7 @@ def _with_bone(
 ) -> Floats:
     """Return the signal with bone: dark where it is dense, marrow deeper inside."""
     bone = _rise(hu, *BONE_HU)
-    deep = _rise(ndimage.gaussian_filter(bone, 2.0 / grid.spacing[0]), 0.7, 0.85)
+    deep = _rise(ndimage.gaussian_filter(bone, 2.0 / grid.spacing[0]), 0.6, 0.8)
     spongy = deep * _fall(hu, *CORTICAL_HU)
     marrow = signals.marrow * variation - signals.cortical_bone
     hard = signals.cortical_bone + spongy * marrow

@@ -88,7 +88,8 @@ class Plan:
             MR, mm LPS: the rigid part of the truth.
         plane: The plane nearest to the slices.
         oblique: Whether the slices follow the patient's axes, not the scanner's.
-        reach: How much of the head they cover.
+        reach: How much of the head they cover: a long slab that was asked for
+            becomes a short one, or a thinner one yet, where the CT shows too little.
         rotation_deg: The angle of the pose.
     """
 
@@ -124,6 +125,8 @@ def draw_plan(anatomy: Anatomy, reach: Reach | None, rng: np.random.Generator) -
     )
 
     target, extent = _field(anatomy, plane, Reach(reach), rng)
+    if reach == Reach.LONG_SLAB and extent[plane.across] < _SLAB_MM[Reach.LONG_SLAB][0]:
+        reach = Reach.SHORT_SLAB  # the CT shows too little for more
     size, spacing = _voxels(np.abs(plane.direction).T @ extent, rng)
     origin = rng.uniform(-LARGEST_ORIGIN_MM, LARGEST_ORIGIN_MM, 3)
     grid = Grid(size, spacing, _vector(origin), _matrix(direction))

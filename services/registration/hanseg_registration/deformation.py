@@ -142,9 +142,8 @@ class Deformation:
                 zip((x, y, z), self.lattice.size, strict=True)
             )
         )
-        rows = along @ (self.coefficients_mm @ across.T)
-        slices = np.tensordot(up, rows, axes=([1], [1]))
-        return np.ascontiguousarray(np.moveaxis(slices, 0, 1))
+        slices = np.einsum("kc,xcba->xkba", up, self.coefficients_mm)  # few of them
+        return np.asarray((along @ slices) @ across.T)
 
 
 def composite(pose: Motion, deformation: Deformation | None) -> sitk.Transform:

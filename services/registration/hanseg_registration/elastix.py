@@ -99,7 +99,7 @@ def transform_found(
     elastix.LogToFileOff()
     elastix.SetNumberOfThreads(THREADS)
     elastix.SetFixedImage(to_image(fixed))
-    elastix.SetMovingImage(_moved_to_start(moving, start))
+    elastix.SetMovingImage(moved_to_start(moving, start))
     elastix.SetParameterMap(_with_seed(parameters, seed))
     with tempfile.TemporaryDirectory(prefix="hanseg-elastix-") as folder:
         elastix.SetOutputDirectory(folder)  # it writes there whatever the map says
@@ -116,8 +116,8 @@ def _with_seed(parameters: ParameterMap, seed: int | None) -> ParameterMap:
     return {**parameters, "RandomSeed": (str(seed),)}
 
 
-def _moved_to_start(moving: Volume, start: Motion) -> sitk.Image:
-    """Return the MR with a header that puts it where the start pose says."""
+def moved_to_start(moving: Volume, start: Motion) -> sitk.Image:
+    """Return the MR with a header that puts it where the start pose, rigid, says."""
     back = inverse(start)
     image = to_image(moving)
     direction = back[:3, :3] @ np.array(moving.grid.direction)

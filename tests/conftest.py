@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from hanseg_shared.grid import Grid
 from tests.grids import GRIDS
+
+# many tests start a worker; none of them waits while it compares engines
+os.environ.setdefault("HANSEG_ENGINE", "eager")
 
 
 @pytest.fixture(params=list(GRIDS.values()), ids=list(GRIDS))

@@ -37,7 +37,7 @@ NEAR_MM = 3.0
 """Edges that are nearer to each other than this agree."""
 
 BONE_HU = 300.0
-"""Denser than this is cortical bone, tooth or metal: dark in every MR."""
+"""Denser than this is bone, tooth or metal: dark in an MR but for marrow."""
 
 SOFT_TISSUE_HU = (25.0, 90.0)
 """Brain, muscle and glands: brighter than bone in a T1 image."""

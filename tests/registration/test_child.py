@@ -15,13 +15,8 @@ import pytest
 
 from hanseg_registration import child
 from hanseg_registration.child import Request, Work, register_files, run_in_child
-from hanseg_registration.pipeline import Progress, no_progress
-from hanseg_shared.documents import (
-    Backend,
-    MrVerdict,
-    RegistrationReport,
-    TransformKind,
-)
+from hanseg_registration.pipeline import DEFAULT_ENGINE, Progress, no_progress
+from hanseg_shared.documents import MrVerdict, RegistrationReport, TransformKind
 from hanseg_shared.errors import (
     ImageError,
     JobCancelledError,
@@ -37,8 +32,7 @@ REQUEST = Request(
     mr=Path("mr.nii.gz"),
     out=Path(),
     kind=TransformKind.RIGID,
-    backend=Backend.ELASTIX,
-    parameters=None,
+    engine=DEFAULT_ENGINE,
     deadline_s=None,
 )
 
@@ -219,8 +213,10 @@ def test_results_appear_together(tmp_path, files, monkeypatch):
 
 
 def test_an_option_of_a_later_version_is_refused_before_a_child_is_started(tmp_path):
-    with pytest.raises(OptionError, match="ants is not available"):
-        register_files(Path("ct.nii"), Path("mr.nii"), tmp_path, backend=Backend.ANTS)
+    with pytest.raises(OptionError, match="deformable registration is not available"):
+        register_files(
+            Path("ct.nii"), Path("mr.nii"), tmp_path, kind=TransformKind.DEFORMABLE
+        )
 
 
 @pytest.mark.elastix

@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from hanseg_registration import child, cli
 from hanseg_registration.cli import register
+from hanseg_registration.elastix import ElastixEngine
 from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.errors import ImageError, OptionError, RegistrationError
 
@@ -49,7 +50,13 @@ def test_json_prints_one_object_a_line(files, tmp_path, quick):
 def test_options_reach_the_registration(files, tmp_path, quick):
     run(*files, "--out", tmp_path / "out", "--registration", "affine")
     assert quick["kind"] == "affine"
-    assert quick["backend"] == "elastix"
+    assert quick["engine"] == ElastixEngine()
+
+
+def test_a_backend_that_is_not_there_is_bad_input(files, tmp_path, quick):
+    result = run(*files, "--out", tmp_path / "out", "--backend", "ants")
+    assert isinstance(result.exception, OptionError)
+    assert not quick
 
 
 def test_a_folder_made_for_nothing_is_removed(files, tmp_path, monkeypatch):

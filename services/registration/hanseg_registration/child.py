@@ -22,14 +22,16 @@ import billiard
 from billiard.connection import Connection
 from billiard.context import ForkProcess
 
+from hanseg_registration.engines import Engine
 from hanseg_registration.pictures import illustrated
 from hanseg_registration.pipeline import (
+    DEFAULT_ENGINE,
     Progress,
     no_progress,
     register,
 )
 from hanseg_shared.available import require_available
-from hanseg_shared.documents import Backend, RegistrationReport, TransformKind
+from hanseg_shared.documents import RegistrationReport, TransformKind
 from hanseg_shared.errors import HansegError, RegistrationError, StoreError
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.leash import die_with_parent
@@ -51,8 +53,7 @@ class Request:
     mr: Path
     out: Path
     kind: TransformKind
-    backend: Backend
-    parameters: Path | None
+    engine: Engine
     deadline_s: float | None
 
 
@@ -66,8 +67,7 @@ def register_files(
     out: Path,
     *,
     kind: TransformKind = TransformKind.RIGID,
-    backend: Backend = Backend.ELASTIX,
-    parameters: Path | None = None,
+    engine: Engine = DEFAULT_ENGINE,
     deadline_s: float | None = None,
     check: Callable[[], None] = go_on,
     progress: Progress = no_progress,
@@ -79,8 +79,7 @@ def register_files(
         mr: The T1 MR.
         out: A folder that exists. It receives all files of the result or none.
         kind: Which motion may be found.
-        backend: Which library finds it.
-        parameters: A folder with parameter maps that replace the built-in ones.
+        engine: The library that finds it.
         deadline_s: Time after which the child is killed.
         check: Called while the child works; what it raises kills the child and is
             raised on.
@@ -90,10 +89,10 @@ def register_files(
         InputError: An image cannot be used, or an option is not available.
         RegistrationError: The child was killed, died or took too long.
     """
-    require_available(kind, backend)
+    require_available(kind, engine.backend)
     with tempfile.TemporaryDirectory(prefix=".registration-", dir=out) as scratch:
         folder = Path(scratch)
-        request = Request(ct, mr, folder, kind, backend, parameters, deadline_s)
+        request = Request(ct, mr, folder, kind, engine, deadline_s)
         report = run_in_child(
             work, request, deadline_s=deadline_s, check=check, progress=progress
         )
@@ -110,8 +109,7 @@ def work(request: Request, progress: Progress) -> RegistrationReport:
         ct,
         mr,
         kind=request.kind,
-        backend=request.backend,
-        parameters=request.parameters,
+        engine=request.engine,
         deadline_s=request.deadline_s,
         progress=lambda done: progress(0.05 + 0.85 * done),
     )

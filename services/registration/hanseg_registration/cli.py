@@ -58,9 +58,11 @@ def register(
     and two pictures to the folder, all of them or none. A verdict of `rejected` is a
     result, not an error: the files are then for review.
     """
+    from hanseg_registration.backends import engine_for
     from hanseg_registration.child import register_files
     from hanseg_shared.io import check_case
 
+    engine = engine_for(Backend(backend), parameters=parameters)
     check_case(ct, mr)
     with _folder(out), _progress(ct.name, as_json=as_json) as progress:
         report = register_files(
@@ -68,8 +70,7 @@ def register(
             mr,
             out,
             kind=TransformKind(registration),
-            backend=Backend(backend),
-            parameters=parameters,
+            engine=engine,
             deadline_s=DEADLINE_S,
             progress=progress,
         )

@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_registration.engines import Step
 from hanseg_registration.head import Head
 from hanseg_registration.motions import Motion, apply, from_transform, inverse
-from hanseg_registration.parameter_maps import ParameterMap
+from hanseg_registration.parameter_maps import ParameterMap, load_parameters
 from hanseg_registration.sampling import as_float, cropped, shrunk
+from hanseg_shared.documents import Backend
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.itk import to_image
 from hanseg_shared.volume import Volume
@@ -34,6 +39,36 @@ MARGIN_MM = 25.0
 
 THREADS = 1
 """The same seed gives the same bits only with the same number of threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElastixEngine:
+    """elastix as an engine; see `hanseg_registration.engines.Engine`.
+
+    Attributes:
+        parameters: A folder of maps that replace the built-in ones.
+    """
+
+    backend: ClassVar = Backend.ELASTIX
+    parameters: Path | None = None
+
+    def find(
+        self,
+        step: Step,
+        fixed: Volume,
+        moving: Volume,
+        *,
+        start: Motion,
+        seed: int | None = None,
+    ) -> Motion:
+        """Run elastix with the step's map; see `run_elastix`."""
+        return run_elastix(
+            fixed,
+            moving,
+            start=start,
+            parameters=load_parameters(step, self.parameters),
+            seed=seed,
+        )
 
 
 def head_image(ct: Volume, head: Head) -> Volume:

@@ -1,6 +1,6 @@
 """From a CT and an MR to the MR on the CT's grid, with a verdict.
 
-heads found -> coarse search -> elastix from two starts -> (affine) -> judged -> MR
+heads found -> coarse search -> a library from two starts -> (affine) -> judged -> MR
 resampled. Everything is computed with both images' centres at (0, 0, 0); the headers'
 origins come back only in the transform that is handed out, and in how far it moved.
 """
@@ -20,11 +20,12 @@ from hanseg_registration.beside import side_by_side
 from hanseg_registration.drift import drift_mm
 from hanseg_registration.edges import Edges
 from hanseg_registration.elastix import (
+    ElastixEngine,
     fixed_image,
     head_image,
     moving_image,
-    run_elastix,
 )
+from hanseg_registration.engines import Engine, Step
 from hanseg_registration.field_of_view import (
     background_value,
     data_mask,
@@ -47,7 +48,6 @@ from hanseg_registration.motions import (
     to_transform,
     translation,
 )
-from hanseg_registration.parameter_maps import load_parameters
 from hanseg_registration.plausible import of_ordinary_size
 from hanseg_registration.sampling import centred, look_up
 from hanseg_registration.verdict import (
@@ -59,7 +59,6 @@ from hanseg_registration.verdict import (
 )
 from hanseg_shared.available import require_available
 from hanseg_shared.documents import (
-    Backend,
     MrVerdict,
     RegistrationReport,
     TransformKind,
@@ -75,13 +74,16 @@ from hanseg_shared.result_files import (
 )
 from hanseg_shared.volume import Volume
 
+DEFAULT_ENGINE = ElastixEngine()
+"""elastix with the parameters that come with this version."""
+
 SECOND_SEED = 8191
-"""Seed of the second run of elastix, which draws other samples than the first."""
+"""Seed of the second run of a step, which draws other samples than the first."""
 
 SECOND_START_MM = (5.0, -5.0, 5.0)
 SECOND_START_DEG = (4.0, -4.0, 4.0)
 """How the second run's start differs from the first's: about the coarse search's
-uncertainty, so that agreement means that elastix, not the start, found the place."""
+uncertainty, so that agreement means that the run, not the start, found the place."""
 
 HEAD_POINTS = 2000
 """Points of the CT's head over which distances and coverage are averaged."""
@@ -136,8 +138,7 @@ def register(
     mr: Volume,
     *,
     kind: TransformKind = TransformKind.RIGID,
-    backend: Backend = Backend.ELASTIX,
-    parameters: Path | None = None,
+    engine: Engine = DEFAULT_ENGINE,
     deadline_s: float | None = None,
     progress: Progress = no_progress,
 ) -> Registration:
@@ -148,8 +149,7 @@ def register(
         mr: A T1 MR of the same patient; its origin may be anywhere, its directions
             within about 25 degrees of the CT's.
         kind: Which motion may be found.
-        backend: Which library finds it.
-        parameters: A folder with parameter maps that replace the built-in ones.
+        engine: The library that finds it.
         deadline_s: Time after which no further step is begun; a step that hangs is
             stopped only by `hanseg_registration.child`.
         progress: Called with the share of the work that is done, 0..1.
@@ -159,24 +159,32 @@ def register(
         review, not for the network.
 
     Raises:
-        OptionError: The kind, backend or parameters are not available.
+        OptionError: The kind is not available from the engine, or its parameters
+            cannot be used.
         RegistrationError: The deadline has passed.
     """
-    require_available(kind, backend)
+    require_available(kind, engine.backend)
     clock = _Clock(deadline_s, progress)
     headers, data = _from_headers(ct, mr), data_mask(centred(mr))
     background = background_value(mr, data)
     mr = without_filling(mr, data, background)
     around_ct, around_mr = centred(ct), of_ordinary_size(centred(mr))
     try:
-        case = _Case.of(
-            around_ct, around_mr, headers=headers, data=data, parameters=parameters
-        )
+        case = _Case.of(around_ct, around_mr, headers=headers, data=data, engine=engine)
         found = _find(case, kind, clock)
     except ImageContentError as error:  # no head in one of them: nothing to align
         pose = headers if kind is TransformKind.NONE else np.eye(4)
         found = _Found(pose, MrVerdict.REJECTED, error.message, {})
-    return _hand_out(ct, mr, data, found, background=background, kind=kind, clock=clock)
+    return _hand_out(
+        ct,
+        mr,
+        data,
+        found,
+        background=background,
+        kind=kind,
+        engine=engine,
+        clock=clock,
+    )
 
 
 @dataclass(slots=True)
@@ -217,7 +225,7 @@ class _Case:
     similarity: Similarity
     edges: Edges
     data: Volume
-    parameters: Path | None
+    engine: Engine
 
     @classmethod
     def of(
@@ -227,7 +235,7 @@ class _Case:
         *,
         headers: Motion,
         data: Volume,
-        parameters: Path | None,
+        engine: Engine,
     ) -> _Case:
         heads = ct_head(ct), mr_head(mr)
         image, moving = head_image(ct, heads[0]), moving_image(mr)
@@ -243,17 +251,11 @@ class _Case:
             ),
             edges=Edges.of(image, heads[0]),
             data=data,
-            parameters=parameters,
+            engine=engine,
         )
 
-    def elastix(self, name: str, start: Motion, *, seed: int | None = None) -> Motion:
-        return run_elastix(
-            self.fixed,
-            self.moving,
-            start=start,
-            parameters=load_parameters(name, self.parameters),
-            seed=seed,
-        )
+    def find(self, step: Step, start: Motion, *, seed: int | None = None) -> Motion:
+        return self.engine.find(step, self.fixed, self.moving, start=start, seed=seed)
 
     def coverage(self, pose: Motion) -> float:
         """Return the share of the CT's head that the MR's data cover."""
@@ -297,7 +299,7 @@ def _find(case: _Case, kind: TransformKind, clock: _Clock) -> _Found:
 def _optimised(
     case: _Case, start: Motion, mirror_start: Motion, kind: TransformKind, clock: _Clock
 ) -> _Found:
-    """Run elastix from two starts, take the middle of their ends, and judge it.
+    """Run the engine from two starts, take the middle of their ends, and judge it.
 
     Two ends that agree differ by the samples that each run drew. Their middle is nearer
     to the truth than either; two more runs from there go the last tenths of a
@@ -305,8 +307,8 @@ def _optimised(
     judged, and refused.
     """
     ends = side_by_side(
-        lambda: case.elastix("rigid", start),
-        lambda: case.elastix("rigid", _another(start, case), seed=SECOND_SEED),
+        lambda: case.find(Step.RIGID, start),
+        lambda: case.find(Step.RIGID, _another(start, case), seed=SECOND_SEED),
     )
     clock.step(0.5)
     points = case.ct_head.points(HEAD_POINTS)
@@ -315,15 +317,15 @@ def _optimised(
     if apart > LARGEST_DISAGREEMENT_MM:
         middle = max(ends, key=case.similarity.at)
     polished = side_by_side(
-        lambda: case.elastix("polish", middle),
-        lambda: case.elastix("polish", middle, seed=SECOND_SEED),
+        lambda: case.find(Step.POLISH, middle),
+        lambda: case.find(Step.POLISH, middle, seed=SECOND_SEED),
     )
     best = mean_motion(polished, centre=case.ct_head.centre)
     clock.step(0.7)
     if kind is not TransformKind.AFFINE:
         return _judged(case, best, mirror_start, agreement=apart)
     refined = refine_affinely(
-        case.similarity.at, best, lambda p: case.elastix("affine", p)
+        case.similarity.at, best, lambda p: case.find(Step.AFFINE, p)
     )
     found = _judged(case, refined.pose, mirror_start, agreement=apart)
     return _with_affine(found, refined)
@@ -384,6 +386,7 @@ def _hand_out(
     *,
     background: float,
     kind: TransformKind,
+    engine: Engine,
     clock: _Clock,
 ) -> Registration:
     """Resample the MR and put the headers' origins back into the transform."""
@@ -410,7 +413,7 @@ def _hand_out(
         verdict=found.verdict,
         reason=found.reason,
         kind=kind,
-        backend=None if kind is TransformKind.NONE else Backend.ELASTIX,
+        backend=None if kind is TransformKind.NONE else engine.backend,
         measures=found.measures,
         seconds=round(clock.seconds, 3),
     )

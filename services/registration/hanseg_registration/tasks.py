@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from hanseg_registration.backends import engine_for
 from hanseg_registration.child import register_files
 from hanseg_registration.pipeline import absent_report, rejected_report
 from hanseg_shared.documents import RegistrationReport
@@ -41,14 +42,14 @@ def _register(place: Workplace) -> RegistrationReport:
     if ct is None or mr is None:
         return absent_report()
     options, settings = place.job.options, place.services.settings
+    parameters = settings.registration_parameters
     try:
         return register_files(
             ct,
             mr,
             place.folder / "registration",
             kind=options.registration,
-            backend=options.backend,
-            parameters=settings.registration_parameters,
+            engine=engine_for(options.backend, parameters=parameters),
             deadline_s=DEADLINE_SHARE * settings.stage_seconds,
             check=place.lease.check,
             progress=place.lease.progress,

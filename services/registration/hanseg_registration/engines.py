@@ -1,0 +1,57 @@
+"""What finds a pose: one interface, behind it a registration library."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+from hanseg_registration.motions import Motion
+from hanseg_shared.documents import Backend
+from hanseg_shared.volume import Volume
+
+
+class Step(StrEnum):
+    """A search for a pose, with a file of parameters of its own."""
+
+    RIGID = "rigid"
+    """From a start that may be 15 mm away."""
+
+    POLISH = "polish"
+    """From the middle of two ends of `RIGID`: the last tenths of a millimetre."""
+
+    AFFINE = "affine"
+    """From a rigid pose: scale and shear, a per cent or so."""
+
+
+class Engine(Protocol):
+    """A registration library with the parameters that it was given.
+
+    It can be pickled, and runs that are side by side in two processes do not meet.
+    """
+
+    @property
+    def backend(self) -> Backend:
+        """The name by which callers ask for it."""
+
+    def find(
+        self,
+        step: Step,
+        fixed: Volume,
+        moving: Volume,
+        *,
+        start: Motion,
+        seed: int | None = None,
+    ) -> Motion:
+        """Return the pose ``mr_from_ct`` that a search reaches from a start.
+
+        Args:
+            step: What is searched for.
+            fixed: The CT's head; see `hanseg_registration.elastix.fixed_image`.
+            moving: The MR; see `hanseg_registration.elastix.moving_image`.
+            start: A rigid ``mr_from_ct``, in mm LPS.
+            seed: Replaces the one of the parameters, so that other samples are drawn.
+
+        Raises:
+            RegistrationError: The library gave up.
+            OptionError: The parameters cannot be used.
+        """

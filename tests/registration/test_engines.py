@@ -1,0 +1,75 @@
+"""What the pipeline makes of the poses that an engine finds, whichever engine it is."""
+
+import numpy as np
+import pytest
+
+from hanseg_registration.backends import engine_for
+from hanseg_registration.elastix import ElastixEngine
+from hanseg_registration.engines import Step
+from hanseg_registration.head import ct_head
+from hanseg_registration.motions import apply, distances_mm, from_transform, translation
+from hanseg_registration.pipeline import Registration, register
+from hanseg_registration.sampling import centred
+from hanseg_shared.documents import Backend, MrVerdict, TransformKind
+from hanseg_shared.errors import OptionError, RegistrationError
+from tests.registration.conftest import Pair
+from tests.registration.fakes import Answer, FakeEngine
+
+
+def registered(
+    pair: Pair, answer: Answer, kind: TransformKind = TransformKind.RIGID
+) -> Registration:
+    return register(pair.ct, pair.mr, kind=kind, engine=FakeEngine(answer))
+
+
+def error_mm(found: Registration, pair: Pair) -> float:
+    points = apply(
+        translation(pair.ct.grid.centre), ct_head(centred(pair.ct)).points(500)
+    )
+    motion = from_transform(found.transform)
+    return float(distances_mm(motion, pair.mr_from_ct, points).mean())
+
+
+def test_a_pose_that_both_runs_find_is_handed_out(pair, aligned):
+    found = registered(pair, lambda *_: aligned.pose)
+    assert found.report.verdict is MrVerdict.USED
+    assert found.report.measures["agreement_mean_mm"] == 0.0
+    assert error_mm(found, pair) < 1e-6
+
+
+def test_runs_that_end_apart_are_rejected(pair, aligned):
+    aside = aligned.pose @ translation((3.0, 0.0, 0.0))
+    found = registered(pair, lambda _, __, seed: aside if seed else aligned.pose)
+    assert found.report.verdict is MrVerdict.REJECTED
+    assert found.report.measures["agreement_mean_mm"] == pytest.approx(3.0)
+
+
+def test_an_engine_that_gives_up_is_a_verdict(pair):
+    def fail(*_):
+        raise RegistrationError("the library gave up: no samples")
+
+    found = registered(pair, fail)
+    assert found.report.verdict is MrVerdict.REJECTED
+    assert found.report.reason == "the library gave up: no samples"
+
+
+def test_an_affine_step_that_goes_astray_leaves_the_rigid_pose(pair, aligned):
+    """5 mm off, as a library's own affine defaults end on such images."""
+    scaled = aligned.pose @ np.diag([1.05, 1.0, 1.05, 1.0])
+
+    def answer(step, start, seed):
+        return scaled if step is Step.AFFINE else aligned.pose
+
+    found = registered(pair, answer, TransformKind.AFFINE)
+    assert found.report.measures["affine_kept"] == 0.0
+    assert "the rigid pose is kept" in found.report.reason
+    assert error_mm(found, pair) < 1e-6
+
+
+def test_a_backend_names_its_engine(tmp_path):
+    assert engine_for(Backend.ELASTIX, parameters=tmp_path) == ElastixEngine(tmp_path)
+
+
+def test_a_backend_of_a_later_version_is_refused():
+    with pytest.raises(OptionError, match="ants is not available"):
+        engine_for(Backend.ANTS)

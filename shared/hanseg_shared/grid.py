@@ -141,6 +141,15 @@ class Grid:
         limit = SAME_GRID_TOLERANCE * min(self.spacing)
         return bool(np.abs(self.corners() - other.corners()).max() <= limit)
 
+    def offset_of(self, part: Grid) -> tuple[int, int, int] | None:
+        """Return the voxel (x, y, z) of this grid at which another one begins.
+
+        It may reach beyond this grid. None if its voxels are not this grid's, thought
+        to go on: if it is rotated, has other spacing or lies between them.
+        """
+        x, y, z = (round(float(i)) for i in self.world_to_index(part.origin))
+        return (x, y, z) if self.crop((x, y, z), part.size).is_same(part) else None
+
     def require_same(self, other: Grid, *, what: str) -> None:
         """Raise `GridMismatchError`, naming `what`, unless the grids are the same."""
         if not self.is_same(other):

@@ -49,7 +49,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def files(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory):
-    return prepare(recipe, None, tmp_path_factory.mktemp("cache"))
+    return prepare(recipe, (), tmp_path_factory.mktemp("cache"))
 
 
 def until(recipe: Recipe, iterations: int) -> Recipe:
@@ -57,7 +57,7 @@ def until(recipe: Recipe, iterations: int) -> Recipe:
 
 
 def test_a_training_makes_a_model_that_loads(recipe: Recipe, tmp_path: Path):
-    package = run_training(recipe, data=None, out=tmp_path)
+    package = run_training(recipe, out=tmp_path)
     model = load_package(tmp_path / "model", device="cpu")
     assert model.channels_out == 31
     assert set(package.labels) == {each.name for each in ORGANS}
@@ -130,7 +130,7 @@ def test_the_learning_rate_rises_then_falls_with_the_time(recipe: Recipe):
 
 def test_two_processes_train_one_network(tmp_path: Path, recipe: Recipe):
     plan = until(recipe.model_copy(update={"processes": 2}), 2)
-    run_training(plan, data=None, out=tmp_path)
+    run_training(plan, out=tmp_path)
     state = new_state(plan)
     state.load(tmp_path)
     assert state.iteration == 2
@@ -166,11 +166,6 @@ def test_held_out_cases_never_teach():
     assert len(kept) == 2
     assert not set(taught) & set(kept)
     assert set(taught) | set(kept) == set(cases)
-
-
-def test_a_data_folder_without_cases_is_refused(recipe: Recipe, tmp_path: Path):
-    with pytest.raises(OptionError, match="openkbp"):
-        prepare(recipe, tmp_path, tmp_path / "cache")
 
 
 def test_the_shipped_recipe_is_valid():

@@ -173,8 +173,15 @@ def _parts(listed: str) -> list[str]:
 @click.argument("recipe")
 @click.option(
     "--data",
+    multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with openkbp/train; without it, simulated patients alone teach.",
+    help="Folder of a data set, see docs/training.md; may be given several times."
+    " Without it, simulated patients alone teach.",
+)
+@click.option(
+    "--registered",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Results of hanseg batch over the data, instead of registering MRs here.",
 )
 @click.option(
     "--out",
@@ -188,13 +195,15 @@ def _parts(listed: str) -> list[str]:
 def train(
     recipe: str,
     *,
-    data: Path | None,
+    data: tuple[Path, ...],
+    registered: Path | None,
     out: Path,
     smoke: bool,
     resume: bool,
     minutes: float | None,
 ) -> None:
     """Train RECIPE (a name, or a JSON file) and write the model package."""
+    from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
     from hanseg_segmentation.training.recipe import read_recipe
     from hanseg_segmentation.training.recipe import smoke as shrunk
     from hanseg_segmentation.training.run import run_training
@@ -204,5 +213,11 @@ def train(
     plan = shrunk(plan) if smoke else plan
     if minutes is not None:
         plan = plan.model_copy(update={"minutes": minutes})
-    package = run_training(plan, data=data, out=out, resume=resume)
+    package = run_training(
+        plan,
+        data=data,
+        out=out,
+        resume=resume,
+        registration=RegistrationPlan(results=registered),
+    )
     click.echo(f"model {package.name} {package.version} is in {out / 'model'}")

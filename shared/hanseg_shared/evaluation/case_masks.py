@@ -75,13 +75,30 @@ def organs_of_labels(labels: Volume) -> dict[str, Volume]:
     Raises:
         ImageContentError: A label is no organ's.
     """
-    boxes = _boxes(labels)
+    boxes = boxes_of_labels(labels)
     _require_known(boxes)
     return {
-        each.name: _crop(labels, boxes[each.label], each.label)
+        each.name: cropped(labels, boxes[each.label], each.label)
         for each in ORGANS
         if each.label in boxes
     }
+
+
+def boxes_of_labels(labels: Volume) -> dict[int, Box]:
+    """Return the smallest box (z, y, x) around each label but 0 that occurs."""
+    outer = bounding_box(labels.array)
+    if outer is None:
+        return {}
+    found = cast("list[Box | None]", ndimage.find_objects(labels.array[outer]))
+    return {n + 1: _within(outer, box) for n, box in enumerate(found) if box}
+
+
+def cropped(labels: Volume, box: Box, label: int) -> Volume:
+    """Return where a label is inside a box (z, y, x), as booleans on that part."""
+    z, y, x = box
+    size = (x.stop - x.start, y.stop - y.start, z.stop - z.start)
+    grid = labels.grid.crop((x.start, y.start, z.start), size)
+    return Volume(np.asarray(labels.array[box] == label), grid)
 
 
 def _read_label_map(path: Path) -> CaseMasks:
@@ -118,23 +135,14 @@ def _read_organ_files(source: CaseSource) -> CaseMasks:
 def _read_organ(path: Path) -> tuple[Volume | None, Grid]:
     """Return a mask cropped to its voxels, or None if it is empty, and its grid."""
     labels = _read_whole_numbers(path)
-    boxes = _boxes(labels)
+    boxes = boxes_of_labels(labels)
     if len(boxes) > 1:
         raise ImageContentError(
             f"{path.name}: a mask holds one label, but this has {list(boxes)[:8]}"
         )
     for label, box in boxes.items():
-        return _crop(labels, box, label), labels.grid
+        return cropped(labels, box, label), labels.grid
     return None, labels.grid
-
-
-def _boxes(labels: Volume) -> dict[int, Box]:
-    """Return the smallest box around each label that occurs."""
-    outer = bounding_box(labels.array)
-    if outer is None:
-        return {}
-    found = cast("list[Box | None]", ndimage.find_objects(labels.array[outer]))
-    return {n + 1: _within(outer, box) for n, box in enumerate(found) if box}
 
 
 def _within(outer: Box, inner: Box) -> Box:
@@ -155,10 +163,3 @@ def _read_whole_numbers(path: Path) -> Volume:
             "as unsigned 8-bit"
         )
     return read_labels(path)
-
-
-def _crop(labels: Volume, box: Box, label: int) -> Volume:
-    z, y, x = box
-    size = (x.stop - x.start, y.stop - y.start, z.stop - z.start)
-    grid = labels.grid.crop((x.start, y.start, z.start), size)
-    return Volume(np.asarray(labels.array[box] == label), grid)

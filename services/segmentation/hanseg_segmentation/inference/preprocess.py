@@ -19,7 +19,7 @@ from hanseg_segmentation.model_package import (
     Normalisation,
     ZScore,
 )
-from hanseg_shared.errors import ModelError
+from hanseg_shared.errors import GridMismatchError, ModelError
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.itk import resample
 from hanseg_shared.volume import Mask, Volume, Voxels
@@ -85,6 +85,35 @@ def mr_to_model_grid(
     mask = share >= 0.5
     values = np.divide(weighted, share, out=np.zeros_like(weighted), where=mask)
     return Volume(values, grid), Volume(mask, grid)
+
+
+def mask_to_model_grid(mask: Volume, whole: Grid, grid: Grid) -> FloatVoxels:
+    """Return which share of each voxel of the model's grid a mask fills.
+
+    It is what `to_model_grid` gives of the whole image, at the cost of the part.
+
+    Args:
+        mask: Any part of an image on `whole`, outside of which the mask is empty.
+        whole: The image's grid.
+        grid: Where to sample.
+
+    Raises:
+        GridMismatchError: The part lies on no voxels of `whole`.
+    """
+    start = whole.offset_of(mask.grid)
+    if start is None or not _lies_within(start, mask.grid, whole):
+        raise GridMismatchError(f"a mask on {mask.grid!r} is no part of {whole!r}")
+    spacing, counts, tents = _tents(whole, grid)
+    x, y, z = (
+        tent[:, i : i + n]
+        for tent, i, n in zip(tents, start, mask.grid.size, strict=True)
+    )
+    planes = np.stack([(x @ (y @ p.astype(np.float32)).T).T for p in mask.array])
+    planes = (z @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
+    shares: FloatVoxels = resample(
+        Volume(planes, _centred(whole, counts, spacing)), grid
+    ).array
+    return shares
 
 
 def network_input(
@@ -165,19 +194,7 @@ def _shrink(volume: Volume, grid: Grid, *, where: Mask | None = None) -> Volume:
     Outside `where` it counts as 0. Slices are converted one by one, since the whole
     volume as float32 would be the largest array of a job.
     """
-    spacing = _spacing_along(volume.grid, grid)
-    counts = [
-        _count(n, fine, coarse)
-        for n, fine, coarse in zip(
-            volume.grid.size, volume.grid.spacing, spacing, strict=True
-        )
-    ]
-    x, y, z = (
-        _tent(n, fine, count, coarse)
-        for n, fine, count, coarse in zip(
-            volume.grid.size, volume.grid.spacing, counts, spacing, strict=True
-        )
-    )
+    spacing, counts, (x, y, z) = _tents(volume.grid, grid)
     planes = np.empty((volume.grid.size[2], counts[1], counts[0]), dtype=np.float32)
     for number, plane in enumerate(volume.array):
         values = plane.astype(np.float32)
@@ -186,6 +203,27 @@ def _shrink(volume: Volume, grid: Grid, *, where: Mask | None = None) -> Volume:
         planes[number] = (x @ (y @ values).T).T
     planes = (z @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
     return Volume(planes, _centred(volume.grid, counts, spacing))
+
+
+def _lies_within(start: tuple[int, int, int], part: Grid, whole: Grid) -> bool:
+    return all(
+        i >= 0 and i + n <= m
+        for i, n, m in zip(start, part.size, whole.size, strict=True)
+    )
+
+
+def _tents(
+    own: Grid, target: Grid
+) -> tuple[list[float], list[int], list[sparse.csr_array]]:
+    """Return spacing, counts and weights (x, y, z) that shrink one grid to another."""
+    spacing = _spacing_along(own, target)
+    axes = list(zip(own.size, own.spacing, spacing, strict=True))
+    counts = [_count(n, fine, coarse) for n, fine, coarse in axes]
+    tents = [
+        _tent(n, fine, count, coarse)
+        for (n, fine, coarse), count in zip(axes, counts, strict=True)
+    ]
+    return spacing, counts, tents
 
 
 def _spacing_along(own: Grid, target: Grid) -> list[float]:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
-from hanseg_segmentation.training.prepare import openkbp_sample, phantom_sample
+from hanseg_segmentation.training.datasets.dataset import DatasetCase
+from hanseg_segmentation.training.datasets.registered_mr import (
+    RegistrationPlan,
+    read_registered_mr,
+    register_mr,
+)
+from hanseg_segmentation.training.prepare import case_sample, phantom_sample
 from hanseg_segmentation.training.recipe import Recipe
 from hanseg_segmentation.training.sample import Sample
-from hanseg_shared.errors import OptionError
 from hanseg_shared.grid import Vector
 
 logger = logging.getLogger(__name__)
 
-REAL_FOLDER = Path("openkbp") / "train"
-"""Where the real cases lie in the data folder."""
-
 FIRST_SEED = 10_000
 """Seed of the first simulated patient of training; tests and demo use small seeds."""
+
+REGISTERED = "registered"
+"""Sub-folder, in the folder of prepared samples, of registered MRs."""
+
+Case = TypeVar("Case")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,53 +66,91 @@ class SampleFiles:
         )
 
 
-def real_cases(data: Path) -> tuple[Path, ...]:
-    """Return the CT files of the real cases, sorted; empty if there are none."""
-    return tuple(sorted((data / REAL_FOLDER).glob("*_ct.nii.gz")))
+@dataclass(frozen=True, slots=True)
+class _CaseJob:
+    """A real case to prepare.
+
+    Attributes:
+        case: The case.
+        registered: Folder of its registered MR, if it has one that can be trusted.
+    """
+
+    case: DatasetCase
+    registered: Path | None
 
 
-def training_cases(cases: tuple[Path, ...], *, held_out: int) -> tuple[Path, ...]:
+def training_cases(cases: Sequence[Case], *, held_out: int) -> tuple[Case, ...]:
     """Return the cases that teach: all but every `held_out`-th."""
     return tuple(c for k, c in enumerate(cases) if k % held_out != held_out - 1)
 
 
-def held_out_cases(cases: tuple[Path, ...], *, held_out: int) -> tuple[Path, ...]:
+def held_out_cases(cases: Sequence[Case], *, held_out: int) -> tuple[Case, ...]:
     """Return the cases that training never sees and that choices are made on."""
-    return cases[held_out - 1 :: held_out]
+    return tuple(cases[held_out - 1 :: held_out])
 
 
-def prepare(recipe: Recipe, data: Path | None, cache: Path) -> SampleFiles:
+def prepare(
+    recipe: Recipe,
+    cases: Sequence[DatasetCase],
+    cache: Path,
+    *,
+    registration: RegistrationPlan | None = None,
+) -> SampleFiles:
     """Return the files of all samples; those that `cache` lacks are made first.
 
     Args:
         recipe: What to make.
-        data: Folder of real cases; None trains on simulated patients alone.
-        cache: Folder for prepared samples; delete it after a change of the recipe.
+        cases: Real cases that teach; without any, simulated patients alone do.
+        cache: Folder for prepared samples and registered MRs.
+        registration: How MRs are brought onto the CTs' grids.
 
     Raises:
-        OptionError: `data` holds no real case.
+        InputError: A case's files cannot be used.
+        RegistrationError: A registration failed.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    cases = real_cases(data) if data is not None else ()
-    if data is not None and not cases:
-        raise OptionError(
-            f"{data / REAL_FOLDER} holds no <id>_ct.nii.gz; name the folder that has"
-            " openkbp/train, or train without --data"
-        )
-    cases = training_cases(cases, held_out=recipe.held_out)
     spacing = (recipe.sample_spacing_mm,) * 3
-    jobs: list[tuple[Path, Path | int, Vector]] = [
-        (cache / f"real_{case.name.split('_')[0]}.npz", case, spacing) for case in cases
-    ]
-    count = recipe.phantoms
-    seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + count)
-    jobs += [(cache / f"phantom_{seed}.npz", seed, spacing) for seed in seeds]
+    jobs: list[tuple[Path, _CaseJob | int, Vector]] = []
+    for case in cases:
+        job = _register(case, cache, registration or RegistrationPlan())
+        jobs.append((cache / f"real_{_name(job, spacing)}.npz", job, spacing))
+    seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.phantoms)
+    edge = f"{recipe.sample_spacing_mm:g}mm"
+    jobs += [(cache / f"phantom_{seed}_{edge}.npz", seed, spacing) for seed in seeds]
     _make_missing([job for job in jobs if not job[0].exists()], recipe.processes)
     files = tuple(file for file, _, _ in jobs)
     return SampleFiles(files[: len(cases)], files[len(cases) :])
 
 
-def _make_missing(jobs: list[tuple[Path, Path | int, Vector]], processes: int) -> None:
+def _register(case: DatasetCase, cache: Path, plan: RegistrationPlan) -> _CaseJob:
+    found = register_mr(case, cache / REGISTERED, plan=plan)
+    if found.finding is not None:
+        logger.warning("%s", found.finding)
+    return _CaseJob(case, found.folder)
+
+
+def _name(job: _CaseJob, spacing: Vector) -> str:
+    """Return a name that changes with whatever changes the sample."""
+    case = job.case
+    parts = [
+        case.declaration.model_dump_json(),
+        str(sorted(case.undrawn)),
+        str(spacing),
+    ]
+    parts += [f"{path} {_changed(path)}" for path in (case.ct, *case.mask_files)]
+    parts.append(str(job.registered))
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return f"{case.declaration.name}_{case.name}_{digest}"
+
+
+def _changed(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _make_missing(
+    jobs: list[tuple[Path, _CaseJob | int, Vector]], processes: int
+) -> None:
     if not jobs:
         return
     logger.info("preparing %d samples", len(jobs))
@@ -115,9 +163,11 @@ def _make_missing(jobs: list[tuple[Path, Path | int, Vector]], processes: int) -
             pass
 
 
-def _make(job: tuple[Path, Path | int, Vector]) -> None:
+def _make(job: tuple[Path, _CaseJob | int, Vector]) -> None:
     file, source, spacing = job
-    if isinstance(source, Path):
-        openkbp_sample(source, spacing=spacing).save(file)
-    else:
+    if isinstance(source, int):
         phantom_sample(source, spacing=spacing).save(file)
+        return
+    folder = source.registered
+    registered = None if folder is None else read_registered_mr(folder)
+    case_sample(source.case, spacing=spacing, registered=registered).save(file)

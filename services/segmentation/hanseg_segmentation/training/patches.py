@@ -178,7 +178,12 @@ class PatchCutter:
         contrast = np.power(
             signal.clip(min=0), self.rng.uniform(*self.variation.mr_gamma)
         )
-        scanned = scan_t1(self._thick_slices(contrast), self.rng)
+        scanned = self._thick_slices(contrast)
+        if sample.field_of_view is None:
+            scanned = scan_t1(scanned, self.rng)
+        else:
+            data = sample.field_of_view.astype(np.float32)
+            view &= _sampled(data, field + shift, mode="nearest") > 0
         return np.where(view, scanned, 0).astype(np.float32), view
 
     def _view(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

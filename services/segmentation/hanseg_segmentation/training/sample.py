@@ -17,11 +17,14 @@ class Sample:
 
     Attributes:
         ct_hu: The CT in HU, int16.
-        mr: T1 signal without coil bias or noise, float16; None without MR.
+        mr: The T1, float16: of a simulated patient the signal, without coil bias or
+            noise; of a real one the scan, about 1 where it is bright. None without MR.
         codes: Row of `sets` for each voxel, int16.
         sets: Label sets as bits; row 0 is the background alone. ``(rows,)``
         groups: Sets of labels that were drawn as one; each is scored as one organ.
         imaged: Set of the labels that nobody drew but that the scan surely shows.
+        field_of_view: Where a real MR has data; None where `mr` is a signal, which is
+            known everywhere, or there is no MR.
     """
 
     ct_hu: npt.NDArray[np.int16]
@@ -30,11 +33,13 @@ class Sample:
     sets: Bits
     groups: Bits
     imaged: int = 0
+    field_of_view: npt.NDArray[np.bool_] | None = None
 
     def save(self, path: Path) -> None:
         """Write the sample as ``.npz``, by rename."""
         partial = path.with_suffix(".part")
-        known = {} if self.mr is None else {"mr": self.mr}
+        images = {"mr": self.mr, "field_of_view": self.field_of_view}
+        known = {name: image for name, image in images.items() if image is not None}
         with partial.open("wb") as file:
             np.savez(
                 file,
@@ -52,15 +57,14 @@ class Sample:
     def load(cls, path: Path) -> Sample:
         """Read a sample that `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            mr = file.get("mr")
-            imaged = int(file.get("imaged", 0))
             return cls(
                 file["ct_hu"],
-                mr,
+                file.get("mr"),
                 file["codes"],
                 file["sets"],
                 file["groups"],
-                imaged,
+                int(file.get("imaged", 0)),
+                file.get("field_of_view"),
             )
 
 

@@ -1,0 +1,144 @@
+"""Data sets in memory: their cases, what was drawn in each, and what is amiss.
+
+A case is light, and can be sent to another process; its voxels are read on demand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hanseg_segmentation.training.datasets.declaration import Declaration, Label
+from hanseg_shared.errors import InputError
+from hanseg_shared.volume import Volume
+
+NAMES_SHOWN = 8
+"""How many names a message lists before it says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a data set that a person should know.
+
+    Attributes:
+        case: The case it is about; empty if it is about the whole data set.
+        message: What, where and, if it refuses, what helps.
+        refuses: Whether no training starts before it is dealt with.
+    """
+
+    case: str
+    message: str
+    refuses: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.message}" if self.case else self.message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """What was drawn under one label in one case.
+
+    Attributes:
+        label: Which.
+        mask: Its voxels, boolean, cropped to them; empty masks are no drawings.
+    """
+
+    label: Label
+    mask: Volume
+
+
+class DatasetCase(Protocol):
+    """A patient of a data set.
+
+    Attributes:
+        name: Its name, unique in the data set.
+        declaration: The data set's.
+        ct: Path of the CT, for messages and for the registration of the MR.
+        mr: Path of the T1 MR, in its own frame; None without.
+        mask_files: Every file that holds drawings.
+        undrawn: Labels that a file holds but that do not count as drawn.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def declaration(self) -> Declaration: ...  # noqa: D102
+    @property
+    def ct(self) -> Path: ...  # noqa: D102
+    @property
+    def mr(self) -> Path | None: ...  # noqa: D102
+    @property
+    def mask_files(self) -> tuple[Path, ...]: ...  # noqa: D102
+    @property
+    def undrawn(self) -> frozenset[str]: ...  # noqa: D102
+
+    def read_ct(self) -> Volume:
+        """Return the CT in HU, int16.
+
+        Raises:
+            InputError: It cannot be used.
+        """
+        ...
+
+    def read_drawings(self, file: Path) -> tuple[Drawing, ...]:
+        """Return what one of `mask_files` holds, labels in `undrawn` included.
+
+        Raises:
+            InputError: It cannot be used, or holds a label that is not declared.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The cases of a data set, and what was found amiss when they were looked for.
+
+    Attributes:
+        declaration: What its labels mean.
+        cases: In natural order of their names.
+        findings: What is wrong with files and names; nothing was read for it.
+    """
+
+    declaration: Declaration
+    cases: tuple[DatasetCase, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def drawings_of(case: DatasetCase) -> tuple[Drawing, ...]:
+    """Return everything that counts as drawn in a case, in the labels' order.
+
+    Raises:
+        InputError: A file cannot be used.
+    """
+    found = {
+        drawing.label.name: drawing
+        for file in case.mask_files
+        for drawing in case.read_drawings(file)
+        if drawing.label.name not in case.undrawn
+    }
+    labels = case.declaration.labels
+    return tuple(found[each.name] for each in labels if each.name in found)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a message lists them."""
+    every = list(names)
+    more = len(every) - NAMES_SHOWN
+    shown = ", ".join(every[:NAMES_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Return if no finding refuses.
+
+    Raises:
+        InputError: Some do; each has a line of its own.
+    """
+    refusing = [str(each) for each in findings if each.refuses]
+    if refusing:
+        raise InputError(
+            f"{len(refusing)} things are wrong with the data; nothing was trained:\n  "
+            + "\n  ".join(refusing)
+        )

@@ -1,0 +1,169 @@
+"""What voxels of partly drawn cases may be."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hanseg_segmentation.training.allowed import (
+    Outline,
+    allowed_labels,
+    imaged_labels,
+)
+from hanseg_segmentation.training.datasets.declaration import (
+    Extent,
+    Label,
+    known_declaration,
+)
+from hanseg_segmentation.training.label_sets import EVERYTHING, bits_of
+from hanseg_segmentation.training.places import places_of_organs
+from hanseg_shared.grid import Grid
+from hanseg_shared.organs import ORGANS, organ
+
+GRID = Grid((20, 20, 30), (3.0, 3.0, 3.0))
+WIDE = Grid((60, 60, 60), (6.0, 6.0, 6.0))
+
+LARYNX = ("Glottis", "Larynx_SG", "Arytenoid")
+GULLET = ("Esophagus_S", "Cricopharyngeus")
+
+Block = tuple[slice, slice, slice]
+
+CORD = (slice(10, 20), slice(8, 10), slice(8, 10))
+LARYNX_BLOCK = (slice(5, 15), slice(2, 12), slice(2, 12))
+GULLET_BLOCK = (slice(0, 25), slice(12, 14), slice(12, 14))
+
+
+def openkbp(name: str, block: Block, *, grid: Grid = GRID) -> Outline:
+    label = known_declaration("openkbp").label(name)
+    assert label is not None
+    return outline(label, block, grid=grid)
+
+
+def outline(label: Label, block: Block, *, grid: Grid = GRID) -> Outline:
+    mask = np.zeros(grid.shape, bool)
+    mask[block] = True
+    return Outline(label, mask)
+
+
+def voxel(z: int, y: int, x: int) -> Block:
+    return slice(z, z + 1), slice(y, y + 1), slice(x, x + 1)
+
+
+def a_head() -> list[Outline]:
+    return [
+        openkbp("Brainstem", voxel(35, 30, 30), grid=WIDE),
+        openkbp("LeftParotid", voxel(30, 26, 40), grid=WIDE),
+        openkbp("RightParotid", voxel(30, 26, 20), grid=WIDE),
+    ]
+
+
+def test_a_drawn_organ_is_certain():
+    allowed, groups = allowed_labels([openkbp("SpinalCord", CORD)], GRID)
+    assert set(np.unique(allowed[CORD])) == {bits_of(["SpinalCord"])}
+    assert groups.tolist() == [bits_of(["SpinalCord"])]
+
+
+def test_what_nobody_drew_may_be_anything_that_nobody_drew():
+    allowed, _ = allowed_labels([openkbp("SpinalCord", CORD)], GRID)
+    assert allowed[15, 0, 0] == EVERYTHING & ~bits_of(["SpinalCord"])
+
+
+def test_a_case_without_any_drawing_teaches_nothing():
+    allowed, groups = allowed_labels([], GRID)
+    assert set(np.unique(allowed)) == {EVERYTHING}
+    assert len(groups) == 0
+
+
+def test_the_cord_may_go_on_below_its_drawing():
+    allowed, _ = allowed_labels([openkbp("SpinalCord", CORD)], GRID)
+    assert allowed[5, 8, 8] & bits_of(["SpinalCord"])
+    assert not allowed[25, 0, 0] & bits_of(["SpinalCord"])
+
+
+def test_the_core_of_the_larynx_is_one_of_ours():
+    allowed, groups = allowed_labels([openkbp("Larynx", LARYNX_BLOCK)], GRID)
+    assert allowed[12, 6, 6] == bits_of(LARYNX)
+    assert allowed[12, 2, 2] & 1
+    assert bits_of(LARYNX) in groups
+
+
+def test_the_lower_larynx_may_be_none_of_ours():
+    allowed, _ = allowed_labels([openkbp("Larynx", LARYNX_BLOCK)], GRID)
+    assert allowed[6, 6, 6] & 1
+
+
+def test_only_the_upper_end_of_the_oesophagus_is_ours():
+    allowed, _ = allowed_labels([openkbp("Esophagus", GULLET_BLOCK)], GRID)
+    assert allowed[24, 12, 12] == bits_of(GULLET)
+    assert allowed[16, 12, 12] == bits_of(GULLET) | 1
+    assert allowed[2, 12, 12] == 1
+
+
+def test_the_oesophagus_says_where_ours_is_not_but_not_where_its_sphincter_is():
+    allowed, _ = allowed_labels([openkbp("Esophagus", GULLET_BLOCK)], GRID)
+    assert not allowed[10, 0, 0] & bits_of(["Esophagus_S"])
+    assert allowed[10, 0, 0] & bits_of(["Cricopharyngeus"])
+
+
+def test_a_voxel_that_was_drawn_twice_may_be_either():
+    glottis = Label(name="Glottis", organs=("Glottis",))
+    whole = Label(name="Larynx_SG", organs=("Larynx_SG",))
+    drawn = [outline(whole, LARYNX_BLOCK), outline(glottis, voxel(6, 6, 6))]
+    allowed, _ = allowed_labels(drawn, GRID)
+    assert allowed[6, 6, 6] == bits_of(["Glottis", "Larynx_SG"])
+    assert allowed[8, 6, 6] == bits_of(["Larynx_SG"])
+
+
+def test_a_part_of_an_organ_says_nothing_of_the_rest():
+    lens = Label(name="Lens", organs=("Eye_AL",), extent=Extent.PART)
+    allowed, groups = allowed_labels([outline(lens, voxel(6, 6, 6))], GRID)
+    assert allowed[6, 6, 6] == bits_of(["Eye_AL"])
+    assert allowed[7, 6, 6] == EVERYTHING
+    assert len(groups) == 0
+
+
+def test_the_hole_that_a_lens_leaves_in_an_orbit_is_no_rim():
+    orbit, lens = (
+        known_declaration("matched").label(n) for n in ("Orbit-Lt", "Lens-Lt")
+    )
+    assert orbit is not None
+    assert lens is not None
+    eye = outline(orbit, LARYNX_BLOCK)
+    eye.mask[voxel(10, 6, 6)] = False
+    allowed, _ = allowed_labels([eye, outline(lens, voxel(10, 6, 6))], GRID)
+    assert allowed[10, 6, 6] == bits_of(["Eye_AL"])
+    assert allowed[11, 6, 6] == bits_of(["Eye_AL", "Eye_PL"])
+    assert allowed[10, 6, 2] == bits_of(["Eye_AL", "Eye_PL"]) | 1
+
+
+def test_an_organ_is_not_looked_for_where_no_patient_has_it():
+    allowed, _ = allowed_labels(a_head(), WIDE)
+    eye = bits_of(["Eye_PL"])
+    assert allowed[40, 17, 35] & eye
+    assert not allowed[10, 17, 35] & eye
+    assert not allowed[40, 45, 35] & eye
+
+
+def test_every_organ_has_a_place():
+    places = places_of_organs()
+    assert set(places) == {each.label for each in ORGANS}
+    assert all(place.box_ml > place.mean_ml > 0 for place in places.values())
+
+
+def test_the_places_of_both_sides_are_mirror_images():
+    left, right = (places_of_organs()[organ(f"Eye_P{side}").label] for side in "LR")
+    assert left.low[0] == -right.high[0]
+    assert left.high[0] == -right.low[0]
+    assert left.mean_ml == right.mean_ml
+
+
+def test_a_scan_shows_the_organs_at_the_height_of_its_tissue():
+    ct = np.full(WIDE.shape, -1000.0, np.float32)
+    ct[20:55, 5:35, 5:55] = 40
+    imaged = imaged_labels(a_head(), ct, WIDE)
+    assert imaged & bits_of(["Eye_PL"])
+    assert not imaged & bits_of(["Esophagus_S"])
+
+
+def test_a_scan_without_brain_stem_surely_shows_nothing():
+    drawn = [openkbp("SpinalCord", CORD)]
+    assert imaged_labels(drawn, np.zeros(GRID.shape, np.float32), GRID) == 0

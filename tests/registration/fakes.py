@@ -29,5 +29,6 @@ class FakeEngine:
         *,
         start: Motion,
         seed: int | None = None,
+        region: Volume | None = None,
     ) -> Motion:
         return self.answer(step, start, seed)

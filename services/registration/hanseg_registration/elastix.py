@@ -60,6 +60,7 @@ class ElastixEngine:
         *,
         start: Motion,
         seed: int | None = None,
+        region: Volume | None = None,
     ) -> Motion:
         """Run elastix with the step's map; see `run_elastix`."""
         return run_elastix(
@@ -68,6 +69,7 @@ class ElastixEngine:
             start=start,
             parameters=load_parameters(step, self.parameters),
             seed=seed,
+            region=region,
         )
 
 
@@ -94,6 +96,7 @@ def run_elastix(
     start: Motion,
     parameters: ParameterMap,
     seed: int | None = None,
+    region: Volume | None = None,
 ) -> Motion:
     """Return the pose ``mr_from_ct`` that elastix reaches from a start.
 
@@ -103,12 +106,14 @@ def run_elastix(
         start: A rigid ``mr_from_ct``, in mm LPS.
         parameters: A map with an Euler or affine transform.
         seed: Replaces the map's RandomSeed.
+        region: 1 on the grid of `fixed` where the images are compared; None for
+            everywhere.
 
     Raises:
         RegistrationError: elastix gave up, or its answer is of no known kind.
     """
     found = transform_found(
-        fixed, moving, start=start, parameters=parameters, seed=seed
+        fixed, moving, start=start, parameters=parameters, seed=seed, region=region
     )
     return start @ _motion(found)
 
@@ -120,6 +125,7 @@ def transform_found(
     start: Motion,
     parameters: ParameterMap,
     seed: int | None = None,
+    region: Volume | None = None,
 ) -> ParameterMap:
     """Return elastix's own description of what it did to the CT's points.
 
@@ -134,6 +140,8 @@ def transform_found(
     elastix.LogToFileOff()
     elastix.SetNumberOfThreads(THREADS)
     elastix.SetFixedImage(to_image(fixed))
+    if region is not None:
+        _draw_within(elastix, fixed, region, metrics=len(parameters["Metric"]))
     elastix.SetMovingImage(moved_to_start(moving, start))
     elastix.SetParameterMap(_with_seed(parameters, seed))
     with tempfile.TemporaryDirectory(prefix="hanseg-elastix-") as folder:
@@ -143,6 +151,21 @@ def transform_found(
         except RuntimeError as error:
             raise RegistrationError(f"elastix gave up: {_cause(error)}") from error
     return dict(elastix.GetTransformParameterMap()[0])
+
+
+def _draw_within(
+    elastix: sitk.ElastixImageFilter, fixed: Volume, region: Volume, *, metrics: int
+) -> None:
+    """Let the first metric draw samples in a region, the others everywhere.
+
+    The others are penalties, and must see where the images say nothing. elastix wants
+    an image for each mask, and a mask for each metric.
+    """
+    elastix.SetFixedMask(to_image(region))
+    everywhere = region.with_array(np.ones_like(region.array))
+    for _ in range(1, metrics):
+        elastix.AddFixedImage(to_image(fixed))
+        elastix.AddFixedMask(to_image(everywhere))
 
 
 def _with_seed(parameters: ParameterMap, seed: int | None) -> ParameterMap:

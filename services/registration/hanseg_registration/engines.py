@@ -41,6 +41,7 @@ class Engine(Protocol):
         *,
         start: Motion,
         seed: int | None = None,
+        region: Volume | None = None,
     ) -> Motion:
         """Return the pose ``mr_from_ct`` that a search reaches from a start.
 
@@ -50,6 +51,8 @@ class Engine(Protocol):
             moving: The MR; see `hanseg_registration.elastix.moving_image`.
             start: A rigid ``mr_from_ct``, in mm LPS.
             seed: Replaces the one of the parameters, so that other samples are drawn.
+            region: 1 on the grid of `fixed` where the images are compared; None for
+                everywhere.
 
         Raises:
             RegistrationError: The library gave up.

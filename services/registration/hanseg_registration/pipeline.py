@@ -32,6 +32,7 @@ from hanseg_registration.field_of_view import (
     without_filling,
 )
 from hanseg_registration.head import Head, ct_head, mr_head
+from hanseg_registration.held_out import Gain, gain
 from hanseg_registration.initialise import find_starts
 from hanseg_registration.mirror import (
     mirrored_pose,
@@ -40,6 +41,7 @@ from hanseg_registration.mirror import (
 )
 from hanseg_registration.motions import (
     Motion,
+    apply,
     distances_mm,
     inverse,
     is_invertible,
@@ -50,6 +52,7 @@ from hanseg_registration.motions import (
 )
 from hanseg_registration.plausible import of_ordinary_size
 from hanseg_registration.sampling import centred, look_up
+from hanseg_registration.shown import shown_region
 from hanseg_registration.verdict import (
     LARGEST_DISAGREEMENT_MM,
     Evidence,
@@ -257,6 +260,18 @@ class _Case:
     def find(self, step: Step, start: Motion, *, seed: int | None = None) -> Motion:
         return self.engine.find(step, self.fixed, self.moving, start=start, seed=seed)
 
+    def find_where_shown(self, step: Step, start: Motion) -> Motion:
+        """Find a pose from one at which the MR's data say where images are compared."""
+        region = shown_region(self.fixed.grid, self.ct_head, self.data, start)
+        return self.engine.find(
+            step, self.fixed, self.moving, start=start, region=region
+        )
+
+    def gain(self, one: Motion, other: Motion) -> Gain:
+        """Return what another pose gains at points held out."""
+        points = self.similarity.points
+        return gain(self.similarity, apply(one, points), apply(other, points))
+
     def coverage(self, pose: Motion) -> float:
         """Return the share of the CT's head that the MR's data cover."""
         points = self.ct_head.points(HEAD_POINTS)
@@ -325,7 +340,7 @@ def _optimised(
     if kind is not TransformKind.AFFINE:
         return _judged(case, best, mirror_start, agreement=apart)
     refined = refine_affinely(
-        case.similarity.at, best, lambda p: case.find(Step.AFFINE, p)
+        case.gain, best, lambda pose: case.find_where_shown(Step.AFFINE, pose)
     )
     found = _judged(case, refined.pose, mirror_start, agreement=apart)
     return _with_affine(found, refined)

@@ -30,6 +30,9 @@ from hanseg_shared.grid import Points
 NOT_THE_NUMBERS = ("child.py", "cli.py", "pictures.py", "tasks.py", "worker.py")
 """Modules of the registration that no pose and no verdict depends on."""
 
+SOURCES = ("*.py", "*.txt", "*.toml")
+"""Files of the registration that numbers depend on."""
+
 LATTICE_MM = 4.0
 """Distance of the points at which a transform is searched for folds."""
 
@@ -145,7 +148,7 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for package in (hanseg_registration, hanseg_shared.simulator):
         folder = Path(str(package.__file__)).parent
-        for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.txt")]):
+        for path in sorted(each for end in SOURCES for each in folder.rglob(end)):
             if path.name not in NOT_THE_NUMBERS:
                 digest.update(path.read_bytes())
     for name in ("cases.py", "groups.py", "sabotage.py"):

@@ -1,9 +1,18 @@
-"""Which of the options a job may name this version can do; the others come later."""
+"""Which of the options a job may name this version, and this installation, can do."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
 from hanseg_shared.documents import Backend, TransformKind
 from hanseg_shared.errors import OptionError
+
+ANTS_REMEDY = (
+    "install it (pip install 'hanseg-registration[ants]'), name an interpreter that "
+    "has it (HANSEG_ANTS_PYTHON), or use elastix"
+)
+"""What to do where ants is asked for and antspyx is missing."""
 
 
 def require_available(kind: TransformKind, backend: Backend) -> None:
@@ -12,14 +21,30 @@ def require_available(kind: TransformKind, backend: Backend) -> None:
     Whoever takes an order asks, so that none is accepted that must fail later.
 
     Raises:
-        OptionError: The kind or the backend belongs to a later version.
+        OptionError: The kind belongs to a later version, or to another backend.
     """
-    if backend is not Backend.ELASTIX:
+    if kind is TransformKind.DEFORMABLE and backend is not Backend.ELASTIX:
         raise OptionError(
-            f"the backend {backend} is not available yet in this version; use elastix"
+            f"{kind} registration is not available with the backend {backend}; "
+            "use elastix"
         )
     if kind is TransformKind.DEFORMABLE:
         raise OptionError(
             f"{kind} registration is not available yet in this version; "
             "use rigid, affine or none"
         )
+
+
+def require_installed(backend: Backend, ants_python: Path | None) -> None:
+    """Refuse a backend that is not installed.
+
+    Args:
+        backend: What is asked for; elastix always is.
+        ants_python: The interpreter that the settings name for antspyx, which is
+            not asked: it may be on another machine.
+
+    Raises:
+        OptionError: No antspyx is here, and no interpreter is named.
+    """
+    if backend is Backend.ANTS and ants_python is None and find_spec("ants") is None:
+        raise OptionError(f"antspyx is not installed; {ANTS_REMEDY}")

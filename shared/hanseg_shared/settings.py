@@ -52,7 +52,10 @@ class Settings(BaseSettings):
     """Folder of further model packages, beside those that ship."""
 
     registration_parameters: Path | None = None
-    """Folder of elastix parameter maps to use instead of those that ship."""
+    """Folder of registration parameters to use instead of those that ship."""
+
+    ants_python: Path | None = None
+    """Interpreter that has antspyx, for the backend `ants`; by default the worker's."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto takes a GPU if there is one."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hanseg_shared import available
 from hanseg_shared.messages import TASK_REGISTER
 from tests.api.fakes import CT, MR, NO_IMAGE, TOO_LARGE
 from tests.api.requests import (
@@ -238,14 +239,20 @@ def test_a_store_that_fails_leaves_nothing(api, services, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", [{"registration": "deformable"}, {"backend": "ants"}]
+    ("options", "message"),
+    [
+        ({"registration": "deformable"}, "not available yet"),
+        ({"registration": "deformable", "backend": "ants"}, "use elastix"),
+        ({"backend": "ants"}, "antspyx is not installed; install it"),
+    ],
 )
-def test_what_only_a_later_version_can_do_is_refused_before_it_is_a_job(
-    api, services, options: dict[str, str]
+def test_what_cannot_be_done_is_refused_before_it_is_a_job(
+    api, services, monkeypatch, options: dict[str, str], message: str
 ):
+    monkeypatch.setattr(available, "find_spec", lambda _: None)
     request = {"request": json.dumps({"options": options})}
     answer = api.post("/v1/jobs", files={"ct": CT, "mr": MR}, data=request)
     assert answer.status_code == 422
     assert answer.json()["type"] == "urn:hanseg:problem:bad-option"
-    assert "not available yet" in answer.json()["detail"]
+    assert message in answer.json()["detail"]
     assert services.store.owners() == []

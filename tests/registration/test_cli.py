@@ -1,11 +1,14 @@
 """`hanseg register`, run as a command."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from hanseg_registration import child, cli
+from hanseg_registration.ants import AntsEngine
 from hanseg_registration.cli import register
 from hanseg_registration.elastix import ElastixEngine
 from hanseg_shared.documents import MrVerdict, RegistrationReport
@@ -53,7 +56,16 @@ def test_options_reach_the_registration(files, tmp_path, quick):
     assert quick["engine"] == ElastixEngine()
 
 
-def test_a_backend_that_is_not_there_is_bad_input(files, tmp_path, quick):
+def test_an_interpreter_of_ants_own_is_a_setting(files, tmp_path, quick, monkeypatch):
+    monkeypatch.setenv("HANSEG_ANTS_PYTHON", sys.executable)
+    run(*files, "--out", tmp_path / "out", "--backend", "ants")
+    assert quick["engine"] == AntsEngine(python=Path(sys.executable))
+
+
+def test_a_backend_that_is_not_installed_is_bad_input(
+    files, tmp_path, quick, monkeypatch
+):
+    monkeypatch.setenv("HANSEG_ANTS_PYTHON", "/nowhere/python")
     result = run(*files, "--out", tmp_path / "out", "--backend", "ants")
     assert isinstance(result.exception, OptionError)
     assert not quick

@@ -1,8 +1,12 @@
 """What the pipeline makes of the poses that an engine finds, whichever engine it is."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from hanseg_registration.ants import AntsEngine
 from hanseg_registration.backends import engine_for
 from hanseg_registration.elastix import ElastixEngine
 from hanseg_registration.engines import Step
@@ -67,9 +71,18 @@ def test_an_affine_step_that_goes_astray_leaves_the_rigid_pose(pair, aligned):
 
 
 def test_a_backend_names_its_engine(tmp_path):
+    python = Path(sys.executable)
+    named = engine_for(Backend.ANTS, parameters=tmp_path, ants_python=python)
+    assert named == AntsEngine(tmp_path, python)
     assert engine_for(Backend.ELASTIX, parameters=tmp_path) == ElastixEngine(tmp_path)
 
 
-def test_a_backend_of_a_later_version_is_refused():
-    with pytest.raises(OptionError, match="ants is not available"):
-        engine_for(Backend.ANTS)
+def test_an_interpreter_that_is_not_there_is_refused():
+    with pytest.raises(OptionError, match=r"no interpreter /nowhere/python; install"):
+        engine_for(Backend.ANTS, ants_python=Path("/nowhere/python"))
+
+
+def test_the_report_names_the_backend_that_ran(pair, aligned):
+    engine = FakeEngine(lambda *_: aligned.pose, Backend.ANTS)
+    found = register(pair.ct, pair.mr, engine=engine)
+    assert found.report.backend is Backend.ANTS

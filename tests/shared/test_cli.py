@@ -79,11 +79,11 @@ def test_an_impossible_model_name_is_bad_input():
         _options("a b", "rigid", "elastix")
 
 
-def test_an_option_of_a_later_version_is_bad_input_before_a_service_is_sought():
+def test_what_a_backend_cannot_do_is_bad_input_before_a_service_is_sought():
     from hanseg_shared.client.cli import _options
 
-    with pytest.raises(OptionError, match="ants is not available"):
-        _options("default", "rigid", "ants")
+    with pytest.raises(OptionError, match="with the backend ants; use elastix"):
+        _options("default", "deformable", "ants")
 
 
 def test_a_sites_own_models_are_listed(monkeypatch, tmp_path):

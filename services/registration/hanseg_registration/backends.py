@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from hanseg_registration.ants import AntsEngine
 from hanseg_registration.elastix import ElastixEngine
 from hanseg_registration.engines import Engine
+from hanseg_shared.available import ANTS_REMEDY, require_installed
 from hanseg_shared.documents import Backend
 from hanseg_shared.errors import OptionError
 
 
-def engine_for(backend: Backend, *, parameters: Path | None = None) -> Engine:
+def engine_for(
+    backend: Backend,
+    *,
+    parameters: Path | None = None,
+    ants_python: Path | None = None,
+) -> Engine:
     """Return the engine of a backend.
 
     Args:
         backend: What the caller asked for.
         parameters: A folder with parameter files that replace the built-in ones.
+        ants_python: An interpreter that has antspyx; None for this one.
 
     Raises:
-        OptionError: The backend is not available.
+        OptionError: The backend is not installed.
     """
     if backend is Backend.ELASTIX:
         return ElastixEngine(parameters)
-    raise OptionError(
-        f"the backend {backend} is not available yet in this version; use elastix"
-    )
+    require_installed(backend, ants_python)
+    if ants_python is not None and not os.access(ants_python, os.X_OK):
+        raise OptionError(f"there is no interpreter {ants_python}; {ANTS_REMEDY}")
+    return AntsEngine(parameters, ants_python)

@@ -40,7 +40,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--parameters",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with elastix maps (rigid.txt, affine.txt) that replace the built-in.",
+    help="Folder with parameter files (rigid.txt, …) that replace the built-in.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a step.")
 def register(
@@ -61,8 +61,13 @@ def register(
     from hanseg_registration.backends import engine_for
     from hanseg_registration.child import register_files
     from hanseg_shared.io import check_case
+    from hanseg_shared.settings import read_settings
 
-    engine = engine_for(Backend(backend), parameters=parameters)
+    engine = engine_for(
+        Backend(backend),
+        parameters=parameters,
+        ants_python=read_settings().ants_python,
+    )
     check_case(ct, mr)
     with _folder(out), _progress(ct.name, as_json=as_json) as progress:
         report = register_files(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from hanseg_registration.ants import ANTSPYX_VERSION
 from hanseg_registration.backends import engine_for
 from hanseg_registration.child import register_files
 from hanseg_registration.pipeline import absent_report, rejected_report
-from hanseg_shared.documents import RegistrationReport
+from hanseg_shared.documents import Backend, RegistrationReport
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
@@ -33,8 +34,14 @@ def register_stage(place: Workplace) -> StageResult:
     return StageResult(
         registration=report,
         intermediate=place.publish_files(out),
-        versions=versions_of("hanseg-registration", "SimpleITK-SimpleElastix"),
+        versions=_versions(report.backend),
     )
+
+
+def _versions(backend: Backend | None) -> dict[str, str]:
+    """Return what computed: antspyx may be another interpreter's, but no other one."""
+    own = versions_of("hanseg-registration", "SimpleITK-SimpleElastix")
+    return own | ({"antspyx": ANTSPYX_VERSION} if backend is Backend.ANTS else {})
 
 
 def _register(place: Workplace) -> RegistrationReport:
@@ -42,14 +49,18 @@ def _register(place: Workplace) -> RegistrationReport:
     if ct is None or mr is None:
         return absent_report()
     options, settings = place.job.options, place.services.settings
-    parameters = settings.registration_parameters
+    engine = engine_for(
+        options.backend,
+        parameters=settings.registration_parameters,
+        ants_python=settings.ants_python,
+    )
     try:
         return register_files(
             ct,
             mr,
             place.folder / "registration",
             kind=options.registration,
-            engine=engine_for(options.backend, parameters=parameters),
+            engine=engine,
             deadline_s=DEADLINE_SHARE * settings.stage_seconds,
             check=place.lease.check,
             progress=place.lease.progress,

@@ -17,7 +17,7 @@ from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.idempotency import fingerprint, once
 from hanseg_segmentation.api.problems import disk_faults_translated
 from hanseg_segmentation.model_package import find_models
-from hanseg_shared.available import require_available
+from hanseg_shared.available import require_available, require_installed
 from hanseg_shared.documents import InputSummary, JobOptions
 from hanseg_shared.errors import (
     HansegError,
@@ -93,6 +93,7 @@ def require_possible(context: Context, options: JobOptions) -> None:
         ServiceUnavailableError: No model is installed.
     """
     require_available(options.registration, options.backend)
+    require_installed(options.backend, context.services.settings.ants_python)
     known = [model.package.name for model in find_models(context.model_folders)]
     if not known:
         raise ServiceUnavailableError("no model is installed; install one")

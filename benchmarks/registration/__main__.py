@@ -41,7 +41,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="rows of other code count")
     parser.add_argument("--roc", action="store_true", help="print the ROC table too")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--repeats", type=int, default=3, help="of each peer")
+    parser.add_argument("--repeats", type=int, default=2, help="of each peer")
     parser.add_argument("--ants-python", default=peers.default_ants_python())
     return parser.parse_args()
 

@@ -21,17 +21,12 @@ def require_available(kind: TransformKind, backend: Backend) -> None:
     Whoever takes an order asks, so that none is accepted that must fail later.
 
     Raises:
-        OptionError: The kind belongs to a later version, or to another backend.
+        OptionError: The kind belongs to another backend.
     """
     if kind is TransformKind.DEFORMABLE and backend is not Backend.ELASTIX:
         raise OptionError(
             f"{kind} registration is not available with the backend {backend}; "
             "use elastix"
-        )
-    if kind is TransformKind.DEFORMABLE:
-        raise OptionError(
-            f"{kind} registration is not available yet in this version; "
-            "use rigid, affine or none"
         )
 
 

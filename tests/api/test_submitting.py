@@ -241,7 +241,6 @@ def test_a_store_that_fails_leaves_nothing(api, services, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"registration": "deformable"}, "not available yet"),
         ({"registration": "deformable", "backend": "ants"}, "use elastix"),
         ({"backend": "ants"}, "antspyx is not installed; install it"),
     ],
@@ -256,3 +255,9 @@ def test_what_cannot_be_done_is_refused_before_it_is_a_job(
     assert answer.json()["type"] == "urn:hanseg:problem:bad-option"
     assert message in answer.json()["detail"]
     assert services.store.owners() == []
+
+
+def test_a_deformable_registration_is_a_job(api):
+    request = {"request": json.dumps({"options": {"registration": "deformable"}})}
+    answer = api.post("/v1/jobs", files={"ct": CT, "mr": MR}, data=request)
+    assert answer.status_code == 202

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hanseg_registration.deformation import Deformation
 from hanseg_registration.engines import Step
 from hanseg_registration.motions import Motion
 from hanseg_shared.documents import Backend
+from hanseg_shared.errors import RegistrationError
 from hanseg_shared.volume import Volume
 
 Answer = Callable[[Step, Motion, int | None], Motion]
@@ -32,3 +34,14 @@ class FakeEngine:
         region: Volume | None = None,
     ) -> Motion:
         return self.answer(step, start, seed)
+
+    def deform(
+        self,
+        fixed: Volume,
+        moving: Volume,
+        *,
+        start: Motion,
+        region: Volume,
+        seed: int | None = None,
+    ) -> Deformation:
+        raise RegistrationError("this engine does not deform")

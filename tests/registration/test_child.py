@@ -14,6 +14,7 @@ import billiard
 import pytest
 
 from hanseg_registration import child
+from hanseg_registration.ants import AntsEngine
 from hanseg_registration.child import Request, Work, register_files, run_in_child
 from hanseg_registration.pipeline import DEFAULT_ENGINE, Progress, no_progress
 from hanseg_shared.documents import MrVerdict, RegistrationReport, TransformKind
@@ -212,10 +213,14 @@ def test_results_appear_together(tmp_path, files, monkeypatch):
     assert list(out.iterdir()) == []
 
 
-def test_an_option_of_a_later_version_is_refused_before_a_child_is_started(tmp_path):
+def test_what_an_engine_cannot_do_is_refused_before_a_child_is_started(tmp_path):
     with pytest.raises(OptionError, match="deformable registration is not available"):
         register_files(
-            Path("ct.nii"), Path("mr.nii"), tmp_path, kind=TransformKind.DEFORMABLE
+            Path("ct.nii"),
+            Path("mr.nii"),
+            tmp_path,
+            kind=TransformKind.DEFORMABLE,
+            engine=AntsEngine(),
         )
 
 

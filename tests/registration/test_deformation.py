@@ -116,3 +116,13 @@ def test_a_composite_survives_its_file(deformation, tmp_path):
     read = sitk.ReadTransform(str(tmp_path / "transform.tfm"))
     points = points_around(deformation)
     assert moved_by(read, points) == pytest.approx(moved_by(transform, points))
+
+
+def test_a_motion_after_a_deformation_is_one_deformation(deformation):
+    """Exact where the lattice is all around, whose border then is not zero."""
+    motion = translation((3.0, -2.0, 1.0)) @ rotation((4, 2, -3), centre=(1, 2, 3))
+    inner = np.random.default_rng(4).uniform(2.0, 8.0, (200, 3))
+    points = deformation.lattice.index_to_world(inner)
+    expected = apply(motion, points + deformation.displacement_mm(points))
+    found = points + deformation.before(motion).displacement_mm(points)
+    assert found == pytest.approx(expected)

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
 
+from hanseg_registration.deformation import Deformation
 from hanseg_registration.elastix import ElastixEngine
 from hanseg_registration.head import ct_head
 from hanseg_registration.motions import (
@@ -21,6 +23,7 @@ from hanseg_registration.pipeline import (
     register,
     rejected_report,
 )
+from hanseg_registration.resampling import onto_grid
 from hanseg_registration.sampling import centred
 from hanseg_shared.documents import (
     Backend,
@@ -28,9 +31,12 @@ from hanseg_shared.documents import (
     RegistrationReport,
     TransformKind,
 )
-from hanseg_shared.errors import OptionError, RegistrationError
+from hanseg_shared.errors import RegistrationError
+from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_image
+from hanseg_shared.itk import resample
 from tests.registration.conftest import Pair
+from tests.registration.fakes import FakeEngine
 from tests.registration.volumes import with_origin
 
 pytestmark = pytest.mark.elastix
@@ -189,9 +195,66 @@ def test_an_elastix_that_gives_up_is_a_verdict(pair, tmp_path):
     assert "elastix gave up" in found.report.reason
 
 
-def test_what_a_later_version_will_do_is_refused(pair):
-    with pytest.raises(OptionError, match=r"not available yet.*rigid, affine or none"):
-        register(pair.ct, pair.mr, kind=TransformKind.DEFORMABLE)
+@pytest.fixture(scope="module")
+def bend(pair) -> Deformation:
+    """How a bent patient's tissue lies in the MR, on the MR's axes: up to 10 mm."""
+    grid = pair.mr.grid
+    x, y, z = grid.index_to_world(-140.0 / np.array(grid.spacing)).tolist()
+    nx, ny, nz = (int(np.ceil(length / 70.0)) + 5 for length in grid.extent)
+    lattice = Grid((nx, ny, nz), (70.0,) * 3, (x, y, z), grid.direction)
+    waves = np.random.default_rng(5).normal(0.0, 8.0, (3, *lattice.shape))
+    return Deformation(waves, lattice)
+
+
+@pytest.fixture(scope="module")
+def deformed(pair, bend) -> Registration:
+    """The registration of the MR of the patient, bent."""
+    mr = onto_grid(pair.mr, pair.mr.grid, pose=np.eye(4), deformation=bend)
+    return register(pair.ct, mr, kind=TransformKind.DEFORMABLE)
+
+
+def test_a_bent_patient_is_deformed(deformed):
+    measures = deformed.report.measures
+    assert measures["deformable_kept"] == 1.0, deformed.report.reason
+    assert measures["smallest_jacobian"] > 0.3
+    assert measures["deformation_max_mm"] > measures["deformation_mean_mm"] > 1.0
+    assert deformed.report.kind is TransformKind.DEFORMABLE
+
+
+def test_the_composite_transform_follows_the_bend(deformed, pair, bend, tmp_path):
+    """Read from its file; against the rigid motion that is its other part."""
+    deformed.write(tmp_path)
+    transform = sitk.ReadTransform(str(tmp_path / "transform.tfm"))
+    rigid = sitk.CompositeTransform(transform).GetNthTransform(0)
+    points = head_points(pair)
+    true = apply(pair.mr_from_ct, points)
+
+    def errors_mm(found: sitk.Transform):
+        there = np.array([found.TransformPoint(p) for p in points.tolist()])
+        straight = there + bend.displacement_mm(there)  # in the MR that is not bent
+        return np.linalg.norm(straight - true, axis=1)
+
+    index = pair.mr.grid.world_to_index(true)
+    shown = ((index > 3) & (index < np.array(pair.mr.grid.size) - 4)).all(axis=1)
+    assert errors_mm(transform)[shown].mean() < 0.6 * errors_mm(rigid)[shown].mean()
+
+
+def test_the_images_are_resampled_through_the_composite(deformed, pair, bend):
+    mr = onto_grid(pair.mr, pair.mr.grid, pose=np.eye(4), deformation=bend)
+    expected = resample(mr, pair.ct.grid, transform=deformed.transform).array
+    inside = ndimage.binary_erosion(deformed.field_of_view.array, iterations=2)
+    difference = np.abs(deformed.registered_mr.array - expected)[inside]
+    assert np.quantile(difference, 0.99) < 0.01 * np.ptp(pair.mr.array)
+
+
+def test_a_deformation_without_time_leaves_the_rigid_pose(pair):
+    engine = FakeEngine(lambda _step, start, _seed: start)
+    found = register(
+        pair.ct, pair.mr, kind=TransformKind.DEFORMABLE, engine=engine, deadline_s=55.0
+    )
+    assert found.report.measures["deformable_kept"] == 0.0
+    assert "s are left" in found.report.reason
+    assert found.transform.GetName() == "Euler3DTransform"
 
 
 def test_write_makes_the_four_files_of_the_contract(registered, tmp_path):

@@ -21,6 +21,10 @@ def test_ants_is_not_asked_for_deformations():
         require_available(TransformKind.DEFORMABLE, Backend.ANTS)
 
 
+def test_elastix_deforms():
+    require_available(TransformKind.DEFORMABLE, Backend.ELASTIX)
+
+
 def test_elastix_is_always_installed(monkeypatch):
     monkeypatch.setattr(available, "find_spec", lambda _: None)
     require_installed(Backend.ELASTIX, None)

@@ -26,6 +26,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from hanseg_registration import ants_script
 from hanseg_registration.ants_parameters import AntsParameters, load_ants_parameters
+from hanseg_registration.deformation import Deformation
 from hanseg_registration.elastix import moved_to_start
 from hanseg_registration.engines import Step
 from hanseg_registration.motions import Motion, from_transform, mean_motion
@@ -99,6 +100,23 @@ class AntsEngine:
         if step is not Step.AFFINE:  # its 32 bits are not quite orthogonal
             found = mean_motion([found], centre=fixed.grid.centre)
         return start @ found
+
+    def deform(
+        self,
+        fixed: Volume,
+        moving: Volume,
+        *,
+        start: Motion,
+        region: Volume,
+        seed: int | None = None,
+    ) -> Deformation:
+        """Refuse: `hanseg_shared.available` lets nobody come here.
+
+        Raises:
+            OptionError: Always.
+        """
+        del fixed, moving, start, region, seed
+        raise OptionError("ants does not deform here; use elastix")
 
     def _run(self, folder: Path, arguments: list[str]) -> None:
         python = str((self.python or Path(sys.executable)).absolute())

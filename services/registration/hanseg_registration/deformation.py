@@ -75,6 +75,19 @@ class Deformation:
         x, y, z = (np.array(self.lattice.origin) + offset_mm).tolist()
         return replace(self, lattice=replace(self.lattice, origin=(x, y, z)))
 
+    def before(self, motion: Motion) -> Deformation:
+        """Return the deformation that does what this one and then a motion does.
+
+        A spline of control points on a line is that line, so it is exact wherever the
+        whole lattice is around a point; the border's control points are not zero.
+        """
+        linear = motion[:3, :3]
+        index = np.indices(self.lattice.shape).reshape(3, -1)[::-1].T
+        points = self.lattice.index_to_world(index)
+        moved = (points @ (linear - np.eye(3)).T + motion[:3, 3]).T
+        turned = np.tensordot(linear, self.coefficients_mm, axes=1)
+        return replace(self, coefficients_mm=turned + moved.reshape(turned.shape))
+
     def displacement_mm(self, points: Points) -> Points:
         """Return u at points in mm LPS, ``(n, 3)`` -> ``(n, 3)``."""
         index = self.lattice.world_to_index(points)[:, ::-1].T

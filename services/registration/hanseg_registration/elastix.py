@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_registration.deformation import Deformation
 from hanseg_registration.engines import Step
 from hanseg_registration.head import Head
 from hanseg_registration.motions import Motion, apply, from_transform, inverse
@@ -25,7 +26,8 @@ from hanseg_registration.parameter_maps import ParameterMap, load_parameters
 from hanseg_registration.sampling import as_float, cropped, shrunk
 from hanseg_shared.documents import Backend
 from hanseg_shared.errors import RegistrationError
-from hanseg_shared.itk import to_image
+from hanseg_shared.grid import Grid
+from hanseg_shared.itk import matrix_rows, to_image
 from hanseg_shared.volume import Volume
 
 SPACING_MM = 2.0
@@ -36,6 +38,9 @@ WINDOW_HU = (-1000.0, 300.0)
 
 MARGIN_MM = 25.0
 """Air kept around the head's box, so that the skin has an outside."""
+
+BSPLINES = ("BSplineTransform", "RecursiveBSplineTransform")
+"""What elastix calls a deformation by B-splines; the second is the faster code."""
 
 THREADS = 1
 """The same seed gives the same bits only with the same number of threads."""
@@ -71,6 +76,26 @@ class ElastixEngine:
             seed=seed,
             region=region,
         )
+
+    def deform(
+        self,
+        fixed: Volume,
+        moving: Volume,
+        *,
+        start: Motion,
+        region: Volume,
+        seed: int | None = None,
+    ) -> Deformation:
+        """Run elastix with the map ``deformable.txt``; see `Engine.deform`."""
+        found = transform_found(
+            fixed,
+            moving,
+            start=start,
+            parameters=load_parameters("deformable", self.parameters),
+            seed=seed,
+            region=region,
+        )
+        return _deformation(found)
 
 
 def head_image(ct: Volume, head: Head) -> Volume:
@@ -195,6 +220,25 @@ def _motion(found: ParameterMap) -> Motion:
         affine = sitk.AffineTransform(values[:9], values[9:], centre)
         return from_transform(affine)
     raise RegistrationError(f"elastix returned a {kind}, which is not known here")
+
+
+def _deformation(found: ParameterMap) -> Deformation:
+    """Return elastix's own description of a B-spline transform as a deformation."""
+    kind = found["Transform"][0]
+    if kind not in BSPLINES or found["BSplineTransformSplineOrder"] != ("3",):
+        raise RegistrationError(f"elastix returned a {kind} that is no cubic B-spline")
+    nx, ny, nz = (int(v) for v in found["GridSize"])
+    sx, sy, sz = (float(v) for v in found["GridSpacing"])
+    x, y, z = (float(v) for v in found["GridOrigin"])
+    columns = np.array([float(v) for v in found["GridDirection"]]).reshape(3, 3)
+    lattice = Grid(
+        (nx, ny, nz),
+        (sx, sy, sz),
+        (x, y, z),
+        matrix_rows(tuple(columns.T.ravel().tolist())),
+    )
+    values = np.array([float(v) for v in found["TransformParameters"]])
+    return Deformation(values.reshape(3, nz, ny, nx), lattice)
 
 
 def _euler(values: Sequence[float], centre: Sequence[float], *, zyx: bool) -> Motion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Protocol
 
+from hanseg_registration.deformation import Deformation
 from hanseg_registration.motions import Motion
 from hanseg_shared.documents import Backend
 from hanseg_shared.volume import Volume
@@ -57,4 +58,29 @@ class Engine(Protocol):
         Raises:
             RegistrationError: The library gave up.
             OptionError: The parameters cannot be used.
+        """
+
+    def deform(
+        self,
+        fixed: Volume,
+        moving: Volume,
+        *,
+        start: Motion,
+        region: Volume,
+        seed: int | None = None,
+    ) -> Deformation:
+        """Return what happens to points of the CT before a pose, unfaded.
+
+        Its border's control points are not zero; it holds within `fixed`.
+
+        Args:
+            fixed: The CT's head.
+            moving: The MR.
+            start: The rigid ``mr_from_ct`` that comes after the deformation.
+            region: 1 on the grid of `fixed` where the images are compared.
+            seed: Replaces the one of the parameters, so that other samples are drawn.
+
+        Raises:
+            RegistrationError: The library gave up.
+            OptionError: The parameters cannot be used, or the library does not deform.
         """

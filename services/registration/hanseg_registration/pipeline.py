@@ -1,12 +1,14 @@
 """From a CT and an MR to the MR on the CT's grid, with a verdict.
 
-heads found -> coarse search -> a library from two starts -> (affine) -> judged -> MR
-resampled. Everything is computed with both images' centres at (0, 0, 0); the headers'
-origins come back only in the transform that is handed out, and in how far it moved.
+heads found -> coarse search -> a library from two starts -> (affine, deformable) ->
+judged -> MR resampled. Everything is computed with both images' centres at (0, 0, 0);
+the headers' origins come back only in the transform that is handed out, and in how far
+it moved.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from hanseg_registration.affine import Refinement, refine_affinely
 from hanseg_registration.beside import side_by_side
+from hanseg_registration.deformable import Bending, deformed, refine_deformably
+from hanseg_registration.deformation import Deformation, composite
 from hanseg_registration.drift import drift_mm
 from hanseg_registration.edges import Edges
 from hanseg_registration.elastix import (
@@ -47,10 +51,10 @@ from hanseg_registration.motions import (
     is_invertible,
     mean_motion,
     rotation,
-    to_transform,
     translation,
 )
 from hanseg_registration.plausible import of_ordinary_size
+from hanseg_registration.resampling import onto_grid
 from hanseg_registration.sampling import centred, look_up
 from hanseg_registration.shown import shown_region
 from hanseg_registration.verdict import (
@@ -68,7 +72,7 @@ from hanseg_shared.documents import (
 )
 from hanseg_shared.errors import ImageContentError, RegistrationError
 from hanseg_shared.io import write_volume
-from hanseg_shared.itk import Interpolation, resample
+from hanseg_shared.itk import Interpolation
 from hanseg_shared.result_files import (
     FIELD_OF_VIEW,
     REGISTERED_MR,
@@ -202,6 +206,11 @@ class _Clock:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline; infinite without one."""
+        return math.inf if self.deadline_s is None else self.deadline_s - self.seconds
+
     def step(self, done: float) -> None:
         """Note what is done, before the next step.
 
@@ -260,11 +269,24 @@ class _Case:
     def find(self, step: Step, start: Motion, *, seed: int | None = None) -> Motion:
         return self.engine.find(step, self.fixed, self.moving, start=start, seed=seed)
 
+    def shown(self, pose: Motion) -> Volume:
+        """Return 1 where the MR shows the CT's head at a pose."""
+        return shown_region(self.fixed.grid, self.ct_head, self.data, pose)
+
     def find_where_shown(self, step: Step, start: Motion) -> Motion:
         """Find a pose from one at which the MR's data say where images are compared."""
-        region = shown_region(self.fixed.grid, self.ct_head, self.data, start)
         return self.engine.find(
-            step, self.fixed, self.moving, start=start, region=region
+            step, self.fixed, self.moving, start=start, region=self.shown(start)
+        )
+
+    def deform(self, start: Motion, run: int) -> Deformation:
+        """Find what happens to points of the CT before a pose."""
+        return self.engine.deform(
+            self.fixed,
+            self.moving,
+            start=start,
+            region=self.shown(start),
+            seed=SECOND_SEED if run else None,
         )
 
     def gain(self, one: Motion, other: Motion) -> Gain:
@@ -281,12 +303,16 @@ class _Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """A pose between the centred images, and what is thought of it."""
+    """A pose between the centred images, and what is thought of it.
+
+    Points of the CT are deformed before, if they are.
+    """
 
     pose: Motion
     verdict: MrVerdict
     reason: str
     measures: dict[str, float]
+    deformation: Deformation | None = None
 
 
 def _from_headers(ct: Volume, mr: Volume) -> Motion:
@@ -337,6 +363,24 @@ def _optimised(
     )
     best = mean_motion(polished, centre=case.ct_head.centre)
     clock.step(0.7)
+    if kind is TransformKind.DEFORMABLE:
+        bending = refine_deformably(
+            case.similarity,
+            best,
+            region=case.shown(best),
+            ends=ends,
+            bend=case.deform,
+            seconds_left=clock.left,
+        )
+        steady = bending.agreement_mm if bending.kept else apart
+        found = _judged(
+            case,
+            best,
+            mirror_start,
+            agreement=steady,
+            deformation=bending.deformation,
+        )
+        return _with_deformation(found, bending)
     if kind is not TransformKind.AFFINE:
         return _judged(case, best, mirror_start, agreement=apart)
     refined = refine_affinely(
@@ -352,6 +396,15 @@ def _another(start: Motion, case: _Case) -> Motion:
     return start @ translation(SECOND_START_MM) @ turn
 
 
+def _with_deformation(found: _Found, bending: Bending) -> _Found:
+    return replace(
+        found,
+        measures=found.measures | bending.measures(),
+        reason=f"{found.reason}; {bending.reason}",
+        deformation=bending.deformation,
+    )
+
+
 def _with_affine(found: _Found, refined: Refinement) -> _Found:
     measures = found.measures | refined.measures()
     return replace(found, measures=measures, reason=f"{found.reason}; {refined.reason}")
@@ -363,6 +416,7 @@ def _judged(
     mirror_start: Motion,
     *,
     agreement: float | None = None,
+    deformation: Deformation | None = None,
 ) -> _Found:
     if not is_invertible(pose):
         verdict, reason = judge(Evidence.of_no_motion())
@@ -382,7 +436,7 @@ def _judged(
         field_of_view_share=case.coverage(pose),
         finite=True,
         agreement_mean_mm=agreement,
-        drift_mm=drift_mm(case.similarity, pose),
+        drift_mm=drift_mm(deformed(case.similarity, deformation), pose),
         similarity_mirrored=mirrored,
         skin_distance_mm=edges.skin_distance_mm,
         skin_near_share=edges.skin_near_share,
@@ -408,22 +462,26 @@ def _hand_out(
     clock.step(0.8)
     pose = found.pose if is_invertible(found.pose) else np.eye(4)
     around_ct, around_mr = centred(ct), centred(mr)
-    between = to_transform(pose)
-    registered = resample(
+    registered = onto_grid(
         around_mr,
         around_ct.grid,
-        transform=between,
+        pose=pose,
+        deformation=found.deformation,
         background=background,
     )
     clock.step(0.9)
-    view = resample(
+    view = onto_grid(
         data,
         around_ct.grid,
-        transform=between,
+        pose=pose,
+        deformation=found.deformation,
         interpolation=Interpolation.NEAREST,
     )
     clock.step(0.95)
     mr_from_ct = translation(mr.grid.centre) @ pose @ translation(-ct.grid.centre)
+    deformation = found.deformation
+    if deformation is not None:
+        deformation = deformation.shifted(ct.grid.centre)
     report = RegistrationReport(
         verdict=found.verdict,
         reason=found.reason,
@@ -436,6 +494,6 @@ def _hand_out(
     return Registration(
         registered_mr=Volume(registered.array, ct.grid),
         field_of_view=Volume(view.array, ct.grid),
-        transform=to_transform(mr_from_ct),
+        transform=composite(mr_from_ct, deformation),
         report=report,
     )

@@ -37,15 +37,16 @@ def test_labelling_voxels(rng, reach, nearest):
     logits[:2, :2, :2, 1] = 9
     labels = np.array([0, 7, 3, 30], dtype=np.uint8)
     matrix = np.array([[0.4, 0.1, 0.0], [-0.1, 0.5, 0.0], [0.0, 0.05, 0.6]])
-    offset = np.array([-0.2, 0.3, 0.0])
+    offset = np.array([0.8, 0.3, 2.0])
+    box = (np.array([1, 0, 2]), np.array([9, 6, 7]))
     results = []
     for run in (module._label_voxels, kernels().label_voxels):
         result = np.full((4, 6, 9), 99, dtype=np.uint8)
         way = (matrix, offset, reach, nearest)
-        run(logits, winners, labels, *way, result, 0, len(result))
+        run(logits, winners, *box, labels, *way, result, 0, len(result))
         results.append(result)
     assert np.array_equal(results[0], results[1])
-    assert set(np.unique(results[0])) <= {0, 3, 7, 30}
+    assert {3, 30, 99} < set(np.unique(results[0])) <= {0, 3, 7, 30, 99}
 
 
 def test_numbering_pieces(rng):

@@ -10,7 +10,7 @@ import pytest
 
 from hanseg_segmentation import pipeline
 from hanseg_segmentation.inference.loaded_model import LoadedModel
-from hanseg_segmentation.inference.localise import Worth
+from hanseg_segmentation.inference.tiling import Worth
 from hanseg_segmentation.pipeline import Segmentation, segment
 from hanseg_shared.grid import Grid
 from tests.inference.scenes import Scene, enlarged, scene, threshold_model

@@ -13,19 +13,18 @@ from scipy import ndimage
 from hanseg_segmentation.inference.back_to_grid import (
     TO_THE_FACES,
     WayBack,
-    finish,
-    labels_on,
 )
 from hanseg_segmentation.inference.nnunet_grid import (
     Channel,
     ImageFrame,
+    ImageInput,
     cubic_operator,
-    image_input,
     nearest_index,
     place_in,
-    resample_cubic,
     separate_axis,
+    worth_above,
 )
+from hanseg_segmentation.inference.nnunet_grid import image_input as lazy_input
 from hanseg_segmentation.model_package import (
     CtNormalisation,
     ModelPackage,
@@ -35,6 +34,7 @@ from hanseg_segmentation.model_package import (
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Volume
+from tests.inference.planes import written
 from tests.inference.scenes import package
 
 Array = npt.NDArray[Any]
@@ -93,6 +93,11 @@ def resampled(
     return np.moveaxis(planes[chosen.astype(int)], 0, axis)
 
 
+def image_input(frame: ImageFrame, *images: Any, package: ModelPackage) -> Array:
+    """Return the network's input as a whole."""
+    return lazy_input(frame, *images, package=package).part((0, 0, 0), frame.shape)
+
+
 def normalised(hu: Array) -> Array:
     return (np.clip(hu.astype(np.float32), -200, 1500) - 100) / 300
 
@@ -103,8 +108,9 @@ def normalised(hu: Array) -> Array:
 def test_an_axis_is_resampled_as_scipy_zooms_it(size, count):
     values = np.random.default_rng(0).normal(size=size)
     result = np.zeros(count)
-    for rows, columns, matrix in cubic_operator(size, count):
-        result[rows] = matrix @ values[columns]
+    operator = cubic_operator(size, count, 0, count)
+    for rows, columns, matrix in operator.blocks:
+        result[rows] = matrix @ values[operator.source][columns]
     expected = ndimage.zoom(
         values, count / size, order=3, mode="nearest", grid_mode=True
     )
@@ -115,17 +121,29 @@ def test_an_axis_is_resampled_as_scipy_zooms_it(size, count):
 @pytest.mark.parametrize("shape", [(17, 41, 200), (7, 61, 26), SHAPE])
 def test_an_image_is_resampled_as_nnunet_does(ct, shape, axis):
     source = normalised(ct.array)
-    result = np.empty(shape, dtype=np.float32)
-    resample_cubic(Channel(source), result, separate=axis)
+    result = ImageInput(shape, [Channel(source)], axis).part((0, 0, 0), shape)
     expected = resampled(source, shape, order=3, axis=axis)
-    assert np.abs(result - expected).max() < 2e-5
+    assert np.abs(result[0] - expected).max() < 2e-5
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.parametrize("shape", [(17, 41, 200), (7, 61, 26), SHAPE])
+def test_a_part_is_the_same_as_in_the_whole(ct, shape, axis):
+    images = ImageInput(shape, [Channel(ct.array, -200, 900, 100, 300)], axis)
+    whole = images.part((0, 0, 0), shape)
+    rng = np.random.default_rng(5)
+    for _ in range(5):
+        ends = np.sort(rng.integers(0, np.array(shape) + 1, size=(2, 3)), axis=0)
+        low, high = ends[0], np.maximum(ends[1], ends[0] + 1)
+        z, y, x = (slice(*span) for span in zip(low, high, strict=True))
+        part = images.part(tuple(low), tuple(high))
+        assert np.allclose(part, whole[:, z, y, x], atol=1e-5)
 
 
 def test_no_value_leaves_the_range_of_the_image():
     step = np.zeros((8, 8, 8), dtype=np.float32)
     step[4:] = 1.0
-    result = np.empty((19, 19, 19), dtype=np.float32)
-    resample_cubic(Channel(step), result, separate=None)
+    result = ImageInput((19, 19, 19), [Channel(step)], None).part((0,) * 3, (19,) * 3)
     assert (result.min(), result.max()) == (0.0, 1.0)
 
 
@@ -270,11 +288,9 @@ def nnunet_labels(
 
 
 def back_by_kernel(logits: Array, frame: ImageFrame, image: Grid) -> Array:
-    weights = np.ones(logits.shape[:3], dtype=np.float32)
-    finished = finish(logits.copy(), weights, frame.grid(image))
     way = WayBack(frame.network_from_image, TO_THE_FACES, frame.separate_axis_back)
     table = np.arange(5, dtype=np.uint8)
-    return labels_on(image, finished, label_of_channel=table, way=way).array
+    return written(logits, frame.grid(image), image, table, way=way, at_once=2).labels
 
 
 def with_mr(
@@ -318,3 +334,14 @@ def test_the_image_is_not_changed(ct):
     frame = place_in(ct.grid, [ct.array], ct_only())
     image_input(frame, ct, None, None, package=ct_only())
     assert np.array_equal(ct.array, before)
+
+
+def test_what_is_worth_a_look_holds_every_bright_voxel_and_little_else(ct):
+    bright = ct.with_array(np.full(SHAPE, -900, dtype=np.int16))
+    bright.array[5, 20, 13] = 50
+    frame = place_in(ct.grid, [bright.array], ct_only())
+    worth = worth_above(frame, bright, 0)
+    at = frame.network_from_image[:3] @ (13, 20, 5, 1)
+    x, y, z = (int(value) for value in at)
+    assert worth.any_between((z, y, x), (z + 1, y + 1, x + 1))
+    assert not worth.any_between((z, y + 9, x), (z + 1, y + 10, x + 1))

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.planner import Effort, Placement
 from hanseg_segmentation.inference.sliding_window import run_network
-from hanseg_segmentation.inference.tiling import plan_tiles
+from hanseg_segmentation.inference.tile_input import WholeInput
+from hanseg_segmentation.inference.tiling import Tiling, Worth, plan_tiles
 from hanseg_shared.errors import JobCancelledError, ModelError
+from tests.inference.planes import Array, Keeper
 from tests.inference.scenes import threshold_model, threshold_network
 
 pytestmark = pytest.mark.torch
@@ -22,6 +25,20 @@ PATCH = (16, 16, 16)
 
 def ignore(done):
     """Take no notice of progress."""
+
+
+def run(
+    model: LoadedModel, channels: Array, tiling: Tiling, **how: Any
+) -> tuple[Array, Array]:
+    """Return the sums and weights of the whole volume."""
+    kept = run_network(
+        model,
+        WholeInput(channels, (0.0,) * len(channels)),
+        tiling,
+        sink=Keeper,
+        **{"progress": ignore, **how},
+    )
+    return kept.sums, kept.weights
 
 
 @pytest.fixture
@@ -38,7 +55,7 @@ def channels():
 
 @pytest.fixture
 def tiling():
-    return plan_tiles(SHAPE, patch=PATCH, worth=np.ones(SHAPE, dtype=bool))
+    return plan_tiles(SHAPE, patch=PATCH, worth=None)
 
 
 class Failing(nn.Module):
@@ -64,7 +81,7 @@ def with_network(model: LoadedModel, network: nn.Module) -> LoadedModel:
 
 
 def test_tiles_add_up_to_the_whole(model, channels, tiling):
-    sums, weights = run_network(model, channels, tiling, progress=ignore)
+    sums, weights = run(model, channels, tiling)
     with torch.inference_mode():
         whole = model.network(torch.from_numpy(channels[None]))[0]
     expected = whole.permute(1, 2, 3, 0).numpy()
@@ -75,8 +92,8 @@ def test_tiles_add_up_to_the_whole(model, channels, tiling):
 def test_no_weight_where_no_tile_was_run(model, channels):
     worth = np.zeros(SHAPE, dtype=bool)
     worth[0, 0, 0] = True
-    tiling = plan_tiles(SHAPE, patch=PATCH, worth=worth)
-    sums, weights = run_network(model, channels, tiling, progress=ignore)
+    tiling = plan_tiles(SHAPE, patch=PATCH, worth=Worth(worth, (1, 1, 1)))
+    sums, weights = run(model, channels, tiling)
     assert (weights[:16, :16, :16] > 0).all()
     assert not weights[16:].any()
     assert not sums[16:].any()
@@ -84,7 +101,7 @@ def test_no_weight_where_no_tile_was_run(model, channels):
 
 def test_progress_grows_to_one(model, channels, tiling):
     told: list[float] = []
-    run_network(model, channels, tiling, progress=told.append)
+    run(model, channels, tiling, progress=told.append)
     assert told == sorted(told)
     assert len(told) == len(tiling.starts)
     assert told[-1] == 1.0
@@ -95,25 +112,25 @@ def test_what_progress_raises_ends_the_run(model, channels, tiling):
         raise JobCancelledError("cancelled")
 
     with pytest.raises(JobCancelledError):
-        run_network(model, channels, tiling, progress=cancel)
+        run(model, channels, tiling, progress=cancel)
 
 
 def test_values_that_are_not_finite_are_refused(model, channels, tiling):
     channels[0, 5, 5, 5] = np.nan
     with pytest.raises(ModelError, match="not finite"):
-        run_network(model, channels, tiling, progress=ignore)
+        run(model, channels, tiling)
 
 
 def test_other_errors_of_the_network_are_passed_on(model, channels, tiling):
     broken = with_network(model, Failing(1, RuntimeError("shape mismatch")))
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        run_network(broken, channels, tiling, progress=ignore)
+        run(broken, channels, tiling)
 
 
 def test_no_memory_on_the_cpu_is_told(model, channels, tiling):
     network = Failing(9, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     with pytest.raises(ModelError, match="not enough memory"):
-        run_network(with_network(model, network), channels, tiling, progress=ignore)
+        run(with_network(model, network), channels, tiling)
 
 
 class FakeGpu:
@@ -134,11 +151,9 @@ def test_a_gpu_without_memory_is_tried_with_less_and_then_the_cpu(
 ):
     FakeGpu(monkeypatch)
     network = Failing(2, torch.OutOfMemoryError("out of memory"))
-    sums, _ = run_network(
-        with_network(model, network), channels, tiling, progress=ignore
-    )
+    sums, _ = run(with_network(model, network), channels, tiling)
     assert network.batches[:3] == [4, 1, 1]
-    undisturbed, _ = run_network(model, channels, tiling, progress=ignore)
+    undisturbed, _ = run(model, channels, tiling)
     assert np.allclose(sums, undisturbed, atol=1e-4)
 
 
@@ -148,7 +163,7 @@ def test_a_gpu_that_is_full_even_for_the_least_is_told(
     FakeGpu(monkeypatch)
     network = Failing(3, torch.OutOfMemoryError("out of memory"))
     with pytest.raises(ModelError, match="not enough memory"):
-        run_network(with_network(model, network), channels, tiling, progress=ignore)
+        run(with_network(model, network), channels, tiling)
     assert network.batches == [4, 1, 1]
 
 
@@ -160,10 +175,8 @@ def test_what_failed_leaves_nothing_in_the_count_of_agreement(
     both = dataclasses.replace(model, further=(second,))
     effort = Effort(2, (), 0.5, "")
     disturbed, calm = Agreement(3), Agreement(3)
-    run_network(
-        both, channels, tiling, progress=ignore, effort=effort, agreement=disturbed
-    )
-    run_network(both, channels, tiling, progress=ignore, effort=effort, agreement=calm)
+    run(both, channels, tiling, effort=effort, agreement=disturbed)
+    run(both, channels, tiling, effort=effort, agreement=calm)
     assert disturbed.votes.tolist() == calm.votes.tolist()
 
 
@@ -171,9 +184,9 @@ def test_memory_is_planned_for_the_tiles_of_the_model(
     model, channels, tiling, monkeypatch
 ):
     gpu = FakeGpu(monkeypatch)
-    run_network(model, channels, tiling, progress=ignore)
+    run(model, channels, tiling)
     half = dataclasses.replace(model, precision=torch.bfloat16)
-    run_network(half, channels, tiling, progress=ignore)
+    run(half, channels, tiling)
     assert gpu.asked[0] == 2 * gpu.asked[1]
 
 
@@ -213,15 +226,13 @@ def test_folds_are_combined_as_the_model_says(
     model, channels, tiling, combine, expected
 ):
     folds = of_folds(model, combine)
-    sums, weights = run_network(
-        folds, channels, tiling, progress=ignore, effort=THREE_FOLDS
-    )
+    sums, weights = run(folds, channels, tiling, effort=THREE_FOLDS)
     assert np.allclose(sums[0, 0, 0] / weights[0, 0, 0], expected, atol=1e-4)
 
 
 def test_only_the_folds_that_can_be_afforded_are_run(model, channels, tiling):
     folds = of_folds(model, "logits")
-    sums, weights = run_network(folds, channels, tiling, progress=ignore)
+    sums, weights = run(folds, channels, tiling)
     assert np.allclose(sums[0, 0, 0] / weights[0, 0, 0], FOLDS[0].logits, atol=1e-4)
 
 
@@ -229,10 +240,8 @@ def test_only_the_folds_that_can_be_afforded_are_run(model, channels, tiling):
 def test_mirrored_passes_are_mirrored_back(model, channels, tiling, axis):
     logits = model.package.model_copy(update={"combine": "logits"})
     model = dataclasses.replace(model, package=logits)
-    plain, _ = run_network(model, channels, tiling, progress=ignore)
-    both, _ = run_network(
-        model, channels, tiling, progress=ignore, effort=Effort(1, (axis,), 0.5, "")
-    )
+    plain, _ = run(model, channels, tiling)
+    both, _ = run(model, channels, tiling, effort=Effort(1, (axis,), 0.5, ""))
     assert np.allclose(both, plain, atol=1e-3)
 
 
@@ -251,11 +260,10 @@ def test_axes_are_the_patients_whatever_the_networks_order(axes, transpose, flip
 
 def test_folds_that_contradict_each_other_are_counted(model, channels, tiling):
     agreement = Agreement(3)
-    run_network(
+    run(
         of_folds(model, "softmax"),
         channels,
         tiling,
-        progress=ignore,
         effort=THREE_FOLDS,
         agreement=agreement,
     )
@@ -271,11 +279,13 @@ def test_a_fold_without_numbers_is_told_whatever_is_averaged(
     folds = dataclasses.replace(of_folds(model, combine), further=(broken,))
     effort = Effort(2, (), 0.5, "")
     with pytest.raises(ModelError, match="not finite"):
-        run_network(folds, channels, tiling, progress=ignore, effort=effort)
+        run(folds, channels, tiling, effort=effort)
 
 
 def test_sums_that_cannot_fit_are_refused_before_they_are_allocated(model):
-    huge = plan_tiles((16, 16, 16), patch=PATCH, worth=np.ones((16,) * 3, dtype=bool))
-    huge = dataclasses.replace(huge, shape=(4000, 1000, 1000))
+    edge = 20_000
+    ends = ((0, 0, 0), (edge - 16,) * 3)
+    huge = Tiling((edge,) * 3, PATCH, ends)
+    channels = np.broadcast_to(np.float32(0), (3, edge, edge, edge))
     with pytest.raises(ModelError, match="crop the CT"):
-        run_network(model, np.empty((3, 1, 1, 1)), huge, progress=ignore)
+        run(model, channels, huge)

@@ -5,6 +5,7 @@ from scipy import ndimage
 from hanseg_segmentation.inference.tiling import (
     Shape,
     Tiling,
+    Worth,
     gaussian_weights,
     plan_tiles,
 )
@@ -13,8 +14,12 @@ from hanseg_shared.volume import Mask, Voxels
 PATCH = (16, 16, 16)
 
 
-def everywhere(shape: Shape) -> Mask:
-    return np.ones(shape, dtype=bool)
+def worth_of(mask: Mask) -> Worth:
+    return Worth(mask, (1, 1, 1))
+
+
+def everywhere(shape: Shape) -> Worth:
+    return worth_of(np.ones(shape, dtype=bool))
 
 
 def covered(tiling: Tiling) -> Voxels:
@@ -62,13 +67,21 @@ def test_a_small_volume_is_padded_to_one_tile():
 def test_tiles_of_pure_air_are_left_out():
     worth = np.zeros((16, 16, 64), dtype=bool)
     worth[8, 8, 60] = True
-    tiling = plan_tiles((16, 16, 64), patch=PATCH, worth=worth)
+    tiling = plan_tiles((16, 16, 64), patch=PATCH, worth=worth_of(worth))
     assert tiling.starts == ((0, 0, 48),)
 
 
 def test_all_air_leaves_no_tile():
     nothing = np.zeros((32, 32, 32), dtype=bool)
-    assert plan_tiles((32, 32, 32), patch=PATCH, worth=nothing).starts == ()
+    assert plan_tiles((32, 32, 32), patch=PATCH, worth=worth_of(nothing)).starts == ()
+
+
+def test_blocks_need_no_whole_number_of_voxels():
+    blocks = np.zeros((1, 1, 4), dtype=bool)
+    blocks[0, 0, 2] = True  # voxels 5 to 7.5
+    worth = Worth(blocks, (1, 1, 2.5))
+    found = [worth.any_between((0, 0, x), (1, 1, x + 1)) for x in range(10)]
+    assert np.flatnonzero(found).tolist() == [5, 6, 7]
 
 
 def test_weights_are_largest_in_the_middle_and_never_zero():

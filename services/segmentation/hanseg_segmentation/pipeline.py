@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.back_to_grid import (
     TO_THE_FACES,
-    Logits,
+    LabelWriter,
     WayBack,
-    finish,
-    labels_on,
 )
 from hanseg_segmentation.inference.engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import (
@@ -25,11 +24,11 @@ from hanseg_segmentation.inference.loaded_model import (
     load_named,
     load_package,
 )
-from hanseg_segmentation.inference.localise import Worth, find_region, useful_tiles
+from hanseg_segmentation.inference.localise import find_region, useful_tiles
 from hanseg_segmentation.inference.nnunet_grid import (
-    ChannelVoxels,
     image_input,
     place_in,
+    worth_above,
 )
 from hanseg_segmentation.inference.planner import Effort, Offer, plan_effort
 from hanseg_segmentation.inference.preprocess import (
@@ -40,8 +39,10 @@ from hanseg_segmentation.inference.preprocess import (
     normalise_ct,
     to_model_grid,
 )
+from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.sliding_window import run_network
-from hanseg_segmentation.inference.tiling import Tiling, plan_tiles
+from hanseg_segmentation.inference.tile_input import Source, WholeInput
+from hanseg_segmentation.inference.tiling import Tiling, Worth, plan_tiles
 from hanseg_segmentation.model_package import ModelPackage, shipped_models
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport, ModelSummary, OrganResult
@@ -63,7 +64,7 @@ LEAST_STEP_HU = 1.0
 CHANNELS = ("ct", "mr", "field_of_view")
 """The order in which `network_input` returns its channels."""
 
-NETWORK_SHARE = 0.9
+NETWORK_SHARE = 0.95
 """Share of the whole work that the network's tiles are; the rest comes after them."""
 
 
@@ -98,6 +99,11 @@ class Stopwatch:
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
+
+    def split(self, name: str, part: str, seconds: float) -> None:
+        """Tell a part of a phase apart, which was done in between the rest of it."""
+        self.seconds[name] = round(self.seconds[name] - seconds, 3)
+        self.seconds[part] = round(seconds, 3)
 
 
 def load_model(
@@ -163,24 +169,22 @@ def segment(
     agreement = Agreement(model.channels_out)
     with watch.phase("network"):
         plan = _planned(prepared, model, worth, seconds_left=seconds_left)
-        logits = _infer(
+        drawn = _draw(
             prepared,
             plan,
             model,
-            lambda done: progress(NETWORK_SHARE * done),
+            ct.grid,
+            prepared.way,
+            progress=lambda done: progress(NETWORK_SHARE * done),
             agreement=agreement,
         )
-    with watch.phase("to_ct_grid"):
-        labels = labels_on(
-            ct.grid, logits, label_of_channel=model.label_of_channel, way=prepared.way
-        )
+    watch.split("network", "to_ct_grid", drawn.seconds)
     with watch.phase("checks"):
-        confidences = _confidences(logits, model)
         checked = check_organs(
-            labels,
+            drawn.labels,
             ct,
             package=model.package,
-            confidences=confidences,
+            confidences=_by_organ(drawn.confidence, model),
             agreements=_agreements(agreement, model),
         )
     progress(1.0)
@@ -199,20 +203,34 @@ class _Prepared:
     """A case as the network sees it, cropped to what is worth a look.
 
     Attributes:
-        channels: Normalised network input ``(C, z, y, x)``, in the network's axes.
-        worth: Voxels that are not air; None if every tile is run.
-        grid: Where they are.
-        air: What stands for air in each channel, beyond the border.
+        source: Normalised network input, in the network's axes.
+        worth: What is not air; None if every tile is run.
+        grid: Where the network's voxels are.
         way: How the CT's voxels are looked up among these.
         centred: Whether a small volume is padded on both sides.
     """
 
-    channels: ChannelVoxels
-    worth: Mask | None
+    source: Source
+    worth: Worth | None
     grid: Grid
-    air: tuple[float, ...]
     way: WayBack
     centred: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """What a network says about a case.
+
+    Attributes:
+        labels: The label map, uint8 on the grid that was asked for.
+        confidence: Mean probability of each channel where it wins, ``(K,)``; NaN for
+            one that wins nowhere.
+        seconds: What the way back to that grid took.
+    """
+
+    labels: Volume
+    confidence: npt.NDArray[np.float64]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +282,12 @@ def _prepare(
     air = {"ct": _normalised(AIR_HU, package)}
     order = [CHANNELS.index(name) for name in package.channels]
     return _Prepared(
-        channels if order == [0, 1, 2] else channels[order],
-        ct_hu > TISSUE_HU,
+        WholeInput(
+            channels if order == [0, 1, 2] else channels[order],
+            tuple(air.get(name, 0.0) for name in package.channels),
+        ),
+        Worth(ct_hu > TISSUE_HU, (1, 1, 1)),
         grid,
-        tuple(air.get(name, 0.0) for name in package.channels),
         WayBack.between(ct.grid, grid),
     )
 
@@ -280,17 +300,14 @@ def _prepare_as_nnunet(
     seen = [given[name] for name in package.channels]
     images = [each.array for each in seen if each is not None]
     frame = place_in(ct.grid, images or [ct.array], package)
-    channels = image_input(frame, ct, mr, field_of_view, package=package)
     worth = None
     if not model.exact and "ct" in package.channels:
         tissue = max(TISSUE_HU, package.normalisation.ct.low_hu + LEAST_STEP_HU)
-        number = package.channels.index("ct")
-        worth = channels[number] > _normalised(tissue, package)
+        worth = worth_above(frame, ct, tissue)
     return _Prepared(
-        channels,
+        image_input(frame, ct, mr, field_of_view, package=package),
         worth,
         frame.grid(ct.grid),
-        (0.0,) * len(channels),
         WayBack(frame.network_from_image, TO_THE_FACES, frame.separate_axis_back),
         centred=True,
     )
@@ -306,10 +323,15 @@ def _localised(
     """Return where a coarse model says that organs can be; None if it cannot say."""
     coarse = _prepare(ct, None, None, model=localiser)
     plan = _planned(coarse, localiser, None, seconds_left=None)
-    logits = _infer(coarse, plan, localiser, lambda _: None)
-    x, y, z = coarse.grid.size
-    labels = localiser.label_of_channel[logits.winners[:z, :y, :x]]
-    region = find_region(Volume(labels, coarse.grid), ct, model.package.labels)
+    drawn = _draw(
+        coarse,
+        plan,
+        localiser,
+        coarse.grid,
+        WayBack(np.eye(4)),
+        progress=lambda _: None,
+    )
+    region = find_region(drawn.labels, ct, model.package.labels)
     if region is None:
         logger.info("the coarse model finds too little to leave tiles out")
         return None
@@ -373,28 +395,40 @@ def _tiles(
     return replace(tiling, starts=starts)
 
 
-def _infer(
+def _draw(
     prepared: _Prepared,
     plan: _Plan,
     model: LoadedModel,
-    progress: Callable[[float], None],
+    grid: Grid,
+    way: WayBack,
     *,
+    progress: Callable[[float], None],
     agreement: Agreement | None = None,
-) -> Logits:
-    tiling = plan.tiling
-    channels = _padded(prepared.channels, tiling, prepared.air)
-    sums, weights = run_network(
+) -> _Drawn:
+    """Return the label map on a grid; background where no tile was run."""
+    if not plan.tiling.starts:
+        nothing = np.zeros(grid.shape, dtype=np.uint8)
+        return _Drawn(Volume(nothing, grid), np.full(model.channels_out, np.nan), 0.0)
+
+    def writer(sweep: Sweep) -> LabelWriter:
+        return LabelWriter(
+            grid,
+            sweep,
+            network=prepared.grid.shape,
+            label_of_channel=model.label_of_channel,
+            way=way,
+        )
+
+    written = run_network(
         model,
-        channels,
-        tiling,
+        prepared.source,
+        plan.tiling,
+        sink=writer,
         progress=progress,
         effort=plan.effort,
         agreement=agreement,
     )
-    if any(tiling.first):
-        own = _own_part(prepared.grid.shape, tiling)
-        sums, weights = sums[own].copy(), weights[own].copy()
-    return finish(sums, weights, prepared.grid)
+    return _Drawn(written.volume, written.confidence, written.seconds)
 
 
 def _box(mask: Mask) -> tuple[slice, slice, slice]:
@@ -419,31 +453,12 @@ def _length(span: slice) -> int:
     return int(span.stop - span.start)
 
 
-def _padded(
-    channels: ChannelVoxels, tiling: Tiling, air: tuple[float, ...]
-) -> ChannelVoxels:
-    """Return the channels with air added around them, as the tiling says."""
-    if channels.shape[1:] == tiling.shape:
-        return channels
-    padded = np.empty((len(channels), *tiling.shape), dtype=np.float32)
-    padded[:] = np.array(air, dtype=np.float32)[:, None, None, None]
-    z, y, x = _own_part(channels.shape[1:], tiling)
-    padded[:, z, y, x] = channels
-    return padded
-
-
-def _own_part(shape: tuple[int, ...], tiling: Tiling) -> tuple[slice, slice, slice]:
-    """Return where the volume lies after it was padded."""
-    z, y, x = (slice(a, a + n) for a, n in zip(tiling.first, shape, strict=True))
-    return z, y, x
-
-
-def _confidences(logits: Logits, model: LoadedModel) -> dict[str, float | None]:
+def _by_organ(
+    confidence: npt.NDArray[np.float64], model: LoadedModel
+) -> dict[str, float | None]:
     """Return each known organ's mean probability, None where it wins no voxel."""
     return {
-        name: None
-        if np.isnan(logits.confidence[channel])
-        else float(logits.confidence[channel])
+        name: None if np.isnan(confidence[channel]) else float(confidence[channel])
         for name, channel in model.package.labels.items()
     }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hanseg_segmentation.inference.kernels import kernels, over_slices
-from hanseg_segmentation.inference.sliding_window import LogitSums, Weights
+from hanseg_segmentation.inference.slab import Sweep
+from hanseg_segmentation.inference.tiling import Shape
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import LabelMap, Volume
 
@@ -42,91 +45,123 @@ class WayBack:
         return cls(np.linalg.inv(network.world_from_index) @ ct.world_from_index)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Logits:
-    """What a network says about each voxel of the model's grid.
+class LabelWriter:
+    """Writes the labels of a CT's voxels while the network's planes become final.
+
+    The label is that of the channel whose logit, interpolated linearly, is largest, as
+    if every channel had been resampled to the CT's grid. A CT's voxel is written once
+    both planes around it are there; so the last plane is kept for the next ones.
 
     Attributes:
-        values: Mean logits, float32 ``(z, y, x, K)``; may be larger than `grid` at
-            the end of an axis, where the volume was padded to hold a tile.
-        winners: The largest channel of each voxel, uint8 ``(z, y, x)``.
-        grid: Where they are.
-        confidence: Mean probability of each channel over the voxels it wins, ``(K,)``;
-            NaN for a channel that wins none.
+        labels: The labels so far, uint8 in the shape of the CT's grid; background
+            where no plane came.
+        seconds: What it has taken so far.
     """
 
-    values: npt.NDArray[np.float32]
-    winners: npt.NDArray[np.uint8]
-    grid: Grid
-    confidence: npt.NDArray[np.float64]
+    def __init__(
+        self,
+        grid: Grid,
+        sweep: Sweep,
+        *,
+        network: Shape,
+        label_of_channel: npt.NDArray[np.uint8],
+        way: WayBack,
+    ) -> None:
+        """Make an empty label map.
 
+        Args:
+            grid: The CT's, of any orientation.
+            sweep: In which order planes will come.
+            network: Shape (z, y, x) of the network's grid, before it was padded.
+            label_of_channel: The label of each channel, uint8 ``(K,)``.
+            way: How the CT's voxels are looked up.
+        """
+        channels = len(label_of_channel)
+        self.labels: LabelMap = np.zeros(grid.shape, dtype=np.uint8)
+        self._grid, self._axis, self._table = grid, sweep.axis, label_of_channel
+        self._matrix = np.ascontiguousarray(way.network_from_image[:3, :3])
+        self._offset = np.ascontiguousarray(way.network_from_image[:3, 3])
+        self._reach = way.reach
+        self._nearest = -1 if way.nearest_axis is None else 2 - way.nearest_axis
+        self._size = np.array(network[::-1], dtype=np.int64)
+        self._low = np.array(sweep.low, dtype=np.int64) - sweep.tiling.first
+        self._held = 0
+        plane = [edge for axis, edge in enumerate(sweep.shape) if axis != sweep.axis]
+        room = (1 + sweep.group(channels), *plane)
+        self._values = torch.empty((*room, channels))
+        self._winners = np.empty(room, dtype=np.uint8)
+        self._voxels = np.zeros(channels, dtype=np.int64)
+        self._chances = np.zeros(channels, dtype=np.float64)
+        self.seconds = 0.0
 
-def finish(sums: LogitSums, weights: Weights, grid: Grid) -> Logits:
-    """Return mean logits and winners of a network's sums.
+    @property
+    def volume(self) -> Volume:
+        """The labels on their grid."""
+        return Volume(self.labels, self._grid)
 
-    Args:
-        sums: Weighted sums of logits; overwritten by their means, since a second
-            array of that size would be the largest of the whole job.
-        weights: Sums of weights; 0 where no tile was run: background.
-        grid: Where the sums are.
-    """
-    winners = np.empty(weights.shape, dtype=np.uint8)
-    counts = np.zeros((len(sums), sums.shape[-1]), dtype=np.int64)
-    chances = np.zeros(counts.shape, dtype=np.float64)
+    @property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        """Mean probability of each channel over the network's voxels that it wins.
 
-    def work(first: int, last: int) -> None:
-        kernels().finish_logits(sums, weights, winners, counts, chances, first, last)
+        NaN for a channel that wins none, ``(K,)``.
+        """
+        result = np.full(len(self._voxels), np.nan)
+        np.divide(self._chances, self._voxels, out=result, where=self._voxels > 0)
+        return result
 
-    over_slices(work, len(sums))
-    voxels = counts.sum(axis=0)
-    confidence = np.full(len(voxels), np.nan)
-    np.divide(chances.sum(axis=0), voxels, out=confidence, where=voxels > 0)
-    return Logits(sums, winners, grid, confidence)
+    def take(self, sums: torch.Tensor, weights: torch.Tensor) -> None:
+        """Take the next planes; see `sliding_window.PlaneSink`."""
+        started = time.perf_counter()
+        count = sums.shape[self._axis]
+        new = slice(self._held, self._held + count)
+        self._values[new].copy_(sums.movedim(self._axis, 0))
+        self._finish(new, weights.movedim(self._axis, 0).contiguous().cpu().numpy())
+        self._write(slice(0, new.stop))
+        self._keep_last(new.stop)
+        self.seconds += time.perf_counter() - started
 
+    def _finish(self, new: slice, weights: npt.NDArray[np.float32]) -> None:
+        """Turn sums into means, find the winners, and count how sure they are."""
+        shape = (-1, 1, weights.shape[-1])
+        values = self._values[new].numpy().reshape(*shape, len(self._table))
+        winners = self._winners[new].reshape(shape)
+        flat = weights.reshape(shape)
+        counts = np.zeros((len(values), len(self._table)), dtype=np.int64)
+        chances = np.zeros(counts.shape, dtype=np.float64)
 
-def labels_on(
-    grid: Grid,
-    logits: Logits,
-    *,
-    label_of_channel: npt.NDArray[np.uint8],
-    way: WayBack | None = None,
-) -> Volume:
-    """Return the label of every voxel of a CT's grid, of any orientation.
+        def work(first: int, last: int) -> None:
+            kernels().finish_logits(values, flat, winners, counts, chances, first, last)
 
-    It is the label of the channel whose logit, interpolated linearly, is largest, as
-    if every channel had been resampled to the CT's grid.
+        over_slices(work, len(values))
+        self._voxels += counts.sum(axis=0)
+        self._chances += chances.sum(axis=0)
 
-    Args:
-        grid: The CT's.
-        logits: On the model's grid.
-        label_of_channel: The label of each channel, uint8 ``(K,)``.
-        way: How the CT's voxels are looked up; None goes by their positions.
+    def _write(self, held: slice) -> None:
+        """Write the labels of the CT's voxels that lie among these planes."""
+        values = np.moveaxis(self._values[held].numpy(), 0, self._axis)
+        winners = np.moveaxis(self._winners[held], 0, self._axis)
+        low = np.ascontiguousarray(self._low[::-1])
 
-    Returns:
-        A uint8 volume on `grid`; background outside the model's grid.
-    """
-    result: LabelMap = np.empty(grid.shape, dtype=np.uint8)
-    way = way or WayBack.between(grid, logits.grid)
-    matrix = np.ascontiguousarray(way.network_from_image[:3, :3])
-    offset = np.ascontiguousarray(way.network_from_image[:3, 3])
-    nearest = -1 if way.nearest_axis is None else 2 - way.nearest_axis
-    x, y, z = logits.grid.size
-    values = logits.values[:z, :y, :x]
-    winners = logits.winners[:z, :y, :x]
+        def work(first: int, last: int) -> None:
+            kernels().label_voxels(
+                values,
+                winners,
+                low,
+                self._size,
+                self._table,
+                self._matrix,
+                self._offset,
+                self._reach,
+                self._nearest,
+                self.labels,
+                first,
+                last,
+            )
 
-    def work(first: int, last: int) -> None:
-        kernels().label_voxels(
-            values,
-            winners,
-            label_of_channel,
-            matrix,
-            offset,
-            way.reach,
-            nearest,
-            result,
-            first,
-            last,
-        )
+        over_slices(work, len(self.labels))
 
-    over_slices(work, len(result))
-    return Volume(result, grid)
+    def _keep_last(self, held: int) -> None:
+        self._values[0].copy_(self._values[held - 1])
+        self._winners[0] = self._winners[held - 1]
+        self._low[self._axis] += held - 1
+        self._held = 1

@@ -19,7 +19,10 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 SLICES_AT_ONCE = 4
-"""Slices a thread takes at a time."""
+"""Slices a thread takes at a time, at least."""
+
+MOST_TASKS = 64
+"""More parts than this gain nothing."""
 
 FINISH_SIGNATURE = (
     "void(float32[:,:,:,::1], float32[:,:,::1], uint8[:,:,::1], int64[:,::1],"
@@ -28,10 +31,10 @@ FINISH_SIGNATURE = (
 """Types `_finish_logits` is compiled for; ``::1`` means contiguous."""
 
 LABEL_SIGNATURE = (
-    "void(float32[:,:,:,:], uint8[:,:,:], uint8[::1], float64[:,::1], float64[::1],"
-    " float64, int64, uint8[:,:,::1], int64, int64)"
+    "void(float32[:,:,:,:], uint8[:,:,:], int64[::1], int64[::1], uint8[::1],"
+    " float64[:,::1], float64[::1], float64, int64, uint8[:,:,::1], int64, int64)"
 )
-"""Types `_label_voxels` is compiled for; a cropped view of the logits will do."""
+"""Types `_label_voxels` is compiled for; the logits may be any view."""
 
 PIECES_SIGNATURE = "int64(uint8[:,:,:], int32[:,:,::1], int32[::1])"
 """Types `_number_pieces` is compiled for; a cropped view of the labels will do."""
@@ -62,11 +65,11 @@ def kernels() -> Kernels:
 
 def over_slices(work: Callable[[int, int], None], count: int) -> None:
     """Call ``work(first, last)`` for all of `count` slices, on this process's cores."""
+    step = max(SLICES_AT_ONCE, math.ceil(count / MOST_TASKS))
     with ThreadPoolExecutor(max_workers=_threads()) as pool:
-        starts = range(0, count, SLICES_AT_ONCE)
         for finished in [
-            pool.submit(work, first, min(first + SLICES_AT_ONCE, count))
-            for first in starts
+            pool.submit(work, first, min(first + step, count))
+            for first in range(0, count, step)
         ]:
             finished.result()
 
@@ -130,6 +133,8 @@ def _finish_logits(sums, weights, winners, counts, chances, first, last):  # typ
 def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compiled, so loops are spelt out
     logits,  # noqa: ANN001
     winners,  # noqa: ANN001
+    low,  # noqa: ANN001
+    size,  # noqa: ANN001
     labels,  # noqa: ANN001
     matrix,  # noqa: ANN001
     offset,  # noqa: ANN001
@@ -146,28 +151,52 @@ def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compil
     eight disagree are the logits interpolated.
 
     Args:
-        logits: float32 ``(z, y, x, K)`` on the model's grid.
+        logits: float32 ``(z, y, x, K)``, a box of the model's grid.
         winners: uint8 ``(z, y, x)``, the largest channel of each of its voxels.
+        low: int64 ``(3,)``, index (x, y, z) of the box's first voxel.
+        size: int64 ``(3,)``, number of voxels (x, y, z) of the model's whole grid.
         labels: uint8 ``(K,)``, the label of each channel.
         matrix: float64 ``(3, 3)``; with `offset` maps a CT index (x, y, z) to an index
             (x, y, z) of the model's grid.
         offset: float64 ``(3,)``.
-        reach: How far beyond the outermost centres, in voxels of the model's grid,
-            these count as the point's own; background lies further out.
+        reach: How far beyond the outermost centres of the grid, in its voxels, these
+            count as the point's own.
         nearest: Axis of the index (0 is x) along which the nearest voxel is taken, not
             the mean of two; -1 for none.
-        result: uint8 ``(z, y, x)`` on the CT's grid, written; background outside.
+        result: uint8 ``(z, y, x)`` on the CT's grid, written where all eight voxels
+            around a point lie in the box, and nowhere else.
         first: First CT slice of this call.
         last: One after its last slice.
     """
     nz, ny, nx, channels = logits.shape
     _, rows, columns = result.shape
+    ends = (low[0] + nx - 1, low[1] + ny - 1, low[2] + nz - 1)
     for k in range(first, last):
         for j in range(rows):
+            # the part of this row whose points lie less than two voxels from the box
+            begin = 0.0
+            end = columns - 1.0
+            for axis in range(3):
+                base = matrix[axis, 1] * j + matrix[axis, 2] * k + offset[axis]
+                bottom = low[axis] - 2.0 if low[axis] > 0 else -reach
+                top = (
+                    ends[axis] + 2.0
+                    if ends[axis] < size[axis] - 1
+                    else size[axis] - 1 + reach
+                )
+                pace = matrix[axis, 0]
+                if abs(pace) < 1e-9:
+                    if base + pace * columns < bottom - 1 or base > top + 1:
+                        end = -1.0
+                    continue
+                one = (bottom - base) / pace
+                two = (top - base) / pace
+                begin = max(begin, min(one, two) - 1.0)
+                end = min(end, max(one, two) + 1.0)
             bx = matrix[0, 1] * j + matrix[0, 2] * k + offset[0]
             by = matrix[1, 1] * j + matrix[1, 2] * k + offset[1]
             bz = matrix[2, 1] * j + matrix[2, 2] * k + offset[2]
-            for i in range(columns):
+            for i in range(int(begin), int(end) + 1):
                 x = bx + matrix[0, 0] * i
                 y = by + matrix[1, 0] * i
                 z = bz + matrix[2, 0] * i
@@ -175,11 +204,10 @@ def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compil
                     x < -reach
                     or y < -reach
                     or z < -reach
-                    or x > nx - 1 + reach
-                    or y > ny - 1 + reach
-                    or z > nz - 1 + reach
+                    or x > size[0] - 1 + reach
+                    or y > size[1] - 1 + reach
+                    or z > size[2] - 1 + reach
                 ):
-                    result[k, j, i] = 0
                     continue
                 if nearest == 0:
                     x = math.floor(x + 0.5)
@@ -187,15 +215,23 @@ def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compil
                     y = math.floor(y + 0.5)
                 elif nearest == 2:
                     z = math.floor(z + 0.5)
-                x = min(max(x, 0.0), nx - 1.0)
-                y = min(max(y, 0.0), ny - 1.0)
-                z = min(max(z, 0.0), nz - 1.0)
+                x = min(max(x, 0.0), size[0] - 1.0)
+                y = min(max(y, 0.0), size[1] - 1.0)
+                z = min(max(z, 0.0), size[2] - 1.0)
                 x0 = int(x)
                 y0 = int(y)
                 z0 = int(z)
-                x1 = min(x0 + 1, nx - 1)
-                y1 = min(y0 + 1, ny - 1)
-                z1 = min(z0 + 1, nz - 1)
+                fx = x - x0
+                fy = y - y0
+                fz = z - z0
+                x1 = min(x0 + 1, size[0] - 1) - low[0]
+                y1 = min(y0 + 1, size[1] - 1) - low[1]
+                z1 = min(z0 + 1, size[2] - 1) - low[2]
+                x0 -= low[0]
+                y0 -= low[1]
+                z0 -= low[2]
+                if x0 < 0 or y0 < 0 or z0 < 0 or x1 >= nx or y1 >= ny or z1 >= nz:
+                    continue
                 w = winners[z0, y0, x0]
                 if (
                     winners[z0, y0, x1] == w
@@ -208,9 +244,6 @@ def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compil
                 ):
                     result[k, j, i] = labels[w]
                     continue
-                fx = x - x0
-                fy = y - y0
-                fz = z - z0
                 best = 0
                 highest = -math.inf
                 for c in range(channels):

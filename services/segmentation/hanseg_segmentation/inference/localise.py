@@ -12,13 +12,14 @@ cheaper still, but a network answers differently when its tile shows something e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from hanseg_segmentation.inference.tiling import Shape, Worth
 from hanseg_segmentation.quality.anatomy import Expected, anatomy
 from hanseg_segmentation.quality.find import ANCHOR_SHARE, Found, find_organs
 from hanseg_segmentation.quality.frame import Frame
@@ -29,8 +30,6 @@ from hanseg_shared.volume import Mask, Volume
 
 if TYPE_CHECKING:
     from hanseg_segmentation.inference.loaded_model import LoadedModel
-
-Shape = tuple[int, int, int]
 
 COARSE_MM = 3.0
 """Models whose finest axis is below this are worth a coarse pass before."""
@@ -53,35 +52,6 @@ LATTICE_MM = 4.0
 CORE_SHARE = 0.15
 """A tile whose region lies within this share of its border only is left out. Its
 Gaussian weight there is 0.02, its neighbour's 0.49: it would add 4 % to the mean."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Worth:
-    """Which blocks of a grid are worth a look.
-
-    Attributes:
-        blocks: One value for each block, ``(z, y, x)``.
-        edges: Voxels along each axis of a block; the last ones may be smaller.
-    """
-
-    blocks: Mask
-    edges: Shape
-
-    def any_between(self, low: Sequence[int], high: Sequence[int]) -> bool:
-        """Whether a block is worth a look among voxels from `low` to before `high`."""
-        part = tuple(
-            slice(max(first, 0) // edge, -(-last // edge))
-            for first, last, edge in zip(low, high, self.edges, strict=True)
-        )
-        return bool(self.blocks[part].any())
-
-    def mask(self, shape: Shape) -> Mask:
-        """Return one value for each voxel of the grid."""
-        whole = self.blocks
-        for axis, edge in enumerate(self.edges):
-            whole = np.repeat(whole, edge, axis=axis)
-        z, y, x = shape
-        return whole[:z, :y, :x]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,8 @@
 nnU-Net (Isensee et al. 2021, doi 10.1038/s41592-020-01008-z) works on the image's own
 axes: it crops to what is not 0, normalises, and only then resamples by cubic splines;
 where slices are much thicker than wide, slice by slice, the nearest one between them.
-The same voxels come out here, but each axis' spline is one fixed matrix, and only a
-slab is ever held beside the result.
+The same voxels come out here, but each axis' spline is one fixed matrix, and only the
+part that is asked for is ever made: at 0.5 mm the whole would be the largest array.
 
 Images are turned to the nearest axes of the patient first, by flips and permutations,
 so that left is left however a scanner stored it. Arrays are in the network's order of
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -23,14 +23,15 @@ import numpy.typing as npt
 from jaxtyping import Float32
 from scipy import ndimage, optimize
 
-from hanseg_segmentation.inference.tiling import Shape
+from hanseg_segmentation.inference.tile_input import ChannelVoxels
+from hanseg_segmentation.inference.tiling import Shape, Worth
 from hanseg_segmentation.model_package import ModelPackage, MrNormalisation, ZScore
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.volume import Mask, Volume, Voxels
 
 FloatVoxels = Float32[np.ndarray, "z y x"]
-ChannelVoxels = Float32[np.ndarray, "channel z y x"]
+FloatLine = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 Slices = tuple[slice, slice, slice]
 T = TypeVar("T")
@@ -51,6 +52,9 @@ voxel to voxel, so that a block of a matrix is narrow."""
 
 ROWS_AT_ONCE = 96
 """Voxels along an axis that are resampled together."""
+
+BLOCK = 4
+"""Edge, in voxels of the image, of the blocks that are air or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +161,25 @@ class Channel:
             values[~self.where[index]] = 0.0
         return values
 
-    def bounds(self) -> tuple[float, float]:
-        """Return the smallest and the largest normalised value."""
+    def bounds(self, axis: int) -> tuple[FloatLine, FloatLine]:
+        """Return the smallest and the largest normalised value of each slice."""
         lows, highs = [], []
-        for number in range(len(self.voxels)):
-            plane = self.part((slice(number, number + 1),))
-            lows.append(float(plane.min()))
-            highs.append(float(plane.max()))
-        return min(lows), max(highs)
+        for number in range(self.voxels.shape[axis]):
+            index = (slice(None),) * axis + (number,)
+            if self.where is None:
+                low, high = self._extremes(self.voxels[index])
+            else:
+                plane = self.part(index)
+                low, high = plane.min(), plane.max()
+            lows.append(low)
+            highs.append(high)
+        return np.array(lows, np.float32), np.array(highs, np.float32)
+
+    def _extremes(self, plane: Voxels) -> tuple[np.float32, np.float32]:
+        """Return a plane's, without normalising it: that keeps the order of values."""
+        ends = np.array([plane.min(), plane.max()])
+        low, high = replace(self, voxels=ends, where=None).part((slice(None),))
+        return low, high
 
 
 def place_in(grid: Grid, images: Sequence[Voxels], package: ModelPackage) -> ImageFrame:
@@ -193,6 +208,39 @@ def place_in(grid: Grid, images: Sequence[Voxels], package: ModelPackage) -> Ima
     return ImageFrame(axes, flipped, box, shape, spacing, model, image_shape)
 
 
+class ImageInput:
+    """An image set as a network's input, of which parts are made when asked for.
+
+    See `tile_input.Source`.
+    """
+
+    def __init__(
+        self, shape: Shape, channels: Sequence[Channel | None], separate: int | None
+    ) -> None:
+        """Take images that are turned and cropped alike.
+
+        Args:
+            shape: To how many voxels they are resampled.
+            channels: One for each of the network's; None for an image that is missing.
+            separate: The axis along which the nearest slice is taken; None to
+                interpolate along all of them.
+        """
+        self.shape, self.air = shape, (0.0,) * len(channels)
+        self._channels = [
+            None if each is None else _resampled(each, shape, separate)
+            for each in channels
+        ]
+
+    def part(self, low: Shape, high: Shape) -> ChannelVoxels:
+        """Return the channels ``(C, z, y, x)`` from `low` to before `high`."""
+        shape = tuple(b - a for a, b in zip(low, high, strict=True))
+        result = np.zeros((len(self._channels), *shape), dtype=np.float32)
+        for channel, target in zip(self._channels, result, strict=True):
+            if channel is not None:
+                channel.write(target, low)
+        return result
+
+
 def image_input(
     frame: ImageFrame,
     ct: Volume,
@@ -200,8 +248,8 @@ def image_input(
     field_of_view: Volume | None,
     *,
     package: ModelPackage,
-) -> ChannelVoxels:
-    """Return the network's input, ``(C, *frame.shape)`` float32.
+) -> ImageInput:
+    """Return the network's input, ``(C, *frame.shape)``.
 
     Args:
         frame: From `place_in`.
@@ -210,36 +258,35 @@ def image_input(
         field_of_view: Not 0 where the MR has data; None together with `mr`.
         package: Names the channels and how they are normalised.
     """
-    result = np.zeros((len(package.channels), *frame.shape), dtype=np.float32)
     given = {"ct": ct, "mr": mr, "field_of_view": field_of_view}
-    for name, target in zip(package.channels, result, strict=True):
-        if given[name] is None:
-            continue
-        channel = _channel(name, frame, ct, mr, field_of_view, package)
-        resample_cubic(channel, target, separate=frame.separate_axis)
-    return result
+    channels = [
+        None
+        if given[name] is None
+        else _channel(name, frame, ct, mr, field_of_view, package)
+        for name in package.channels
+    ]
+    return ImageInput(frame.shape, channels, frame.separate_axis)
 
 
-def resample_cubic(
-    channel: Channel, target: FloatVoxels, *, separate: int | None
-) -> None:
-    """Resample a normalised image as nnU-Net does: order 3, and order 0 across slices.
+def worth_above(frame: ImageFrame, ct: Volume, hu: float) -> Worth:
+    """Return where a CT has voxels above some HU, on the network's grid.
 
-    No value leaves the range of the image's own, or of the slice's.
-
-    Args:
-        channel: What.
-        target: Written; its shape says to how many voxels.
-        separate: The axis along which the nearest slice is taken; None to interpolate
-            along all of them.
+    Blocks next to such a voxel count as well, since a spline reaches two voxels far.
     """
-    if channel.voxels.shape == target.shape:
-        for number in range(len(target)):
-            target[number] = channel.part((number,))
-    elif separate is None:
-        _resample_all_axes(channel, target)
-    else:
-        _resample_slices(channel, target, separate)
+    voxels = frame.turned(ct.array)
+    counts = [-(-edge // BLOCK) for edge in voxels.shape]
+    blocks = np.zeros(counts, dtype=bool)
+    for number in range(len(voxels)):
+        plane = np.zeros((counts[1] * BLOCK, counts[2] * BLOCK), dtype=bool)
+        plane[: voxels.shape[1], : voxels.shape[2]] = voxels[number] > hu
+        tiles = plane.reshape(counts[1], BLOCK, counts[2], BLOCK)
+        blocks[number // BLOCK] |= tiles.any(axis=(1, 3))
+    around = ndimage.binary_dilation(blocks, np.ones((3, 3, 3), dtype=bool))
+    z, y, x = (
+        BLOCK * new / old
+        for new, old in zip(frame.shape, frame.cropped_shape, strict=True)
+    )
+    return Worth(around, (z, y, x))
 
 
 def separate_axis(current: Vector, new: Vector) -> int | None:
@@ -255,27 +302,46 @@ def separate_axis(current: Vector, new: Vector) -> int | None:
     return None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampling:
+    """What resamples a part of an axis: blocks of a matrix, which is narrow.
+
+    Attributes:
+        source: The voxels that it takes.
+        blocks: Rows and columns, counted from the first of each part, and the matrix.
+    """
+
+    source: slice
+    blocks: tuple[tuple[slice, slice, npt.NDArray[np.float32]], ...]
+
+
 @functools.lru_cache(maxsize=16)
-def cubic_operator(
-    size: int, count: int
-) -> tuple[tuple[slice, slice, npt.NDArray[np.float32]], ...]:
+def cubic_operator(size: int, count: int, first: int, last: int) -> Resampling:
     """Return what resamples an axis of `size` voxels to `count`, by cubic splines.
 
     The faces of the outermost voxels meet, and the edge is continued, as in SciPy's
     ``zoom(order=3, mode="nearest", grid_mode=True)``.
 
-    Returns:
-        Blocks of the matrix ``(count, size)``: rows, columns, and the values there.
+    Args:
+        size: Voxels there are.
+        count: Voxels wanted.
+        first: The first one of the part.
+        last: One after its last one.
     """
-    matrix = _cubic_matrix(size, count)
-    blocks = []
-    for first in range(0, count, ROWS_AT_ONCE):
-        rows = slice(first, min(first + ROWS_AT_ONCE, count))
+    matrix = _cubic_matrix(size, count)[first:last]
+    parts = []
+    for begin in range(0, len(matrix), ROWS_AT_ONCE):
+        rows = slice(begin, min(begin + ROWS_AT_ONCE, len(matrix)))
         used = np.flatnonzero((np.abs(matrix[rows]) > NEGLIGIBLE_WEIGHT).any(axis=0))
-        columns = slice(int(used[0]), int(used[-1]) + 1)
-        values = np.ascontiguousarray(matrix[rows, columns], dtype=np.float32)
-        blocks.append((rows, columns, values))
-    return tuple(blocks)
+        parts.append((rows, int(used[0]), int(used[-1]) + 1))
+    low, high = min(part[1] for part in parts), max(part[2] for part in parts)
+    return Resampling(
+        slice(low, high),
+        tuple(
+            (rows, slice(a - low, b - low), np.ascontiguousarray(matrix[rows, a:b]))
+            for rows, a, b in parts
+        ),
+    )
 
 
 def nearest_index(size: int, count: int) -> npt.NDArray[np.intp]:
@@ -371,62 +437,127 @@ def _planes(voxels: Voxels, where: Mask | None) -> Iterator[npt.NDArray[np.float
         yield inside.astype(np.float64)
 
 
-def _resample_all_axes(channel: Channel, target: FloatVoxels) -> None:
-    """Resample in slabs along the middle axis, of which two fit beside the result."""
-    low, high = channel.bounds()
-    depth, height, width = channel.voxels.shape
-    across = cubic_operator(width, target.shape[2])
-    through = cubic_operator(depth, target.shape[0])
-    for rows, source, matrix in cubic_operator(height, target.shape[1]):
-        slab = channel.part((slice(None), source))
-        slab = np.matmul(matrix, _along_last(slab, across))
-        flat = slab.reshape(depth, -1)
-        for planes, used, weights in through:
-            part = (weights @ flat[used]).reshape(-1, slab.shape[1], slab.shape[2])
-            np.clip(part, low, high, out=target[planes, rows])
+@dataclass(frozen=True, slots=True, eq=False)
+class _AsItIs:
+    """An image whose voxels are the network's."""
+
+    channel: Channel
+
+    def write(self, target: FloatVoxels, low: Shape) -> None:
+        """Write the part of `target`'s shape that begins at `low`."""
+        target[:] = self.channel.part(_slices(low, target.shape))
 
 
-def _resample_slices(channel: Channel, target: FloatVoxels, axis: int) -> None:
-    """Resample each slice across `axis` in its plane, and take the nearest slice."""
-    written = np.moveaxis(target, axis, 0)
-    sources = nearest_index(channel.voxels.shape[axis], len(written))
-    for source in np.unique(sources):
-        index: list[slice | int] = [slice(None)] * 3
-        index[axis] = int(source)
-        plane = channel.part(tuple(index))
-        resampled = _resample_plane(plane, written.shape[1:])
-        for number in np.flatnonzero(sources == source):
-            written[number] = resampled
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cubic:
+    """An image that is resampled by cubic splines along all axes.
+
+    No value leaves the range of the image's own, `low` to `high`.
+    """
+
+    channel: Channel
+    shape: Shape
+    low: float
+    high: float
+
+    def write(self, target: FloatVoxels, low: Shape) -> None:
+        """Write the part of `target`'s shape that begins at `low`.
+
+        In slabs along the middle axis, of which two fit beside the result.
+        """
+        through, along, across = _operators(self.channel, self.shape, target, low)
+        for rows, used, matrix in along.blocks:
+            first = along.source.start
+            source = slice(first + used.start, first + used.stop)
+            slab = self.channel.part((through.source, source, across.source))
+            slab = np.matmul(matrix, _along_last(slab, across))
+            flat = slab.reshape(len(slab), -1)
+            for planes, wanted, weights in through.blocks:
+                part = (weights @ flat[wanted]).reshape(-1, *slab.shape[1:])
+                np.clip(part, self.low, self.high, out=target[planes, rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SliceBySlice:
+    """An image that is resampled in its slices across `axis`, and the nearest taken.
+
+    No value leaves the range of its slice's own, `low` to `high`.
+    """
+
+    channel: Channel
+    shape: Shape
+    axis: int
+    low: FloatLine
+    high: FloatLine
+
+    def write(self, target: FloatVoxels, low: Shape) -> None:
+        """Write the part of `target`'s shape that begins at `low`."""
+        operators = list(_operators(self.channel, self.shape, target, low))
+        del operators[self.axis]
+        written = np.moveaxis(target, self.axis, 0)
+        size, count = self.channel.voxels.shape[self.axis], self.shape[self.axis]
+        begin = low[self.axis]
+        sources = nearest_index(size, count)[begin : begin + len(written)]
+        for source in np.unique(sources):
+            index: list[slice | int] = [each.source for each in operators]
+            index.insert(self.axis, int(source))
+            plane = self.channel.part(tuple(index))
+            resampled = _resample_plane(plane, *operators)
+            np.clip(resampled, self.low[source], self.high[source], out=resampled)
+            for number in np.flatnonzero(sources == source):
+                written[number] = resampled
+
+
+def _resampled(
+    channel: Channel, shape: Shape, separate: int | None
+) -> _AsItIs | _Cubic | _SliceBySlice:
+    """Return an image on its way to a shape, as nnU-Net brings it there."""
+    if channel.voxels.shape == shape:
+        return _AsItIs(channel)
+    lows, highs = channel.bounds(separate or 0)
+    if separate is None:
+        return _Cubic(channel, shape, float(lows.min()), float(highs.max()))
+    return _SliceBySlice(channel, shape, separate, lows, highs)
+
+
+def _operators(
+    channel: Channel, shape: Shape, target: FloatVoxels, low: Shape
+) -> tuple[Resampling, Resampling, Resampling]:
+    """Return what resamples each axis of a part, which begins at `low`."""
+    z, y, x = (
+        cubic_operator(size, count, first, first + edge)
+        for size, count, first, edge in zip(
+            channel.voxels.shape, shape, low, target.shape, strict=True
+        )
+    )
+    return z, y, x
 
 
 def _resample_plane(
-    plane: npt.NDArray[np.float32], shape: tuple[int, ...]
+    plane: npt.NDArray[np.float32], along: Resampling, across: Resampling
 ) -> npt.NDArray[np.float32]:
-    if plane.shape == shape:
-        return plane
-    low, high = plane.min(), plane.max()
-    wide = _along_last(plane, cubic_operator(plane.shape[1], shape[1]))
-    result = np.empty(shape, dtype=np.float32)
-    for rows, used, matrix in cubic_operator(plane.shape[0], shape[0]):
+    wide = _along_last(plane, across)
+    result = np.empty((along.blocks[-1][0].stop, wide.shape[1]), dtype=np.float32)
+    for rows, used, matrix in along.blocks:
         np.matmul(matrix, wide[used], out=result[rows])
-    return np.clip(result, low, high, out=result)
+    return result
 
 
 def _along_last(
-    values: npt.NDArray[np.float32],
-    operator: tuple[tuple[slice, slice, npt.NDArray[np.float32]], ...],
+    values: npt.NDArray[np.float32], operator: Resampling
 ) -> npt.NDArray[np.float32]:
-    count = operator[-1][0].stop
+    count = operator.blocks[-1][0].stop
     result = np.empty((*values.shape[:-1], count), dtype=np.float32)
-    for rows, used, matrix in operator:
+    for rows, used, matrix in operator.blocks:
         np.matmul(values[..., used], matrix.T, out=result[..., rows])
     return result
 
 
-def _cubic_matrix(size: int, count: int) -> Matrix:
-    """Return the matrix ``(count, size)`` of `cubic_operator`."""
+@functools.lru_cache(maxsize=6)
+def _cubic_matrix(size: int, count: int) -> npt.NDArray[np.float32]:
+    """Return the whole matrix ``(count, size)`` of `cubic_operator`."""
     if size == count:
-        return np.eye(size)
+        return np.eye(size, dtype=np.float32)
     unit = np.pad(np.eye(size), ((SPLINE_MARGIN, SPLINE_MARGIN), (0, 0)), mode="edge")
     knots = ndimage.spline_filter1d(unit, order=3, axis=0, mode="nearest")
     at = (np.arange(count) + 0.5) * (size / count) - 0.5 + SPLINE_MARGIN
@@ -434,7 +565,7 @@ def _cubic_matrix(size: int, count: int) -> Matrix:
     matrix = np.zeros((count, size))
     for step in range(4):
         matrix += _cubic_weight(at - (first + step))[:, None] * knots[first + step]
-    return matrix
+    return matrix.astype(np.float32)
 
 
 def _cubic_weight(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -480,6 +611,11 @@ def _first_nonzero(images: Sequence[Voxels], axis: int, numbers: range) -> int |
         if any(image[index].any() for image in images):
             return number
     return None
+
+
+def _slices(low: Shape, shape: tuple[int, ...]) -> Slices:
+    z, y, x = (slice(a, a + n) for a, n in zip(low, shape, strict=True))
+    return z, y, x
 
 
 def _three(values: npt.NDArray[np.float64]) -> Vector:

@@ -90,7 +90,7 @@ class Need:
 
     Attributes:
         tile_bytes: Activations of one tile.
-        sums_bytes: The array that logits are added up in.
+        sums_bytes: The slab that logits are added up in.
     """
 
     tile_bytes: int
@@ -98,18 +98,26 @@ class Need:
 
     @classmethod
     def of(
-        cls, *, tile_voxels: int, sums_voxels: int, channels_out: int, value_bytes: int
+        cls,
+        *,
+        tile_voxels: int,
+        sums_voxels: int,
+        channels_out: int,
+        value_bytes: int,
+        sum_bytes: int = 4,
     ) -> Self:
         """Return what tiles and sums of so many voxels take.
 
         Args:
             tile_voxels: Voxels of a tile.
-            sums_voxels: Voxels of the array that logits are added up in.
+            sums_voxels: Voxels of the slab that logits are added up in.
             channels_out: The network's output channels.
-            value_bytes: Of one activation; sums take four.
+            value_bytes: Of one activation.
+            sum_bytes: Of one sum of logits; sums of weights take four.
         """
         activations = tile_voxels * (ACTIVATIONS_PER_VOXEL + channels_out)
-        return cls(activations * value_bytes, sums_voxels * (channels_out + 1) * 4)
+        sums = sums_voxels * (channels_out * sum_bytes + 4)
+        return cls(activations * value_bytes, sums)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The network over a whole volume: tile by tile, into one sum of logits."""
+"""The network over a whole volume: tile by tile, planes handed on once final."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
-import numpy as np
 import torch
-from jaxtyping import Float32
 
 from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.device import is_out_of_memory
@@ -22,19 +21,12 @@ from hanseg_segmentation.inference.planner import (
     free_bytes_on,
     plan_placements,
 )
-from hanseg_segmentation.inference.preprocess import NetworkInput
-from hanseg_segmentation.inference.tiling import (
-    STEP,
-    Shape,
-    Tiling,
-    gaussian_weights,
-)
+from hanseg_segmentation.inference.slab import Slab, Sweep, plan_sweep
+from hanseg_segmentation.inference.tile_input import RowInput, Source
+from hanseg_segmentation.inference.tiling import STEP, Shape, Tiling
 from hanseg_shared.errors import ModelError
 
 logger = logging.getLogger(__name__)
-
-LogitSums = Float32[np.ndarray, "z y x channel"]
-Weights = Float32[np.ndarray, "z y x"]
 
 SMALLEST_CHANCE = 1e-6
 """Probabilities below this count as this, so that their logarithm is a number."""
@@ -43,46 +35,70 @@ ONE_PASS = Effort(1, (), STEP, "one pass")
 """The first fold, not mirrored."""
 
 LARGEST_SUMS_BYTES = 8 * 2**30
-"""More than this for the sums of logits is refused before it is allocated."""
+"""A slab of sums above this is refused before it is allocated."""
+
+FULL_SUMS_BYTES = 512 * 2**20
+"""In fast mode, a slab that would be larger is kept in half precision: on borders it
+changes single voxels (0.01 %), far less than bfloat16 in the network does."""
+
+
+class PlaneSink(Protocol):
+    """Takes planes of logits once they are final, in their order."""
+
+    def take(self, sums: torch.Tensor, weights: torch.Tensor) -> None:
+        """Take the next planes of a sweep.
+
+        Args:
+            sums: Weighted sums of logits ``(z, y, x, K)``; not valid afterwards.
+            weights: Sums of weights ``(z, y, x)``; 0 where no tile was run.
+        """
+
+
+Sink = TypeVar("Sink", bound=PlaneSink)
 
 
 def run_network(
     model: LoadedModel,
-    channels: NetworkInput,
+    source: Source,
     tiling: Tiling,
     *,
+    sink: Callable[[Sweep], Sink],
     progress: Callable[[float], None],
     effort: Effort = ONE_PASS,
     agreement: Agreement | None = None,
-) -> tuple[LogitSums, Weights]:
-    """Return weighted sums of logits, channels last, and the sums of weights.
+) -> Sink:
+    """Return a sink that took the logits of every plane that a tile touches.
 
     Args:
         model: What runs.
-        channels: Its input, of shape ``(3, *tiling.shape)``.
-        tiling: Which tiles are run. Where none is, the weight is 0.
+        source: Its input.
+        tiling: Which tiles are run, at least one.
+        sink: Makes a sink. Where memory runs out, it is tried once more with less of
+            it, and then on the CPU, each time with a new sink.
         progress: Told the share of tiles done, 0 to 1, after each batch. What it
             raises ends the run.
         effort: Which folds are run, and along which axes tiles are mirrored as well.
         agreement: Told what each fold and mirrored pass answers, if given.
 
-    Returns:
-        Sums of shape ``(z, y, x, K)`` and weights of shape ``(z, y, x)``. Where memory
-        runs out, it is tried once more with less of it, and then on the CPU.
-
     Raises:
         ModelError: The sums would not fit in memory, or the network returns values
             that are not finite.
     """
-    _require_room(model, tiling.shape)
-    placements = _placements(model, tiling)
+    sweep = plan_sweep(tiling, source.shape)
+    dtype = _sums_type(model, sweep)
+    placements = _placements(model, sweep, dtype)
     for number, placement in enumerate(placements, start=1):
         counted = None if agreement is None else Agreement(model.channels_out)
         try:
-            sums = _run(
+            slab = Slab(
+                sweep, model.channels_out, dtype=dtype, device=placement.sums_on
+            )
+            filled = _run(
                 model,
-                channels,
-                tiling,
+                RowInput(source, sweep),
+                sweep,
+                slab,
+                sink(sweep),
                 placement=placement,
                 effort=effort,
                 agreement=counted,
@@ -100,7 +116,7 @@ def run_network(
         else:
             if agreement is not None and counted is not None:
                 agreement.take(counted)
-            return sums
+            return filled
         finally:
             if placement.device != model.device:
                 model.folds_on(model.device)
@@ -109,62 +125,84 @@ def run_network(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _placements(model: LoadedModel, tiling: Tiling) -> tuple[Placement, ...]:
+def _sums_type(model: LoadedModel, sweep: Sweep) -> torch.dtype:
+    """Return what logits are added up in, unless not even that fits in memory."""
+    values = math.prod(sweep.slab) * (model.channels_out + 1)
+    if model.exact or values * 4 <= FULL_SUMS_BYTES:
+        dtype = torch.float32
+    else:
+        dtype = torch.float16
+    needed = values * dtype.itemsize
+    if needed > LARGEST_SUMS_BYTES:
+        raise ModelError(
+            f"model {model.package.name} would need {needed / 2**30:.1f} GiB for"
+            f" {sweep.tiling.shape} voxels, more than"
+            f" {LARGEST_SUMS_BYTES / 2**30:.0f} GiB; crop the CT to the head and neck"
+        )
+    return dtype
+
+
+def _placements(
+    model: LoadedModel, sweep: Sweep, dtype: torch.dtype
+) -> tuple[Placement, ...]:
     """Return what is tried in turn when memory runs out, at most three ways."""
     need = Need.of(
-        tile_voxels=math.prod(tiling.patch),
-        sums_voxels=math.prod(tiling.shape),
+        tile_voxels=math.prod(sweep.tiling.patch),
+        sums_voxels=math.prod(sweep.slab),
         channels_out=model.channels_out,
         value_bytes=model.precision.itemsize,
+        sum_bytes=dtype.itemsize,
     )
     return plan_placements(need, model.device, free_bytes_on(model.device))
 
 
-def _require_room(model: LoadedModel, shape: Shape) -> None:
-    needed = int(np.prod(shape)) * (model.channels_out + 1) * 4
-    if needed > LARGEST_SUMS_BYTES:
-        raise ModelError(
-            f"model {model.package.name} would need {needed / 2**30:.1f} GiB for"
-            f" {shape} voxels, more than {LARGEST_SUMS_BYTES / 2**30:.0f} GiB; crop the"
-            " CT to the head and neck"
-        )
-
-
 def _run(
     model: LoadedModel,
-    channels: NetworkInput,
-    tiling: Tiling,
+    images: RowInput,
+    sweep: Sweep,
+    slab: Slab,
+    sink: Sink,
     *,
     placement: Placement,
     effort: Effort,
     agreement: Agreement | None,
     progress: Callable[[float], None],
-) -> tuple[LogitSums, Weights]:
+) -> Sink:
     folds = model.folds_on(placement.device)[: effort.folds]
     flips = _flips(effort.mirror_axes, model.package.transpose)
-    volume = torch.from_numpy(channels)
-    gaussian = torch.from_numpy(gaussian_weights(tiling.patch)).to(placement.sums_on)
-    sums = torch.zeros((*tiling.shape, model.channels_out), device=placement.sums_on)
-    weights = torch.zeros(tiling.shape, device=placement.sums_on)
     done = 0
     with torch.inference_mode():
-        for starts in _batches(tiling.starts, placement.batch):
-            tiles = _cut(volume, tiling, starts).to(placement.device)
-            logits = _answer(
-                folds, tiles, flips, combine=model.package.combine, agreement=agreement
-            ).to(placement.sums_on, torch.float32)
-            if not bool(torch.isfinite(logits).all()):
-                raise ModelError(
-                    f"model {model.package.name} returned values that are not finite;"
-                    " its weights or this machine's arithmetic cannot be trusted"
+        for row in sweep.rows:
+            for planes in slab.final_before(row[0][sweep.axis]):
+                sink.take(*planes)
+            for starts in _batches(row, placement.batch):
+                tiles = images.tiles(starts).to(placement.device)
+                logits = _answer(
+                    folds,
+                    tiles,
+                    flips,
+                    combine=model.package.combine,
+                    agreement=agreement,
                 )
-            for start, tile in zip(starts, logits, strict=True):
-                part = tiling.slices(start)
-                sums[part].addcmul_(tile.permute(1, 2, 3, 0), gaussian[..., None])
-                weights[part] += gaussian
-            done += len(starts)
-            progress(done / len(tiling.starts))
-    return sums.cpu().numpy(), weights.cpu().numpy()
+                _require_finite(logits, model)
+                logits = logits.to(placement.sums_on)
+                for start, tile in zip(starts, logits, strict=True):
+                    slab.add(start, tile.permute(1, 2, 3, 0))
+                done += len(starts)
+                progress(done / len(sweep.tiling.starts))
+        for planes in slab.final_before(sweep.high[sweep.axis]):
+            sink.take(*planes)
+    return sink
+
+
+def _require_finite(logits: torch.Tensor, model: LoadedModel) -> None:
+    """Raise `ModelError` unless every value is a number; both extremes keep a NaN."""
+    low, high = torch.aminmax(logits)
+    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+        raise ModelError(
+            f"model {model.package.name} returned values that are not finite;"
+            " its weights or this machine's arithmetic cannot be trusted"
+        )
 
 
 def _flips(
@@ -221,14 +259,6 @@ def _as_combined(
     # a network that returns no numbers must not pass for one that votes
     votes = torch.zeros_like(logits).scatter_(1, best[:, None], 1.0)
     return votes + 0.0 * logits.sum(dim=1, keepdim=True)
-
-
-def _cut(
-    volume: torch.Tensor, tiling: Tiling, starts: tuple[Shape, ...]
-) -> torch.Tensor:
-    """Return tiles as a batch ``(N, 3, D, H, W)``, channels last in memory."""
-    tiles = torch.stack([volume[:, *tiling.slices(start)] for start in starts])
-    return tiles.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _batches(starts: Iterable[Shape], count: int) -> Iterator[tuple[Shape, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,28 @@ GAUSSIAN_SHARE = 1 / 8
 SMALLEST_WEIGHT = 1e-7
 """Weight of a tile's corners, so that no voxel is without: about what nnU-Net's half
 precision leaves of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Worth:
+    """Which blocks of a volume are worth a look.
+
+    Attributes:
+        blocks: One value for each block, ``(z, y, x)``.
+        edges: Voxels along each axis of a block, not always a whole number; the last
+            ones may be smaller.
+    """
+
+    blocks: Mask
+    edges: tuple[float, float, float]
+
+    def any_between(self, low: Sequence[int], high: Sequence[int]) -> bool:
+        """Whether a block is worth a look among voxels from `low` to before `high`."""
+        part = tuple(
+            slice(int(max(first, 0) // edge), math.ceil(last / edge))
+            for first, last, edge in zip(low, high, self.edges, strict=True)
+        )
+        return bool(self.blocks[part].any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +72,18 @@ class Tiling:
         )
         return z, y, x
 
-    def own(self, start: Shape) -> tuple[slice, slice, slice]:
-        """Return the same part, as slices of the volume before it was padded."""
-        z, y, x = (
-            slice(max(0, begin - first), max(0, begin - first + edge))
-            for begin, first, edge in zip(start, self.first, self.patch, strict=True)
-        )
-        return z, y, x
+    def span(self, start: Shape) -> tuple[list[int], list[int]]:
+        """Return a tile's first and last corner in the volume before it was padded."""
+        low = [begin - first for begin, first in zip(start, self.first, strict=True)]
+        high = [first + edge for first, edge in zip(low, self.patch, strict=True)]
+        return low, high
 
 
 def plan_tiles(
     shape: Shape,
     *,
     patch: Shape,
-    worth: Mask | None,
+    worth: Worth | None,
     step: float = STEP,
     centred: bool = False,
 ) -> Tiling:
@@ -71,8 +92,8 @@ def plan_tiles(
     Args:
         shape: The volume's shape, (z, y, x).
         patch: A tile's shape; the volume is padded at its end where it is smaller.
-        worth: Voxels that are not air, of that shape. Tiles without any are left
-            out; the network would see nothing in them. None keeps every tile.
+        worth: What is not air. Tiles of nothing else are left out; the network would
+            see nothing in them. None keeps every tile.
         step: Largest distance of neighbouring tiles, as a share of their edge.
         centred: Whether a small volume is padded on both sides, as nnU-Net does.
     """
@@ -85,8 +106,8 @@ def plan_tiles(
         tiling = replace(tiling, first=(z, y, x))
     if worth is None:
         return tiling
-    kept = tuple(start for start in tiling.starts if worth[tiling.own(start)].any())
-    return replace(tiling, starts=kept)
+    kept = (each for each in tiling.starts if worth.any_between(*tiling.span(each)))
+    return replace(tiling, starts=tuple(kept))
 
 
 def gaussian_weights(patch: Shape) -> Float32[np.ndarray, "z y x"]:

@@ -1,0 +1,196 @@
+"""The sums of logits, of which only a slab exists at a time.
+
+The logits of 31 classes over a whole volume are the largest array that a nnU-Net user
+ever sees: 26 GB at 1024 x 1024 x 200. But a plane of voxels is final once the last tile
+that touches it was run. So tiles are run in rows along one axis, a slab as deep as a
+tile rolls along with them, and its planes are handed on as they become final.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hanseg_segmentation.inference.tiling import Shape, Tiling, gaussian_weights
+
+Slices = tuple[slice, slice, slice]
+
+GROUP_BYTES = 64 * 2**20
+"""Planes are handed on in groups of about this size in float32, or one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The order in which tiles are run, and the part of the volume that they touch.
+
+    Attributes:
+        tiling: The tiles.
+        axis: Array axis (z, y, x) = (0, 1, 2) along which the slab rolls.
+        low: First voxel of the part, in the padded volume: under a tile or next to
+            one, so that its border is background.
+        high: One after its last voxel.
+        rows: Tiles that begin at one plane, in the order of the planes.
+    """
+
+    tiling: Tiling
+    axis: int
+    low: Shape
+    high: Shape
+    rows: tuple[tuple[Shape, ...], ...]
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the part."""
+        z, y, x = (b - a for a, b in zip(self.low, self.high, strict=True))
+        return z, y, x
+
+    @property
+    def slab(self) -> Shape:
+        """Shape of what exists at a time."""
+        z, y, x = (
+            min(edge, self.tiling.patch[axis]) if axis == self.axis else edge
+            for axis, edge in enumerate(self.shape)
+        )
+        return z, y, x
+
+    def group(self, channels: int) -> int:
+        """Return how many planes are handed on at a time, at most."""
+        plane = math.prod(self.shape) // max(1, self.shape[self.axis]) * channels * 4
+        return max(1, min(self.slab[self.axis], GROUP_BYTES // max(1, plane)))
+
+
+def plan_sweep(tiling: Tiling, own: Shape) -> Sweep:
+    """Return the order of tiles in which the slab is smallest.
+
+    Args:
+        tiling: At least one tile.
+        own: Shape of the volume before it was padded.
+    """
+    low, high = [], []
+    for axis, (first, size) in enumerate(zip(tiling.first, own, strict=True)):
+        starts = [start[axis] for start in tiling.starts]
+        low.append(max(first, min(starts) - 1))
+        high.append(min(first + size, max(starts) + tiling.patch[axis] + 1))
+    corners: tuple[Shape, Shape] = (_shape(low), _shape(high))
+    sweeps = [
+        Sweep(tiling, axis, *corners, _rows(tiling.starts, axis)) for axis in range(3)
+    ]
+    return min(sweeps, key=lambda sweep: math.prod(sweep.slab))
+
+
+class Slab:
+    """A ring of planes in which tiles are added up.
+
+    In float32 it holds weighted sums, exactly as if the whole volume were there. In
+    float16 it holds weighted means, whose rounding does not depend on the weights.
+    """
+
+    def __init__(
+        self, sweep: Sweep, channels: int, *, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        """Make an empty slab.
+
+        Args:
+            sweep: Where it rolls.
+            channels: Classes.
+            dtype: float32 or float16.
+            device: Where it lies.
+        """
+        self._sweep = sweep
+        self._sums = torch.zeros((*sweep.slab, channels), dtype=dtype, device=device)
+        self._weights = torch.zeros(sweep.slab, device=device)
+        self._gaussian = torch.from_numpy(gaussian_weights(sweep.tiling.patch)).to(
+            device
+        )
+        self._group = sweep.group(channels)
+        self._head = sweep.low[sweep.axis]
+
+    def add(self, start: Shape, tile: torch.Tensor) -> None:
+        """Add a tile's logits, weighted by where in the tile they are.
+
+        Args:
+            start: Its first voxel; no plane before it may have been handed on twice.
+            tile: ``(z, y, x, K)``, of any precision.
+        """
+        blend = _add_sum if self._sums.dtype is torch.float32 else _add_mean
+        for inside, ring in self._parts(start):
+            planes = (self._sums[ring], self._weights[ring])
+            for each in zip(*planes, tile[inside], self._gaussian[inside], strict=True):
+                blend(*each)
+
+    def final_before(self, plane: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Hand on every plane before one, a few at a time, and forget them.
+
+        Yields:
+            Sums ``(z, y, x, K)`` and sums of weights ``(z, y, x)``, valid until the
+            next ones are asked for. A voxel without a tile has the weight 0.
+        """
+        axis, depth = self._sweep.axis, self._sweep.slab[self._sweep.axis]
+        plane = min(plane, self._sweep.high[axis])
+        while self._head < plane:
+            first = (self._head - self._sweep.low[axis]) % depth
+            count = min(self._group, plane - self._head, depth - first)
+            sums = self._sums.narrow(axis, first, count)
+            weights = self._weights.narrow(axis, first, count)
+            means = self._sums.dtype is not torch.float32
+            yield sums, (weights > 0).float() if means else weights
+            sums.zero_()
+            weights.zero_()
+            self._head += count
+
+    def _parts(self, start: Shape) -> Iterator[tuple[Slices, Slices]]:
+        """Yield parts of a tile and where they lie: two where the ring is closed."""
+        sweep = self._sweep
+        ends = (first + n for first, n in zip(start, sweep.tiling.patch, strict=True))
+        low = [max(pair) for pair in zip(start, sweep.low, strict=True)]
+        high = [min(pair) for pair in zip(ends, sweep.high, strict=True)]
+        depth, base = sweep.slab[sweep.axis], sweep.low[sweep.axis]
+        seam = base + ((low[sweep.axis] - base) // depth + 1) * depth
+        for begin, end in (
+            (low[sweep.axis], min(seam, high[sweep.axis])),
+            (seam, high[sweep.axis]),
+        ):
+            if begin >= end:
+                continue
+            low[sweep.axis], high[sweep.axis] = begin, end
+            origin = list(sweep.low)
+            origin[sweep.axis] = begin - (begin - base) % depth
+            yield _slices(low, high, start), _slices(low, high, origin)
+
+
+def _add_sum(
+    sums: torch.Tensor, weights: torch.Tensor, tile: torch.Tensor, new: torch.Tensor
+) -> None:
+    sums.addcmul_(tile.float(), new[..., None])
+    weights += new
+
+
+def _add_mean(
+    means: torch.Tensor, weights: torch.Tensor, tile: torch.Tensor, new: torch.Tensor
+) -> None:
+    weights += new
+    share = (new / weights)[..., None]
+    means.copy_(means.float().lerp_(tile.float(), share))
+
+
+def _rows(starts: tuple[Shape, ...], axis: int) -> tuple[tuple[Shape, ...], ...]:
+    ordered = sorted(starts, key=lambda start: start[axis])
+    grouped = itertools.groupby(ordered, key=lambda start: start[axis])
+    return tuple(tuple(row) for _, row in grouped)
+
+
+def _slices(low: Sequence[int], high: Sequence[int], origin: Sequence[int]) -> Slices:
+    z, y, x = (
+        slice(a - first, b - first)
+        for a, b, first in zip(low, high, origin, strict=True)
+    )
+    return z, y, x
+
+
+def _shape(values: list[int]) -> Shape:
+    z, y, x = values
+    return z, y, x

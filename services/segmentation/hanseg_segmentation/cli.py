@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -185,9 +186,18 @@ def _parts(listed: str) -> list[str]:
 )
 @click.option(
     "--out",
-    required=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for prepared samples, checkpoints, log and the model package.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only look for what is wrong with the data; nothing is written.",
+)
+@click.option(
+    "--export",
+    type=click.Choice(["nnunet"]),
+    help="Write the data to --out as an nnU-Net raw data set instead of training.",
 )
 @click.option("--smoke", is_flag=True, help="A few iterations, to see that it runs.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
@@ -197,12 +207,22 @@ def train(
     *,
     data: tuple[Path, ...],
     registered: Path | None,
-    out: Path,
+    out: Path | None,
+    check: bool,
+    export: str | None,
     smoke: bool,
     resume: bool,
     minutes: float | None,
 ) -> None:
     """Train RECIPE (a name, or a JSON file) and write the model package."""
+    if check:
+        _check_data(data)
+        return
+    if out is None:
+        raise click.UsageError("--out is missing: the folder that is written to")
+    if export is not None:
+        _export_data(data, out, registered=registered)
+        return
     from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
     from hanseg_segmentation.training.recipe import read_recipe
     from hanseg_segmentation.training.recipe import smoke as shrunk
@@ -221,3 +241,43 @@ def train(
         registration=RegistrationPlan(results=registered),
     )
     click.echo(f"model {package.name} {package.version} is in {out / 'model'}")
+
+
+def _check_data(data: tuple[Path, ...]) -> None:
+    """Look for what is wrong with the data, and print what they hold."""
+    from hanseg_segmentation.training.checking.check import check_datasets
+    from hanseg_segmentation.training.checking.report import report_lines
+    from hanseg_segmentation.training.datasets.dataset import refuse
+    from hanseg_segmentation.training.datasets.find import find_datasets
+
+    datasets = find_datasets(_named(data))
+    with click.progressbar(length=1000, label="cases", file=sys.stderr) as bar:
+        found = check_datasets(datasets, progress=lambda s: bar.update(_to(bar.pos, s)))
+    for line in report_lines(found, datasets):
+        click.echo(line)
+    refuse(found.findings)
+    click.echo("nothing is wrong with the data")
+
+
+def _to(position: int, share: float) -> int:
+    """Return how far a bar of 1000 steps has to go from a position to a share."""
+    return round(1000 * share) - position
+
+
+def _export_data(data: tuple[Path, ...], out: Path, *, registered: Path | None) -> None:
+    """Check the data and write them as nnU-Net takes them."""
+    from hanseg_segmentation.training.datasets.find import find_datasets
+    from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
+    from hanseg_segmentation.training.export_nnunet import export_nnunet
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    plan = RegistrationPlan(results=registered)
+    folder = export_nnunet(find_datasets(_named(data)), out, registration=plan)
+    click.echo(f"the data are in {folder}, as nnU-Net v2 takes them")
+
+
+def _named(data: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the folders of data, once there are some."""
+    if not data:
+        raise click.UsageError("--data is missing: the folder of a data set")
+    return data

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-from hanseg_segmentation.training.datasets.dataset import DatasetCase
+from hanseg_segmentation.training.datasets.dataset import DatasetCase, stamp
 from hanseg_segmentation.training.datasets.registered_mr import (
     RegistrationPlan,
     read_registered_mr,
@@ -102,7 +102,7 @@ def prepare(
         recipe: What to make.
         cases: Real cases that teach; without any, simulated patients alone do.
         cache: Folder for prepared samples and registered MRs.
-        registration: How MRs are brought onto the CTs' grids.
+        registration: How MRs are brought onto the CTs' grids; None leaves them out.
 
     Raises:
         InputError: A case's files cannot be used.
@@ -112,7 +112,7 @@ def prepare(
     spacing = (recipe.sample_spacing_mm,) * 3
     jobs: list[tuple[Path, _CaseJob | int, Vector]] = []
     for case in cases:
-        job = _register(case, cache, registration or RegistrationPlan())
+        job = _register(case, cache, registration)
         jobs.append((cache / f"real_{_name(job, spacing)}.npz", job, spacing))
     seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.phantoms)
     edge = f"{recipe.sample_spacing_mm:g}mm"
@@ -122,7 +122,11 @@ def prepare(
     return SampleFiles(files[: len(cases)], files[len(cases) :])
 
 
-def _register(case: DatasetCase, cache: Path, plan: RegistrationPlan) -> _CaseJob:
+def _register(
+    case: DatasetCase, cache: Path, plan: RegistrationPlan | None
+) -> _CaseJob:
+    if plan is None:
+        return _CaseJob(case, None)
     found = register_mr(case, cache / REGISTERED, plan=plan)
     if found.finding is not None:
         logger.warning("%s", found.finding)
@@ -132,20 +136,9 @@ def _register(case: DatasetCase, cache: Path, plan: RegistrationPlan) -> _CaseJo
 def _name(job: _CaseJob, spacing: Vector) -> str:
     """Return a name that changes with whatever changes the sample."""
     case = job.case
-    parts = [
-        case.declaration.model_dump_json(),
-        str(sorted(case.undrawn)),
-        str(spacing),
-    ]
-    parts += [f"{path} {_changed(path)}" for path in (case.ct, *case.mask_files)]
-    parts.append(str(job.registered))
+    parts = (stamp(case), str(spacing), str(job.registered))
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     return f"{case.declaration.name}_{case.name}_{digest}"
-
-
-def _changed(path: Path) -> str:
-    status = path.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _make_missing(

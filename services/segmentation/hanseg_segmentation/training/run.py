@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.model_package import ModelPackage, NetworkSpec, write_package
+from hanseg_segmentation.training.checking.check import PASSED, require_sound
 from hanseg_segmentation.training.data import prepare, training_cases
-from hanseg_segmentation.training.datasets.dataset import refuse
 from hanseg_segmentation.training.datasets.declaration import (
     UNSTATED,
     Declaration,
@@ -43,14 +43,13 @@ def run_training(
         data: Folders of real cases, a data set each; see `datasets.find`.
         out: Folder for everything that is made.
         resume: Whether to go on from the checkpoint in `out`.
-        registration: How MRs are brought onto the CTs' grids.
+        registration: How MRs are brought onto the CTs' grids; None leaves them out.
 
     Raises:
         InputError: Something is wrong with the data; nothing was written.
     """
     datasets = find_datasets(data)
-    for each in datasets:
-        refuse(each.findings)
+    require_sound(datasets, passed=out / "cache" / PASSED)
     cases = [case for each in datasets for case in each.cases]
     taught = training_cases(cases, held_out=recipe.held_out)
     out.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ A case is light, and can be sent to another process; its voxels are read on dema
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,16 @@ def drawings_of(case: DatasetCase) -> tuple[Drawing, ...]:
     }
     labels = case.declaration.labels
     return tuple(found[each.name] for each in labels if each.name in found)
+
+
+def stamp(case: DatasetCase) -> str:
+    """Return a short hash that changes with a case's files and what they mean."""
+    parts = [case.declaration.model_dump_json(), str(sorted(case.undrawn))]
+    for path in (case.ct, case.mr, *case.mask_files):
+        if path is not None:
+            status = path.stat()
+            parts.append(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def listed(names: Iterable[str]) -> str:

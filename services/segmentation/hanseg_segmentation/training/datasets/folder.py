@@ -1,37 +1,40 @@
 """A plain folder of cases: a CT each, an MR or none, and a label map or masks.
 
-Images are found as `hanseg batch` finds them, masks as `hanseg evaluate` does. Where
-labels are not our 30, `dataset.json` declares them; label maps are then found by
-their names (`<case>_<map>` beside the CT) or, with one map, as `hanseg evaluate`
-finds them, and masks of one label each by the labels' names.
+Images are found as `hanseg batch` finds them. A case's label map lies beside its CT
+and is named after it (`anna_seg.nii.gz`), or, where a folder holds one case, simply
+`segmentation.nii.gz`; masks of one label each lie in `masks/` (`masks/Lips.nii.gz`), as
+in a job's results. `hanseg evaluate` takes the same. Where labels are not our 30,
+`dataset.json` declares them, and by which words label maps are told apart where a
+case has several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hanseg_segmentation.training.datasets.dataset import Dataset, Finding
 from hanseg_segmentation.training.datasets.declaration import (
     FILE,
     Declaration,
-    Label,
     read_declaration,
 )
 from hanseg_segmentation.training.datasets.image_case import ImageCase, MaskFile
-from hanseg_shared.errors import InputError
-from hanseg_shared.evaluation.case_folders import find_case_masks
-from hanseg_shared.evaluation.case_masks import CaseSource
+from hanseg_shared.evaluation.case_folders import case_name
 from hanseg_shared.io.cases import CaseFiles, find_cases
 
 OWN_NAME = "own-cases"
 """What a folder that declares nothing is called."""
 
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".mha")
-"""How names of mask files end."""
+ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+"""How names of image files end; longer ones first."""
 
 MASKS = "masks"
-"""The sub-folder in which a case's masks may lie."""
+"""The sub-folder in which a case's masks of one label each lie."""
+
+LONE_MAPS = {"segmentation", "seg", "labels", "labelmap", "oars"}
+"""What a label map may be called in a folder of one case."""
 
 
 def find_folder(folder: Path, declaration: Declaration | None = None) -> Dataset:
@@ -43,18 +46,28 @@ def find_folder(folder: Path, declaration: Declaration | None = None) -> Dataset
             organs if it has none.
 
     Raises:
-        InputError: There is no case, it is unclear which file is which, or the
+        InputError: There is no case, it is unclear which file is whose CT, or the
             declaration is not valid.
     """
     declaration = declaration or _own_declaration(folder)
-    images = find_cases(folder)
-    masks = _masks(folder, images, declaration)
-    cases = [
-        ImageCase(each.name, declaration, each.ct, each.mr, masks[each.name])
-        for each in images
-        if masks.get(each.name)
-    ]
-    return Dataset(declaration, tuple(cases), tuple(_findings(images, masks)))
+    every = find_cases(folder)
+    cases, findings = [], []
+    for images in every:
+        masks = (
+            *_label_maps(images, declaration, every),
+            *_organ_masks(images, declaration),
+        )
+        if masks:
+            cases.append(
+                ImageCase(images.name, declaration, images.ct, images.mr, masks)
+            )
+        else:
+            findings.append(
+                Finding(images.name, f"no drawing is found for {images.ct}")
+            )
+        findings += _strange_masks(images, declaration)
+    findings += _strays(every, cases)
+    return Dataset(declaration, tuple(cases), tuple(findings))
 
 
 def _own_declaration(folder: Path) -> Declaration:
@@ -62,76 +75,61 @@ def _own_declaration(folder: Path) -> Declaration:
     return read_declaration(file) if file.exists() else Declaration(name=OWN_NAME)
 
 
-def _masks(
-    folder: Path, images: list[CaseFiles], declaration: Declaration
-) -> dict[str, tuple[MaskFile, ...]]:
-    """Return the mask files of each case, by the case's name."""
-    if any(label.value is None for label in declaration.labels):
-        return {each.name: _files_of_labels(each, declaration) for each in images}
-    if declaration.maps:
-        return {each.name: _named_maps(each, declaration) for each in images}
-    return {
-        each.name: _found_masks(each, declaration) for each in find_case_masks(folder)
-    }
+def _label_maps(
+    images: CaseFiles, declaration: Declaration, every: list[CaseFiles]
+) -> Iterator[MaskFile]:
+    """Yield a case's label maps: those that are declared, or the one that is found."""
+    alone = sum(other.ct.parent == images.ct.parent for other in every) == 1
+    for path in _image_files(images.ct.parent):
+        name = _stem(path)
+        if declaration.maps:
+            for each in declaration.maps:
+                if name == f"{images.name}_{each}" or (alone and name == each):
+                    labels = tuple(x for x in declaration.labels if x.map == each)
+                    yield MaskFile(path, labels)
+        elif (case_name(path) == images.name != name) or (alone and name in LONE_MAPS):
+            yield MaskFile(path, declaration.labels)
 
 
-def _files_of_labels(
-    images: CaseFiles, declaration: Declaration
-) -> tuple[MaskFile, ...]:
-    """Return the files that hold one label each."""
-    masks = []
-    for label in declaration.labels:
-        path = _first(_places(images, label.name))
-        if path is not None:
-            masks.append(MaskFile(path, (label,), alone=True))
-    return tuple(masks)
+def _organ_masks(images: CaseFiles, declaration: Declaration) -> Iterator[MaskFile]:
+    """Yield the masks of one label each."""
+    for path in _image_files(images.ct.parent / MASKS):
+        label = declaration.label(_stem(path))
+        if label is not None:
+            yield MaskFile(path, (label,), alone=True)
 
 
-def _named_maps(images: CaseFiles, declaration: Declaration) -> tuple[MaskFile, ...]:
-    masks = []
-    for name in declaration.maps:
-        path = _first(_places(images, name))
-        if path is not None:
-            masks.append(MaskFile(path, _of_map(declaration.labels, name)))
-    return tuple(masks)
+def _strange_masks(images: CaseFiles, declaration: Declaration) -> Iterator[Finding]:
+    names = [label.name for label in declaration.labels]
+    for path in _image_files(images.ct.parent / MASKS):
+        if _stem(path) not in names:
+            near = difflib.get_close_matches(_stem(path), names, 1)
+            guess = f"; is it {near[0]}?" if near else ""
+            message = f"{MASKS}/{path.name}: no label is called {_stem(path)!r}{guess}"
+            yield Finding(images.name, message)
 
 
-def _found_masks(source: CaseSource, declaration: Declaration) -> tuple[MaskFile, ...]:
-    """Return the masks that `hanseg evaluate` would take."""
-    if source.label_map is not None:
-        return (MaskFile(source.label_map, declaration.labels),)
-    masks = []
-    for name, path in source.organ_files.items():
-        label = declaration.label(name)
-        if label is None:
-            raise InputError(f"{path}: {declaration.name} declares no label {name!r}")
-        masks.append(MaskFile(path, (label,), alone=True))
-    return tuple(masks)
+def _strays(
+    every: Iterable[CaseFiles], cases: Iterable[ImageCase]
+) -> Iterator[Finding]:
+    """Yield images beside the cases' that are nobody's CT, MR or drawing."""
+    used = {path for each in every for path in (each.ct, each.mr)}
+    used |= {path for each in cases for path in each.mask_files}
+    for folder in dict.fromkeys(each.ct.parent for each in every):
+        for path in _image_files(folder):
+            if path not in used:
+                yield Finding("", f"{path} is of no use and left out", refuses=False)
 
 
-def _places(images: CaseFiles, name: str) -> Iterable[Path]:
-    """Return where a case's mask of that name may lie."""
-    beside = images.ct.parent
-    for folder in (beside, beside / MASKS):
-        for ending in ENDINGS:
-            yield folder / f"{images.name}_{name}{ending}"
-            if beside.name == images.name:
-                yield folder / f"{name}{ending}"
+def _image_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.name.endswith(ENDINGS) and not path.name.startswith(".")
+    ]
 
 
-def _first(places: Iterable[Path]) -> Path | None:
-    return next((path for path in places if path.is_file()), None)
-
-
-def _of_map(labels: tuple[Label, ...], name: str) -> tuple[Label, ...]:
-    return tuple(label for label in labels if label.map == name)
-
-
-def _findings(
-    images: list[CaseFiles], masks: dict[str, tuple[MaskFile, ...]]
-) -> Iterable[Finding]:
-    for each in images:
-        if not masks.get(each.name):
-            yield Finding(each.name, f"no mask is found for {each.ct.name}")
-    for name in sorted(set(masks) - {each.name for each in images}):
-        yield Finding(name, f"no CT is found for {masks[name][0].path.name}")
+def _stem(path: Path) -> str:
+    return next(path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e))

@@ -69,7 +69,7 @@ def shifted(volume: Volume, mm: tuple[float, float, float]) -> Volume:
 def test_sound_data_pass(data: Path):
     check = check_datasets(find_datasets([data]))
     assert not [each for each in check.findings if each.refuses]
-    assert check.drawn["han-seg", "Parotid_L"] == 2
+    assert check.drawn["phantoms", "Parotid_L"] == 2
 
 
 def test_a_mask_off_the_cts_grid_is_named(data: Path):
@@ -173,7 +173,7 @@ def test_one_patient_in_two_data_sets_is_named(data: Path, tmp_path: Path):
     own = write_plain(tmp_path / "own", seeds=(2,))
     found = [each for each in refusals(data, own) if "same patient" in each]
     assert len(found) == 1
-    assert "han-seg case_02" in found[0]
+    assert "phantoms case_02" in found[0]
 
 
 def test_an_undeclared_label_is_named(tmp_path: Path):
@@ -201,7 +201,7 @@ def test_the_command_names_everything_and_writes_nothing(data: Path, tmp_path: P
 def test_the_command_tells_what_sound_data_hold(data: Path):
     result = CliRunner().invoke(train, ["default", "--data", str(data), "--check"])
     assert result.exit_code == 0, result.output
-    assert "han-seg: 2 cases, 1 with MR" in result.output
+    assert "phantoms: 2 cases, 1 with MR" in result.output
     assert "nothing is wrong with the data" in result.output
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from hanseg_shared.itk import to_image
-from hanseg_shared.organs import ORGANS
+from hanseg_shared.organs import ORGANS, Evidence
 from hanseg_shared.phantom.case import PhantomCase
 from hanseg_shared.volume import Volume
 
@@ -19,9 +20,14 @@ SET_FOLDER = "set_1"
 TABLE = "OAR_data.csv"
 """Which organs each case has; separated by semicolons, 1.0 or 0.0."""
 
+DECLARATION = "dataset.json"
+"""Says that the cases are simulated, so that no training takes them for real ones."""
+
 
 def write_han_seg_case(case: PhantomCase, folder: Path) -> Path:
     """Write a case as HaN-Seg has it, and add it to the table of organs.
+
+    Beside it, `DECLARATION` says that these are no patients.
 
     Files are ``set_1/<case>/<case>_IMG_CT.nrrd``, ``_IMG_MR_T1.nrrd`` and one
     ``_OAR_<organ>.seg.nrrd`` (uint8, on the CT's grid) for each organ that has voxels.
@@ -45,6 +51,7 @@ def write_han_seg_case(case: PhantomCase, folder: Path) -> Path:
             mask = case.labels.with_array(case.labels.array == each.label)
             _write(mask, target / f"{case.name}_OAR_{each.name}.seg.nrrd")
     _update_table(folder / SET_FOLDER / TABLE, case.name, present)
+    _declare(folder / DECLARATION)
     return target
 
 
@@ -63,3 +70,14 @@ def _update_table(path: Path, name: str, present: set[int]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, delimiter=";", lineterminator="\n")
         writer.writerows([header, *(rows[key] for key in sorted(rows))])
+
+
+def _declare(path: Path) -> None:
+    content = {
+        "name": "phantoms",
+        "description": "simulated patients",
+        "licence": "MIT",
+        "weights_licence": "MIT",
+        "evidence": Evidence.PHANTOM.value,
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")

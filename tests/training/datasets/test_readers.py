@@ -53,10 +53,17 @@ def remarks(dataset: Dataset) -> list[str]:
 
 def test_han_segs_own_folder_is_read(pristine: Path):
     dataset = find_dataset(pristine)
-    assert dataset.declaration.name == "han-seg"
+    assert dataset.declaration.name == "phantoms"
     assert [case.name for case in dataset.cases] == ["case_01", "case_02"]
     assert dataset.cases[0].mr is not None
     assert refusals(dataset) == []
+
+
+def test_phantoms_do_not_pass_for_experts_contours(han_seg: Path):
+    assert find_dataset(han_seg).declaration.evidence is Evidence.PHANTOM
+    (han_seg / "dataset.json").unlink()
+    declaration = find_dataset(han_seg).declaration
+    assert (declaration.name, declaration.evidence) == ("han-seg", Evidence.EXPERT)
 
 
 def test_organs_go_by_their_names_not_by_their_order(han_seg: Path):

@@ -132,10 +132,14 @@ def test_a_model_that_is_never_finite_is_refused(run):
         run(Machine({FP32: 0.3}, {FP32: broken}))
 
 
-def test_a_test_that_would_take_long_is_left_out(run):
-    chosen = run(Machine({FP32: 12.0, BF16: 6.0}))
+def test_an_engine_that_would_take_long_to_prepare_is_left_out(run):
+    chosen = run(Machine({FP32: 12.0, OPENVINO: 6.0}))
     assert chosen.name is FP32
-    assert "eager-bf16" not in chosen.choice.tried
+    assert OPENVINO not in chosen.choice.tried
+
+
+def test_the_other_precision_is_tried_on_the_busiest_machine(run):
+    assert run(Machine({FP32: 54.0, BF16: 18.0})).name is BF16
 
 
 def test_an_engine_that_the_site_named_is_tried_however_long_it_takes(run):

@@ -12,8 +12,12 @@ from hanseg_shared.errors import OptionError
 
 @pytest.mark.parametrize("backend", list(Backend))
 @pytest.mark.parametrize("kind", set(TransformKind) - {TransformKind.DEFORMABLE})
-def test_every_backend_does_all_but_the_deformable_kind(kind, backend):
+def test_every_backend_does_the_kinds_without_a_deformation(kind, backend):
     require_available(kind, backend)
+
+
+def test_elastix_deforms():
+    require_available(TransformKind.DEFORMABLE, Backend.ELASTIX)
 
 
 def test_ants_is_not_asked_for_deformations():

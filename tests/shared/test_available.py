@@ -16,10 +16,6 @@ def test_every_backend_does_the_kinds_without_a_deformation(kind, backend):
     require_available(kind, backend)
 
 
-def test_elastix_deforms():
-    require_available(TransformKind.DEFORMABLE, Backend.ELASTIX)
-
-
 def test_ants_is_not_asked_for_deformations():
     with pytest.raises(OptionError, match="not available with the backend ants"):
         require_available(TransformKind.DEFORMABLE, Backend.ANTS)

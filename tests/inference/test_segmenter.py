@@ -123,6 +123,29 @@ def test_tampered_weights_fail_their_job_and_no_other(install, work):
         assert work("good").model.name == "good"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"kind": "unet"', '"kind": "transformer"', "unknown to this version"),
+        ('"format": 1', '"format": 2', "no valid model package: format"),
+        ('"Parotid_L": 1', '"Parotid_L": 200', "names output channel 200"),
+        ('"Parotid_L": 1', '"Parotid_X": 1', "Parotid_X"),
+        ('"weights.safetensors"', '"fold_1.safetensors"', "fold_1.*is missing"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_fails_its_job_and_no_other(
+    install, work, old, new, message
+):
+    install("good")
+    plan = install("bad") / "model.json"
+    text = plan.read_text()
+    assert old in text
+    plan.write_text(text.replace(old, new))
+    with pytest.raises(ModelError, match=message):
+        work("bad")
+    assert work("good").model.name == "good"
+
+
 def test_a_network_without_numbers_fails_its_job_and_no_other(install, work):
     install("good")
     install("bad", change=explode)

@@ -29,10 +29,10 @@ def test_the_built_in_files_end_at_full_sharpness(step):
 def test_a_file_becomes_options_of_antsregistration(changed):
     found = load_ants_parameters(Step.RIGID, changed("bins = 32", "bins = 48"))
     options = found.arguments()
-    assert found.metric("a", "b") == "Mattes[a,b,1,48,Regular,0.1]"
+    assert found.metric("a", "b") == "Mattes[a,b,1,48,Regular,0.2]"
     assert options[options.index("--shrink-factors") + 1] == "4x2x1"
     assert options[options.index("--smoothing-sigmas") + 1] == "4x2x1mm"
-    assert options[options.index("--convergence") + 1] == "[200x100x50,1e-06,10]"
+    assert options[options.index("--convergence") + 1] == "[200x100x100,1e-07,10]"
 
 
 def test_a_missing_file_is_named(tmp_path):

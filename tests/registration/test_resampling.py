@@ -81,3 +81,11 @@ def test_a_slice_larger_than_a_slab_is_one(mr, monkeypatch):
     monkeypatch.setattr(resampling, "SLAB_VOXELS", 5)
     found = onto_grid(mr, CT, pose=POSE)
     assert (found.array[10] != 0.0).any()
+
+
+@pytest.mark.parametrize("away_mm", [60.0, 1000.0])
+def test_an_mr_that_hardly_reaches_the_ct_is_what_itk_makes_of_it(mr, away_mm):
+    pose = translation((away_mm, 0.0, 0.0)) @ POSE
+    found = onto_grid(mr, CT, pose=pose, background=7.0)
+    expected = resample(mr, CT, transform=to_transform(pose), background=7.0)
+    assert found.array == pytest.approx(expected.array, abs=1e-3)

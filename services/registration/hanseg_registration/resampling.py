@@ -1,5 +1,7 @@
 """An MR on the CT's grid, slab by slab: hardly more is held than the result.
 
+Only the box of the CT that the MR reaches is computed.
+
 ITK's own resampling holds the result twice while it is copied out, and evaluates a
 spline at every voxel, which takes minutes for a large CT. On the CT's grid a spline is
 a product of three small matrices (see `Deformation.on_grid`).
@@ -7,13 +9,14 @@ a product of three small matrices (see `Deformation.on_grid`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from hanseg_registration.deformation import Deformation
-from hanseg_registration.motions import Motion, to_transform
+from hanseg_registration.motions import Motion, apply, inverse, to_transform
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import Interpolation, to_image
 from hanseg_shared.volume import Volume, Voxels
@@ -47,16 +50,40 @@ def onto_grid(
     image = to_image(mr)
     if interpolation is Interpolation.LINEAR:
         image = sitk.Cast(image, sitk.sitkFloat32)
-    result = np.empty(grid.shape, dtype=sitk.GetArrayViewFromImage(image).dtype)
-    for first, slab in _slabs(grid):
+    kind = sitk.GetArrayViewFromImage(image).dtype
+    if deformation is None:
+        start, part = _reached(grid, mr.grid, pose)
+    else:
+        start, part = (0, 0, 0), grid
+    result = np.full(grid.shape, background, dtype=kind)
+    x, y, z = (slice(a, a + n) for a, n in zip(start, part.size, strict=True))
+    reached = result[z, y, x]
+    for first, slab in _slabs(part):
         if deformation is None:
             sampled = _moved(image, slab, pose, interpolation, background)
         else:
             field = _field(slab, pose, deformation)
             sampled = _warped(image, slab, field, interpolation, background)
         last = first + slab.size[2]
-        result[first:last] = sitk.GetArrayViewFromImage(sampled)
+        reached[first:last] = sitk.GetArrayViewFromImage(sampled)
     return Volume(result, grid)
+
+
+def _reached(grid: Grid, mr: Grid, pose: Motion) -> tuple[tuple[int, int, int], Grid]:
+    """Return the first voxel of the box of a CT's grid that an MR reaches, and it.
+
+    The MR's box is taken a voxel larger on every side. Where it does not reach the CT,
+    a voxel of the CT is left, which it does not reach either.
+    """
+    beyond = [(-1, n) for n in mr.size]
+    corners = mr.index_to_world(list(itertools.product(*beyond)))
+    index = grid.world_to_index(apply(inverse(pose), corners))
+    last = np.array(grid.size) - 1
+    low = np.clip(np.floor(index.min(axis=0)), 0, last).astype(int).tolist()
+    high = np.clip(np.ceil(index.max(axis=0)), 0, last).astype(int).tolist()
+    start = (low[0], low[1], low[2])
+    x, y, z = (b - a + 1 for a, b in zip(low, high, strict=True))
+    return start, grid.crop(start, (x, y, z))
 
 
 def _slabs(grid: Grid) -> Iterator[tuple[int, Grid]]:

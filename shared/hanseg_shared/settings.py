@@ -20,6 +20,10 @@ SECRETS_FOLDERS = (Path("/run/hanseg"), Path("/run/secrets"))
 gave to the container engine. The latter wins, and the environment wins over both."""
 
 
+DEFAULT_REGISTRATION_SECONDS = 300
+"""A registration takes seconds; after this time something hangs."""
+
+
 def default_data_folder() -> Path:
     """Return the per-user folder for jobs, following the XDG base directories."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -56,6 +60,10 @@ class Settings(BaseSettings):
 
     ants_python: Path | None = None
     """Interpreter that has antspyx, for the backend `ants`; by default the worker's."""
+
+    registration_seconds: Annotated[int, Field(ge=1)] = DEFAULT_REGISTRATION_SECONDS
+    """Longest time a registration may take: after it the MR is rejected and the organs
+    come from the CT alone. It never takes more than 80 % of `stage_seconds`."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto takes a GPU if there is one."""

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hanseg_registration import child, cli
+from hanseg_registration import child
 from hanseg_registration.ants import AntsEngine
 from hanseg_registration.cli import register
 from hanseg_registration.elastix import ElastixEngine
 from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.errors import ImageError, OptionError, RegistrationError
+from hanseg_shared.settings import DEFAULT_REGISTRATION_SECONDS
 
 REPORT = RegistrationReport(
     verdict=MrVerdict.REJECTED, reason="two starts end 9.0 mm apart", seconds=1.25
@@ -111,4 +112,4 @@ def test_a_missing_file_is_a_usage_error(files, tmp_path):
 
 def test_the_deadline_is_finite(files, tmp_path, quick):
     run(*files, "--out", tmp_path / "out")
-    assert quick["deadline_s"] == cli.DEADLINE_S
+    assert quick["deadline_s"] == DEFAULT_REGISTRATION_SECONDS

@@ -11,9 +11,7 @@ from pathlib import Path
 import click
 
 from hanseg_shared.documents import Backend, RegistrationReport, TransformKind
-
-DEADLINE_S = 900.0
-"""A registration takes seconds; after this time something hangs, and is stopped."""
+from hanseg_shared.settings import DEFAULT_REGISTRATION_SECONDS
 
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -76,7 +74,7 @@ def register(
             out,
             kind=TransformKind(registration),
             engine=engine,
-            deadline_s=DEADLINE_S,
+            deadline_s=float(DEFAULT_REGISTRATION_SECONDS),
             progress=progress,
         )
     click.echo(_last_line(report, out, as_json=as_json))

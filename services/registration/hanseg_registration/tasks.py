@@ -13,12 +13,13 @@ from hanseg_shared.errors import RegistrationError
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
 from hanseg_shared.result_files import REPORT
+from hanseg_shared.settings import Settings
 from hanseg_shared.versions import versions_of
 
 logger = logging.getLogger(__name__)
 
 DEADLINE_SHARE = 0.8
-"""Share of the stage's time limit after which a registration is stopped."""
+"""Share of the stage's time limit that a registration may take at most."""
 
 
 def register_stage(place: Workplace) -> StageResult:
@@ -61,10 +62,16 @@ def _register(place: Workplace) -> RegistrationReport:
             place.folder / "registration",
             kind=options.registration,
             engine=engine,
-            deadline_s=DEADLINE_SHARE * settings.stage_seconds,
+            deadline_s=deadline_s(settings),
             check=place.lease.check,
             progress=place.lease.progress,
         )
     except RegistrationError as error:
         logger.warning("job %s: %s", place.job.id, error)
         return rejected_report(error.message)
+
+
+def deadline_s(settings: Settings) -> float:
+    """Return the seconds after which a registration is stopped."""
+    longest = DEADLINE_SHARE * settings.stage_seconds
+    return min(float(settings.registration_seconds), longest)

@@ -14,7 +14,7 @@ from hanseg_shared.documents import TransformKind
 MEAN_DEFORMATION_MM = 6.0
 """How far the deformable cases are bent, on average over what the MR shows."""
 
-FIRST_BENT = 300
+FIRST_BENT = 400
 """Number of the first simulated case that is bent."""
 
 AFFINE_STEP = 5

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import resource
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +27,7 @@ from hanseg_registration.pipeline import register
 from hanseg_shared.documents import MrVerdict, TransformKind
 from hanseg_shared.errors import HansegError
 from hanseg_shared.grid import Points
+from hanseg_shared.leash import die_with_parent
 
 NOT_THE_NUMBERS = ("child.py", "cli.py", "pictures.py", "tasks.py", "worker.py")
 """Modules of the registration that no pose and no verdict depends on."""
@@ -198,7 +200,7 @@ def run_all(work: Work, journal: Journal, *, code: str, jobs: int) -> None:
         BrokenProcessPool: A process died; run again, what is done is kept.
     """
     context = get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_be_silent)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_be_a_worker)
     with pool:
         futures = {pool.submit(run, *case, code): case for case in work}
         for count, future in enumerate(as_completed(futures), start=1):
@@ -214,8 +216,9 @@ def run_all(work: Work, journal: Journal, *, code: str, jobs: int) -> None:
             print(f"{count}/{len(work)} {_line(row)}", flush=True)
 
 
-def _be_silent() -> None:
-    """Send what elastix prints from C++ nowhere."""
+def _be_a_worker() -> None:
+    """Die with the run, and send what elastix prints from C++ nowhere."""
+    die_with_parent(signal.SIGKILL)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

@@ -46,7 +46,12 @@ ONE_THREAD = {
 }
 """With several threads the same seed does not give the same bits."""
 
-TRANSFORMS = {Step.RIGID: "Rigid", Step.POLISH: "Rigid", Step.AFFINE: "Affine"}
+TRANSFORMS = {
+    Step.RIGID: "Rigid",
+    Step.AGAIN: "Rigid",
+    Step.POLISH: "Rigid",
+    Step.AFFINE: "Affine",
+}
 """What may move in a step, as antsRegistration calls it."""
 
 FIXED, MOVING, REGION = "fixed.mha", "moving.mha", "region.mha"

@@ -1,8 +1,8 @@
 """What antsRegistration is told: TOML files a physicist can read and change.
 
 There is one for each step of `hanseg_registration.engines.Step`, beside elastix's
-maps: ``ants-rigid.toml``, ``ants-polish.toml`` and ``ants-affine.toml``. The step says
-what may move; the file says how it is found.
+maps: ``ants-rigid.toml``, ``ants-again.toml``, ``ants-polish.toml`` and
+``ants-affine.toml``. The step says what may move; the file says how it is found.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ class ElastixEngine:
 
 def head_image(ct: Volume, head: Head) -> Volume:
     """Return the CT's head, shrunk, on its own axes, in HU as float32."""
-    box = cropped(shrunk(ct, SPACING_MM), head.low, head.high, margin_mm=MARGIN_MM)
-    return as_float(box)
+    box = cropped(ct, head.low, head.high, margin_mm=MARGIN_MM)
+    return as_float(shrunk(box, SPACING_MM))
 
 
 def fixed_image(image: Volume) -> Volume:

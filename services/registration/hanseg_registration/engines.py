@@ -17,8 +17,11 @@ class Step(StrEnum):
     RIGID = "rigid"
     """From a start that may be 15 mm away."""
 
+    AGAIN = "again"
+    """From each of two ends of `RIGID` that are not together: on for longer."""
+
     POLISH = "polish"
-    """From the middle of two ends of `RIGID`: the last tenths of a millimetre."""
+    """From the middle of two ends that are: the last tenths of a millimetre."""
 
     AFFINE = "affine"
     """From a rigid pose: scale and shear, a per cent or so."""

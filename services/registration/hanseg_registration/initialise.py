@@ -193,7 +193,7 @@ class Search:
     def scores(self, poses: Poses) -> npt.NDArray[np.float64]:
         """Return the similarity at each pose, ``(p, 6)`` -> ``(p,)``."""
         turns = Rotation.from_euler("xyz", poses[:, 3:], degrees=True).as_matrix()
-        placed = np.einsum("pij,nj->pni", turns, self.points)
+        placed = self.points @ turns.transpose(0, 2, 1)
         placed += (self.ct_centre + poses[:, :3] / SEARCH_SPACING_MM)[:, None]
         index = np.rint(placed, out=placed).astype(np.int32)
         np.clip(index, 0, np.array(self.classes.shape[::-1]) - 1, out=index)

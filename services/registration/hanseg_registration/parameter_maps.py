@@ -12,16 +12,16 @@ from hanseg_shared.errors import OptionError
 ParameterMap = Mapping[str, tuple[str, ...]]
 
 FOLDER = Path(__file__).parent / "parameters"
-"""The maps that come with this version: ``rigid.txt``, ``polish.txt``, ``affine.txt``
-and ``deformable.txt``."""
+"""The maps that come with this version: ``rigid.txt``, ``again.txt``, ``polish.txt``,
+``affine.txt`` and ``deformable.txt``."""
 
 
 def load_parameters(name: str, folder: Path | None = None) -> ParameterMap:
     """Return the parameter map `name` of a folder, or the one built in.
 
     Args:
-        name: ``rigid``, ``polish``, ``affine`` or ``deformable``; the file is
-            ``<name>.txt``.
+        name: ``rigid``, ``again``, ``polish``, ``affine`` or ``deformable``; the file
+            is ``<name>.txt``.
         folder: A site's own folder of maps; None for `FOLDER`.
 
     Raises:

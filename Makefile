@@ -89,11 +89,15 @@ coverage: $(DEV_STAMP) ## Run the tests and report branch coverage
 	$(BIN)/coverage report
 
 .PHONY: bench
-bench: bench-registration bench-validation bench-evaluation ## Run every benchmark
+bench: bench-registration bench-inference bench-validation bench-evaluation ## Run every benchmark
 
 .PHONY: bench-registration
 bench-registration: $(DEV_STAMP) ## Registration: accuracy, honesty, speed beside peers
 	$(BIN)/python -m benchmarks.registration --roc
+
+.PHONY: bench-inference
+bench-inference: $(DEV_STAMP) ## Inference: speed, memory, labels beside nnU-Net and MONAI
+	$(BIN)/python -m benchmarks.inference
 
 .PHONY: bench-validation
 bench-validation: $(DEV_STAMP) ## Dice of the default model on held-out real CTs

@@ -19,8 +19,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.figure import Figure, table
 from benchmarks.registration import peers, resources, roc
-from benchmarks.registration.figures import Figure, figures, is_good, table
+from benchmarks.registration.figures import figures, is_good
 from benchmarks.registration.groups import SERIES, Group
 from benchmarks.registration.runs import Journal, Row, Work, fingerprint, run_all
 

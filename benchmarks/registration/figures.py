@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from benchmarks.figure import Figure
 from benchmarks.registration.groups import Group
 from benchmarks.registration.runs import Row
 
@@ -23,23 +23,6 @@ SAME_AS_RIGID = 1.1
 
 SMALLEST_DIFFERENCE_MM = 0.01
 """Errors nearer to each other than this are the same, whatever their ratio."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the benchmark's table.
-
-    Attributes:
-        name: What is measured.
-        asked: What was asked for, in words.
-        measured: What came out.
-        reached: Whether that is as good as asked; None where nothing was asked.
-    """
-
-    name: str
-    asked: str
-    measured: str
-    reached: bool | None
 
 
 def figures(rows: Sequence[Row]) -> list[Figure]:
@@ -217,16 +200,3 @@ def _honesty(rows: Sequence[Row]) -> list[Figure]:
 def is_good(row: Row) -> bool:
     """Whether a registration is within 2 mm and of an MR as it should be."""
     return row.within(SUCCESS_MM) and "sabotage" not in row.about
-
-
-def table(lines: Sequence[Figure]) -> str:
-    """Return figures as a Markdown table."""
-    marks = {True: "yes", False: "**no**", None: ""}
-    head = ["| figure | asked | measured | reached |", "|---|---|---|---|"]
-    return "\n".join(
-        head
-        + [
-            f"| {line.name} | {line.asked} | {line.measured} | {marks[line.reached]} |"
-            for line in lines
-        ]
-    )

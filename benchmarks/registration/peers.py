@@ -24,8 +24,8 @@ from statistics import median
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from benchmarks.figure import Figure
 from benchmarks.registration.cases import Case, head_points, inside, real_cts
-from benchmarks.registration.figures import Figure
 from benchmarks.registration.runs import errors_mm, processor_seconds
 
 from hanseg_registration.elastix import (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from benchmarks.figure import Figure
 from benchmarks.registration.cases import rire, simulated
-from benchmarks.registration.figures import Figure
 from benchmarks.registration.groups import Group
 from benchmarks.registration.peers import regridded
 

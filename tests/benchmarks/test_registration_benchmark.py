@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from benchmarks.figure import table
 from benchmarks.registration import peers, resources, roc
 from benchmarks.registration.__main__ import is_failure, open_work
 from benchmarks.registration.cases import (
@@ -19,7 +20,7 @@ from benchmarks.registration.cases import (
     moved,
     random_start,
 )
-from benchmarks.registration.figures import figures, is_short, ratio, table
+from benchmarks.registration.figures import figures, is_short, ratio
 from benchmarks.registration.groups import SERIES, Group
 from benchmarks.registration.runs import (
     Journal,

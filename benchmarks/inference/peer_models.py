@@ -1,20 +1,25 @@
-"""Make small nnU-Net v2 model folders with the real nnunetv2, to measure against.
+"""Make nnU-Net v2 model folders with the real nnunetv2, to measure against.
 
 A folder has what training leaves behind: plans.json, dataset.json and
 fold_*/checkpoint_final.pth with the real networks' weights, loaded once by the real
 predictor. The networks are taught for a moment to tell bands of smoothed intensity
 apart: random weights give nearly tied logits, in which any rounding changes labels.
+What they teach about speed and memory is that of any network of their shape.
+
+The small ones are for holding networks, plans and checkpoints against each other; the
+others have the six stages, patch and spacing that nnU-Net plans for a head and neck CT,
+30 labels and features from 8 ... 96 to the full 32 ... 320.
 
 Needs nnunetv2 in an environment of its own, whose SimpleITK replaces ours:
 
-    ENVIRONMENT/bin/python benchmarks/nnunet_models.py OUT [--iterations N]
+    ENVIRONMENT/bin/python benchmarks/inference/peer_models.py OUT [NAME ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +32,46 @@ from dynamic_network_architectures.architectures.unet import (
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import nn
 
-ORGANS = ("Bone_Mandible", "Brainstem", "Parotid_L", "Parotid_R", "SpinalCord")
-"""The labels 1 to 5."""
+FIVE = ("Bone_Mandible", "Brainstem", "Parotid_L", "Parotid_R", "SpinalCord")
+"""The labels 1 to 5 of the small models."""
+
+THIRTY = (
+    "A_Carotid_L",
+    "A_Carotid_R",
+    "Arytenoid",
+    "Bone_Mandible",
+    "Brainstem",
+    "BuccalMucosa",
+    "Cavity_Oral",
+    "Cochlea_L",
+    "Cochlea_R",
+    "Cricopharyngeus",
+    "Esophagus_S",
+    "Eye_AL",
+    "Eye_AR",
+    "Eye_PL",
+    "Eye_PR",
+    "Glnd_Lacrimal_L",
+    "Glnd_Lacrimal_R",
+    "Glnd_Submand_L",
+    "Glnd_Submand_R",
+    "Glnd_Thyroid",
+    "Glottis",
+    "Larynx_SG",
+    "Lips",
+    "OpticChiasm",
+    "OpticNrv_L",
+    "OpticNrv_R",
+    "Parotid_L",
+    "Parotid_R",
+    "Pituitary",
+    "SpinalCord",
+)
+"""HaN-Seg's organs, the labels 1 to 30 of the others."""
+
+DENSE = 0.6
+"""The 30 labels are bands above this, in deviations: bone and contrast of a CT, so that
+most voxels are background, as organs at risk leave them."""
 
 CT_PROPERTIES = {
     "mean": 191.3,
@@ -58,6 +101,11 @@ class Model:
         folds: Names of the folds.
         mirror_axes: The network's axes that training mirrored.
         masked: Whether the MR's z-score looks at what is not 0 only.
+        patch: Voxels of a tile, (z, y, x).
+        spacing: mm of the network's grid, (z, y, x).
+        features: Channels of each stage; their number is that of the stages.
+        labels: The organs.
+        taught_on: Voxels of the patches it is taught on; None takes `patch`.
     """
 
     name: str
@@ -69,10 +117,17 @@ class Model:
     masked: bool = False
     patch: tuple[int, int, int] = (16, 64, 64)
     spacing: tuple[float, float, float] = (2.5, 1.0, 1.0)
-    features: tuple[int, ...] = field(default=(8, 16, 32))
+    features: tuple[int, ...] = (8, 16, 32)
+    labels: tuple[str, ...] = FIVE
+    taught_on: tuple[int, int, int] | None = None
+
+    @property
+    def residual(self) -> bool:
+        """Whether the encoder is residual."""
+        return self.network is ResidualEncoderUNet
 
 
-MODELS = (
+SMALL = (
     Model("plain_ct", PlainConvUNet, ("CT",)),
     Model("plain_ct_mr", PlainConvUNet, ("CT", "MR"), folds=("0", "1")),
     Model(
@@ -88,22 +143,55 @@ MODELS = (
     Model("residual_ct_mr", ResidualEncoderUNet, ("CT", "MR"), masked=True),
     Model("plain_wide", PlainConvUNet, ("CT",), features=(32, 64, 128)),
 )
-"""The folders that are made."""
+"""For holding networks and plans against each other."""
+
+
+def of_six_stages(
+    name: str, network: type[nn.Module], features: tuple[int, ...]
+) -> Model:
+    """Return a model as nnU-Net plans it for a head and neck CT."""
+    return Model(
+        name,
+        network,
+        ("CT",),
+        patch=(64, 160, 160),
+        features=features,
+        labels=THIRTY,
+        taught_on=(32, 64, 64),
+    )
+
+
+LARGE = (
+    of_six_stages("plain_8_96", PlainConvUNet, (8, 16, 32, 64, 96, 96)),
+    of_six_stages("plain_16_160", PlainConvUNet, (16, 32, 64, 128, 160, 160)),
+    of_six_stages("plain_32_320", PlainConvUNet, (32, 64, 128, 256, 320, 320)),
+    of_six_stages("residual_8_96", ResidualEncoderUNet, (8, 16, 32, 64, 96, 96)),
+)
+"""For measuring speed and memory."""
+
+MODELS = {model.name: model for model in (*SMALL, *LARGE)}
+
+RESIDUAL_BLOCKS = (1, 3, 4, 6, 6, 6)
+"""Of each stage, as in nnU-Net's ResEnc presets."""
 
 
 def arguments(model: Model) -> dict[str, Any]:
     """Return the network's arguments as plans.json holds them."""
-    residual = model.network is ResidualEncoderUNet
-    blocks = "n_blocks_per_stage" if residual else "n_conv_per_stage"
+    blocks = "n_blocks_per_stage" if model.residual else "n_conv_per_stage"
     flat = model.spacing[0] > 2 * model.spacing[2]
+    stages = len(model.features)
     return {
-        "n_stages": 3,
+        "n_stages": stages,
         "features_per_stage": list(model.features),
         "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": [[1, 3, 3] if flat else [3, 3, 3], [3, 3, 3], [3, 3, 3]],
-        "strides": [[1, 1, 1], [1, 2, 2] if flat else [2, 2, 2], [2, 2, 2]],
-        blocks: [1, 3, 4] if residual else [2, 2, 2],
-        "n_conv_per_stage_decoder": [1, 1] if residual else [2, 2],
+        "kernel_sizes": [[1, 3, 3] if flat else [3, 3, 3], *[[3, 3, 3]] * (stages - 1)],
+        "strides": [
+            [1, 1, 1],
+            [1, 2, 2] if flat else [2, 2, 2],
+            *[[2, 2, 2]] * (stages - 2),
+        ],
+        blocks: list(RESIDUAL_BLOCKS[:stages]) if model.residual else [2] * stages,
+        "n_conv_per_stage_decoder": [1 if model.residual else 2] * (stages - 1),
         "conv_bias": True,
         "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
         "norm_op_kwargs": {"eps": 1e-05, "affine": True},
@@ -178,7 +266,7 @@ def dataset(model: Model) -> dict[str, Any]:
         "channel_names": {str(n): name for n, name in enumerate(model.channels)},
         "labels": {
             "background": 0,
-            **{name: label for label, name in enumerate(ORGANS, start=1)},
+            **{name: label for label, name in enumerate(model.labels, start=1)},
         },
         "numTraining": 1,
         "file_ending": ".nii.gz",
@@ -193,7 +281,7 @@ def build(model: Model) -> nn.Module:
         "norm_op": nn.InstanceNorm3d,
         "nonlin": nn.LeakyReLU,
         "input_channels": len(model.channels),
-        "num_classes": len(ORGANS) + 1,
+        "num_classes": len(model.labels) + 1,
         "deep_supervision": True,
     }
     network = model.network(**values)
@@ -203,9 +291,11 @@ def build(model: Model) -> nn.Module:
 def teach(network: nn.Module, model: Model, iterations: int) -> None:
     """Teach the network to tell bands of the smoothed first channel apart."""
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
-    edges = torch.linspace(-0.8, 0.8, len(ORGANS))
+    few = len(model.labels) < len(THIRTY)
+    low, high = (-0.8, 0.8) if few else (DENSE, 2.0)
+    edges = torch.linspace(low, high, len(model.labels))
     for _ in range(iterations):
-        noise = torch.randn(1, len(model.channels), *model.patch)
+        noise = torch.randn(1, len(model.channels), *(model.taught_on or model.patch))
         smooth = nn.functional.avg_pool3d(noise, 5, stride=1, padding=2)
         smooth = nn.functional.avg_pool3d(smooth, 5, stride=1, padding=2)
         images = smooth / smooth.std() + 0.1 * noise
@@ -224,7 +314,7 @@ def checkpoint(network: nn.Module, model: Model, fold: str) -> dict[str, Any]:
         "grad_scaler_state": None,
         "logging": {
             "mean_fg_dice": [np.float64(0.5), np.float32(0.25)],
-            "dice_per_class_or_region": [[np.float64(0.5)] * len(ORGANS)],
+            "dice_per_class_or_region": [[np.float64(0.5)] * len(model.labels)],
             "train_losses": [np.float32(-0.1), np.mean(np.zeros(3))],
             "epoch_start_timestamps": [0.0],
         },
@@ -260,13 +350,14 @@ def write(model: Model, out: Path, iterations: int) -> Path:
 
 
 def main() -> None:
-    """Make every model of `MODELS`."""
+    """Make the models that are named, or every one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="*", choices=[*MODELS, []], default=[])
     parser.add_argument("--iterations", type=int, default=60)
     given = parser.parse_args()
-    for model in MODELS:
-        print(write(model, given.out, given.iterations))
+    for name in given.names or MODELS:
+        print(write(MODELS[name], given.out, given.iterations), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,36 @@
+"""One line of a benchmark's table: what was asked, what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the benchmark's table.
+
+    Attributes:
+        name: What is measured.
+        asked: What was asked for, in words.
+        measured: What came out.
+        reached: Whether that is as good as asked; None where nothing was asked.
+    """
+
+    name: str
+    asked: str
+    measured: str
+    reached: bool | None
+
+
+def table(lines: Sequence[Figure]) -> str:
+    """Return figures as a Markdown table."""
+    marks = {True: "yes", False: "**no**", None: ""}
+    head = ["| figure | asked | measured | reached |", "|---|---|---|---|"]
+    return "\n".join(
+        head
+        + [
+            f"| {line.name} | {line.asked} | {line.measured} | {marks[line.reached]} |"
+            for line in lines
+        ]
+    )

@@ -139,3 +139,16 @@ def test_look_up_interpolates_between_voxels():
     values, inside = look_up(volume, np.array([[0.5, 0.0, 0.0], [9.0, 0.0, 0.0]]))
     assert values[0] == pytest.approx(5.0)
     assert inside.tolist() == [True, False]
+
+
+def test_an_mr_that_hardly_stands_out_from_displaced_poses_is_rejected():
+    found = replace(RIRE, similarity_displaced_sd=0.03)
+    verdict, reason = judge(found)
+    assert verdict is MrVerdict.REJECTED
+    assert "6.1 standard deviations" in reason
+
+
+def test_skin_that_lies_off_is_rejected():
+    verdict, reason = judge(replace(RIRE, skin_distance_mm=3.0))
+    assert verdict is MrVerdict.REJECTED
+    assert "skin lies 3.0 mm" in reason

@@ -102,6 +102,7 @@ def test_a_file_larger_than_the_limit_is_refused_when_announced(api, settings):
     ("body", "pointer"),
     [
         ({"bytes": 0, "sha256": "0" * 64}, "#/bytes"),
+        ({"bytes": True, "sha256": "0" * 64}, "#/bytes"),
         ({"bytes": 1, "sha256": "0" * 63}, "#/sha256"),
         ({"bytes": 1, "sha256": "X" * 64}, "#/sha256"),
         ({"bytes": 1}, "#/sha256"),

@@ -94,7 +94,7 @@ class UploadRequest(Document):
         }
     )
 
-    bytes: Annotated[int, Field(ge=1, le=2**62)]
+    bytes: Annotated[int, Field(ge=1, le=2**62, strict=True)]
     sha256: Sha256
 
 

@@ -107,6 +107,10 @@ bench-validation: $(DEV_STAMP) ## Dice of the default model on held-out real CTs
 bench-evaluation: $(DEV_STAMP) ## Speed of the evaluation beside surface-distance
 	$(BIN)/python benchmarks/evaluation.py
 
+.PHONY: recipes
+recipes: $(DEV_STAMP) ## Train, run and score every recipe, small, in one table
+	$(BIN)/python benchmarks/recipes.py
+
 .PHONY: train
 train: setup ## Train the default recipe: make train DATA=folder OUT=folder
 	$(BIN)/hanseg train default --data "$(DATA)" --out "$(OUT)"

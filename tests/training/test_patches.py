@@ -36,7 +36,7 @@ def cutter(variation: Variation = STILL, seed: int = 0) -> PatchCutter:
         np.random.default_rng(seed),
         shape=(32, 24, 24),
         spacing_mm=(8.0, 8.0, 8.0),
-        sample_spacing_mm=8.0,
+        sample_spacing_mm=(8.0, 8.0, 8.0),
         variation=variation,
         normalisation=Normalisation(),
     )
@@ -107,7 +107,7 @@ def test_patches_can_be_coarser_than_samples(sample: Sample):
         np.random.default_rng(0),
         shape=(16, 12, 12),
         spacing_mm=(16.0, 16.0, 16.0),
-        sample_spacing_mm=8.0,
+        sample_spacing_mm=(8.0, 8.0, 8.0),
         variation=STILL,
         normalisation=Normalisation(),
     )

@@ -154,13 +154,13 @@ def _site_folder(given: Path | None) -> Path:
 
 def _channels(listed: str) -> tuple[Channel, ...]:
     """Return channels of a comma-separated list."""
-    from hanseg_segmentation.model_package import Channel
+    from hanseg_segmentation.model_package import ImageChannel
 
     for each in _parts(listed):
-        if each not in get_args(Channel):
+        if each not in get_args(ImageChannel):
             raise OptionError(
                 f"no channel is called {each!r}; there are"
-                f" {', '.join(get_args(Channel))}"
+                f" {', '.join(get_args(ImageChannel))}"
             )
     return cast("tuple[Channel, ...]", tuple(_parts(listed)))
 
@@ -201,7 +201,16 @@ def _parts(listed: str) -> list[str]:
 )
 @click.option("--smoke", is_flag=True, help="A few iterations, to see that it runs.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-@click.option("--minutes", type=float, help="Training time instead of the recipe's.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="A network's training time at most, instead of the recipe's.",
+)
+@click.option(
+    "--iterations",
+    type=click.IntRange(min=1),
+    help="A network's iterations, instead of the recipe's.",
+)
 def train(
     recipe: str,
     *,
@@ -213,34 +222,41 @@ def train(
     smoke: bool,
     resume: bool,
     minutes: float | None,
+    iterations: int | None,
 ) -> None:
-    """Train RECIPE (a name, or a JSON file) and write the model package."""
+    """Train RECIPE (a name, or a JSON file) and write the model package.
+
+    On several GPUs: torchrun --nproc-per-node N --no-python hanseg train RECIPE ...
+    """
     if check:
         _check_data(data)
         return
     if out is None:
         raise click.UsageError("--out is missing: the folder that is written to")
     if export is not None:
-        _export_data(data, out, registered=registered)
+        _export_data(recipe, data, out, registered=registered)
         return
+    from hanseg_segmentation.training.console import training_bar
     from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
     from hanseg_segmentation.training.recipe import read_recipe
-    from hanseg_segmentation.training.recipe import smoke as shrunk
     from hanseg_segmentation.training.run import run_training
+    from hanseg_segmentation.training.smoke import smoke as shrunk
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     plan = read_recipe(recipe)
     plan = shrunk(plan) if smoke else plan
-    if minutes is not None:
-        plan = plan.model_copy(update={"minutes": minutes})
-    package = run_training(
-        plan,
-        data=data,
-        out=out,
-        resume=resume,
-        registration=RegistrationPlan(results=registered),
-    )
-    click.echo(f"model {package.name} {package.version} is in {out / 'model'}")
+    chosen = {"minutes": minutes, "iterations": iterations}
+    plan = plan.model_copy(update={k: v for k, v in chosen.items() if v is not None})
+    with training_bar(plan.name) as progress:
+        package = run_training(
+            plan,
+            data=data,
+            out=out,
+            resume=resume,
+            registration=RegistrationPlan.of(plan.registration, results=registered),
+            progress=progress,
+        )
+    if package is not None:
+        click.echo(f"model {package.name} {package.version} is in {out / 'model'}")
 
 
 def _check_data(data: tuple[Path, ...]) -> None:
@@ -264,14 +280,17 @@ def _to(position: int, share: float) -> int:
     return round(1000 * share) - position
 
 
-def _export_data(data: tuple[Path, ...], out: Path, *, registered: Path | None) -> None:
+def _export_data(
+    recipe: str, data: tuple[Path, ...], out: Path, *, registered: Path | None
+) -> None:
     """Check the data and write them as nnU-Net takes them."""
     from hanseg_segmentation.training.datasets.find import find_datasets
     from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
     from hanseg_segmentation.training.export_nnunet import export_nnunet
+    from hanseg_segmentation.training.recipe import read_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    plan = RegistrationPlan(results=registered)
+    plan = RegistrationPlan.of(read_recipe(recipe).registration, results=registered)
     folder = export_nnunet(find_datasets(_named(data)), out, registration=plan)
     click.echo(f"the data are in {folder}, as nnU-Net v2 takes them")
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
@@ -42,7 +42,14 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Edge = Annotated[int, Field(ge=4, le=1024)]
 Step = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Channel = Literal["ct", "mr", "field_of_view"]
+ImageChannel = Literal["ct", "mr", "field_of_view"]
+Channel = Literal[
+    ImageChannel,
+    "bone_window",
+    "soft_tissue_window",
+    "brain_window",
+    "stroke_window",
+]
 Axis = Literal["x", "y", "z"]
 
 PATIENT_FRAME_MULTIPLE = 8
@@ -138,7 +145,8 @@ class ModelPackage(Document):
         version: Version of the weights.
         licence: SPDX expression of the weights' licence.
         description: What it is, in a sentence or two.
-        channels: The network's input channels, in its order.
+        channels: The network's input channels, in its order. Windows are parts of
+            the CT's range, 0 to 1, and belong to the frame ``patient``.
         frame: ``patient``: the network works on an LPS-aligned grid, images shrunk
             by a tent. ``image``: as nnU-Net does, on the image's own axes, flipped
             and permuted once to the nearest LPS axes, cropped to what is not 0 and
@@ -172,7 +180,7 @@ class ModelPackage(Document):
     version: Name
     licence: str
     description: str
-    channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=3)] = (
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=7)] = (
         "ct",
         "mr",
         "field_of_view",
@@ -232,6 +240,8 @@ class ModelPackage(Document):
     @model_validator(mode="after")
     def _fits_the_frame(self) -> Self:
         if self.frame == "image":
+            if odd := set(self.channels) - set(get_args(ImageChannel)):
+                raise ValueError(f"channels {sorted(odd)} belong to frame 'patient'")
             return self
         if self.transpose != (0, 1, 2):
             raise ValueError("transpose belongs to the frame 'image'")

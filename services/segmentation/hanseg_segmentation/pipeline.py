@@ -61,9 +61,6 @@ BOX_MARGIN = 4
 LEAST_STEP_HU = 1.0
 """What is above a model's lowest HU by this is not what it takes for air."""
 
-CHANNELS = ("ct", "mr", "field_of_view")
-"""The order in which `network_input` returns its channels."""
-
 NETWORK_SHARE = 0.95
 """Share of the whole work that the network's tiles are; the rest comes after them."""
 
@@ -276,14 +273,16 @@ def _prepare(
     if mr is not None and field_of_view is not None:
         on_grid, seen = mr_to_model_grid(mr, field_of_view, grid)
         mr_values, mask = on_grid.array, seen.array
-    channels = network_input(
-        ct_hu, mr_values, mask, normalisation=package.normalisation
-    )
     air = {"ct": _normalised(AIR_HU, package)}
-    order = [CHANNELS.index(name) for name in package.channels]
     return _Prepared(
         WholeInput(
-            channels if order == [0, 1, 2] else channels[order],
+            network_input(
+                ct_hu,
+                mr_values,
+                mask,
+                normalisation=package.normalisation,
+                names=package.channels,
+            ),
             tuple(air.get(name, 0.0) for name in package.channels),
         ),
         Worth(ct_hu > TISSUE_HU, (1, 1, 1)),

@@ -47,6 +47,20 @@ def _stunet(spec: NetworkSpec) -> nn.Module:
     return STUNet(_settings(spec, STUNetConfig))
 
 
+def _inception_unet(spec: NetworkSpec) -> nn.Module:
+    """Return a U-Net of inception blocks."""
+    from hanseg_segmentation.network.inception import InceptionConfig, InceptionUNet
+
+    return InceptionUNet(_settings(spec, InceptionConfig))
+
+
+def _binary_bank(spec: NetworkSpec) -> nn.Module:
+    """Return a network for each organ."""
+    from hanseg_segmentation.network.binary import BinaryBank, BinaryConfig
+
+    return BinaryBank(_settings(spec, BinaryConfig))
+
+
 def _settings(spec: NetworkSpec, kind: type[Config]) -> Config:
     """Return a network's configuration, validated and without unknown settings."""
     unknown = set(spec.config) - {each.name for each in fields(kind)}
@@ -60,6 +74,8 @@ KINDS: dict[str, Callable[[NetworkSpec], nn.Module]] = {
     "plain_conv_unet": _plain_conv_unet,
     "residual_encoder_unet": _residual_encoder_unet,
     "stunet": _stunet,
+    "inception_unet": _inception_unet,
+    "binary_bank": _binary_bank,
 }
 """How each kind of network is built; a new kind adds a line here."""
 

@@ -2,7 +2,8 @@
 
 Training and inference both come through here, so that a network sees the same
 thing in both. Arrays are indexed z, y, x; the network's input is
-``(3, z, y, x)`` float32 with the channels CT, MR, field of view.
+``(C, z, y, x)`` float32 with the channels CT, MR, field of view, or those that the
+model's package names.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from jaxtyping import Float32
 from scipy import sparse
 
 from hanseg_segmentation.model_package import (
+    Channel,
     CtNormalisation,
     MrNormalisation,
     Normalisation,
@@ -25,10 +27,21 @@ from hanseg_shared.itk import resample
 from hanseg_shared.volume import Mask, Volume, Voxels
 
 FloatVoxels = Float32[np.ndarray, "z y x"]
-NetworkInput = Float32[np.ndarray, "3 z y x"]
+NetworkInput = Float32[np.ndarray, "channel z y x"]
 
 AIR_HU = -1024.0
 """What lies outside the CT's own voxels."""
+
+CHANNELS: tuple[Channel, ...] = ("ct", "mr", "field_of_view")
+"""What most networks see, in this order."""
+
+WINDOWS_HU: dict[Channel, tuple[float, float]] = {
+    "bone_window": (-1000.0, 2000.0),
+    "soft_tissue_window": (-160.0, 350.0),
+    "brain_window": (-5.0, 65.0),
+    "stroke_window": (15.0, 45.0),
+}
+"""HU that become 0 and 1 in channels that show a part of the CT's range."""
 
 SMALLEST_DEVIATION = 1e-6
 """MR without contrast is divided by this, not by zero."""
@@ -122,6 +135,7 @@ def network_input(
     field_of_view: Mask | None,
     *,
     normalisation: Normalisation,
+    names: tuple[Channel, ...] = CHANNELS,
 ) -> NetworkInput:
     """Return normalised channels of images that share the model's grid already.
 
@@ -133,19 +147,39 @@ def network_input(
         mr: The MR in its own units, or None.
         field_of_view: Where the MR has data; None together with `mr`.
         normalisation: The model's.
+        names: Which channels, in their order.
     """
-    channels = np.zeros((3, *ct_hu.shape), dtype=np.float32)
-    channels[0] = normalise_ct(ct_hu, normalisation.ct)
-    if mr is not None and field_of_view is not None:
-        if isinstance(normalisation.mr, ZScore):
-            raise ModelError(
-                "this version z-scores MR over tissue only; see mr in model.json"
+    channels = np.zeros((len(names), *ct_hu.shape), dtype=np.float32)
+    for channel, name in zip(channels, names, strict=True):
+        if name == "ct":
+            channel[...] = normalise_ct(ct_hu, normalisation.ct)
+        elif name in WINDOWS_HU:
+            channel[...] = window(ct_hu, *WINDOWS_HU[name])
+        elif mr is not None and field_of_view is not None:
+            channel[...] = (
+                field_of_view
+                if name == "field_of_view"
+                else _normalised_mr(mr, field_of_view, ct_hu, normalisation)
             )
-        channels[1] = normalise_mr(
-            mr, field_of_view, tissue=ct_hu, normalisation=normalisation.mr
-        )
-        channels[2] = field_of_view
     return channels
+
+
+def _normalised_mr(
+    mr: Voxels, field_of_view: Mask, ct_hu: Voxels, normalisation: Normalisation
+) -> FloatVoxels:
+    if isinstance(normalisation.mr, ZScore):
+        raise ModelError(
+            "this version z-scores MR over tissue only; see mr in model.json"
+        )
+    return normalise_mr(mr, field_of_view, tissue=ct_hu, normalisation=normalisation.mr)
+
+
+def window(ct_hu: Voxels, low_hu: float, high_hu: float) -> FloatVoxels:
+    """Return HU as a share of the way from `low_hu` to `high_hu`, 0 to 1."""
+    share: FloatVoxels = (ct_hu.astype(np.float32) - np.float32(low_hu)) / np.float32(
+        high_hu - low_hu
+    )
+    return share.clip(0.0, 1.0)
 
 
 def normalise_ct(ct_hu: Voxels, normalisation: CtNormalisation) -> FloatVoxels:

@@ -2,7 +2,7 @@
 
 Parameters have the names that nnU-Net's checkpoints give them, so that trained weights
 fit without renaming; `without_duplicates` drops the copies that a checkpoint holds of
-each. The heads of deep supervision are kept for their weights, and only the one at
+each. The heads of deep supervision answer in training alone; elsewhere only the one at
 full resolution runs.
 
 Source: Isensee et al. 2021, doi 10.1038/s41592-020-01008-z; Isensee et al. 2024,
@@ -296,11 +296,22 @@ class Decoder(nn.Module):
 
     def forward(self, skips: list[torch.Tensor]) -> torch.Tensor:
         """Return logits at full resolution from every stage's features."""
+        return cast(torch.Tensor, self.seg_layers[-1](self._raised(skips)[-1]))
+
+    def scales(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return logits at every resolution but the deepest, from full down."""
+        joined = zip(self.seg_layers, self._raised(skips), strict=True)
+        return [head(features) for head, features in joined][::-1]
+
+    def _raised(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return every stage's features, from the coarsest up."""
+        features = []
         deep = skips[-1]
         joined = zip(self.transpconvs, self.stages, skips[-2::-1], strict=True)
         for raise_resolution, join, skip in joined:
             deep = join(torch.cat((raise_resolution(deep), skip), dim=1))
-        return cast(torch.Tensor, self.seg_layers[-1](deep))
+            features.append(deep)
+        return features
 
 
 class NnUNet(nn.Module):
@@ -317,6 +328,10 @@ class NnUNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return unnormalised scores of every class at every voxel."""
         return cast(torch.Tensor, self.decoder(self.encoder(images)))
+
+    def scales(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return logits at several resolutions, from full down."""
+        return self.decoder.scales(self.encoder(images))
 
 
 def plain_conv_unet(config: NnUNetConfig) -> nn.Module:

@@ -1,7 +1,7 @@
 """STU-Net: a U-Net of residual blocks that comes in four sizes.
 
 Parameters have the names that the authors' checkpoints give them. The heads of deep
-supervision are kept for their weights, and only the one at full resolution runs.
+supervision answer in training alone; elsewhere only the one at full resolution runs.
 
 Source: Huang et al. 2023, arXiv 2304.06716; the layout of parameters is that of
 uni-medical/STU-Net.
@@ -140,7 +140,16 @@ class STUNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return unnormalised scores of every class at every voxel."""
-        skips = []
+        return cast(torch.Tensor, self.seg_outputs[-1](self._raised(images)[-1]))
+
+    def scales(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return logits at every resolution but the deepest, from full down."""
+        joined = zip(self.seg_outputs, self._raised(images), strict=True)
+        return [head(features) for head, features in joined][::-1]
+
+    def _raised(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the decoder's features, from the coarsest stage up."""
+        features, skips = [], []
         deep = images
         for block in self.conv_blocks_context:
             deep = block(deep)
@@ -153,7 +162,8 @@ class STUNet(nn.Module):
         )
         for raise_resolution, join, skip in joined:
             deep = join(torch.cat((raise_resolution(deep), skip), dim=1))
-        return cast(torch.Tensor, self.seg_outputs[-1](deep))
+            features.append(deep)
+        return features
 
 
 def stunet_config(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from hanseg_segmentation.training.datasets.registered_mr import (
 )
 from hanseg_segmentation.training.prepare import case_sample, phantom_sample
 from hanseg_segmentation.training.recipe import Recipe
-from hanseg_segmentation.training.sample import Sample
 from hanseg_shared.grid import Vector
 
 logger = logging.getLogger(__name__)
+
+WORTH_PROCESSES = 8
+"""With fewer samples to make, starting processes takes longer than they save."""
 
 FIRST_SEED = 10_000
 """Seed of the first simulated patient of training; tests and demo use small seeds."""
@@ -31,19 +34,6 @@ REGISTERED = "registered"
 """Sub-folder, in the folder of prepared samples, of registered MRs."""
 
 Case = TypeVar("Case")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingData:
-    """Samples in memory.
-
-    Attributes:
-        real: Clinical cases, in part drawn.
-        phantoms: Simulated patients, fully known.
-    """
-
-    real: tuple[Sample, ...]
-    phantoms: tuple[Sample, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +48,21 @@ class SampleFiles:
     real: tuple[Path, ...]
     phantoms: tuple[Path, ...]
 
-    def load(self, *, part: int = 0, parts: int = 1) -> TrainingData:
-        """Read every `parts`-th sample, from `part` on."""
-        return TrainingData(
-            tuple(Sample.load(file) for file in self.real[part::parts]),
-            tuple(Sample.load(file) for file in self.phantoms[part::parts]),
+    def split(self, *, fold: int, folds: int) -> tuple[SampleFiles, SampleFiles]:
+        """Return the samples that teach a fold's network, and those it never sees.
+
+        A case belongs to one fold's unseen part, by its place in the order. A single
+        fold sees all.
+        """
+        if folds == 1:
+            return self, SampleFiles((), ())
+        unseen = SampleFiles(self.real[fold::folds], self.phantoms[fold::folds])
+        return (
+            SampleFiles(
+                tuple(each for each in self.real if each not in unseen.real),
+                tuple(each for each in self.phantoms if each not in unseen.phantoms),
+            ),
+            unseen,
         )
 
 
@@ -109,15 +109,18 @@ def prepare(
         RegistrationError: A registration failed.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    spacing = (recipe.sample_spacing_mm,) * 3
+    spacing = recipe.sample_spacing_mm
     jobs: list[tuple[Path, _CaseJob | int, Vector]] = []
     for case in cases:
-        job = _register(case, cache, registration)
+        job = _CaseJob(case, None)
+        if "mr" in recipe.channels:
+            job = _register(case, cache, registration)
         jobs.append((cache / f"real_{_name(job, spacing)}.npz", job, spacing))
-    seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.phantoms)
-    edge = f"{recipe.sample_spacing_mm:g}mm"
-    jobs += [(cache / f"phantom_{seed}_{edge}.npz", seed, spacing) for seed in seeds]
-    _make_missing([job for job in jobs if not job[0].exists()], recipe.processes)
+    count = recipe.phantoms if recipe.phantoms_a_batch or not cases else 0
+    seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + count)
+    edges = "x".join(f"{edge:g}" for edge in spacing)
+    jobs += [(cache / f"phantom_{seed}_{edges}mm.npz", seed, spacing) for seed in seeds]
+    _make_missing([job for job in jobs if not job[0].exists()])
     files = tuple(file for file, _, _ in jobs)
     return SampleFiles(files[: len(cases)], files[len(cases) :])
 
@@ -141,17 +144,16 @@ def _name(job: _CaseJob, spacing: Vector) -> str:
     return f"{case.declaration.name}_{case.name}_{digest}"
 
 
-def _make_missing(
-    jobs: list[tuple[Path, _CaseJob | int, Vector]], processes: int
-) -> None:
+def _make_missing(jobs: list[tuple[Path, _CaseJob | int, Vector]]) -> None:
     if not jobs:
         return
     logger.info("preparing %d samples", len(jobs))
-    if processes == 1:
+    if len(jobs) < WORTH_PROCESSES:
         for job in jobs:
             _make(job)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    cores = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
         for _ in pool.map(_make, jobs, chunksize=4):
             pass
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from hanseg_segmentation.inference.preprocess import network_input
-from hanseg_segmentation.model_package import Normalisation
+from hanseg_segmentation.inference.preprocess import CHANNELS, network_input
+from hanseg_segmentation.model_package import Channel, Normalisation
 from hanseg_segmentation.training.label_sets import CLASSES, Bits, mirrored
 from hanseg_segmentation.training.places import places_of_organs
 from hanseg_segmentation.training.sample import Sample
@@ -23,6 +23,9 @@ AIR_HU = -1024.0
 VISIBLE_SHARE = 0.55
 """Least share of an organ's possible place, which is much larger than the organ, in a
 patch that surely shows most of it."""
+
+METAL_ABOVE_HU = 700.0
+"""Fillings are put into voxels above this."""
 
 Shape = tuple[int, int, int]
 
@@ -39,7 +42,15 @@ class Variation:
         mr_gamma: Lowest and highest power the MR's signal is raised to: scanners'
             T1 contrasts differ more than simulated ones.
         misregistration_mm: Largest shift of the MR along each axis.
+        misrotation_degrees: Deviation of the angle about each axis that the MR is
+            left turned by, as after a registration that only shifts.
         organ_share: Share of patches centred about an organ, not anywhere.
+        mirror_share: Share of patches mirrored left to right, labels exchanged.
+        flip_axes: Axes along which patches are flipped by chance, each label going
+            with its voxels: for networks that are mirrored when they are run (nnU-Net).
+        coarse_share: Share of patches with thicker slices or coarser pixels.
+        noise_hu: Largest deviation of the noise that most patches get.
+        metal_share: Share of patches with streaks, as from dental fillings.
     """
 
     rotation_degrees: float = 6.0
@@ -48,7 +59,13 @@ class Variation:
     mr_share: float = 0.5
     mr_gamma: tuple[float, float] = (0.5, 1.6)
     misregistration_mm: float = 2.0
+    misrotation_degrees: float = 0.0
     organ_share: float = 0.8
+    mirror_share: float = 0.5
+    flip_axes: tuple[str, ...] = ()
+    coarse_share: float = 0.4
+    noise_hu: float = 25.0
+    metal_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +73,7 @@ class Patch:
     """One training patch.
 
     Attributes:
-        channels: Network input, float32 ``(3, D, H, W)``.
+        channels: Network input, float32 ``(C, D, H, W)``.
         allowed: Label sets as bits, int32 ``(D, H, W)``.
         groups: Sets of labels scored as one, int32 ``(G,)``.
         sizes: Voxels of each label that are surely there, ``(labels,)``; 0 if unknown.
@@ -75,9 +92,10 @@ class PatchCutter:
         rng: The stream.
         shape: Voxels (z, y, x) of a patch.
         spacing_mm: Spacing (x, y, z) of a patch's voxels.
-        sample_spacing_mm: Edge of a sample's cubic voxels.
+        sample_spacing_mm: Spacing (x, y, z) of a sample's voxels.
         variation: How much patches are varied.
         normalisation: How images become network input.
+        channels: Which channels the network sees.
     """
 
     def __init__(
@@ -86,22 +104,31 @@ class PatchCutter:
         *,
         shape: Shape,
         spacing_mm: Vector,
-        sample_spacing_mm: float,
+        sample_spacing_mm: Vector,
         variation: Variation,
         normalisation: Normalisation,
+        channels: tuple[Channel, ...] = CHANNELS,
     ) -> None:
         self.rng = rng
         self.shape = shape
-        self.sample_spacing_mm = sample_spacing_mm
+        self.sample_spacing_mm = np.array(sample_spacing_mm)
         self.patch_voxel_ml = float(np.prod(spacing_mm)) / 1000.0
-        self.extent = np.array(shape[::-1]) * spacing_mm / sample_spacing_mm
+        self.extent_mm = np.array(shape[::-1]) * spacing_mm
         self.variation = variation
         self.normalisation = normalisation
+        self.channels = channels
 
-    def cut(self, sample: Sample) -> Patch:
-        """Return a random patch of a sample."""
-        mirror = bool(self.rng.random() < 0.5)
-        field, voxel_ml = self._sampling_field(sample, mirror=mirror)
+    def cut(self, sample: Sample, *, about: int | None = None) -> Patch:
+        """Return a random patch of a sample.
+
+        Args:
+            sample: Where from.
+            about: The set of labels it is centred about; None leaves that to chance.
+        """
+        mirror = bool(self.rng.random() < self.variation.mirror_share)
+        if about is not None and mirror:
+            about = int(mirrored(np.array([about], np.int32))[0])
+        field, voxel_ml = self._sampling_field(sample, mirror=mirror, about=about)
         sets = mirrored(sample.sets) if mirror else sample.sets
         groups = mirrored(sample.groups) if mirror else sample.groups
         ct = _sampled(sample.ct_hu.astype(np.float32) - AIR_HU, field) + AIR_HU
@@ -113,7 +140,9 @@ class PatchCutter:
         imaged = (
             mirrored(np.array([sample.imaged], np.int32)) if mirror else [sample.imaged]
         )
-        channels = network_input(hu, mr, view, normalisation=self.normalisation)
+        channels = network_input(
+            hu, mr, view, normalisation=self.normalisation, names=self.channels
+        )
         return Patch(
             torch.from_numpy(channels),
             torch.from_numpy(np.ascontiguousarray(allowed)),
@@ -123,28 +152,29 @@ class PatchCutter:
             ),
         )
 
-    def _centre(self, sample: Sample) -> npt.NDArray[np.float64]:
+    def _centre(self, sample: Sample, about: int | None) -> npt.NDArray[np.float64]:
         """Return the patch's centre as voxel z, y, x: about an organ, or anywhere."""
-        if self.rng.random() < self.variation.organ_share and len(sample.groups):
-            group = int(self.rng.choice(sample.groups))
-            rows = np.flatnonzero((sample.sets & ~group) == 0)
+        extent = (self.extent_mm / self.sample_spacing_mm)[::-1]
+        if about is None and self.rng.random() < self.variation.organ_share:
+            about = int(self.rng.choice(sample.groups)) if len(sample.groups) else None
+        if about is not None:
+            rows = np.flatnonzero((sample.sets & ~about) == 0)
             places = np.flatnonzero(np.isin(sample.codes.ravel()[::3], rows))
             if len(places):
                 chosen = int(self.rng.choice(places)) * 3
                 centre = np.array(np.unravel_index(chosen, sample.codes.shape), float)
-                reach = self.extent[::-1] * 0.28
-                return centre + self.rng.uniform(-reach, reach)
-        low = np.minimum(self.extent[::-1] / 3, np.array(sample.codes.shape) / 2)
+                return centre + self.rng.uniform(-0.28 * extent, 0.28 * extent)
+        low = np.minimum(extent / 3, np.array(sample.codes.shape) / 2)
         return self.rng.uniform(low, np.array(sample.codes.shape) - low)
 
     def _sampling_field(
-        self, sample: Sample, *, mirror: bool
+        self, sample: Sample, *, mirror: bool, about: int | None
     ) -> tuple[torch.Tensor, float]:
         """Return each patch voxel's place in the sample, as `grid_sample` takes it.
 
         And how much of the patient a voxel of the patch is, in ml.
         """
-        centre = self._centre(sample)
+        centre = self._centre(sample, about)
         angles = self.rng.normal(0, self.variation.rotation_degrees, 3)
         factor = self.rng.uniform(*self.variation.scale) * self.rng.uniform(
             0.95, 1.05, 3
@@ -152,9 +182,13 @@ class PatchCutter:
         matrix = rotation_matrix(angles) / factor
         if mirror:
             matrix = matrix @ np.diag((-1.0, 1.0, 1.0))
+        if self.variation.flip_axes:
+            chosen = np.array([axis in self.variation.flip_axes for axis in "xyz"])
+            flipped = chosen & (self.rng.random(3) < 0.5)
+            matrix = matrix @ np.diag(np.where(flipped, -1.0, 1.0))
         size = np.array(sample.codes.shape[::-1], float)
         theta = np.zeros((3, 4))
-        theta[:, :3] = matrix * self.extent / size[:, None]
+        theta[:, :3] = matrix * self.extent_mm / self._size_mm(sample)[:, None]
         theta[:, 3] = (2 * centre[::-1] + 1) / size - 1
         voxel_ml = self.patch_voxel_ml / float(np.prod(factor))
         field = functional.affine_grid(
@@ -170,10 +204,8 @@ class PatchCutter:
         """Return an MR of limited field, slightly out of register, or none."""
         if sample.mr is None or self.rng.random() >= self.variation.mr_share:
             return None, None
-        size = np.array(sample.codes.shape[::-1], float)
-        limit = self.variation.misregistration_mm / self.sample_spacing_mm
-        shift = torch.from_numpy(2 * self.rng.uniform(-limit, limit, 3) / size).float()
-        signal = _sampled(sample.mr.astype(np.float32), field + shift)
+        field = self._displaced(field, self._size_mm(sample))
+        signal = _sampled(sample.mr.astype(np.float32), field)
         view = self._view(signal.shape)
         contrast = np.power(
             signal.clip(min=0), self.rng.uniform(*self.variation.mr_gamma)
@@ -183,8 +215,27 @@ class PatchCutter:
             scanned = scan_t1(scanned, self.rng)
         else:
             data = sample.field_of_view.astype(np.float32)
-            view &= _sampled(data, field + shift, mode="nearest") > 0
+            view &= _sampled(data, field, mode="nearest") > 0
         return np.where(view, scanned, 0).astype(np.float32), view
+
+    def _displaced(
+        self, field: torch.Tensor, size_mm: npt.NDArray[np.float64]
+    ) -> torch.Tensor:
+        """Return the field as a registration may leave it: shifted and turned."""
+        limit = self.variation.misregistration_mm
+        shift = 2 * self.rng.uniform(-limit, limit, 3) / size_mm
+        if self.variation.misrotation_degrees:
+            angles = self.rng.normal(0, self.variation.misrotation_degrees, 3)
+            turn = rotation_matrix(angles) * size_mm / size_mm[:, None]
+            middle = field[0].mean(dim=(0, 1, 2))
+            field = (field - middle) @ torch.from_numpy(turn.T).float() + middle
+        return field + torch.from_numpy(shift).float()
+
+    def _size_mm(self, sample: Sample) -> npt.NDArray[np.float64]:
+        size: npt.NDArray[np.float64] = (
+            np.array(sample.codes.shape[::-1], float) * self.sample_spacing_mm
+        )
+        return size
 
     def _view(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
         """Return a random box of slices, as an MR's field of view often is."""
@@ -209,19 +260,21 @@ class PatchCutter:
         allowed[part] = 1
 
     def _degrade(self, ct: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the CT with another resolution, calibration and noise."""
+        """Return the CT with another resolution, calibration, noise and streaks."""
         hu = self._thick_slices(ct)
         air = hu < -990
+        if self.rng.random() < self.variation.metal_share:
+            hu = with_streaks(hu, self.rng)
         hu = hu * self.rng.uniform(0.94, 1.06) + self.rng.normal(0, 12)
         if self.rng.random() < 0.6:
-            noise = self.rng.uniform(0, 25)
+            noise = self.rng.uniform(0, self.variation.noise_hu)
             hu = hu + noise * self.rng.standard_normal(hu.shape, np.float32)
         hu[air] = np.minimum(hu[air], -960)
         return hu.astype(np.float32)
 
     def _thick_slices(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the image, sometimes with thicker slices or coarser pixels."""
-        if self.rng.random() >= 0.4:
+        if self.rng.random() >= self.variation.coarse_share:
             return image
         z, y, x = image.shape
         if self.rng.random() < 0.5:
@@ -257,6 +310,35 @@ def expected_sizes(
         if share >= VISIBLE_SHARE:
             sizes[label] = share * place.mean_ml / voxel_ml
     return sizes
+
+
+def with_streaks(
+    ct_hu: npt.NDArray[np.float32], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Return a CT as a metal filling leaves it: bright and dark rays in some slices.
+
+    The filling is a voxel of bone, as teeth are; without any nothing changes.
+
+    Args:
+        ct_hu: In HU, indexed z, y, x.
+        rng: Decides where, how strong, and along which rays.
+    """
+    bone = np.argwhere(ct_hu > METAL_ABOVE_HU)
+    if not len(bone):
+        return ct_hu
+    at = bone[rng.integers(len(bone))]
+    y, x = (np.arange(n) - c for n, c in zip(ct_hu.shape[1:], at[1:], strict=True))
+    distance = np.hypot(y[:, None], x[None, :]) + 1.0
+    angle = np.arctan2(y[:, None], x[None, :])
+    rays = np.sin(rng.integers(3, 9) * angle + rng.uniform(0, 2 * np.pi))
+    strength = rng.uniform(500, 2500) * np.sign(rays) * np.abs(rays) ** 4 / distance
+    result = ct_hu.copy()
+    reach = int(rng.integers(1, 3))
+    slices = slice(max(0, at[0] - reach), at[0] + reach + 1)
+    tissue = result[slices] > -500
+    result[slices] += (strength * tissue).astype(np.float32)
+    result[tuple(at)] = 3000.0
+    return result
 
 
 def _sampled(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from hanseg_segmentation.model_package import ModelPackage, NetworkSpec, write_package
+from hanseg_segmentation.model_package import ModelPackage, write_package
 from hanseg_segmentation.training.checking.check import PASSED, require_sound
-from hanseg_segmentation.training.data import prepare, training_cases
+from hanseg_segmentation.training.data import SampleFiles, prepare, training_cases
+from hanseg_segmentation.training.datasets.dataset import Dataset, DatasetCase
 from hanseg_segmentation.training.datasets.declaration import (
     UNSTATED,
     Declaration,
@@ -19,9 +19,11 @@ from hanseg_segmentation.training.datasets.declaration import (
 )
 from hanseg_segmentation.training.datasets.find import find_datasets
 from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
-from hanseg_segmentation.training.loop import network_config, new_state, train
+from hanseg_segmentation.training.loop import Cases, Progress, train
+from hanseg_segmentation.training.processes import Place, joined
 from hanseg_segmentation.training.recipe import Recipe
-from hanseg_segmentation.training.team import run_team
+from hanseg_segmentation.training.shelf import MOST_BYTES, Shelf
+from hanseg_segmentation.training.state import CHECKPOINT_FILE, TrainingState
 from hanseg_shared.organs import ORGANS, Evidence
 
 OWN_LICENCE = "MIT"
@@ -35,40 +37,112 @@ def run_training(
     out: Path,
     resume: bool = False,
     registration: RegistrationPlan | None = None,
-) -> ModelPackage:
-    """Prepare samples, train, and write the package to ``out/model``.
+    progress: Progress = lambda _: None,
+) -> ModelPackage | None:
+    """Prepare samples, train every fold, and write the package to ``out/model``.
+
+    Started by torchrun, the processes train together.
 
     Args:
         recipe: How.
         data: Folders of real cases, a data set each; see `datasets.find`.
         out: Folder for everything that is made.
-        resume: Whether to go on from the checkpoint in `out`.
+        resume: Whether to go on from the checkpoints in `out`.
         registration: How MRs are brought onto the CTs' grids; None leaves them out.
+        progress: Told the share done, 0 to 1.
+
+    Returns:
+        The package; None in a process that only helped to train it.
 
     Raises:
         InputError: Something is wrong with the data; nothing was written.
     """
     datasets = find_datasets(data)
-    require_sound(datasets, passed=out / "cache" / PASSED)
     cases = [case for each in datasets for case in each.cases]
-    taught = training_cases(cases, held_out=recipe.held_out)
-    out.mkdir(parents=True, exist_ok=True)
-    files = prepare(recipe, taught, out / "cache", registration=registration)
-    work = partial(train, recipe=recipe, files=files, folder=out, resume=resume)
-    run_team(recipe.processes, work)
-    state = new_state(recipe)
-    state.load(out)
-    provenance = {
+    taught = _taught(recipe, cases)
+    with joined() as place:
+        if place.leads:
+            require_sound(datasets, passed=out / "cache" / PASSED)
+        out.mkdir(parents=True, exist_ok=True)
+        if place.leads:
+            prepare(recipe, taught, out / "cache", registration=registration)
+        place.wait()
+        files = prepare(recipe, taught, out / "cache", registration=registration)
+        states = []
+        for fold in range(recipe.folds):
+            folder = fold_folder(out, fold, recipe.folds)
+            folder.mkdir(exist_ok=True)
+            state = train(
+                place,
+                recipe,
+                _cases(files, place, fold=fold, folds=recipe.folds),
+                folder,
+                resume=resume and _begun(folder, fold),
+                fold=fold,
+                progress=_share_of_folds(progress, fold, recipe.folds),
+            )
+            states.append(state)
+    if not place.leads:
+        return None
+    facts = {
         "real_cases": f"{len(taught)} of {len(cases)}" if cases else "0",
         "simulated_patients": str(len(files.phantoms)),
-        "iterations": str(state.iteration),
-        "training_seconds": f"{state.seconds:.0f}",
+    }
+    return _packed(recipe, datasets, states, out, facts)
+
+
+def _share_of_folds(progress: Progress, fold: int, folds: int) -> Progress:
+    """Return what turns the share of a fold that is done into that of all."""
+    return lambda done: progress((fold + done) / folds)
+
+
+def _taught(recipe: Recipe, cases: Sequence[DatasetCase]) -> Sequence[DatasetCase]:
+    """Return the cases that teach; with folds each one does, in all but its own."""
+    if recipe.folds > 1:
+        return cases
+    return training_cases(cases, held_out=recipe.held_out)
+
+
+def fold_folder(out: Path, fold: int, folds: int) -> Path:
+    """Return where a fold's checkpoint, log and curves are; `out` with one fold."""
+    return out if folds == 1 else out / f"fold_{fold}"
+
+
+def _begun(folder: Path, fold: int) -> bool:
+    """Whether a fold is to be resumed; a later one may not have been begun."""
+    return fold == 0 or (folder / CHECKPOINT_FILE).exists()
+
+
+def _cases(files: SampleFiles, place: Place, *, fold: int, folds: int) -> Cases:
+    taught, unseen = files.split(fold=fold, folds=folds)
+    most_bytes = MOST_BYTES // (2 * place.size)
+    return Cases(
+        Shelf(taught.real, most_bytes=most_bytes),
+        Shelf(taught.phantoms, most_bytes=most_bytes),
+        Shelf((*unseen.real, *unseen.phantoms), most_bytes=most_bytes),
+    )
+
+
+def _packed(
+    recipe: Recipe,
+    datasets: Sequence[Dataset],
+    states: Sequence[TrainingState],
+    out: Path,
+    facts: dict[str, str],
+) -> ModelPackage:
+    provenance = facts | {
+        "iterations": ", ".join(str(each.iteration) for each in states),
+        "training_seconds": f"{sum(each.seconds for each in states):.0f}",
     }
     declarations = tuple(each.declaration for each in datasets)
     for one in declarations:
         provenance[f"data_{one.name}"] = f"{one.description} ({one.licence})"
     package = plan_package(recipe, declarations, provenance=provenance)
-    return write_package(out / "model", package, half_weights(state.average))
+    first, *further = (
+        half_weights(each.average if recipe.average_decay else each.trainee.network)
+        for each in states
+    )
+    return write_package(out / "model", package, first, further=further)
 
 
 def half_weights(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -97,7 +171,6 @@ def plan_package(
         declarations: The data sets that taught it, besides simulated patients.
         provenance: What it was made of.
     """
-    config = network_config(recipe)
     evidence = evidence_of_organs(declarations)
     return ModelPackage(
         name=recipe.name,
@@ -108,18 +181,16 @@ def plan_package(
         patch=recipe.patch,
         labels={each.name: each.label for each in ORGANS},
         normalisation=recipe.normalisation,
-        network=NetworkSpec(
-            kind="unet",
-            config={
-                "features": list(config.features),
-                "head_features": config.head_features,
-            },
-        ),
+        network=recipe.network_spec,
+        channels=recipe.channels,
+        step=recipe.inference.step,
+        combine=recipe.inference.combine,
+        mirror_axes=recipe.inference.mirror_axes,
         evidence={
             each.name: evidence.get(each.name, Evidence.PHANTOM) for each in ORGANS
         },
         sha256="0" * 64,
-        provenance=provenance,
+        provenance=provenance | _recipe_facts(recipe),
     )
 
 
@@ -130,3 +201,16 @@ def weights_licence(declarations: tuple[Declaration, ...]) -> str:
     """
     licences = {each.weights_licence for each in declarations} or {OWN_LICENCE}
     return licences.pop() if len(licences) == 1 else UNSTATED
+
+
+def _recipe_facts(recipe: Recipe) -> dict[str, str]:
+    """Return what a model's page tells of the recipe, without empty entries."""
+    facts = {
+        "recipe": recipe.name,
+        "registration": ""
+        if recipe.registration is None
+        else f"{recipe.registration.kind} {recipe.registration.backend}",
+        "sources": "; ".join(recipe.sources),
+        "inferred": ", ".join(recipe.inferred),
+    }
+    return {name: text for name, text in facts.items() if text}

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hanseg_segmentation.training.datasets.dataset import DatasetCase, Finding
+from hanseg_segmentation.training.recipe import RegistrationRecipe
 from hanseg_shared.cli import COMMANDS
 from hanseg_shared.documents import (
     Backend,
@@ -71,6 +72,14 @@ class RegistrationPlan:
     kind: TransformKind = TransformKind.RIGID
     backend: Backend = Backend.ELASTIX
     results: Path | None = None
+
+    @classmethod
+    def of(
+        cls, recipe: RegistrationRecipe | None, *, results: Path | None
+    ) -> RegistrationPlan:
+        """Return the plan of a recipe; one without an MR has nothing to register."""
+        chosen = recipe or RegistrationRecipe()
+        return cls(chosen.kind, chosen.backend, results)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,159 @@
+"""Every recipe from end to end on simulated patients, in one table.
+
+Each is trained by `hanseg train --smoke`, packaged, run through the service by
+`hanseg batch` with its own registration, and scored by `hanseg evaluate`. The trainings
+are far too short for the figures to say which method is better: the table shows that
+each recipe runs, and what it costs.
+
+    python benchmarks/recipes.py [--recipes eli1,mamaa] [--iterations N] [--out DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hanseg_segmentation.model_package import read_package
+from hanseg_segmentation.training.recipe import Recipe, read_recipe, recipe_names
+from hanseg_shared.documents import TransformKind
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+OUT = PROJECT / "benchmarks" / "results" / "recipes"
+
+HANSEG = Path(sys.executable).with_name("hanseg")
+
+TEACHING_SEED, TESTING_SEED = 9001, 9101
+"""First seeds of the simulated patients that teach, and of those that are scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one recipe.
+
+    Attributes:
+        recipe: Its name.
+        network: Kind of network.
+        folds: Networks that were trained.
+        inferred: Settings that no source states.
+        train_seconds: Of the whole command, preparation included.
+        segment_seconds: Of the whole batch, the service's start included.
+        dsc: Mean over organs and cases; missed organs count 0.
+    """
+
+    recipe: str
+    network: str
+    folds: int
+    inferred: int
+    train_seconds: float
+    segment_seconds: float
+    dsc: float
+
+
+def hanseg(arguments: Sequence[object], *, models: Path | None = None) -> float:
+    """Run one command of the product; return its seconds.
+
+    Raises:
+        subprocess.CalledProcessError: It failed; its own words are on the screen.
+    """
+    environment: Mapping[str, str] = os.environ | (
+        {} if models is None else {"HANSEG_MODELS": str(models)}
+    )
+    start = time.perf_counter()
+    command = [str(HANSEG), *(str(each) for each in arguments)]
+    subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
+    return time.perf_counter() - start
+
+
+def phantoms(folder: Path, *, first_seed: int, count: int) -> Path:
+    """Return a folder of simulated patients; they are made if it is not there."""
+    if not folder.exists():
+        arguments = ["--count", count, "--first-seed", first_seed, "--spacing", 4]
+        hanseg(["phantom", *arguments, "--out", folder])
+    return folder
+
+
+def run(
+    recipe: Recipe, teaching: Path, testing: Path, out: Path, iterations: int
+) -> Row:
+    """Train, package, run and score one recipe."""
+    models, scores = out / "models", out / "scores" / recipe.name
+    folder = out / "training" / recipe.name
+    training = ["train", recipe.name, "--data", teaching, "--smoke", "--out", folder]
+    train_seconds = hanseg([*training, "--iterations", iterations])
+    models.mkdir(parents=True, exist_ok=True)
+    model = f"{recipe.name}-smoke"
+    installed = models / model
+    if not installed.exists():
+        (folder / "model").rename(installed)
+        _rename(installed, model)
+    results = out / "results" / recipe.name
+    how = ["--registration", TransformKind.NONE]
+    if recipe.registration is not None:
+        how = ["--registration", recipe.registration.kind]
+        how += ["--backend", recipe.registration.backend]
+    batch = ["batch", testing, "--model", model, "--out", results, *how]
+    segment_seconds = hanseg(batch, models=models)
+    hanseg(["evaluate", results, testing, "--empty", "challenge", "--out", scores])
+    summary = json.loads((scores / "summary.json").read_text())
+    package = read_package(installed)
+    return Row(
+        recipe.name,
+        package.network.kind,
+        len(package.folds),
+        len(recipe.inferred),
+        round(train_seconds, 1),
+        round(segment_seconds, 1),
+        _dsc(summary),
+    )
+
+
+def _rename(folder: Path, name: str) -> None:
+    """Give a package a name that no shipped model has."""
+    file = folder / "model.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps(document | {"name": name}, indent=2) + "\n")
+
+
+def _dsc(summary: dict[str, dict[str, dict[str, dict[str, float]]]]) -> float:
+    return round(summary["metrics"]["DSC"]["overall"]["mean"], 4)
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Print the table as Markdown."""
+    names = list(asdict(rows[0]))
+    print(f"\n| {' | '.join(names)} |\n|{'---|' * len(names)}")
+    for row in rows:
+        print("| " + " | ".join(str(each) for each in asdict(row).values()) + " |")
+
+
+def main() -> int:
+    """Run, print, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--recipes", default=",".join(recipe_names()))
+    parser.add_argument("--iterations", type=int, default=4)
+    parser.add_argument("--cases", type=int, default=2, help="patients to be scored")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    out = options.out.resolve()
+    teaching = phantoms(out / "teaching", first_seed=TEACHING_SEED, count=3)
+    testing = phantoms(out / "testing", first_seed=TESTING_SEED, count=options.cases)
+    rows = []
+    for name in options.recipes.split(","):
+        recipe = read_recipe(name)
+        rows.append(run(recipe, teaching, testing, out, options.iterations))
+        document = [asdict(row) for row in rows]
+        (out / "recipes.json").write_text(json.dumps(document, indent=2) + "\n")
+    print_table(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.inference.memory import TreeMemory, available_gb
+from benchmarks.journal import JsonLines
 
 import hanseg_segmentation
 
@@ -62,31 +63,18 @@ class Row:
         return self.way, self.model, self.image, self.repeat
 
 
-class Journal:
-    """All rows, in a file of one JSON document a line that survives being killed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+class Journal(JsonLines):
+    """All rows."""
 
     def append(self, row: Row) -> None:
         """Add a row at the end of the file."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(row)) + "\n")
+        self.add(asdict(row))
 
     def rows(self, code: str | None = None) -> list[Row]:
         """Return the newest row of every run, of one state of our code or of any."""
-        found: dict[tuple[str, str, str, int], Row] = {}
-        if not self.path.exists():
-            return []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = Row(**json.loads(line))
-            except json.JSONDecodeError:  # the run was killed while it wrote this
-                continue
-            if code is None or row.code in (code, PEERS_CODE):
-                found[row.key] = row
-        return list(found.values())
+        rows = [Row(**document) for document in self.documents()]
+        wanted = [r for r in rows if code is None or r.code in (code, PEERS_CODE)]
+        return list({row.key: row for row in wanted}.values())
 
 
 def fingerprint() -> str:

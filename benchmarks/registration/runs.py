@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from benchmarks.journal import JsonLines
 from benchmarks.registration.cases import Case
 from benchmarks.registration.groups import SERIES, Group
 
@@ -158,36 +158,25 @@ def fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-class Journal:
-    """All rows, in a file of one JSON document a line that survives being killed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+class Journal(JsonLines):
+    """All rows."""
 
     def append(self, row: Row) -> None:
         """Add a row at the end of the file."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(row)) + "\n")
+        self.add(asdict(row))
 
     def rows(self, code: str | None = None) -> list[Row]:
         """Return the newest row of every case, of one state of the code or of any."""
         newest = {
             (row.group, row.number): row
-            for row in self._lines()
+            for row in map(_row, self.documents())
             if code is None or row.code == code
         }
         return [newest[key] for key in sorted(newest)]
 
-    def _lines(self) -> Iterator[Row]:
-        if not self.path.exists():
-            return
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                found = json.loads(line)
-            except json.JSONDecodeError:  # the run was killed while it wrote this
-                continue
-            yield Row(**{**found, "group": Group(found["group"])})
+
+def _row(document: dict[str, Any]) -> Row:
+    return Row(**{**document, "group": Group(document["group"])})
 
 
 Work = list[tuple[Group, int]]

@@ -113,3 +113,9 @@ def test_a_missing_file_is_a_usage_error(files, tmp_path):
 def test_the_deadline_is_finite(files, tmp_path, quick):
     run(*files, "--out", tmp_path / "out")
     assert quick["deadline_s"] == DEFAULT_REGISTRATION_SECONDS
+
+
+def test_the_deadline_is_a_setting(files, tmp_path, quick, monkeypatch):
+    monkeypatch.setenv("HANSEG_REGISTRATION_SECONDS", "40")
+    run(*files, "--out", tmp_path / "out")
+    assert quick["deadline_s"] == 40

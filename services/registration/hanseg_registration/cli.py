@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from hanseg_shared.documents import Backend, RegistrationReport, TransformKind
-from hanseg_shared.settings import DEFAULT_REGISTRATION_SECONDS
 
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -61,10 +60,9 @@ def register(
     from hanseg_shared.io import check_case
     from hanseg_shared.settings import read_settings
 
+    settings = read_settings()
     engine = engine_for(
-        Backend(backend),
-        parameters=parameters,
-        ants_python=read_settings().ants_python,
+        Backend(backend), parameters=parameters, ants_python=settings.ants_python
     )
     check_case(ct, mr)
     with _folder(out), _progress(ct.name, as_json=as_json) as progress:
@@ -74,7 +72,7 @@ def register(
             out,
             kind=TransformKind(registration),
             engine=engine,
-            deadline_s=float(DEFAULT_REGISTRATION_SECONDS),
+            deadline_s=float(settings.registration_seconds),
             progress=progress,
         )
     click.echo(_last_line(report, out, as_json=as_json))

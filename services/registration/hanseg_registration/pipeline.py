@@ -362,30 +362,51 @@ def _optimised(
     best = mean_motion(polished, centre=case.ct_head.centre)
     clock.step(0.7)
     if kind is TransformKind.DEFORMABLE:
-        bending = refine_deformably(
-            case.similarity,
-            best,
-            region=case.shown(best),
-            ends=ends,
-            bend=case.deform,
-            seconds_left=clock.left,
+        return _deformably(
+            case, best, mirror_start, ends=ends, apart=apart, clock=clock
         )
-        steady = bending.agreement_mm if bending.kept else apart
-        found = _judged(
-            case,
-            best,
-            mirror_start,
-            agreement=steady,
-            deformation=bending.deformation,
-        )
-        return _with_deformation(found, bending)
-    if kind is not TransformKind.AFFINE:
-        return _judged(case, best, mirror_start, agreement=apart)
+    if kind is TransformKind.AFFINE:
+        return _affinely(case, best, mirror_start, apart=apart)
+    return _judged(case, best, mirror_start, agreement=apart)
+
+
+def _deformably(
+    case: _Case,
+    rigid: Motion,
+    mirror_start: Motion,
+    *,
+    ends: tuple[Motion, Motion],
+    apart: float,
+    clock: _Clock,
+) -> _Found:
+    """Try a deformation before a rigid pose, and judge what is kept."""
+    bending = refine_deformably(
+        case.similarity,
+        rigid,
+        region=case.shown(rigid),
+        ends=ends,
+        bend=case.deform,
+        seconds_left=clock.left,
+    )
+    found = _judged(
+        case,
+        rigid,
+        mirror_start,
+        agreement=bending.agreement_mm if bending.kept else apart,
+        deformation=bending.deformation,
+    )
+    return _with(found, bending)
+
+
+def _affinely(
+    case: _Case, rigid: Motion, mirror_start: Motion, *, apart: float
+) -> _Found:
+    """Try an affine step from a rigid pose, and judge what is kept."""
     refined = refine_affinely(
-        case.gain, best, lambda pose: case.find_where_shown(Step.AFFINE, pose)
+        case.gain, rigid, lambda pose: case.find_where_shown(Step.AFFINE, pose)
     )
     found = _judged(case, refined.pose, mirror_start, agreement=apart)
-    return _with_affine(found, refined)
+    return _with(found, refined)
 
 
 def _two_ends(case: _Case, start: Motion) -> tuple[tuple[Motion, Motion], float]:
@@ -424,18 +445,10 @@ def _another(start: Motion, case: _Case) -> Motion:
     return start @ translation(SECOND_START_MM) @ turn
 
 
-def _with_deformation(found: _Found, bending: Bending) -> _Found:
-    return replace(
-        found,
-        measures=found.measures | bending.measures(),
-        reason=f"{found.reason}; {bending.reason}",
-        deformation=bending.deformation,
-    )
-
-
-def _with_affine(found: _Found, refined: Refinement) -> _Found:
-    measures = found.measures | refined.measures()
-    return replace(found, measures=measures, reason=f"{found.reason}; {refined.reason}")
+def _with(found: _Found, step: Refinement | Bending) -> _Found:
+    """Add what a further step measured, and why it was kept or not."""
+    measures = found.measures | step.measures()
+    return replace(found, measures=measures, reason=f"{found.reason}; {step.reason}")
 
 
 def _judged(
@@ -472,7 +485,7 @@ def _judged(
         **motion_numbers(inverse(case.headers) @ pose, case.ct_head.centre),
     )
     verdict, reason = judge(evidence)
-    return _Found(pose, verdict, reason, evidence.measures())
+    return _Found(pose, verdict, reason, evidence.measures(), deformation)
 
 
 def _hand_out(

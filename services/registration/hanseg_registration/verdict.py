@@ -354,7 +354,7 @@ def _unconvincing(found: Evidence) -> str | None:
             f"the MR fits displaced poses nearly as well: its similarity exceeds "
             f"theirs {found.excess:.1f}-fold, at least {SMALLEST_EXCESS} is needed"
         )
-    if found.similarity_displaced_sd and found.z_score < SMALLEST_Z_SCORE:
+    if found.z_score < SMALLEST_Z_SCORE:
         return (
             f"the MR's similarity is {found.z_score:.1f} standard deviations above "
             f"displaced poses; at least {SMALLEST_Z_SCORE} are needed"

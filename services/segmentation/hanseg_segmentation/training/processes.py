@@ -9,14 +9,17 @@ averaged by PyTorch's DistributedDataParallel.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
 
 from hanseg_shared.errors import OptionError
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,18 @@ class Place:
         """Wait until all processes have come here."""
         if self.size > 1:
             distributed.barrier()
+
+    def first_alone(self, work: Callable[[], Made]) -> Made:
+        """Return what every process makes, the leader before all others.
+
+        What the leader leaves in files need not be made again.
+        """
+        if self.leads:
+            made = work()
+            self.wait()
+            return made
+        self.wait()
+        return work()
 
     def agreed(self, value: float) -> float:
         """Return the leader's value, so that all decide alike."""

@@ -63,11 +63,10 @@ def run_training(
     with joined() as place:
         if place.leads:
             require_sound(datasets, passed=out / "cache" / PASSED)
-        out.mkdir(parents=True, exist_ok=True)
-        if place.leads:
-            prepare(recipe, taught, out / "cache", registration=registration)
-        place.wait()
-        files = prepare(recipe, taught, out / "cache", registration=registration)
+            out.mkdir(parents=True, exist_ok=True)
+        files = place.first_alone(
+            lambda: prepare(recipe, taught, out / "cache", registration=registration)
+        )
         states = []
         for fold in range(recipe.folds):
             folder = fold_folder(out, fold, recipe.folds)

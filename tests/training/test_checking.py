@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +32,13 @@ from tests.training.layouts import (
     ct_of,
     ct_volume,
     mask_of,
-    write_han_seg,
     write_plain,
 )
 
 
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_han_seg(tmp_path_factory.mktemp("data") / "han-seg")
-
-
 @pytest.fixture
-def data(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "han-seg"))
+def data(han_seg: Path) -> Path:
+    return han_seg
 
 
 def refusals(*folders: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +26,9 @@ from tests.training.layouts import (
     mask_of,
     phantom,
     set_table,
-    write_han_seg,
     write_openkbp,
     write_plain,
 )
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_han_seg(tmp_path_factory.mktemp("data") / "han-seg")
-
-
-@pytest.fixture
-def han_seg(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "han-seg"))
 
 
 def refusals(dataset: Dataset) -> list[str]:

@@ -175,7 +175,8 @@ class Search:
         """Return the similarity of one rotation at every shift, ``(x, y, z)``.
 
         Shifts are whole cubes, so the index of a point in the CT is a sum of one
-        number for each axis, and is computed once for each shift along an axis.
+        number for each axis, and is computed once for each shift along an axis. One
+        plane of shifts at a time stays in the processor's cache.
         """
         turned = self.points @ rotation(angles_deg, centre=(0, 0, 0))[:3, :3].T
         index = np.rint(turned + self.ct_centre).astype(np.int32)
@@ -187,8 +188,8 @@ class Search:
                 zip(strides, self.shifts, strict=True)
             )
         )
-        flat = x[:, None, None] + y[None, :, None] + z[None, None, :]
-        return self._scores(self.classes.ravel()[flat])
+        plane, classes = y[:, None] + z, self.classes.ravel()
+        return np.stack([self._scores(classes.take(along + plane)) for along in x])
 
     def scores(self, poses: Poses) -> npt.NDArray[np.float64]:
         """Return the similarity at each pose, ``(p, 6)`` -> ``(p,)``."""

@@ -177,26 +177,18 @@ def register(
     """
     require_available(kind, engine.backend)
     clock = _Clock(deadline_s, progress)
-    headers, data = _from_headers(ct, mr), data_mask(centred(mr))
-    background = background_value(mr, data)
-    mr = without_filling(mr, data, background)
-    around_ct, around_mr = centred(ct), of_ordinary_size(centred(mr))
+    headers = _from_headers(ct, mr)
+    with ThreadPoolExecutor(2) as at_once:
+        fixed = at_once.submit(_Fixed.of, centred(ct))
+        measured = _Measured.of(mr)
+        moving = at_once.submit(_Moving.of, measured)
     try:
-        case = _Case.of(around_ct, around_mr, headers=headers, data=data, engine=engine)
+        case = _Case.of(fixed.result(), moving.result(), headers=headers, engine=engine)
         found = _find(case, kind, clock)
     except ImageContentError as error:  # no head in one of them: nothing to align
         pose = headers if kind is TransformKind.NONE else np.eye(4)
         found = _Found(pose, MrVerdict.REJECTED, error.message, {})
-    return _hand_out(
-        ct,
-        mr,
-        data,
-        found,
-        background=background,
-        kind=kind,
-        engine=engine,
-        clock=clock,
-    )
+    return _hand_out(ct, measured, found, kind=kind, engine=engine, clock=clock)
 
 
 @dataclass(slots=True)
@@ -231,6 +223,56 @@ class _Clock:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """An MR as it was sent, but for what it does not show.
+
+    Attributes:
+        mr: The MR, with its background where it has no data.
+        data: 1 where it has data, on its grid moved to (0, 0, 0), uint8.
+        background: Its background.
+    """
+
+    mr: Volume
+    data: Volume
+    background: float
+
+    @classmethod
+    def of(cls, mr: Volume) -> _Measured:
+        data = data_mask(centred(mr))
+        background = background_value(mr, data)
+        return cls(without_filling(mr, data, background), data, background)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fixed:
+    """A centred CT, made ready: its head, as an image and as edges."""
+
+    head: Head
+    image: Volume
+    edges: Edges
+
+    @classmethod
+    def of(cls, ct: Volume) -> _Fixed:
+        head = ct_head(ct)
+        image = head_image(ct, head)
+        return cls(head, fixed_image(image), Edges.of(image, head))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moving:
+    """A centred MR, made ready: its head, the image, and where it has data."""
+
+    head: Head
+    image: Volume
+    data: Volume
+
+    @classmethod
+    def of(cls, measured: _Measured) -> _Moving:
+        mr = of_ordinary_size(centred(measured.mr))
+        return cls(mr_head(mr), moving_image(mr), measured.data)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Case:
     """Two centred images, their heads, and what compares them."""
 
@@ -246,29 +288,19 @@ class _Case:
 
     @classmethod
     def of(
-        cls,
-        ct: Volume,
-        mr: Volume,
-        *,
-        headers: Motion,
-        data: Volume,
-        engine: Engine,
+        cls, fixed: _Fixed, moving: _Moving, *, headers: Motion, engine: Engine
     ) -> _Case:
-        with ThreadPoolExecutor(1) as beside:
-            of_mr = beside.submit(lambda: (mr_head(mr), moving_image(mr)))
-            head = ct_head(ct)
-            image = head_image(ct, head)
-            fixed, edges = fixed_image(image), Edges.of(image, head)
-            head_of_mr, moving = of_mr.result()
         return cls(
             headers=headers,
-            ct_head=head,
-            mr_head=head_of_mr,
-            fixed=fixed,
-            moving=moving,
-            similarity=Similarity.between(fixed, moving, head=head, mr_head=head_of_mr),
-            edges=edges,
-            data=data,
+            ct_head=fixed.head,
+            mr_head=moving.head,
+            fixed=fixed.image,
+            moving=moving.image,
+            similarity=Similarity.between(
+                fixed.image, moving.image, head=fixed.head, mr_head=moving.head
+            ),
+            edges=fixed.edges,
+            data=moving.data,
             engine=engine,
         )
 
@@ -463,8 +495,11 @@ def _judged(
         verdict, reason = judge(Evidence.of_no_motion())
         return _Found(pose, verdict, reason, Evidence.of_no_motion().measures())
     mirror_starts = mirrored_pose(pose, ct_centre=case.ct_head.centre), mirror_start
-    displaced, mirrored = side_by_side(
-        lambda: case.similarity.displaced(pose),
+    (displaced, drift), mirrored = side_by_side(
+        lambda: (
+            case.similarity.displaced(pose),
+            drift_mm(deformed(case.similarity, deformation), pose),
+        ),
         lambda: mirrored_similarity(case.similarity, mirror_starts),
     )
     edges = case.edges.agreement(case.moving, case.data, pose)
@@ -477,7 +512,7 @@ def _judged(
         field_of_view_share=case.coverage(pose),
         finite=True,
         agreement_mean_mm=agreement,
-        drift_mm=drift_mm(deformed(case.similarity, deformation), pose),
+        drift_mm=drift,
         similarity_mirrored=mirrored,
         skin_distance_mm=edges.skin_distance_mm,
         skin_near_share=edges.skin_near_share,
@@ -490,11 +525,9 @@ def _judged(
 
 def _hand_out(
     ct: Volume,
-    mr: Volume,
-    data: Volume,
+    measured: _Measured,
     found: _Found,
     *,
-    background: float,
     kind: TransformKind,
     engine: Engine,
     clock: _Clock,
@@ -502,24 +535,26 @@ def _hand_out(
     """Resample the MR and put the headers' origins back into the transform."""
     clock.step(0.8)
     pose = found.pose if is_invertible(found.pose) else np.eye(4)
-    around_ct, around_mr = centred(ct), centred(mr)
+    around_ct = centred(ct).grid
     registered = onto_grid(
-        around_mr,
-        around_ct.grid,
+        centred(measured.mr),
+        around_ct,
         pose=pose,
         deformation=found.deformation,
-        background=background,
+        background=measured.background,
     )
     clock.step(0.9)
     view = onto_grid(
-        data,
-        around_ct.grid,
+        measured.data,
+        around_ct,
         pose=pose,
         deformation=found.deformation,
         interpolation=Interpolation.NEAREST,
     )
     clock.step(0.95)
-    mr_from_ct = translation(mr.grid.centre) @ pose @ translation(-ct.grid.centre)
+    mr_from_ct = (
+        translation(measured.mr.grid.centre) @ pose @ translation(-ct.grid.centre)
+    )
     deformation = found.deformation
     if deformation is not None:
         deformation = deformation.shifted(ct.grid.centre)

@@ -22,6 +22,7 @@ from benchmarks.registration.cases import (
     simulated_from,
 )
 
+from hanseg_registration.head import BODY_HU, SHOULDER_WIDTH_MM
 from hanseg_registration.motions import Motion, apply, inverse, rotation, translation
 from hanseg_shared.documents import TransformKind
 from hanseg_shared.evaluation.landmarks import rigid_fit
@@ -35,6 +36,9 @@ OFFSETS_MM = (8.0, 30.0)
 
 SLICE_FACTOR = 1.25
 """A header that says 5 mm where slices are 4 mm apart."""
+
+PART_STEP = 8
+"""How many CTs on another one is looked for whose shoulders are shown."""
 
 Saboteur = Callable[[int], Case]
 
@@ -144,15 +148,27 @@ def other_person(number: int) -> Case:
 def other_part(number: int) -> Case:
     """Send the MR of a patient's neck and shoulders for another one's head."""
     cts = real_cts()[1:]
-    ct, below = read_ct(cts[number]), read_ct(cts[number + 20])
-    x, y, z = ct.grid.size
-    upper = z // 2
-    head = Volume(ct.array[upper:], ct.grid.crop((0, 0, upper), (x, y, z - upper)))
-    x, y, z = below.grid.size
-    lower = int(z * 0.45)
-    trunk = Volume(below.array[:lower], below.grid.crop((0, 0, 0), (x, y, lower)))
+    ct = read_ct(cts[number])
+    others = (read_ct(path) for path in cts[number + 20 :: PART_STEP])
+    below = next(other for other in others if _shows_shoulders(other))
+    head, trunk = _slices(ct, 0.5, 1.0), _slices(below, 0.0, 0.45)
     made = simulate_mr(trunk, seed=FIRST_SEED + number)
     return Case(ct=head, mr=made.mr, region=np.zeros((0, 3)), belongs=None)
+
+
+def _shows_shoulders(ct: Volume) -> bool:
+    """Whether the lowest quarter of a CT's slices shows something wider than a head."""
+    lowest = _slices(ct, 0.0, 0.25)
+    columns = np.flatnonzero((lowest.array > BODY_HU).mean(axis=(0, 1)) > 0.1)
+    return len(columns) * ct.grid.spacing[0] > SHOULDER_WIDTH_MM
+
+
+def _slices(ct: Volume, low: float, high: float) -> Volume:
+    """Return a CT's slices between two shares of their number, counted from below."""
+    x, y, z = ct.grid.size
+    first, last = int(z * low), int(z * high)
+    grid = ct.grid.crop((0, 0, first), (x, y, last - first))
+    return Volume(ct.array[first:last], grid)
 
 
 def limb(number: int) -> Case:

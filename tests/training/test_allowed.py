@@ -73,6 +73,14 @@ def test_a_case_without_any_drawing_teaches_nothing():
     assert len(groups) == 0
 
 
+def test_an_outline_without_a_voxel_on_this_grid_was_not_drawn():
+    nothing = (slice(0, 0), slice(0, 0), slice(0, 0))
+    outlines = [openkbp("Larynx", nothing), openkbp("Esophagus", nothing)]
+    allowed, groups = allowed_labels(outlines, GRID)
+    assert set(np.unique(allowed)) == {EVERYTHING}
+    assert len(groups) == 0
+
+
 def test_the_cord_may_go_on_below_its_drawing():
     allowed, _ = allowed_labels([openkbp("SpinalCord", CORD)], GRID)
     assert allowed[5, 8, 8] & bits_of(["SpinalCord"])

@@ -56,13 +56,15 @@ def allowed_labels(drawn: Sequence[Outline], grid: Grid) -> tuple[Bits, Bits]:
     """Return what each voxel may be, and the groups of labels that were drawn.
 
     Args:
-        drawn: Everything that was drawn.
+        drawn: Everything that was drawn; what has no voxel on the grid, as too small
+            an outline for it, counts as not drawn.
         grid: Where it lies: aligned with the patient's axes.
 
     Returns:
         Label sets as bits, on the grid; and the sets that are scored as one organ,
         ``(groups,)``.
     """
+    drawn = [each for each in drawn if each.mask.any()]
     whole = [each for each in drawn if each.label.extent is not Extent.PART]
     known = 0
     for each in whole:

@@ -5,7 +5,6 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from hanseg_segmentation.inference import kernels as kernels_module
 from hanseg_segmentation.inference.back_to_grid import LabelWriter, WayBack
 from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_segmentation.inference.slab import plan_sweep
@@ -173,43 +172,3 @@ def test_confidence_is_the_mean_probability_of_what_a_channel_wins():
 def test_equal_logits_go_to_the_first_channel():
     writer = mean_of(np.zeros((1, 1, 1, 3)), np.ones((1, 1, 1)))
     assert writer.labels.item() == TABLE[0]
-
-
-def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
-    import numba
-
-    compiler = numba.njit
-
-    def without_cache(signature, *, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return compiler(signature, **options)
-
-    monkeypatch.setattr(numba, "njit", without_cache)
-    finish_logits = kernels_module._compiled(
-        kernels_module._finish_logits, kernels_module.FINISH_SIGNATURE
-    )
-    sums = np.ones((1, 1, 1, 2), dtype=np.float32)
-    winners = np.ones((1, 1, 1), dtype=np.uint8)
-    weights = np.ones((1, 1, 1), dtype=np.float32)
-    counts, chances = np.zeros((1, 2), np.int64), np.zeros((1, 2))
-    finish_logits(sums, weights, winners, counts, chances, 0, 1)
-    assert winners.item() == 0
-
-
-def test_errors_of_a_thread_reach_the_caller():
-    def work(first, last):
-        raise ValueError(f"slices {first} to {last}")
-
-    with pytest.raises(ValueError, match="slices 0 to 3"):
-        kernels_module.over_slices(work, 3)
-
-
-def test_every_slice_is_worked_on_once():
-    seen = np.zeros(11, dtype=int)
-
-    def work(first, last):
-        seen[first:last] += 1
-
-    kernels_module.over_slices(work, 11)
-    assert (seen == 1).all()

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hanseg_segmentation.inference.kernels import kernels, over_slices
+from hanseg_segmentation.compiled import over_slices
+from hanseg_segmentation.inference.kernels import kernels
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.tiling import Shape
 from hanseg_shared.grid import Grid

@@ -1,28 +1,16 @@
 """The compiled loops: over the model's voxels, over the CT's, and over its pieces.
 
-They release the interpreter lock, and the first two work on a range of slices, so that
-plain threads share them out. No threading layer is involved, which a forked worker
-could trip over.
+The first two work on a range of slices, so that threads share them out.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
-logger = logging.getLogger(__name__)
-
-SLICES_AT_ONCE = 4
-"""Slices a thread takes at a time, at least."""
-
-MOST_TASKS = 64
-"""More parts than this gain nothing."""
+from hanseg_segmentation.compiled import compiled
 
 FINISH_SIGNATURE = (
     "void(float32[:,:,:,::1], float32[:,:,::1], uint8[:,:,::1], int64[:,::1],"
@@ -51,45 +39,12 @@ class Kernels:
 
 @functools.cache
 def kernels() -> Kernels:
-    """Return the loops, compiled.
-
-    The machine code is kept on disk between processes. Where neither the package's
-    folder nor the user's cache can be written, it is compiled anew (some seconds).
-    """
+    """Return the loops, compiled."""
     return Kernels(
-        _compiled(_finish_logits, FINISH_SIGNATURE),
-        _compiled(_label_voxels, LABEL_SIGNATURE),
-        _compiled(_number_pieces, PIECES_SIGNATURE),
+        compiled(_finish_logits, FINISH_SIGNATURE),
+        compiled(_label_voxels, LABEL_SIGNATURE),
+        compiled(_number_pieces, PIECES_SIGNATURE),
     )
-
-
-def over_slices(work: Callable[[int, int], None], count: int) -> None:
-    """Call ``work(first, last)`` for all of `count` slices, on this process's cores."""
-    step = max(SLICES_AT_ONCE, math.ceil(count / MOST_TASKS))
-    with ThreadPoolExecutor(max_workers=_threads()) as pool:
-        for finished in [
-            pool.submit(work, first, min(first + step, count))
-            for first in range(0, count, step)
-        ]:
-            finished.result()
-
-
-def _threads() -> int:
-    """Return torch's number of threads, which the worker sets from its settings."""
-    import torch
-
-    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
-
-
-def _compiled(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
-    import numba
-
-    compiler = functools.partial(numba.njit, signature, nogil=True, error_model="numpy")
-    try:
-        return compiler(cache=True)(function)
-    except (RuntimeError, OSError) as error:  # no place for the cache can be written
-        logger.info("compiled loops are not kept on disk: %s", error)
-        return compiler()(function)
 
 
 def _finish_logits(sums, weights, winners, counts, chances, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out

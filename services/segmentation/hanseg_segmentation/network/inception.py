@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from hanseg_segmentation.network.instance_norm import InstanceNorm
 from hanseg_segmentation.network.nnunet import WIDEST, Triple
 
 LEAK = 0.01
@@ -108,7 +109,7 @@ class InceptionBlock(nn.Module):
             )
         )
         self.shortcut = nn.Conv3d(inputs, outputs, 1, bias=False)
-        self.norm = nn.InstanceNorm3d(outputs, affine=True)
+        self.norm = InstanceNorm(outputs, affine=True)
         self.act = nn.LeakyReLU(LEAK, inplace=True)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

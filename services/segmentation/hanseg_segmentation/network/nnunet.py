@@ -20,6 +20,8 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
+from hanseg_segmentation.network.instance_norm import InstanceNorm
+
 Triple = tuple[int, int, int]
 
 WIDEST = 4096
@@ -381,7 +383,7 @@ def _shortcut(
 
 
 def _norm(features: int, config: NnUNetConfig) -> nn.Module:
-    kind = nn.InstanceNorm3d if config.norm == "instance" else nn.BatchNorm3d
+    kind = InstanceNorm if config.norm == "instance" else nn.BatchNorm3d
     return kind(features, eps=config.norm_epsilon, affine=config.norm_affine)
 
 

@@ -16,6 +16,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from hanseg_segmentation.network.instance_norm import InstanceNorm
 from hanseg_segmentation.network.nnunet import WIDEST, Triple
 
 STAGES = 6
@@ -76,10 +77,10 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1)
-        self.norm1 = nn.InstanceNorm3d(outputs, affine=True)
+        self.norm1 = InstanceNorm(outputs, affine=True)
         self.act1 = nn.LeakyReLU(LEAK, inplace=True)
         self.conv2 = nn.Conv3d(outputs, outputs, 3, padding=1)
-        self.norm2 = nn.InstanceNorm3d(outputs, affine=True)
+        self.norm2 = InstanceNorm(outputs, affine=True)
         self.act2 = nn.LeakyReLU(LEAK, inplace=True)
         self.conv3 = (
             nn.Conv3d(inputs, outputs, 1, stride=stride) if project else nn.Identity()

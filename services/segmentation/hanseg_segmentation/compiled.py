@@ -1,0 +1,57 @@
+"""Loops that Numba compiles, and how threads share them out.
+
+They release the interpreter lock, so plain threads will do. No threading layer is
+involved, which a forked worker could trip over.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+SLICES_AT_ONCE = 4
+"""Slices a thread takes at a time, at least."""
+
+MOST_TASKS = 64
+"""More parts than this gain nothing."""
+
+
+def compiled(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
+    """Return a function's machine code for arguments of these types.
+
+    It is kept on disk between processes. Where neither the package's folder nor the
+    user's cache can be written, it is compiled anew (some seconds).
+    """
+    import numba
+
+    compiler = functools.partial(numba.njit, signature, nogil=True, error_model="numpy")
+    try:
+        return compiler(cache=True)(function)
+    except (RuntimeError, OSError) as error:  # no place for the cache can be written
+        logger.info("compiled loops are not kept on disk: %s", error)
+        return compiler()(function)
+
+
+def over_slices(work: Callable[[int, int], None], count: int) -> None:
+    """Call ``work(first, last)`` for all of `count` slices, on this process's cores."""
+    step = max(SLICES_AT_ONCE, math.ceil(count / MOST_TASKS))
+    with ThreadPoolExecutor(max_workers=threads()) as pool:
+        for finished in [
+            pool.submit(work, first, min(first + step, count))
+            for first in range(0, count, step)
+        ]:
+            finished.result()
+
+
+def threads() -> int:
+    """Return torch's number of threads, which the worker sets from its settings."""
+    import torch
+
+    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -14,8 +14,9 @@ from hanseg_shared.documents import TransformKind
 MEAN_DEFORMATION_MM = 6.0
 """How far the deformable cases are bent, on average over what the MR shows."""
 
-FIRST_BENT = 400
-"""Number of the first simulated case that is bent."""
+BENT = (*range(400, 419), 420)
+"""Numbers of the simulated cases that are bent; 419 shows too little to be bent so far
+without folding."""
 
 AFFINE_STEP = 5
 """Every so many of the simulated cases is registered affinely as well."""
@@ -53,7 +54,7 @@ class Series:
     """
 
     make: Callable[[int], Case]
-    numbers: range
+    numbers: Sequence[int]
 
 
 def affine(number: int) -> Case:
@@ -73,5 +74,5 @@ SERIES = {
     Group.SABOTAGED: Series(sabotaged, range(100)),
     Group.ALIGNED: Series(aligned, range(10)),
     Group.AFFINE: Series(affine, range(0, 200, AFFINE_STEP)),
-    Group.DEFORMABLE: Series(deformable, range(FIRST_BENT, FIRST_BENT + 20)),
+    Group.DEFORMABLE: Series(deformable, BENT),
 }

@@ -1,5 +1,6 @@
 """What the pipeline makes of the poses that an engine finds, whichever engine it is."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hanseg_registration.elastix import ElastixEngine
 from hanseg_registration.engines import Step
 from hanseg_registration.head import ct_head
 from hanseg_registration.motions import apply, distances_mm, from_transform, translation
+from hanseg_registration.parameter_maps import FOLDER
 from hanseg_registration.pipeline import Registration, register
 from hanseg_registration.sampling import centred
 from hanseg_shared.documents import Backend, MrVerdict, TransformKind
@@ -48,6 +50,18 @@ def test_runs_that_end_apart_are_rejected(pair, aligned):
     assert found.report.measures["agreement_mean_mm"] == pytest.approx(3.0)
 
 
+def test_runs_that_end_apart_are_made_once_more_thoroughly(pair, aligned):
+    aside = aligned.pose @ translation((3.0, 0.0, 0.0))
+    hasty = (Step.RIGID, Step.AGAIN)
+
+    def answer(step, _, seed):
+        return aside if seed and step in hasty else aligned.pose
+
+    found = registered(pair, answer)
+    assert found.report.verdict is MrVerdict.USED
+    assert found.report.measures["agreement_mean_mm"] == 0.0
+
+
 def test_an_engine_that_gives_up_is_a_verdict(pair):
     def fail(*_):
         raise RegistrationError("the library gave up: no samples")
@@ -70,11 +84,19 @@ def test_an_affine_step_that_goes_astray_leaves_the_rigid_pose(pair, aligned):
     assert error_mm(found, pair) < 1e-6
 
 
+def test_a_folder_that_lacks_a_map_is_refused_at_once(tmp_path):
+    shutil.copytree(FOLDER, tmp_path / "maps")
+    (tmp_path / "maps" / "thorough.txt").unlink()
+    with pytest.raises(OptionError, match=r"no elastix parameters at .*thorough\.txt"):
+        engine_for(Backend.ELASTIX, parameters=tmp_path / "maps")
+
+
 def test_a_backend_names_its_engine(tmp_path):
     python = Path(sys.executable)
     named = engine_for(Backend.ANTS, parameters=tmp_path, ants_python=python)
     assert named == AntsEngine(tmp_path, python)
-    assert engine_for(Backend.ELASTIX, parameters=tmp_path) == ElastixEngine(tmp_path)
+    found = engine_for(Backend.ELASTIX, parameters=FOLDER)
+    assert found == ElastixEngine(FOLDER)
 
 
 def test_an_interpreter_that_is_not_there_is_refused():

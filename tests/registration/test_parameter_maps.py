@@ -9,6 +9,7 @@ from hanseg_shared.errors import OptionError
     [
         ("rigid", "EulerTransform"),
         ("again", "EulerTransform"),
+        ("thorough", "EulerTransform"),
         ("polish", "EulerTransform"),
         ("affine", "AffineTransform"),
     ],
@@ -17,7 +18,7 @@ def test_the_built_in_maps_name_their_transform(name, transform):
     assert load_parameters(name)["Transform"] == (transform,)
 
 
-@pytest.mark.parametrize("name", ["rigid", "again", "polish", "affine"])
+@pytest.mark.parametrize("name", ["rigid", "again", "thorough", "polish", "affine"])
 def test_the_built_in_maps_are_reproducible(name):
     parameters = load_parameters(name)
     assert parameters["RandomSeed"]

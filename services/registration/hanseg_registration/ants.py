@@ -49,6 +49,7 @@ ONE_THREAD = {
 TRANSFORMS = {
     Step.RIGID: "Rigid",
     Step.AGAIN: "Rigid",
+    Step.THOROUGH: "Rigid",
     Step.POLISH: "Rigid",
     Step.AFFINE: "Affine",
 }

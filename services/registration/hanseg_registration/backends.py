@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hanseg_registration.ants import AntsEngine
 from hanseg_registration.elastix import ElastixEngine
-from hanseg_registration.engines import Engine
+from hanseg_registration.engines import Engine, Step
+from hanseg_registration.parameter_maps import load_parameters
 from hanseg_shared.available import ANTS_REMEDY, require_installed
 from hanseg_shared.documents import Backend
 from hanseg_shared.errors import OptionError
@@ -27,9 +28,12 @@ def engine_for(
         ants_python: An interpreter that has antspyx; None for this one.
 
     Raises:
-        OptionError: The backend is not installed.
+        OptionError: The backend is not installed, or a file is missing in the folder:
+            some are needed for few cases only, which is late to find out.
     """
     if backend is Backend.ELASTIX:
+        for name in (*Step, "deformable") if parameters is not None else ():
+            load_parameters(name, parameters)
         return ElastixEngine(parameters)
     require_installed(backend, ants_python)
     if ants_python is not None and not os.access(ants_python, os.X_OK):

@@ -20,6 +20,9 @@ class Step(StrEnum):
     AGAIN = "again"
     """From each of two ends of `RIGID` that are not together: on for longer."""
 
+    THOROUGH = "thorough"
+    """From the same starts as `RIGID`, where its ends are in two places: slowly."""
+
     POLISH = "polish"
     """From the middle of two ends that are: the last tenths of a millimetre."""
 

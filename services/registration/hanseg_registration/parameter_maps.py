@@ -12,15 +12,15 @@ from hanseg_shared.errors import OptionError
 ParameterMap = Mapping[str, tuple[str, ...]]
 
 FOLDER = Path(__file__).parent / "parameters"
-"""The maps that come with this version: ``rigid.txt``, ``again.txt``, ``polish.txt``,
-``affine.txt`` and ``deformable.txt``."""
+"""The maps that come with this version: ``rigid.txt``, ``again.txt``,
+``thorough.txt``, ``polish.txt``, ``affine.txt`` and ``deformable.txt``."""
 
 
 def load_parameters(name: str, folder: Path | None = None) -> ParameterMap:
     """Return the parameter map `name` of a folder, or the one built in.
 
     Args:
-        name: ``rigid``, ``again``, ``polish``, ``affine`` or ``deformable``; the file
+        name: A step of `hanseg_registration.engines.Step`, or ``deformable``; the file
             is ``<name>.txt``.
         folder: A site's own folder of maps; None for `FOLDER`.
 

@@ -444,10 +444,19 @@ def _affinely(
 def _two_ends(case: _Case, start: Motion) -> tuple[tuple[Motion, Motion], float]:
     """Return where the search ends from two starts, and how far apart in mm.
 
-    Ends that are not together are not there yet, or lie in two places: each goes on
-    by itself for longer.
+    Ends that are in two places are forgotten, and both starts searched from thoroughly.
     """
-    ends = _both(case, Step.RIGID, (start, _another(start, case)))
+    starts = start, _another(start, case)
+    ends, apart = _together(case, _both(case, Step.RIGID, starts))
+    if apart <= LARGEST_DISAGREEMENT_MM:
+        return ends, apart
+    return _together(case, _both(case, Step.THOROUGH, starts))
+
+
+def _together(
+    case: _Case, ends: tuple[Motion, Motion]
+) -> tuple[tuple[Motion, Motion], float]:
+    """Let each of two ends that are not together go on by itself for longer."""
     apart = _apart_mm(case, ends)
     if apart <= TOGETHER_MM:
         return ends, apart

@@ -133,7 +133,7 @@ def test_a_model_that_is_never_finite_is_refused(run):
 
 
 def test_an_engine_that_would_take_long_to_prepare_is_left_out(run):
-    chosen = run(Machine({FP32: 12.0, OPENVINO: 6.0}))
+    chosen = run(Machine({FP32: 72.0, OPENVINO: 36.0}))
     assert chosen.name is FP32
     assert OPENVINO not in chosen.choice.tried
 

@@ -31,12 +31,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Engine = Callable[[torch.Tensor], torch.Tensor]
-"""Maps tiles ``(N, C, D, H, W)`` to logits ``(N, K, D, H, W)``, without gradients."""
+"""Maps tiles ``(N, C, D, H, W)`` to logits ``(N, K, D, H, W)``, without gradients.
+
+The logits are valid until the engine is called again.
+"""
 
 Library = Literal["eager", "compile", "openvino"]
 
 ENGINES_FOLDER = "engines"
 """Sub-folder of the data folder for what engines keep between processes."""
+
+
+LARGEST_STRIDE = 32
+"""By how much a network's coarsest features are coarser than its input, at most."""
 
 
 class EngineName(StrEnum):
@@ -214,6 +221,7 @@ def _make_compiled(name: EngineName, network: nn.Module, plan: EnginePlan) -> En
 
 def _make_openvino(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engine:
     import openvino
+    from openvino.preprocess import PrePostProcessor
 
     threads = plan.threads or torch.get_num_threads()
     config: dict[str, str | int] = {
@@ -228,10 +236,23 @@ def _make_openvino(name: EngineName, network: nn.Module, plan: EnginePlan) -> En
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it traces with a deprecated function
         model = openvino.convert_model(
-            network, example_input=torch.zeros(plan.tile), input=list(plan.tile)
+            network, example_input=_traced_tile(plan), input=list(plan.tile)
         )
-    compiled = openvino.Core().compile_model(model, "CPU", config)
+    layouts = PrePostProcessor(model)
+    layouts.output().model().set_layout(openvino.Layout("NCDHW"))
+    layouts.output().tensor().set_layout(openvino.Layout("NDHWC"))
+    compiled = openvino.Core().compile_model(layouts.build(), "CPU", config)
     return functools.partial(_run_openvino, compiled)
+
+
+def _traced_tile(plan: EnginePlan) -> torch.Tensor:
+    """Return a small tile that a network can be traced with: a trace keeps everything.
+
+    Edges are multiples of what the network divides them by, a power of two, and twice
+    that where they can be, since a single voxel cannot be normalised.
+    """
+    edges = (min(edge, 2 * min(edge & -edge, LARGEST_STRIDE)) for edge in plan.tile[2:])
+    return torch.zeros(*plan.tile[:2], *edges)
 
 
 def _run_openvino(
@@ -239,12 +260,15 @@ def _run_openvino(
 ) -> torch.Tensor:
     """Run tiles one by one, since the network was compiled for one.
 
-    OpenVINO's result lies in memory that its next call writes to: it is copied.
+    It answers channels-last. A result lies in memory that the next call writes to, so
+    it is copied where there are several; one is valid until then.
     """
-    answers = [
-        torch.from_numpy(compiled(tile[None].contiguous().numpy())[0]) for tile in tiles
-    ]
-    return torch.cat(answers) if len(answers) > 1 else answers[0].clone()
+    answers = []
+    for tile in tiles:
+        answer = torch.from_numpy(compiled(tile[None].contiguous().numpy())[0])
+        answers.append(answer.clone() if len(tiles) > 1 else answer)
+    found = torch.cat(answers) if len(answers) > 1 else answers[0]
+    return found.permute(0, 4, 1, 2, 3)
 
 
 _MAKERS: dict[str, Callable[[EngineName, nn.Module, EnginePlan], Engine]] = {

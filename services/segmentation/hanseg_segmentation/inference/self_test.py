@@ -55,7 +55,7 @@ with random weights, whose logits are nearly tied, and more with trained ones.""
 FEWEST_ORGAN_VOXELS = 200
 """A tile with fewer is judged by all its voxels: the model sees nothing in it."""
 
-BUDGET_SECONDS = 20.0
+BUDGET_SECONDS = 120.0
 """No engine that must be prepared is tried where that would be exceeded, unless the
 site named it. PyTorch's other precision costs one pass and is always tried: a worker
 that was started on a busy machine would else stay slow, since the choice is kept."""

@@ -84,6 +84,18 @@ def test_an_affine_step_that_goes_astray_leaves_the_rigid_pose(pair, aligned):
     assert error_mm(found, pair) < 1e-6
 
 
+def test_no_affine_step_is_tried_where_two_starts_do_not_agree(pair, aligned):
+    aside = aligned.pose @ translation((3.0, 0.0, 0.0))
+
+    def answer(step, _, seed):
+        assert step is not Step.AFFINE
+        return aside if seed else aligned.pose
+
+    found = registered(pair, answer, TransformKind.AFFINE)
+    assert found.report.verdict is MrVerdict.REJECTED
+    assert found.report.measures["affine_kept"] == 0.0
+
+
 def test_a_folder_that_lacks_a_map_is_refused_at_once(tmp_path):
     shutil.copytree(FOLDER, tmp_path / "maps")
     (tmp_path / "maps" / "thorough.txt").unlink()

@@ -433,10 +433,15 @@ def _deformably(
 def _affinely(
     case: _Case, rigid: Motion, mirror_start: Motion, *, apart: float
 ) -> _Found:
-    """Try an affine step from a rigid pose, and judge what is kept."""
-    refined = refine_affinely(
-        case.gain, rigid, lambda pose: case.find_where_shown(Step.AFFINE, pose)
-    )
+    """Try an affine step from a rigid pose that is sure, and judge what is kept."""
+    if apart > LARGEST_DISAGREEMENT_MM:
+        refined = Refinement(
+            rigid, "no affine step is tried from a pose in doubt", kept=False
+        )
+    else:
+        refined = refine_affinely(
+            case.gain, rigid, lambda pose: case.find_where_shown(Step.AFFINE, pose)
+        )
     found = _judged(case, refined.pose, mirror_start, agreement=apart)
     return _with(found, refined)
 

@@ -103,6 +103,10 @@ bench-inference: $(DEV_STAMP) ## Inference: speed, memory, labels beside nnU-Net
 bench-validation: $(DEV_STAMP) ## Dice of the default model on held-out real CTs
 	$(BIN)/python benchmarks/validation.py
 
+.PHONY: bench-test
+bench-test: $(DEV_STAMP) ## Dice of the default model on test CTs; choose nothing by it
+	$(BIN)/python benchmarks/validation.py --part test
+
 .PHONY: bench-evaluation
 bench-evaluation: $(DEV_STAMP) ## Speed of the evaluation beside surface-distance
 	$(BIN)/python benchmarks/evaluation.py

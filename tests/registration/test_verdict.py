@@ -152,3 +152,23 @@ def test_skin_that_lies_off_is_rejected():
     verdict, reason = judge(replace(RIRE, skin_distance_mm=3.0))
     assert verdict is MrVerdict.REJECTED
     assert "skin lies 3.0 mm" in reason
+
+
+BENT = replace(RIRE, skin_distance_mm=3.0, skin_distance_deformed_mm=1.0)
+
+
+def test_the_skin_of_a_bent_patient_may_lie_further_off_before_the_deformation():
+    assert judge(BENT)[0] is MrVerdict.USED
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"skin_distance_mm": 4.0}, "skin lies 4.0 mm from the CT's, in the median"),
+        ({"skin_distance_deformed_mm": 3.0}, "3.0 mm from the CT's after the deform"),
+    ],
+)
+def test_but_not_too_far_and_not_after_it(change, reason):
+    verdict, found = judge(replace(BENT, **change))
+    assert verdict is MrVerdict.REJECTED
+    assert reason in found

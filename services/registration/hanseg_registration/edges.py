@@ -9,7 +9,8 @@ that they mean the same for every scanner.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +99,19 @@ class Edges:
         skin, outward = _skin(ct, head, rng)
         bone, beside = _bone(ct, head, rng)
         return cls(skin, outward, bone, beside)
+
+    def deformed(self, displacement_mm: Callable[[Points], Points]) -> Edges:
+        """Return the edges after points of the CT were moved, as a deformation does.
+
+        Args:
+            displacement_mm: How far each of some points moves, ``(n, 3)``.
+        """
+        return replace(
+            self,
+            skin=self.skin + displacement_mm(self.skin),
+            bone=self.bone + displacement_mm(self.bone),
+            beside=self.beside + displacement_mm(self.beside),
+        )
 
     def agreement(self, mr: Volume, data: Volume, mr_from_ct: Motion) -> EdgeAgreement:
         """Return how well an MR's edges lie on these at a pose.

@@ -517,6 +517,10 @@ def _judged(
         lambda: mirrored_similarity(case.similarity, mirror_starts),
     )
     edges = case.edges.agreement(case.moving, case.data, pose)
+    bent = None
+    if deformation is not None:
+        moved = case.edges.deformed(deformation.displacement_mm)
+        bent = moved.agreement(case.moving, case.data, pose).skin_distance_mm
     evidence = Evidence(
         similarity_before=case.similarity.at(case.headers),
         similarity_after=case.similarity.at(pose),
@@ -530,6 +534,7 @@ def _judged(
         similarity_mirrored=mirrored,
         skin_distance_mm=edges.skin_distance_mm,
         skin_near_share=edges.skin_near_share,
+        skin_distance_deformed_mm=bent,
         bone_darker_share=edges.bone_darker_share,
         **motion_numbers(inverse(case.headers) @ pose, case.ct_head.centre),
     )

@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from hanseg_segmentation.inference import slab as slab_module
-from hanseg_segmentation.inference.slab import Slab, Sweep, plan_sweep
-from hanseg_segmentation.inference.tiling import Tiling, gaussian_weights, plan_tiles
+from hanseg_segmentation.inference.slab import Slab, Sums, Sweep, plan_sweep
+from hanseg_segmentation.inference.tiling import (
+    Tiling,
+    gaussian_weights,
+    nnunet_weights,
+    plan_tiles,
+)
+from hanseg_shared.errors import ModelError
 from tests.inference.planes import Keeper
 
 pytestmark = pytest.mark.torch
@@ -49,9 +55,9 @@ def whole_sums(tiling: Tiling, order) -> tuple[torch.Tensor, torch.Tensor]:
     return sums, weights
 
 
-def rolled(sweep: Sweep, dtype: torch.dtype) -> Keeper:
+def rolled(sweep: Sweep, kind: Sums) -> Keeper:
     """Add tiles up in a slab, and keep every plane that it hands on."""
-    slab = Slab(sweep, CHANNELS, dtype=dtype, device=torch.device("cpu"))
+    slab = Slab(sweep, CHANNELS, kind=kind, device=torch.device("cpu"))
     kept, logits = Keeper(sweep), logits_of(sweep.tiling)
     for row in sweep.rows:
         for planes in slab.final_before(row[0][sweep.axis]):
@@ -87,7 +93,7 @@ def test_sums_are_those_of_the_whole_volume_bit_by_bit(
     monkeypatch.setattr(slab_module, "GROUP_BYTES", group_bytes)
     tiling, own = tiled
     sweep = sweep_along(axis, tiling, own)
-    kept = rolled(sweep, torch.float32)
+    kept = rolled(sweep, Sums.FULL)
     sums, weights = whole_sums(tiling, [each for row in sweep.rows for each in row])
     assert np.array_equal(own_part(kept.sums, tiling, own), own_part(sums, tiling, own))
     assert np.array_equal(
@@ -98,7 +104,7 @@ def test_sums_are_those_of_the_whole_volume_bit_by_bit(
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_means_in_half_precision_are_near_even_where_weights_are_tiny(tiled, axis):
     tiling, own = tiled
-    kept = rolled(sweep_along(axis, tiling, own), torch.float16)
+    kept = rolled(sweep_along(axis, tiling, own), Sums.MEANS)
     sums, weights = (each.numpy() for each in whole_sums(tiling, tiling.starts))
     seen = own_part(weights, tiling, own) > 0
     means = own_part(sums / np.where(weights > 0, weights, 1)[..., None], tiling, own)
@@ -106,11 +112,40 @@ def test_means_in_half_precision_are_near_even_where_weights_are_tiny(tiled, axi
     assert np.array_equal(own_part(kept.weights, tiling, own), seen)
 
 
+def nnunet_means(tiling: Tiling) -> torch.Tensor:
+    """Add tiles up as nnU-Net's predictor does, operation by operation."""
+    means = torch.zeros((CHANNELS, *tiling.shape), dtype=torch.half)
+    weights = torch.zeros(tiling.shape, dtype=torch.half)
+    gaussian = torch.from_numpy(nnunet_weights(tiling.patch)).half()
+    logits = logits_of(tiling)
+    for start in tiling.starts:
+        part = tiling.slices(start)
+        means[:, *part] += logits[start].permute(3, 0, 1, 2) * gaussian
+        weights[part] += gaussian
+    return torch.div(means, weights, out=means).permute(1, 2, 3, 0)
+
+
+@pytest.mark.parametrize("tiling", [EVERY, SOME], ids=["every", "some"])
+def test_sums_as_nnunets_give_its_logits_bit_by_bit(tiling):
+    kept = rolled(plan_sweep(tiling, SHAPE, in_order=True), Sums.NNUNET)
+    seen = kept.weights > 0
+    assert np.array_equal(kept.sums[seen], nnunet_means(tiling).numpy()[seen])
+    assert not kept.sums[~seen].any()
+
+
+def test_answers_too_large_for_nnunets_sums_are_refused():
+    sweep = plan_sweep(EVERY, SHAPE, in_order=True)
+    slab = Slab(sweep, CHANNELS, kind=Sums.NNUNET, device=torch.device("cpu"))
+    slab.add((0, 0, 0), torch.full((*EVERY.patch, CHANNELS), 10_000.0))
+    with pytest.raises(ModelError, match="too large for half precision"):
+        list(slab.final_before(EVERY.patch[0]))
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_no_more_than_a_tile_is_deep_exists(axis):
     sweep = sweep_along(axis, EVERY, SHAPE)
     assert sweep.slab[axis] == EVERY.patch[axis]
-    kept = rolled(sweep, torch.float32)
+    kept = rolled(sweep, Sums.FULL)
     assert max(kept.planes) <= EVERY.patch[axis]
 
 
@@ -118,6 +153,13 @@ def test_the_slab_rolls_along_the_axis_where_it_is_smallest():
     wide = plan_tiles((40, 50, 200), patch=(16, 16, 16), worth=None)
     assert plan_sweep(wide, wide.shape).axis == 2
     assert plan_sweep(wide, wide.shape).slab == (40, 50, 16)
+
+
+def test_tiles_that_must_come_in_order_roll_along_the_first_axis():
+    wide = plan_tiles((40, 50, 200), patch=(16, 16, 16), worth=None)
+    sweep = plan_sweep(wide, wide.shape, in_order=True)
+    assert sweep.axis == 0
+    assert tuple(start for row in sweep.rows for start in row) == wide.starts
 
 
 def test_only_what_tiles_touch_is_swept_with_a_border_of_background():

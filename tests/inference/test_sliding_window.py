@@ -190,6 +190,22 @@ def test_memory_is_planned_for_the_tiles_of_the_model(
     assert gpu.asked[0] == 2 * gpu.asked[1]
 
 
+def test_exact_mode_adds_up_as_nnunet_for_models_of_the_images_frame_alone(
+    model, channels, tiling
+):
+    imported = threshold_model(frame="image")
+    imported = dataclasses.replace(imported, precision=torch.float32, exact=True)
+    own = dataclasses.replace(model, exact=True)
+    (halves, seen), (sums, weights) = (
+        run(each, channels, tiling) for each in (imported, own)
+    )
+    assert np.array_equal(halves, halves.astype(np.float16))
+    assert set(np.unique(seen)) == {1.0}
+    inner = weights > 0.01
+    means = sums[inner] / weights[inner][:, None]
+    assert np.allclose(halves[inner], means, rtol=0.005, atol=0.1)
+
+
 class Constant(nn.Module):
     """Answers the same logits everywhere."""
 

@@ -7,6 +7,7 @@ from hanseg_segmentation.inference.tiling import (
     Tiling,
     Worth,
     gaussian_weights,
+    nnunet_weights,
     plan_tiles,
 )
 from hanseg_shared.volume import Mask, Voxels
@@ -96,6 +97,16 @@ def test_weights_are_those_of_a_filtered_point():
     point[8, 8, 8] = 1.0
     filtered = ndimage.gaussian_filter(point, 2.0, mode="constant")
     assert np.allclose(gaussian_weights(PATCH), filtered / filtered.max(), atol=1e-6)
+
+
+def test_weights_as_nnunets_are_a_filtered_point_in_half_precision():
+    point = np.zeros((12, 16, 64))
+    point[6, 8, 32] = 1.0
+    filtered = ndimage.gaussian_filter(point, (1.5, 2.0, 8.0), mode="constant")
+    filtered /= filtered.max() / 10
+    expected = filtered.astype(np.float16)
+    expected[expected == 0] = expected[expected > 0].min()
+    assert np.array_equal(nnunet_weights((12, 16, 64)), expected)
 
 
 def test_a_small_volume_can_be_padded_on_both_sides():

@@ -12,15 +12,42 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 
-from hanseg_segmentation.inference.tiling import Shape, Tiling, gaussian_weights
+from hanseg_segmentation.inference.tiling import (
+    Shape,
+    Tiling,
+    gaussian_weights,
+    nnunet_weights,
+)
+from hanseg_shared.errors import ModelError
 
 Slices = tuple[slice, slice, slice]
 
 GROUP_BYTES = 64 * 2**20
 """Planes are handed on in groups of about this size in float32, or one by one."""
+
+
+class Sums(Enum):
+    """How the logits of tiles that overlap are added up."""
+
+    FULL = "full"
+    """Weighted sums in float32, exactly as if the whole volume were there."""
+
+    MEANS = "means"
+    """Weighted means in float16, whose rounding does not depend on the weights."""
+
+    NNUNET = "nnunet"
+    """Weighted sums in float16, rounded after each tile as nnU-Net's predictor does
+    (``_internal_predict_sliding_window_return_logits``, nnunetv2 2.8.1). The same bits
+    come out only where tiles come in nnU-Net's order: see `plan_sweep`."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What a sum is held in."""
+        return torch.float32 if self is Sums.FULL else torch.float16
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +90,13 @@ class Sweep:
         return max(1, min(self.slab[self.axis], GROUP_BYTES // max(1, plane)))
 
 
-def plan_sweep(tiling: Tiling, own: Shape) -> Sweep:
+def plan_sweep(tiling: Tiling, own: Shape, *, in_order: bool = False) -> Sweep:
     """Return the order of tiles in which the slab is smallest.
 
     Args:
         tiling: At least one tile.
         own: Shape of the volume before it was padded.
+        in_order: Whether tiles must come in the tiling's own order, first axis first.
     """
     low, high = [], []
     for axis, (first, size) in enumerate(zip(tiling.first, own, strict=True)):
@@ -77,35 +105,32 @@ def plan_sweep(tiling: Tiling, own: Shape) -> Sweep:
         high.append(min(first + size, max(starts) + tiling.patch[axis] + 1))
     corners: tuple[Shape, Shape] = (_shape(low), _shape(high))
     sweeps = [
-        Sweep(tiling, axis, *corners, _rows(tiling.starts, axis)) for axis in range(3)
+        Sweep(tiling, axis, *corners, _rows(tiling.starts, axis))
+        for axis in range(1 if in_order else 3)
     ]
     return min(sweeps, key=lambda sweep: math.prod(sweep.slab))
 
 
 class Slab:
-    """A ring of planes in which tiles are added up.
-
-    In float32 it holds weighted sums, exactly as if the whole volume were there. In
-    float16 it holds weighted means, whose rounding does not depend on the weights.
-    """
+    """A ring of planes in which tiles are added up."""
 
     def __init__(
-        self, sweep: Sweep, channels: int, *, dtype: torch.dtype, device: torch.device
+        self, sweep: Sweep, channels: int, *, kind: Sums, device: torch.device
     ) -> None:
         """Make an empty slab.
 
         Args:
             sweep: Where it rolls.
             channels: Classes.
-            dtype: float32 or float16.
+            kind: What it holds.
             device: Where it lies.
         """
-        self._sweep = sweep
-        self._sums = torch.zeros((*sweep.slab, channels), dtype=dtype, device=device)
+        self._sweep, self._kind = sweep, kind
+        shape = (*sweep.slab, channels)
+        self._sums = torch.zeros(shape, dtype=kind.dtype, device=device)
         self._weights = torch.zeros(sweep.slab, device=device)
-        self._gaussian = torch.from_numpy(gaussian_weights(sweep.tiling.patch)).to(
-            device
-        )
+        shaped = nnunet_weights if kind is Sums.NNUNET else gaussian_weights
+        self._gaussian = torch.from_numpy(shaped(sweep.tiling.patch)).to(device)
         self._group = sweep.group(channels)
         self._head = sweep.low[sweep.axis]
 
@@ -116,7 +141,7 @@ class Slab:
             start: Its first voxel; no plane before it may have been handed on twice.
             tile: ``(z, y, x, K)``, of any precision.
         """
-        blend = _add_sum if self._sums.dtype is torch.float32 else _add_mean
+        blend = _BLENDS[self._kind]
         for inside, ring in self._parts(start):
             planes = (self._sums[ring], self._weights[ring])
             for each in zip(*planes, tile[inside], self._gaussian[inside], strict=True):
@@ -127,7 +152,11 @@ class Slab:
 
         Yields:
             Sums ``(z, y, x, K)`` and sums of weights ``(z, y, x)``, valid until the
-            next ones are asked for. A voxel without a tile has the weight 0.
+            next ones are asked for; in half precision means, and the weight 1. A voxel
+            without a tile has the weight 0.
+
+        Raises:
+            ModelError: nnU-Net's half precision cannot hold the sums.
         """
         axis, depth = self._sweep.axis, self._sweep.slab[self._sweep.axis]
         plane = min(plane, self._sweep.high[axis])
@@ -136,8 +165,10 @@ class Slab:
             count = min(self._group, plane - self._head, depth - first)
             sums = self._sums.narrow(axis, first, count)
             weights = self._weights.narrow(axis, first, count)
-            means = self._sums.dtype is not torch.float32
-            yield sums, (weights > 0).float() if means else weights
+            if self._kind is Sums.NNUNET:
+                _divide_as_nnunet(sums, weights)
+            full = self._kind is Sums.FULL
+            yield sums, weights if full else (weights > 0).float()
             sums.zero_()
             weights.zero_()
             self._head += count
@@ -175,6 +206,32 @@ def _add_mean(
     weights += new
     share = (new / weights)[..., None]
     means.copy_(means.float().lerp_(tile.float(), share))
+
+
+def _add_as_nnunet(
+    sums: torch.Tensor, weights: torch.Tensor, tile: torch.Tensor, new: torch.Tensor
+) -> None:
+    sums.copy_((tile.float() * new[..., None]).add_(sums))
+    weights.add_(new).copy_(weights.half())
+
+
+def _divide_as_nnunet(sums: torch.Tensor, weights: torch.Tensor) -> None:
+    """Turn sums into means in place, plane by plane to save memory."""
+    for each, weight in zip(sums, weights, strict=True):
+        divisor = weight.where(weight > 0, 1.0)
+        each.copy_(each.float().div_(divisor[..., None]))
+        if not bool(torch.isfinite(each).all()):
+            raise ModelError(
+                "the network's answers are too large for half precision, in which"
+                " exact mode adds them up as nnU-Net does; use fast mode instead"
+            )
+
+
+_BLENDS = {
+    Sums.FULL: _add_sum,
+    Sums.MEANS: _add_mean,
+    Sums.NNUNET: _add_as_nnunet,
+}
 
 
 def _rows(starts: tuple[Shape, ...], axis: int) -> tuple[tuple[Shape, ...], ...]:

@@ -21,7 +21,7 @@ from hanseg_segmentation.inference.planner import (
     free_bytes_on,
     plan_placements,
 )
-from hanseg_segmentation.inference.slab import Slab, Sweep, plan_sweep
+from hanseg_segmentation.inference.slab import Slab, Sums, Sweep, plan_sweep
 from hanseg_segmentation.inference.tile_input import RowInput, Source
 from hanseg_segmentation.inference.tiling import STEP, Shape, Tiling
 from hanseg_shared.errors import ModelError
@@ -84,15 +84,13 @@ def run_network(
         ModelError: The sums would not fit in memory, or the network returns values
             that are not finite.
     """
-    sweep = plan_sweep(tiling, source.shape)
-    dtype = _sums_type(model, sweep)
-    placements = _placements(model, sweep, dtype)
+    sweep = plan_sweep(tiling, source.shape, in_order=_as_nnunet(model))
+    kind = _kind_of_sums(model, sweep)
+    placements = _placements(model, sweep, kind.dtype)
     for number, placement in enumerate(placements, start=1):
         counted = None if agreement is None else Agreement(model.channels_out)
         try:
-            slab = Slab(
-                sweep, model.channels_out, dtype=dtype, device=placement.sums_on
-            )
+            slab = Slab(sweep, model.channels_out, kind=kind, device=placement.sums_on)
             filled = _run(
                 model,
                 RowInput(source, sweep),
@@ -125,18 +123,25 @@ def run_network(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _sums_type(model: LoadedModel, sweep: Sweep) -> torch.dtype:
-    """Return what logits are added up in, unless not even that fits in memory."""
+def _as_nnunet(model: LoadedModel) -> bool:
+    """Whether logits are added up bit by bit as nnU-Net's predictor would."""
+    return model.exact and model.package.frame == "image"
+
+
+def _kind_of_sums(model: LoadedModel, sweep: Sweep) -> Sums:
+    """Return how logits are added up, unless not even that fits in memory."""
     values = math.prod(sweep.slab) * (model.channels_out + 1)
-    dtype = torch.float32 if values * 4 <= FULL_SUMS_BYTES else torch.float16
-    needed = values * dtype.itemsize
+    kind = Sums.FULL if values * 4 <= FULL_SUMS_BYTES else Sums.MEANS
+    if _as_nnunet(model):
+        kind = Sums.NNUNET
+    needed = values * kind.dtype.itemsize
     if needed > LARGEST_SUMS_BYTES:
         raise ModelError(
             f"model {model.package.name} would need {needed / 2**30:.1f} GiB for"
             f" {sweep.tiling.shape} voxels, more than"
             f" {LARGEST_SUMS_BYTES / 2**30:.0f} GiB; crop the CT to the head and neck"
         )
-    return dtype
+    return kind
 
 
 def _placements(

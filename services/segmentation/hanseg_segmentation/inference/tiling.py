@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float32
+from scipy import ndimage
 
 from hanseg_shared.volume import Mask
 
@@ -20,6 +22,9 @@ doi 10.1038/s41592-020-01008-z)."""
 
 GAUSSIAN_SHARE = 1 / 8
 """Deviation of the tile's weights, as a share of its edge (same source)."""
+
+NNUNET_PEAK = 10.0
+"""nnU-Net's weight in the middle of a tile (its ``value_scaling_factor``)."""
 
 SMALLEST_WEIGHT = 1e-7
 """Weight of a tile's corners, so that no voxel is without: about what nnU-Net's half
@@ -122,6 +127,28 @@ def gaussian_weights(patch: Shape) -> Float32[np.ndarray, "z y x"]:
     z, y, x = profiles
     weights = z[:, None, None] * y[None, :, None] * x[None, None, :]
     return np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32)
+
+
+def nnunet_weights(patch: Shape) -> Float32[np.ndarray, "z y x"]:
+    """Return the weights of nnU-Net's predictor, bit by bit, as float32.
+
+    They are those of its ``compute_gaussian``: a filtered point, `NNUNET_PEAK` in the
+    middle, in half precision, where what is too small becomes the smallest that is not.
+    """
+    z, y, x = (_filtered_point(edge) for edge in patch)
+    exact = z[:, None, None] * y[None, :, None] * x[None, None, :]
+    weights = (exact / (exact.max() / NNUNET_PEAK)).astype(np.float16)
+    weights[weights == 0] = weights[weights > 0].min()
+    return weights.astype(np.float32)
+
+
+def _filtered_point(edge: int) -> npt.NDArray[np.float64]:
+    point = np.zeros(edge)
+    point[edge // 2] = 1.0
+    filtered: npt.NDArray[np.float64] = ndimage.gaussian_filter1d(
+        point, edge * GAUSSIAN_SHARE, mode="constant"
+    )
+    return filtered
 
 
 def _starts(size: int, edge: int, step: float) -> list[int]:

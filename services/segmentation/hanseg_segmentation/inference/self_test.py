@@ -48,9 +48,10 @@ FAST_AGREEMENT = 0.98
 default model in bfloat16 agrees on 0.995 to 0.997, in every library; what differs are
 single voxels on borders. An engine that is wrong is wrong by far more."""
 
-EXACT_AGREEMENT = 0.999
-"""The same for engines in float32, which differ in the order of additions only: 0.9992
-with random weights, whose logits are nearly tied, and more with trained ones."""
+EXACT_AGREEMENT = 0.9995
+"""The same for engines in float32, which differ in the order of additions only. With
+random weights, whose logits are nearly tied, OpenVINO reaches 0.9992 and nnU-Net's
+labels on 98.7 % of the foreground: then exact mode stays with PyTorch."""
 
 FEWEST_ORGAN_VOXELS = 200
 """A tile with fewer is judged by all its voxels: the model sees nothing in it."""

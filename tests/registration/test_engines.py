@@ -103,10 +103,18 @@ def test_a_folder_that_lacks_a_map_is_refused_at_once(tmp_path):
         engine_for(Backend.ELASTIX, parameters=tmp_path / "maps")
 
 
-def test_a_backend_names_its_engine(tmp_path):
+def test_so_is_one_that_lacks_a_file_of_ants(tmp_path):
+    shutil.copytree(FOLDER, tmp_path / "maps")
+    (tmp_path / "maps" / "ants-thorough.toml").unlink()
     python = Path(sys.executable)
-    named = engine_for(Backend.ANTS, parameters=tmp_path, ants_python=python)
-    assert named == AntsEngine(tmp_path, python)
+    with pytest.raises(OptionError, match=r"ants-thorough\.toml"):
+        engine_for(Backend.ANTS, parameters=tmp_path / "maps", ants_python=python)
+
+
+def test_a_backend_names_its_engine():
+    python = Path(sys.executable)
+    named = engine_for(Backend.ANTS, parameters=FOLDER, ants_python=python)
+    assert named == AntsEngine(FOLDER, python)
     found = engine_for(Backend.ELASTIX, parameters=FOLDER)
     assert found == ElastixEngine(FOLDER)
 

@@ -10,11 +10,13 @@ import functools
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
+
+Done = TypeVar("Done")
 
 SLICES_AT_ONCE = 4
 """Slices a thread takes at a time, at least."""
@@ -42,12 +44,16 @@ def compiled(function: Callable[..., Any], signature: str) -> Callable[..., Any]
 def over_slices(work: Callable[[int, int], None], count: int) -> None:
     """Call ``work(first, last)`` for all of `count` slices, on this process's cores."""
     step = max(SLICES_AT_ONCE, math.ceil(count / MOST_TASKS))
+    over_parts(work, [*range(0, count, step), count])
+
+
+def over_parts(work: Callable[[int, int], Done], ends: Sequence[int]) -> list[Done]:
+    """Return what ``work(first, last)`` returns between each end and the next.
+
+    The parts are shared out to this process's cores; the results are in their order.
+    """
     with ThreadPoolExecutor(max_workers=threads()) as pool:
-        for finished in [
-            pool.submit(work, first, min(first + step, count))
-            for first in range(0, count, step)
-        ]:
-            finished.result()
+        return list(pool.map(work, ends[:-1], ends[1:]))
 
 
 def threads() -> int:

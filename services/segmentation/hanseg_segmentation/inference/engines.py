@@ -41,7 +41,6 @@ Library = Literal["eager", "compile", "openvino"]
 ENGINES_FOLDER = "engines"
 """Sub-folder of the data folder for what engines keep between processes."""
 
-
 LARGEST_STRIDE = 32
 """By how much a network's coarsest features are coarser than its input, at most."""
 
@@ -263,11 +262,13 @@ def _run_openvino(
     It answers channels-last. A result lies in memory that the next call writes to, so
     it is copied where there are several; one is valid until then.
     """
-    answers = []
-    for tile in tiles:
-        answer = torch.from_numpy(compiled(tile[None].contiguous().numpy())[0])
-        answers.append(answer.clone() if len(tiles) > 1 else answer)
-    found = torch.cat(answers) if len(answers) > 1 else answers[0]
+    answers = (
+        torch.from_numpy(compiled(tile[None].contiguous().numpy())[0]) for tile in tiles
+    )
+    if len(tiles) == 1:
+        found = next(answers)
+    else:
+        found = torch.cat([answer.clone() for answer in answers])
     return found.permute(0, 4, 1, 2, 3)
 
 

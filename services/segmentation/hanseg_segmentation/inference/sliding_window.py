@@ -131,9 +131,10 @@ def _as_nnunet(model: LoadedModel) -> bool:
 def _kind_of_sums(model: LoadedModel, sweep: Sweep) -> Sums:
     """Return how logits are added up, unless not even that fits in memory."""
     values = math.prod(sweep.slab) * (model.channels_out + 1)
-    kind = Sums.FULL if values * 4 <= FULL_SUMS_BYTES else Sums.MEANS
     if _as_nnunet(model):
         kind = Sums.NNUNET
+    else:
+        kind = Sums.FULL if values * 4 <= FULL_SUMS_BYTES else Sums.MEANS
     needed = values * kind.dtype.itemsize
     if needed > LARGEST_SUMS_BYTES:
         raise ModelError(

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from hanseg_segmentation.compiled import compiled, threads
+from hanseg_segmentation.compiled import Done, compiled, over_parts, threads
 
 LONG_ROW = 128
 """Voxels are taken together until a row has so many values: short loops are slow."""
@@ -30,8 +28,6 @@ WORTH_THREADS = 2**18
 ADD_SIGNATURE = "void({}[:,::1], float64[:,::1], int64, int64)"
 SCALE_SIGNATURE = "void({}[:,::1], float32[::1], float32[::1], int64, int64)"
 """Types the loops are compiled for: float32, or the bits of bfloat16 as uint16."""
-
-Done = TypeVar("Done")
 
 Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 
@@ -124,8 +120,7 @@ def _in_parts(work: Callable[[int, int], Done], rows: Rows) -> list[Done]:
     if count == 1:
         return [work(0, len(rows))]
     ends = [len(rows) * part // count for part in range(count + 1)]
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(work, ends[:-1], ends[1:]))
+    return over_parts(work, ends)
 
 
 @functools.cache

@@ -181,9 +181,15 @@ def register(
     with ThreadPoolExecutor(2) as at_once:
         fixed = at_once.submit(_Fixed.of, centred(ct))
         measured = _Measured.of(mr)
-        moving = at_once.submit(_Moving.of, measured)
+        moving = at_once.submit(_Moving.of, centred(measured.mr))
     try:
-        case = _Case.of(fixed.result(), moving.result(), headers=headers, engine=engine)
+        case = _Case.of(
+            fixed.result(),
+            moving.result(),
+            headers=headers,
+            data=measured.data,
+            engine=engine,
+        )
         found = _find(case, kind, clock)
     except ImageContentError as error:  # no head in one of them: nothing to align
         pose = headers if kind is TransformKind.NONE else np.eye(4)
@@ -260,16 +266,15 @@ class _Fixed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Moving:
-    """A centred MR, made ready: its head, the image, and where it has data."""
+    """A centred MR, made ready: its head and the image."""
 
     head: Head
     image: Volume
-    data: Volume
 
     @classmethod
-    def of(cls, measured: _Measured) -> _Moving:
-        mr = of_ordinary_size(centred(measured.mr))
-        return cls(mr_head(mr), moving_image(mr), measured.data)
+    def of(cls, mr: Volume) -> _Moving:
+        mr = of_ordinary_size(mr)
+        return cls(mr_head(mr), moving_image(mr))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,7 +293,13 @@ class _Case:
 
     @classmethod
     def of(
-        cls, fixed: _Fixed, moving: _Moving, *, headers: Motion, engine: Engine
+        cls,
+        fixed: _Fixed,
+        moving: _Moving,
+        *,
+        headers: Motion,
+        data: Volume,
+        engine: Engine,
     ) -> _Case:
         return cls(
             headers=headers,
@@ -300,7 +311,7 @@ class _Case:
                 fixed.image, moving.image, head=fixed.head, mr_head=moving.head
             ),
             edges=fixed.edges,
-            data=moving.data,
+            data=data,
             engine=engine,
         )
 

@@ -85,12 +85,13 @@ def written(
 def hand_over(
     logits: Array, weights: Array, writer: LabelWriter, *, axis: int, at_once: int
 ) -> None:
-    """Give planes to a writer, so many at once."""
+    """Give planes to a writer, so many at once; float16 as such, or float32."""
+    stored = logits if logits.dtype == np.float16 else logits.astype(np.float32)
     for first in range(0, logits.shape[axis], at_once):
         part = [slice(None)] * 3
         part[axis] = slice(first, first + at_once)
         z, y, x = part
         writer.take(
-            torch.from_numpy(logits[z, y, x].astype(np.float32)),
+            torch.from_numpy(stored[z, y, x].copy()),
             torch.from_numpy(weights[z, y, x].astype(np.float32)),
         )

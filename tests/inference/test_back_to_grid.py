@@ -9,6 +9,7 @@ from hanseg_segmentation.inference.back_to_grid import LabelWriter, WayBack
 from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_segmentation.inference.slab import plan_sweep
 from hanseg_segmentation.inference.tiling import Tiling
+from hanseg_shared.errors import ModelError
 from hanseg_shared.grid import Grid
 from tests.inference.planes import hand_over, written
 from tests.inference.scenes import enlarged, world_points
@@ -104,6 +105,17 @@ def test_planes_that_come_a_few_at_a_time_give_the_same(grid, axis, at_once):
     assert some.confidence == pytest.approx(whole.confidence, nan_ok=True)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_half_precision_gives_the_labels_of_the_rounded_logits(grid, axis):
+    ct = enlarged(grid)
+    model = model_grid(ct, spacing=(3.0, 4.0, 5.0))
+    half = smooth_logits(model.shape, seed=5).astype(np.float16)
+    whole = written(half.astype(np.float32), model, ct, TABLE)
+    some = written(half, model, ct, TABLE, axis=axis, at_once=3)
+    assert np.array_equal(some.labels, whole.labels)
+    assert some.confidence == pytest.approx(whole.confidence, nan_ok=True)
+
+
 @pytest.mark.parametrize("nearest", [0, 1, 2])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_planes_may_come_along_the_axis_of_the_nearest_slice(grid, axis, nearest):
@@ -152,6 +164,13 @@ def test_sums_become_means():
     sums[..., 1] = np.log(2.0)
     writer = mean_of(sums, np.full((1, 1, 1), 0.5))
     assert writer.confidence[1] == pytest.approx(4 / (4 + 1 + 1))
+
+
+def test_means_that_are_no_numbers_are_refused():
+    sums = np.zeros((1, 2, 1, 3))
+    sums[0, 1, 0, 2] = np.inf
+    with pytest.raises(ModelError, match="too large to be added up"):
+        mean_of(sums, np.ones((1, 2, 1)))
 
 
 def test_what_no_tile_covered_is_certain_background():

@@ -24,7 +24,7 @@ from hanseg_segmentation.inference.loaded_model import (
     load_named,
     load_package,
 )
-from hanseg_segmentation.inference.localise import find_region, useful_tiles
+from hanseg_segmentation.inference.localise import find_region, tiles_around
 from hanseg_segmentation.inference.nnunet_grid import (
     image_input,
     place_in,
@@ -390,8 +390,7 @@ def _tiles(
     )
     if worth is None:
         return tiling
-    starts = useful_tiles(tiling.starts, patch=tiling.patch, shape=shape, worth=worth)
-    return replace(tiling, starts=starts)
+    return replace(tiling, starts=tiles_around(tiling, worth, size=shape, step=step))
 
 
 def _draw(

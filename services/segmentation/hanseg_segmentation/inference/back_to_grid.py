@@ -11,17 +11,22 @@ import numpy.typing as npt
 import torch
 
 from hanseg_segmentation.compiled import over_slices
-from hanseg_segmentation.inference.kernels import kernels
+from hanseg_segmentation.inference.kernels import LogitKernels, logit_kernels
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.tiling import Shape
+from hanseg_shared.errors import ModelError
 from hanseg_shared.grid import Grid
-from hanseg_shared.volume import LabelMap, Volume
+from hanseg_shared.volume import LabelMap, Mask, Volume
 
 CENTRES_ONLY = 1e-6
 """Share of a voxel by which rounding may put a point beyond the outermost centres."""
 
 TO_THE_FACES = 0.5
 """How far a voxel reaches beyond its centre, in voxels."""
+
+
+Stored = npt.NDArray[np.float32] | npt.NDArray[np.int16]
+"""Logits: float32, or float16 as the bits of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +94,7 @@ class LabelWriter:
         self._held = 0
         plane = [edge for axis, edge in enumerate(sweep.shape) if axis != sweep.axis]
         room = (1 + sweep.group(channels), *plane)
-        self._values = torch.empty((*room, channels))
+        self._before: _Planes | None = None
         self._winners = np.empty(room, dtype=np.uint8)
         self._voxels = np.zeros(channels, dtype=np.int64)
         self._chances = np.zeros(channels, dtype=np.float64)
@@ -111,42 +116,67 @@ class LabelWriter:
         return result
 
     def take(self, sums: torch.Tensor, weights: torch.Tensor) -> None:
-        """Take the next planes; see `sliding_window.PlaneSink`."""
+        """Take the next planes; see `sliding_window.PlaneSink`.
+
+        Raises:
+            ModelError: A mean that is its voxel's largest is not finite: the sums were
+                too large for half precision.
+        """
         started = time.perf_counter()
-        count = sums.shape[self._axis]
-        new = slice(self._held, self._held + count)
-        self._values[new].copy_(sums.movedim(self._axis, 0))
-        self._finish(new, weights.movedim(self._axis, 0).contiguous().cpu().numpy())
-        self._write(slice(0, new.stop))
-        self._keep_last(new.stop)
+        loops = logit_kernels("int16" if sums.dtype is torch.float16 else "float32")
+        planes = _Planes(
+            _stored(sums.movedim(self._axis, 0)),
+            weights.movedim(self._axis, 0).contiguous().cpu().numpy(),
+        )
+        new = slice(self._held, self._held + len(planes.sums))
+        self._find(loops, planes, self._winners[new])
+        self._write(loops, planes, self._winners[: new.stop])
+        self._before = planes.last()
+        self._winners[0] = self._winners[new.stop - 1]
+        self._low[self._axis] += new.stop - 1
+        self._held = 1
         self.seconds += time.perf_counter() - started
 
-    def _finish(self, new: slice, weights: npt.NDArray[np.float32]) -> None:
-        """Turn sums into means, find the winners, and count how sure they are."""
-        shape = (-1, 1, weights.shape[-1])
-        values = self._values[new].numpy().reshape(*shape, len(self._table))
-        winners = self._winners[new].reshape(shape)
-        flat = weights.reshape(shape)
-        counts = np.zeros((len(values), len(self._table)), dtype=np.int64)
+    def _find(
+        self, loops: LogitKernels, planes: _Planes, winners: npt.NDArray[np.uint8]
+    ) -> None:
+        """Find the winners, and count how sure they are."""
+        shape = (-1, 1, winners.shape[-1])
+        sums = planes.sums.reshape(*shape, len(self._table))
+        weights, found = planes.weights.reshape(shape), winners.reshape(shape)
+        counts = np.zeros((len(sums), len(self._table)), dtype=np.int64)
         chances = np.zeros(counts.shape, dtype=np.float64)
 
         def work(first: int, last: int) -> None:
-            kernels().finish_logits(values, flat, winners, counts, chances, first, last)
+            loops.find_winners(sums, weights, found, counts, chances, first, last)
 
-        over_slices(work, len(values))
+        over_slices(work, len(sums))
+        if np.isnan(chances[:, 0]).any():
+            raise ModelError(
+                "the network's answers are too large to be added up in half precision;"
+                " fast mode adds up their means instead, which are smaller"
+            )
         self._voxels += counts.sum(axis=0)
         self._chances += chances.sum(axis=0)
 
-    def _write(self, held: slice) -> None:
+    def _write(
+        self, loops: LogitKernels, planes: _Planes, winners: npt.NDArray[np.uint8]
+    ) -> None:
         """Write the labels of the CT's voxels that lie among these planes."""
-        values = np.moveaxis(self._values[held].numpy(), 0, self._axis)
-        winners = np.moveaxis(self._winners[held], 0, self._axis)
+        held = np.zeros(3, dtype=np.int64)
+        held[self._axis] = self._held
+        before = self._before or _Planes(planes.sums[:0], planes.weights[:0])
+        arrays = (before.sums, before.weights, planes.sums, planes.weights, winners)
+        *logits, channels = (np.moveaxis(each, 0, self._axis) for each in arrays)
+        shown = _spans(channels != 0)
         low = np.ascontiguousarray(self._low[::-1])
 
         def work(first: int, last: int) -> None:
-            kernels().label_voxels(
-                values,
-                winners,
+            loops.label_voxels(
+                *logits,
+                held,
+                channels,
+                shown,
                 low,
                 self._size,
                 self._table,
@@ -161,8 +191,35 @@ class LabelWriter:
 
         over_slices(work, len(self.labels))
 
-    def _keep_last(self, held: int) -> None:
-        self._values[0].copy_(self._values[held - 1])
-        self._winners[0] = self._winners[held - 1]
-        self._low[self._axis] += held - 1
-        self._held = 1
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Planes:
+    """Planes along a sweep's axis, which is the first of both arrays.
+
+    Attributes:
+        sums: Sums of logits, ``(planes, ..., K)``.
+        weights: Sums of weights, ``(planes, ...)``.
+    """
+
+    sums: Stored
+    weights: npt.NDArray[np.float32]
+
+    def last(self) -> _Planes:
+        """Return a copy of the last one."""
+        return _Planes(self.sums[-1:].copy(), self.weights[-1:].copy())
+
+
+def _spans(mask: Mask) -> npt.NDArray[np.int64]:
+    """Return the first and last voxel of each row that is set, ``(z, y, 2)``."""
+    first = mask.argmax(axis=-1)
+    last = mask.shape[-1] - 1 - mask[..., ::-1].argmax(axis=-1)
+    last[~mask.any(axis=-1)] = -1
+    return np.stack([first, last], axis=-1)
+
+
+def _stored(logits: torch.Tensor) -> Stored:
+    """Return logits as the compiled loops take them: float32, or bits of float16."""
+    lying = logits.contiguous().cpu()
+    if lying.dtype is torch.float16:
+        return lying.view(torch.int16).numpy()
+    return lying.numpy()

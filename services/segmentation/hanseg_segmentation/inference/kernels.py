@@ -10,16 +10,27 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hanseg_segmentation.compiled import compiled
+import numpy as np
 
-FINISH_SIGNATURE = (
-    "void(float32[:,:,:,::1], float32[:,:,::1], uint8[:,:,::1], int64[:,::1],"
+from hanseg_segmentation.compiled import compiled
+from hanseg_segmentation.half_precision import as_float, as_stored, teach_numba
+
+ADD_SIGNATURE = (
+    "void({0}[:,::1], float32[::1], float32[:,:,:,::1], float32[:,:,::1], int64[::1],"
+    " int64[::1], int64, int64[::1], int64, int64, int64)"
+)
+"""Types `_add_tile` is compiled for; ``::1`` means contiguous. ``{0}`` is float32, or
+int16: the bits of float16."""
+
+WIN_SIGNATURE = (
+    "void({0}[:,:,:,::1], float32[:,:,::1], uint8[:,:,::1], int64[:,::1],"
     " float64[:,::1], int64, int64)"
 )
-"""Types `_finish_logits` is compiled for; ``::1`` means contiguous."""
+"""Types `_find_winners` is compiled for."""
 
 LABEL_SIGNATURE = (
-    "void(float32[:,:,:,:], uint8[:,:,:], int64[::1], int64[::1], uint8[::1],"
+    "void({0}[:,:,:,:], float32[:,:,:], {0}[:,:,:,:], float32[:,:,:], int64[::1],"
+    " uint8[:,:,:], int64[:,:,::1], int64[::1], int64[::1], uint8[::1],"
     " float64[:,::1], float64[::1], float64, int64, uint8[:,:,::1], int64, int64)"
 )
 """Types `_label_voxels` is compiled for; the logits may be any view."""
@@ -28,66 +39,176 @@ PIECES_SIGNATURE = "int64(uint8[:,:,:], int32[:,:,::1], int32[::1])"
 """Types `_number_pieces` is compiled for; a cropped view of the labels will do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kernels:
-    """The compiled loops; see the functions of the same names in this file."""
+FULL, MEANS, NNUNET = range(3)
+"""What `_add_tile` makes of a sum; see `slab.Sums`."""
 
-    finish_logits: Callable[..., None]
+
+@dataclass(frozen=True, slots=True)
+class LogitKernels:
+    """The compiled loops over logits; see the functions of the same names here."""
+
+    add_tile: Callable[..., None]
+    find_winners: Callable[..., None]
     label_voxels: Callable[..., None]
-    number_pieces: Callable[..., int]
 
 
 @functools.cache
-def kernels() -> Kernels:
-    """Return the loops, compiled."""
-    return Kernels(
-        compiled(_finish_logits, FINISH_SIGNATURE),
-        compiled(_label_voxels, LABEL_SIGNATURE),
-        compiled(_number_pieces, PIECES_SIGNATURE),
+def logit_kernels(values: str) -> LogitKernels:
+    """Return the loops for logits that are ``float32``, or float16 as ``int16``."""
+    teach_numba()
+    _teach_exponential()
+    return LogitKernels(
+        compiled(_add_tile, ADD_SIGNATURE.format(values)),
+        compiled(_find_winners, WIN_SIGNATURE.format(values)),
+        compiled(_label_voxels, LABEL_SIGNATURE.format(values)),
     )
 
 
-def _finish_logits(sums, weights, winners, counts, chances, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
-    """Turn sums into mean logits, in place, and find each voxel's best channel.
+@functools.cache
+def number_pieces() -> Callable[..., int]:
+    """Return the compiled loop over pieces; see `_number_pieces`."""
+    return compiled(_number_pieces, PIECES_SIGNATURE)
+
+
+def _add_tile(  # type: ignore[no-untyped-def] # noqa: ANN202 - compiled, so loops are spelt out
+    sums,  # noqa: ANN001
+    weights,  # noqa: ANN001
+    tile,  # noqa: ANN001
+    new,  # noqa: ANN001
+    low,  # noqa: ANN001
+    shape,  # noqa: ANN001
+    base,  # noqa: ANN001
+    steps,  # noqa: ANN001
+    kind,  # noqa: ANN001
+    first,  # noqa: ANN001
+    last,  # noqa: ANN001
+):
+    """Add a part of a tile's logits to sums, weighted.
 
     Args:
-        sums: float32 ``(z, y, x, K)``, sums of logits; becomes their mean.
+        sums: ``(voxels, K)``, of any order of voxels.
+        weights: float32 ``(voxels,)``, sums of weights.
+        tile: float32 ``(z, y, x, K)``.
+        new: float32 ``(z, y, x)``, the tile's weights.
+        low: int64 ``(3,)``, where in the tile the part begins (z, y, x).
+        shape: int64 ``(3,)``, the part's.
+        base: The row of `sums` of the part's first voxel.
+        steps: int64 ``(3,)``, how many rows further its neighbours (z, y, x) are.
+        kind: `FULL`, `MEANS` or `NNUNET`.
+        first: First plane of the part in this call.
+        last: One after its last plane.
+    """
+    channels = tile.shape[3]
+    for k in range(first, last):
+        for j in range(shape[1]):
+            for i in range(shape[2]):
+                row = base + k * steps[0] + j * steps[1] + i * steps[2]
+                z, y, x = low[0] + k, low[1] + j, low[2] + i
+                weight = new[z, y, x]
+                if kind == MEANS:
+                    total = weights[row] + weight
+                    share = weight / total
+                    for c in range(channels):
+                        mean = as_float(sums[row, c])
+                        mean += share * (tile[z, y, x, c] - mean)
+                        sums[row, c] = as_stored(mean, sums[row, c])
+                    weights[row] = total
+                    continue
+                for c in range(channels):
+                    total = as_float(sums[row, c]) + tile[z, y, x, c] * weight
+                    sums[row, c] = as_stored(total, sums[row, c])
+                total = weights[row] + weight
+                if kind == NNUNET:  # whose weights are in half precision, too
+                    total = as_float(as_stored(total, np.int16(0)))
+                weights[row] = total
+
+
+def _find_winners(sums, weights, winners, counts, chances, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, C901 - compiled, so loops are spelt out
+    """Find each voxel's channel of the largest mean logit, and how sure it is.
+
+    Args:
+        sums: ``(z, y, x, K)``, sums of logits.
         weights: float32 ``(z, y, x)``, sums of weights; 0 where no tile was run, which
-            becomes certain background.
+            is background.
         winners: uint8 ``(z, y, x)``, written.
-        counts: int64 ``(z, K)``, written: voxels each channel wins in each slice.
-        chances: float64 ``(z, K)``, written: sum of its probabilities over them.
+        counts: int64 ``(z, K)``, written: voxels each channel wins in each slice, the
+            background's left out.
+        chances: float64 ``(z, K)``, written: sum of its probabilities over them. NaN
+            for the background where a best mean is not finite.
         first: First slice of this call.
         last: One after its last slice.
     """
     _, rows, columns, channels = sums.shape
+    means = np.zeros(channels, dtype=np.float32)
     for k in range(first, last):
         for j in range(rows):
             for i in range(columns):
                 weight = weights[k, j, i]
+                winners[k, j, i] = 0
                 if weight <= 0.0:
-                    sums[k, j, i, 0] = 1.0
-                    for c in range(1, channels):
-                        sums[k, j, i, c] = 0.0
-                    winners[k, j, i] = 0
                     continue
-                best = 0
+                top = as_float(sums[k, j, i, 0])
+                others = 0
+                for c in range(channels):  # most voxels are background: a fast look
+                    others |= not as_float(sums[k, j, i, c]) <= top
+                if not others:
+                    if not abs(top) < math.inf:
+                        chances[k, 0] = math.nan
+                    continue
                 for c in range(channels):
-                    sums[k, j, i, c] /= weight
-                    if sums[k, j, i, c] > sums[k, j, i, best]:
+                    mean = as_float(sums[k, j, i, c]) / weight
+                    means[c] = as_float(as_stored(mean, sums[k, j, i, c]))
+                best = 0
+                for c in range(1, channels):
+                    if not means[c] <= means[best] and means[best] == means[best]:
                         best = c
-                winners[k, j, i] = best
-                if best > 0:
-                    total = 0.0
+                if not abs(means[best]) < math.inf:
+                    chances[k, 0] = math.nan
+                elif best > 0:
+                    winners[k, j, i] = best
+                    total = np.float32(0.0)
                     for c in range(channels):
-                        total += math.exp(sums[k, j, i, c] - sums[k, j, i, best])
+                        total += _exponential(means[c] - means[best])
                     counts[k, best] += 1
                     chances[k, best] += 1.0 / total
 
 
+def _exponential(power):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled into loops
+    """Return e to a power of 0 or below, to 5 digits, in a way that is vectorised.
+
+    Two to the whole part of the power's binary logarithm, and for what is left the
+    exponential series.
+    """
+    one = np.float32(1.0)
+    binary = max(power, np.float32(-80.0)) * np.float32(1.4426950408889634)
+    whole = np.floor(binary)
+    x = (binary - whole) * np.float32(0.6931471805599453)
+    series = one + x * np.float32(1 / 6) * (one + x * np.float32(1 / 7))
+    series = one + x * np.float32(1 / 5) * series
+    series = one + x * np.float32(1 / 4) * series
+    series = one + x * np.float32(1 / 3) * series
+    series = one + x * np.float32(1 / 2) * series
+    series = one + x * series
+    scale = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return series * scale.view(np.float32)
+
+
+@functools.cache
+def _teach_exponential() -> None:
+    """Let Numba compile `_exponential` into the loops that call it."""
+    from numba.extending import overload
+
+    overload(_exponential, inline="always")(lambda power: _exponential)  # noqa: ARG005
+
+
 def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compiled, so loops are spelt out
+    before,  # noqa: ANN001
+    weights_before,  # noqa: ANN001
     logits,  # noqa: ANN001
+    weights,  # noqa: ANN001
+    held,  # noqa: ANN001
     winners,  # noqa: ANN001
+    shown,  # noqa: ANN001
     low,  # noqa: ANN001
     size,  # noqa: ANN001
     labels,  # noqa: ANN001
@@ -106,8 +227,17 @@ def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compil
     eight disagree are the logits interpolated.
 
     Args:
-        logits: float32 ``(z, y, x, K)``, a box of the model's grid.
-        winners: uint8 ``(z, y, x)``, the largest channel of each of its voxels.
+        before: ``(z, y, x, K)``, sums of logits in the first planes of a box of the
+            model's grid.
+        weights_before: float32 ``(z, y, x)``, their sums of weights; a voxel of 0 is
+            certain background.
+        logits: ``(z, y, x, K)``, those of the box's other planes.
+        weights: float32 ``(z, y, x)``, of these.
+        held: int64 ``(3,)``, how many planes `before` has along the axis (z, y, x) in
+            which both are apart, 0 for the other axes.
+        winners: uint8 ``(z, y, x)``, the largest channel of each voxel of the box.
+        shown: int64 ``(z, y, 2)``, the first and the last voxel of each row of
+            `winners` that is not background; the first is beyond the last if all are.
         low: int64 ``(3,)``, index (x, y, z) of the box's first voxel.
         size: int64 ``(3,)``, number of voxels (x, y, z) of the model's whole grid.
         labels: uint8 ``(K,)``, the label of each channel.
@@ -119,12 +249,15 @@ def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compil
         nearest: Axis of the index (0 is x) along which the nearest voxel is taken, not
             the mean of two; -1 for none.
         result: uint8 ``(z, y, x)`` on the CT's grid, written where all eight voxels
-            around a point lie in the box, and nowhere else.
+            around a point lie in the box, and nowhere else. Rows that show nothing but
+            background are left out.
         first: First CT slice of this call.
         last: One after its last slice.
     """
-    nz, ny, nx, channels = logits.shape
+    nz, ny, nx = winners.shape
+    channels = logits.shape[3]
     _, rows, columns = result.shape
+    means = np.zeros(channels)
     ends = (low[0] + nx - 1, low[1] + ny - 1, low[2] + nz - 1)
     for k in range(first, last):
         for j in range(rows):
@@ -151,6 +284,24 @@ def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compil
             bx = matrix[0, 1] * j + matrix[0, 2] * k + offset[0]
             by = matrix[1, 1] * j + matrix[1, 2] * k + offset[1]
             bz = matrix[2, 1] * j + matrix[2, 2] * k + offset[2]
+            if abs(matrix[1, 0]) + abs(matrix[2, 0]) < 0.25 / columns:
+                # along rows of the model's grid: what none of those next to this one
+                # shows, it does not show either
+                y0 = min(max(int(by) - 1 - low[1], 0), ny)
+                y1 = min(max(int(by) + 3 - low[1], y0), ny)
+                z0 = min(max(int(bz) - 1 - low[2], 0), nz)
+                z1 = min(max(int(bz) + 3 - low[2], z0), nz)
+                left, right = nx, -1
+                for z in range(z0, z1):
+                    for y in range(y0, y1):
+                        left = min(left, shown[z, y, 0])
+                        right = max(right, shown[z, y, 1])
+                if left > right:
+                    continue
+                one = (low[0] + left - 2.0 - bx) / matrix[0, 0]
+                two = (low[0] + right + 2.0 - bx) / matrix[0, 0]
+                begin = max(begin, min(one, two))
+                end = min(end, max(one, two))
             for i in range(int(begin), int(end) + 1):
                 x = bx + matrix[0, 0] * i
                 y = by + matrix[1, 0] * i
@@ -199,22 +350,36 @@ def _label_voxels(  # type: ignore[no-untyped-def] # noqa: ANN202, C901 - compil
                 ):
                     result[k, j, i] = labels[w]
                     continue
+                means[:] = 0.0
+                for corner in range(8):
+                    z = z1 if corner & 4 else z0
+                    y = y1 if corner & 2 else y0
+                    x = x1 if corner & 1 else x0
+                    share = (
+                        (fz if corner & 4 else 1.0 - fz)
+                        * (fy if corner & 2 else 1.0 - fy)
+                        * (fx if corner & 1 else 1.0 - fx)
+                    )
+                    if share == 0.0:
+                        continue
+                    if z < held[0] or y < held[1] or x < held[2]:
+                        weight = weights_before[z, y, x]
+                        source = before[z, y, x]
+                    else:
+                        z -= held[0]
+                        y -= held[1]
+                        x -= held[2]
+                        weight = weights[z, y, x]
+                        source = logits[z, y, x]
+                    if weight <= 0.0:
+                        means[0] += share
+                        continue
+                    for c in range(channels):
+                        mean = np.float32(as_float(source[c]) / weight)
+                        means[c] += share * as_float(as_stored(mean, source[c]))
                 best = 0
-                highest = -math.inf
                 for c in range(channels):
-                    near = (1.0 - fy) * (
-                        (1.0 - fx) * logits[z0, y0, x0, c] + fx * logits[z0, y0, x1, c]
-                    ) + fy * (
-                        (1.0 - fx) * logits[z0, y1, x0, c] + fx * logits[z0, y1, x1, c]
-                    )
-                    far = (1.0 - fy) * (
-                        (1.0 - fx) * logits[z1, y0, x0, c] + fx * logits[z1, y0, x1, c]
-                    ) + fy * (
-                        (1.0 - fx) * logits[z1, y1, x0, c] + fx * logits[z1, y1, x1, c]
-                    )
-                    value = (1.0 - fz) * near + fz * far
-                    if value > highest:
-                        highest = value
+                    if means[c] > means[best]:
                         best = c
                 result[k, j, i] = labels[best]
 

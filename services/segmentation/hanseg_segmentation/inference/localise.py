@@ -12,14 +12,15 @@ cheaper still, but a network answers differently when its tile shows something e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.inference.tiling import Shape, Worth
+from hanseg_segmentation.inference.tiling import Shape, Tiling, Worth, spread_starts
 from hanseg_segmentation.quality.anatomy import Expected, anatomy
 from hanseg_segmentation.quality.find import ANCHOR_SHARE, Found, find_organs
 from hanseg_segmentation.quality.frame import Frame
@@ -118,32 +119,53 @@ def find_region(labels: Volume, ct: Volume, organs: Iterable[str]) -> Region | N
     return Region(frame, low, high)
 
 
-def useful_tiles(
-    starts: Iterable[Shape], *, patch: Shape, shape: Shape, worth: Worth
+def tiles_around(
+    tiling: Tiling, worth: Worth, *, size: Shape, step: float
 ) -> tuple[Shape, ...]:
-    """Return the tiles that matter to a region: whose middle part touches it.
+    """Return the tiles that cover a region, laid around it and not over the volume.
 
-    At the volume's border, where a tile has no neighbour, all of it counts.
+    First rows of tiles are laid along z, then each row covers what lies in its core
+    along y, and so on: where the region is narrow, as at the neck, one tile may do.
 
     Args:
-        starts: First voxel (z, y, x) of each tile.
-        patch: A tile's shape.
-        shape: The volume's shape.
-        worth: The region on the volume's grid.
+        tiling: Of the whole volume; tells its padding and a tile's shape.
+        worth: The region, on the volume's grid before it was padded.
+        size: The volume's shape before it was padded.
+        step: Largest distance of neighbouring tiles, as a share of their edge.
     """
+    found = _covering(worth, tiling.patch, size, step)
     return tuple(
-        start for start in starts if worth.any_between(*_core(start, patch, shape))
+        _three(start + first for start, first in zip(each, tiling.first, strict=True))
+        for each in found
     )
 
 
-def _core(start: Shape, patch: Shape, shape: Shape) -> tuple[list[int], list[int]]:
-    low, high = [], []
-    for first, edge, size in zip(start, patch, shape, strict=True):
-        border = int(edge * CORE_SHARE)
-        low.append(first + border if first > 0 else 0)
-        last = first + edge
-        high.append(last - border if last < size else max(last, size))
-    return low, high
+def _covering(
+    worth: Worth, patch: Sequence[int], size: Sequence[int], step: float
+) -> Iterator[tuple[int, ...]]:
+    """Yield tiles over the axes that are left, the first of them outermost."""
+    blocks, edge = worth.blocks, worth.edges[0]
+    others = tuple(range(1, blocks.ndim))
+    held = np.flatnonzero(blocks.any(axis=others))
+    if not len(held):
+        return
+    low = int(held[0] * edge)
+    high = min(size[0], math.ceil((held[-1] + 1) * edge))
+    starts = spread_starts(low, high, edge=patch[0], step=step, size=size[0])
+    for start in starts:
+        if blocks.ndim == 1:
+            yield (start,)
+            continue
+        border = int(patch[0] * CORE_SHARE)
+        first = 0 if start == starts[0] else int((start + border) // edge)
+        last = (
+            len(blocks)
+            if start == starts[-1]
+            else math.ceil((start + patch[0] - border) / edge)
+        )
+        rest = Worth(blocks[first:last].any(axis=0), worth.edges[1:])
+        for tail in _covering(rest, patch[1:], size[1:], step):
+            yield (start, *tail)
 
 
 def _trusted(found: tuple[Found, ...], frame: Frame, voxel_ml: float) -> bool:
@@ -188,3 +210,8 @@ def _corners(
     ends = np.stack((low - 0.5, high + 0.5))
     corners = [(ends[i, 0], ends[j, 1], ends[k, 2]) for i, j, k in np.ndindex(2, 2, 2)]
     return grid.index_to_world(np.array(corners))
+
+
+def _three(values: Iterable[int]) -> Shape:
+    z, y, x = values
+    return z, y, x

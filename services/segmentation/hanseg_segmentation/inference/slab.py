@@ -14,19 +14,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
 import torch
 
+from hanseg_segmentation.compiled import over_slices
+from hanseg_segmentation.inference.kernels import (
+    FULL,
+    MEANS,
+    NNUNET,
+    logit_kernels,
+)
 from hanseg_segmentation.inference.tiling import (
     Shape,
     Tiling,
     gaussian_weights,
     nnunet_weights,
 )
-from hanseg_shared.errors import ModelError
 
 Slices = tuple[slice, slice, slice]
 
-GROUP_BYTES = 64 * 2**20
+GROUP_BYTES = 256 * 2**20
 """Planes are handed on in groups of about this size in float32, or one by one."""
 
 
@@ -48,6 +55,11 @@ class Sums(Enum):
     def dtype(self) -> torch.dtype:
         """What a sum is held in."""
         return torch.float32 if self is Sums.FULL else torch.float16
+
+    @property
+    def number(self) -> int:
+        """What the compiled loops call it."""
+        return {Sums.FULL: FULL, Sums.MEANS: MEANS, Sums.NNUNET: NNUNET}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +138,16 @@ class Slab:
             device: Where it lies.
         """
         self._sweep, self._kind = sweep, kind
-        shape = (*sweep.slab, channels)
-        self._sums = torch.zeros(shape, dtype=kind.dtype, device=device)
-        self._weights = torch.zeros(sweep.slab, device=device)
+        axis = sweep.axis
+        plane = [edge for other, edge in enumerate(sweep.slab) if other != axis]
+        shape = (sweep.slab[axis], *plane)
+        sums = torch.zeros((*shape, channels), dtype=kind.dtype, device=device)
+        self._sums = sums.movedim(0, axis)
+        self._weights = torch.zeros(shape, device=device).movedim(0, axis)
         shaped = nnunet_weights if kind is Sums.NNUNET else gaussian_weights
         self._gaussian = torch.from_numpy(shaped(sweep.tiling.patch)).to(device)
         self._group = sweep.group(channels)
-        self._head = sweep.low[sweep.axis]
+        self._head = sweep.low[axis]
 
     def add(self, start: Shape, tile: torch.Tensor) -> None:
         """Add a tile's logits, weighted by where in the tile they are.
@@ -141,22 +156,57 @@ class Slab:
             start: Its first voxel; no plane before it may have been handed on twice.
             tile: ``(z, y, x, K)``, of any precision.
         """
+        if self._sums.device.type == "cpu":
+            lying = tile.float().contiguous()
+            for inside, ring in self._parts(start):
+                self._add_compiled(self._weights[ring], lying, inside)
+        else:
+            self._add_blended(start, tile)
+
+    def _add_blended(self, start: Shape, tile: torch.Tensor) -> None:
         blend = _BLENDS[self._kind]
         for inside, ring in self._parts(start):
             planes = (self._sums[ring], self._weights[ring])
             for each in zip(*planes, tile[inside], self._gaussian[inside], strict=True):
                 blend(*each)
 
+    def _add_compiled(
+        self, weights: torch.Tensor, tile: torch.Tensor, inside: Slices
+    ) -> None:
+        """Add a part of a tile on the CPU; see `kernels._add_tile`."""
+        half = self._sums.dtype is torch.float16
+        flat = self._sums.movedim(self._sweep.axis, 0).flatten(0, 2)
+        rows = (flat.view(torch.int16) if half else flat).numpy()
+        totals = self._weights.movedim(self._sweep.axis, 0).flatten().numpy()
+        low = np.array([part.start for part in inside])
+        shape, steps = np.array(weights.shape), np.array(weights.stride())
+        loops = logit_kernels("int16" if half else "float32")
+
+        def work(first: int, last: int) -> None:
+            loops.add_tile(
+                rows,
+                totals,
+                tile.numpy(),
+                self._gaussian.numpy(),
+                low,
+                shape,
+                weights.storage_offset(),
+                steps,
+                self._kind.number,
+                first,
+                last,
+            )
+
+        over_slices(work, int(shape[0]))
+
     def final_before(self, plane: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Hand on every plane before one, a few at a time, and forget them.
 
         Yields:
             Sums ``(z, y, x, K)`` and sums of weights ``(z, y, x)``, valid until the
-            next ones are asked for; in half precision means, and the weight 1. A voxel
-            without a tile has the weight 0.
-
-        Raises:
-            ModelError: nnU-Net's half precision cannot hold the sums.
+            next ones are asked for; of `Sums.MEANS` the means, and the weight 1. A
+            voxel without a tile has the weight 0. Along `Sweep.axis` planes lie one
+            after the other in memory.
         """
         axis, depth = self._sweep.axis, self._sweep.slab[self._sweep.axis]
         plane = min(plane, self._sweep.high[axis])
@@ -165,10 +215,8 @@ class Slab:
             count = min(self._group, plane - self._head, depth - first)
             sums = self._sums.narrow(axis, first, count)
             weights = self._weights.narrow(axis, first, count)
-            if self._kind is Sums.NNUNET:
-                _divide_as_nnunet(sums, weights)
-            full = self._kind is Sums.FULL
-            yield sums, weights if full else (weights > 0).float()
+            means = self._kind is Sums.MEANS
+            yield sums, (weights > 0).float() if means else weights
             sums.zero_()
             weights.zero_()
             self._head += count
@@ -213,18 +261,6 @@ def _add_as_nnunet(
 ) -> None:
     sums.copy_((tile.float() * new[..., None]).add_(sums))
     weights.add_(new).copy_(weights.half())
-
-
-def _divide_as_nnunet(sums: torch.Tensor, weights: torch.Tensor) -> None:
-    """Turn sums into means in place, plane by plane to save memory."""
-    for each, weight in zip(sums, weights, strict=True):
-        divisor = weight.where(weight > 0, 1.0)
-        each.copy_(each.float().div_(divisor[..., None]))
-        if not bool(torch.isfinite(each).all()):
-            raise ModelError(
-                "the network's answers are too large for half precision, in which"
-                " exact mode adds them up as nnU-Net does; use fast mode instead"
-            )
 
 
 _BLENDS = {

@@ -104,7 +104,10 @@ def plan_tiles(
     """
     padded = tuple(max(n, edge) for n, edge in zip(shape, patch, strict=True))
     z, y, x = padded
-    zs, ys, xs = (_starts(n, edge, step) for n, edge in zip(padded, patch, strict=True))
+    zs, ys, xs = (
+        spread_starts(0, n, edge=edge, step=step, size=n)
+        for n, edge in zip(padded, patch, strict=True)
+    )
     tiling = Tiling((z, y, x), patch, tuple(itertools.product(zs, ys, xs)))
     if centred:
         z, y, x = ((n - own) // 2 for n, own in zip(padded, shape, strict=True))
@@ -151,9 +154,21 @@ def _filtered_point(edge: int) -> npt.NDArray[np.float64]:
     return filtered
 
 
-def _starts(size: int, edge: int, step: float) -> list[int]:
-    """Return evenly spread first voxels of tiles that cover an axis."""
-    steps = math.ceil((size - edge) / (edge * step))
+def spread_starts(
+    low: int, high: int, *, edge: int, step: float, size: int
+) -> list[int]:
+    """Return evenly spread first voxels of tiles that cover a part of an axis.
+
+    Args:
+        low: First voxel of the part.
+        high: One after its last voxel.
+        edge: Voxels of a tile.
+        step: Largest distance of neighbouring tiles, as a share of their edge.
+        size: Voxels of the axis. A single tile lies about the part's middle, as far as
+            the axis reaches.
+    """
+    steps = math.ceil((high - low - edge) / (edge * step))
     if steps <= 0:
-        return [0]
-    return [round(i * (size - edge) / steps) for i in range(steps + 1)]
+        middle = (low + high - edge) // 2
+        return [max(0, min(middle, size - edge))]
+    return [low + round(i * (high - low - edge) / steps) for i in range(steps + 1)]

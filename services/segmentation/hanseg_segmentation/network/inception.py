@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from hanseg_segmentation.network.convolution import Conv3d
 from hanseg_segmentation.network.instance_norm import InstanceNorm
 from hanseg_segmentation.network.nnunet import WIDEST, Triple
 
@@ -68,7 +69,7 @@ class SeparableConv(nn.Sequential):
     def __init__(self, channels: int, *, edge: int) -> None:
         reach = edge // 2
         super().__init__(
-            nn.Conv3d(
+            Conv3d(
                 channels,
                 channels,
                 (1, edge, edge),
@@ -76,7 +77,7 @@ class SeparableConv(nn.Sequential):
                 groups=channels,
                 bias=False,
             ),
-            nn.Conv3d(
+            Conv3d(
                 channels,
                 channels,
                 (edge, 1, 1),
@@ -84,7 +85,7 @@ class SeparableConv(nn.Sequential):
                 groups=channels,
                 bias=False,
             ),
-            nn.Conv3d(channels, channels, 1, bias=False),
+            Conv3d(channels, channels, 1, bias=False),
         )
 
 
@@ -98,7 +99,7 @@ class InceptionBlock(nn.Module):
         width = outputs // BRANCHES
         self.shrink = nn.MaxPool3d(stride, stride)
         self.enter = nn.ModuleList(
-            nn.Conv3d(inputs, width, 1, bias=False) for _ in range(BRANCHES)
+            Conv3d(inputs, width, 1, bias=False) for _ in range(BRANCHES)
         )
         self.branches = nn.ModuleList(
             (
@@ -108,7 +109,7 @@ class InceptionBlock(nn.Module):
                 nn.MaxPool3d(3, 1, padding=1),
             )
         )
-        self.shortcut = nn.Conv3d(inputs, outputs, 1, bias=False)
+        self.shortcut = Conv3d(inputs, outputs, 1, bias=False)
         self.norm = InstanceNorm(outputs, affine=True)
         self.act = nn.LeakyReLU(LEAK, inplace=True)
 
@@ -145,7 +146,7 @@ class InceptionUNet(nn.Module):
             InceptionBlock(2 * features[n], features[n]) for n in levels
         )
         self.heads = nn.ModuleList(
-            nn.Conv3d(features[n], config.out_channels, 1) for n in levels
+            Conv3d(features[n], config.out_channels, 1) for n in levels
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

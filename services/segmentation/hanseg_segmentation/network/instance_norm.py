@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.compiled import Done, compiled, over_parts, threads
+from hanseg_segmentation.network.convolution import is_recorded
 
 LONG_ROW = 128
 """Voxels are taken together until a row has so many values: short loops are slow."""
@@ -42,7 +43,7 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return features with mean 0 and variance 1, scaled and shifted if affine."""
-        if torch.is_grad_enabled() or _is_recorded() or not _has_fast_way(features):
+        if torch.is_grad_enabled() or is_recorded() or not _has_fast_way(features):
             return super().forward(features)
         channels = features.shape[1]
         weight = _numbers(self.weight) if self.affine else np.ones(channels)
@@ -58,10 +59,6 @@ class _Loops:
 
     add: Callable[..., None]
     scale: Callable[..., None]
-
-
-def _is_recorded() -> bool:
-    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _has_fast_way(features: torch.Tensor) -> bool:

@@ -20,6 +20,7 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
+from hanseg_segmentation.network.convolution import Conv3d
 from hanseg_segmentation.network.instance_norm import InstanceNorm
 
 Triple = tuple[int, int, int]
@@ -105,7 +106,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         z, y, x = kernel
         padding = (z // 2, y // 2, x // 2)
-        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=bias)
+        self.conv = Conv3d(inputs, outputs, kernel, stride, padding, bias=bias)
         self.norm = _norm(outputs, config)
         self.nonlin = nn.Identity() if linear else _activation(config)
 
@@ -292,7 +293,7 @@ class Decoder(nn.Module):
             for level, count in zip(levels, config.decoder_blocks, strict=True)
         )
         self.seg_layers = nn.ModuleList(
-            nn.Conv3d(config.features[level - 1], config.out_channels, 1)
+            Conv3d(config.features[level - 1], config.out_channels, 1)
             for level in levels
         )
 

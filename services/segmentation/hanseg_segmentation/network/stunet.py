@@ -16,6 +16,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from hanseg_segmentation.network.convolution import Conv3d
 from hanseg_segmentation.network.instance_norm import InstanceNorm
 from hanseg_segmentation.network.nnunet import WIDEST, Triple
 
@@ -76,14 +77,14 @@ class ResidualBlock(nn.Module):
         project: bool = False,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1)
+        self.conv1 = Conv3d(inputs, outputs, 3, stride=stride, padding=1)
         self.norm1 = InstanceNorm(outputs, affine=True)
         self.act1 = nn.LeakyReLU(LEAK, inplace=True)
-        self.conv2 = nn.Conv3d(outputs, outputs, 3, padding=1)
+        self.conv2 = Conv3d(outputs, outputs, 3, padding=1)
         self.norm2 = InstanceNorm(outputs, affine=True)
         self.act2 = nn.LeakyReLU(LEAK, inplace=True)
         self.conv3 = (
-            nn.Conv3d(inputs, outputs, 1, stride=stride) if project else nn.Identity()
+            Conv3d(inputs, outputs, 1, stride=stride) if project else nn.Identity()
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -97,7 +98,7 @@ class Raise(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, stride: Triple) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(inputs, outputs, 1)
+        self.conv = Conv3d(inputs, outputs, 1)
         self.factors = tuple(float(step) for step in stride)
 
     def forward(self, deep: torch.Tensor) -> torch.Tensor:
@@ -136,7 +137,7 @@ class STUNet(nn.Module):
             for level in (each - 1 for each in levels)
         )
         self.seg_outputs = nn.ModuleList(
-            nn.Conv3d(features[level - 1], config.out_channels, 1) for level in levels
+            Conv3d(features[level - 1], config.out_channels, 1) for level in levels
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

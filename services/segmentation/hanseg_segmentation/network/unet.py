@@ -15,6 +15,8 @@ from typing import cast
 import torch
 from torch import nn
 
+from hanseg_segmentation.network.convolution import Conv3d
+
 LEAK = 0.01
 """Slope of the activation below zero."""
 
@@ -49,7 +51,7 @@ class ConvBlock(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
         super().__init__(
-            nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm3d(outputs),
             nn.LeakyReLU(LEAK, inplace=True),
         )
@@ -60,7 +62,7 @@ class UpBlock(nn.Module):
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv3d(inputs, outputs, 1, bias=False)
+        self.reduce = Conv3d(inputs, outputs, 1, bias=False)
         self.join = ConvBlock(outputs + skip, outputs)
 
     def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
@@ -89,7 +91,7 @@ class UNet(nn.Module):
         levels = list(zip(features[::-1], features[-2:0:-1], strict=False))
         self.up = nn.ModuleList(UpBlock(deep, skip, skip) for deep, skip in levels)
         self.head = UpBlock(features[1], features[0], config.head_features)
-        self.classify = nn.Conv3d(config.head_features, config.out_channels, 1)
+        self.classify = Conv3d(config.head_features, config.out_channels, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return unnormalised scores of every class at every voxel."""

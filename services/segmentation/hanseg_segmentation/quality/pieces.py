@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.inference.kernels import kernels
+from hanseg_segmentation.inference.kernels import number_pieces
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import LabelMap, Volume
 
@@ -72,7 +72,7 @@ def find_pieces(labels: Volume) -> Pieces:
     part = labels.array[box]
     numbers = np.empty(part.shape, dtype=np.int32)
     parents = np.zeros(int(np.count_nonzero(part)) + 1, dtype=np.int32)
-    highest = kernels().number_pieces(part, numbers, parents)
+    highest = number_pieces()(part, numbers, parents)
     inside = np.nonzero(numbers)
     compact = _compact(parents[: highest + 1])
     number = compact[numbers[inside]]

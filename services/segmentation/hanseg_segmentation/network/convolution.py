@@ -1,0 +1,50 @@
+"""3D convolutions that oneDNN computes on the CPU, however small they are.
+
+PyTorch hands a float32 convolution of one image to oneDNN only if channels x depth x
+height is above 20480, a limit that was found for 2D images (``use_mkldnn`` in its
+``Convolution.cpp``). A 3D network's first layer, which has one channel, and its deepest
+ones fall below it, and are computed by a way that is 4 to 8 times slower and returns
+its answer channels-first.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class Conv3d(nn.Conv3d):
+    """PyTorch's 3D convolution, computed by oneDNN wherever that is possible.
+
+    In training, on a GPU, under autocast, and for whatever traces or compiles the
+    network, it is PyTorch's own.
+    """
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the convolution of ``(N, C, D, H, W)``, in its memory format."""
+        if torch.is_grad_enabled() or is_recorded() or not _fits(images):
+            return super().forward(images)
+        return torch.mkldnn_convolution(
+            images,
+            self.weight,
+            self.bias,
+            self.padding,  # type: ignore[arg-type] # names of paddings are for others
+            self.stride,
+            self.dilation,
+            self.groups,
+        )
+
+
+def is_recorded() -> bool:
+    """Whether the network is run to be traced or compiled."""
+    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined, no-untyped-call]
+
+
+def _fits(images: torch.Tensor) -> bool:
+    return (
+        images.device.type == "cpu"
+        and images.dtype is torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
+    )

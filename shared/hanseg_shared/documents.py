@@ -139,7 +139,8 @@ class InferenceReport(Document):
     """How the network was run: what was chosen for this case and machine, and why.
 
     Attributes:
-        mode: ``exact`` if every tile was run in float32, else ``fast``.
+        mode: What the site asks for: ``exact`` runs every tile in float32, ``fast`` the
+            ones where organs can be, ``rapid`` lays fewer around the organs.
         device: Where the network ran, ``cpu`` or ``cuda``.
         engine: Library and precision, such as ``eager-bf16``.
         folds: Networks whose answers were combined.
@@ -149,10 +150,13 @@ class InferenceReport(Document):
         tiles: Tiles that each network was shown, not counting mirrored ones.
         tiles_in_all: Tiles that show anything but air.
         localised: Whether tiles were left out because no organ can be there.
+        moved: Whether the others were laid around the organs, not over the volume:
+            much faster, but a network that normalises each tile by itself answers
+            differently when a tile shows something else.
         reason: One sentence for a person: why no more and no less was done.
     """
 
-    mode: Literal["fast", "exact"]
+    mode: Literal["rapid", "fast", "exact"]
     device: str
     engine: str
     folds: int = 1
@@ -162,6 +166,7 @@ class InferenceReport(Document):
     tiles: int
     tiles_in_all: int
     localised: bool = False
+    moved: bool = False
     reason: str = ""
 
 

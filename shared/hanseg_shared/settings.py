@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto takes a GPU if there is one."""
 
-    inference: Literal["fast", "exact"] = "fast"
+    inference: Literal["rapid", "fast", "exact"] = "fast"
     """`exact` runs every tile in float32, as nnU-Net's own predictor would; `fast` runs
     only tiles that organs can lie in, with the fastest engine that agrees with it."""
 

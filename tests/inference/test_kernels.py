@@ -1,5 +1,7 @@
 """The compiled loops do what their source says: both are run on the same arrays."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from hanseg_segmentation.inference.kernels import (
     FULL,
     MEANS,
     NNUNET,
+    bound_pieces,
     logit_kernels,
     number_pieces,
 )
@@ -23,7 +26,7 @@ def rng():
     return np.random.default_rng(5)
 
 
-def stored(values, kind):
+def stored(values: np.ndarray, kind: str) -> np.ndarray:
     """Return logits as a loop for float32, or for float16's bits, takes them."""
     if kind == "int16":
         return values.astype(np.float16).view(np.int16)
@@ -67,7 +70,8 @@ def test_finding_winners(rng, kind):
 
 def test_the_exponential_is_right_to_five_digits():
     powers = -np.linspace(0, 79, 1001).astype(np.float32)
-    found = [module._exponential(power) for power in powers]
+    exponential: Any = module._exponential
+    found = [exponential(power) for power in powers]
     assert np.allclose(found, np.exp(powers.astype(float)), rtol=1e-5, atol=0)
 
 
@@ -164,3 +168,14 @@ def test_numbering_pieces(rng):
         results.append((run(labels, numbers, parents), numbers, parents))
     for source, compiled in zip(*results, strict=True):
         assert np.array_equal(source, compiled)
+
+
+def test_bounding_pieces(rng):
+    index = rng.integers(0, 50, (3, 200)).astype(np.int32)
+    number = rng.integers(0, 7, 200).astype(np.int32)
+    low, high = np.full((7, 3), 99), np.full((7, 3), -1)
+    bound_pieces()(index, number, low, high)
+    for piece in range(7):
+        own = index[::-1, number == piece]
+        assert low[piece].tolist() == own.min(axis=1).tolist()
+        assert high[piece].tolist() == own.max(axis=1).tolist()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from hanseg_segmentation.inference.localise import (
     find_region,
     needs_localiser,
+    tiles_around,
     useful_tiles,
 )
-from hanseg_segmentation.inference.tiling import Worth, plan_tiles
+from hanseg_segmentation.inference.tiling import Tiling, Worth, plan_tiles
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.phantom.case import make_case
@@ -127,29 +129,96 @@ def one_voxel(shape, voxel) -> Worth:
     [(0, [0]), (25, [0]), (26, [0, 20]), (33, [0, 20]), (34, [20]), (79, [40])],
 )
 def test_a_tile_is_run_if_its_middle_part_matters(x, starts):
-    worth = one_voxel((8, 8, 80), (4, 4, x))
-    found = useful_tiles(
-        [(0, 0, 0), (0, 0, 20), (0, 0, 40)],
-        patch=(8, 8, 40),
-        shape=(8, 8, 80),
-        worth=worth,
-    )
+    shape = (8, 8, 80)
+    tiling = Tiling(shape, (8, 8, 40), ((0, 0, 0), (0, 0, 20), (0, 0, 40)))
+    found = useful_tiles(tiling, one_voxel(shape, (4, 4, x)), size=shape)
     assert [start[2] for start in found] == starts
 
 
-def test_every_voxel_of_a_region_stays_under_a_tile():
-    shape, patch = (40, 50, 60), (16, 16, 16)
-    every = plan_tiles(shape, patch=patch, worth=None)
+SHAPE, PATCH = (40, 50, 60), (16, 16, 16)
+PLANS = {
+    "plain": (SHAPE, plan_tiles(SHAPE, patch=PATCH, worth=None)),
+    "padded": (
+        (40, 9, 60),
+        plan_tiles((40, 9, 60), patch=PATCH, worth=None, centred=True),
+    ),
+}
+
+
+def is_under(start, tiling: Tiling, voxel) -> bool:
+    low, high = tiling.span(start)
+    return all(a <= v < b for a, v, b in zip(low, voxel, high, strict=True))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_every_voxel_of_a_region_stays_under_a_tile(plan):
+    shape, every = PLANS[plan]
     rng = np.random.default_rng(1)
     for voxel in rng.integers(0, shape, size=(50, 3)):
-        starts = useful_tiles(
-            every.starts, patch=patch, shape=shape, worth=one_voxel(shape, tuple(voxel))
+        starts = useful_tiles(every, one_voxel(shape, tuple(voxel)), size=shape)
+        assert set(starts) <= set(every.starts)
+        assert any(is_under(start, every, voxel) for start in starts)
+
+
+def scattered(shape, count: int, seed: int) -> Worth:
+    """Return a region of a few boxes of blocks of 4 x 3 x 2 voxels."""
+    rng = np.random.default_rng(seed)
+    edges = (4, 3, 2)
+    blocks = np.zeros([-(-n // e) for n, e in zip(shape, edges, strict=True)], bool)
+    for low in rng.integers(0, blocks.shape, size=(count, 3)):
+        z, y, x = (
+            slice(a, a + b) for a, b in zip(low, rng.integers(1, 5, 3), strict=True)
         )
-        assert any(
-            all(s <= v < s + 16 for s, v in zip(start, voxel, strict=True))
-            for start in starts
-        )
-        assert len(starts) < len(every.starts) / 4
+        blocks[z, y, x] = True
+    return Worth(blocks, edges)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("step", [0.5, 0.75])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_tiles_around_a_region_cover_it(plan, step, count):
+    shape, every = PLANS[plan]
+    for seed in range(8):
+        worth = scattered(shape, count, seed)
+        starts = tiles_around(every, worth, size=shape, step=step)
+        seen = np.zeros(every.shape, dtype=bool)
+        for start in starts:
+            assert all(
+                0 <= a <= n - p
+                for a, n, p in zip(start, every.shape, PATCH, strict=True)
+            )
+            seen[every.slices(start)] = True
+        z, y, x = (slice(a, a + n) for a, n in zip(every.first, shape, strict=True))
+        assert not (mask_of(worth, shape) & ~seen[z, y, x]).any()
+
+
+def test_fewer_tiles_lie_around_a_region_than_over_the_volume():
+    shape = (60, 70, 80)
+    blocks = np.zeros(shape, dtype=bool)
+    blocks[5:50, 30:48, 30:60] = True
+    every = plan_tiles(shape, patch=(20, 20, 20), worth=None)
+    worth = Worth(blocks, (1, 1, 1))
+    around = tiles_around(every, worth, size=shape, step=0.5)
+    assert len(around) == 4 * 1 * 2
+    assert len(useful_tiles(every, worth, size=shape)) > 3 * len(around)
+
+
+def test_a_narrow_part_of_a_region_takes_narrow_rows():
+    shape = (80, 80, 80)
+    blocks = np.zeros(shape, dtype=bool)
+    blocks[:40, 30:50, 30:50] = True
+    blocks[70:, 10:70, 10:70] = True
+    every = plan_tiles(shape, patch=(20, 20, 20), worth=None)
+    starts = tiles_around(every, Worth(blocks, (1, 1, 1)), size=shape, step=0.5)
+    rows = Counter(start[0] for start in starts)
+    assert rows[0] == 1
+    assert rows[60] == 25
+
+
+def test_nothing_lies_around_no_region():
+    every = plan_tiles(SHAPE, patch=PATCH, worth=None)
+    nothing = Worth(np.zeros(SHAPE, dtype=bool), (1, 1, 1))
+    assert tiles_around(every, nothing, size=SHAPE, step=0.5) == ()
 
 
 def test_only_a_fine_model_in_fast_mode_needs_a_localiser():

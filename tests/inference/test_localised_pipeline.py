@@ -22,7 +22,7 @@ pytestmark = pytest.mark.torch
 class LowerHalf:
     """A region that is the lower half of any grid."""
 
-    def on(self, grid: Grid) -> Worth:
+    def on(self, grid: Grid, *, margin_mm: float = 0.0) -> Worth:
         blocks = np.zeros(grid.shape, dtype=bool)
         blocks[: grid.shape[0] // 2] = True
         return Worth(blocks, (1, 1, 1))
@@ -51,6 +51,26 @@ def test_tiles_outside_the_region_are_not_run(case, model, monkeypatch):
     assert report.localised
     assert 0 < report.tiles < report.tiles_in_all
     assert "localise" in result.seconds
+
+
+def test_rapid_inference_lays_fewer_tiles_around_the_region(case, model, monkeypatch):
+    monkeypatch.setattr(pipeline, "find_region", lambda *_: LowerHalf())
+    fast = run(case, model)
+    rapid = run(case, dataclasses.replace(model, rapid=True))
+    assert fast.inference is not None
+    assert rapid.inference is not None
+    assert (rapid.inference.mode, rapid.inference.moved) == ("rapid", True)
+    assert (fast.inference.mode, fast.inference.moved) == ("fast", False)
+    assert 0 < rapid.inference.tiles < fast.inference.tiles
+    lower = slice(0, int(len(rapid.labels.array) * 0.4))
+    assert np.array_equal(rapid.labels.array[lower], fast.labels.array[lower])
+
+
+def test_rapid_inference_runs_every_tile_where_no_organ_was_found(case, model):
+    report = run(case, dataclasses.replace(model, rapid=True)).inference
+    assert report is not None
+    assert (report.mode, report.moved) == ("rapid", False)
+    assert report.tiles == report.tiles_in_all
 
 
 def test_where_the_coarse_model_finds_too_little_every_tile_is_run(case, model):

@@ -6,6 +6,7 @@ import torch
 from hanseg_segmentation.inference.planner import (
     FREE_SHARE,
     MOST_TILES_AT_ONCE,
+    Effort,
     Need,
     Offer,
     Placement,
@@ -23,9 +24,11 @@ LEFT = 60.0 + 1000.0
 """Seconds left of which 1000 are for the stage and 700 may be planned with."""
 
 
-def tiles(step: float) -> int:
-    """A volume of 20 tiles at a step of a half, 10 at three quarters."""
-    return 20 if step < 0.7 else 10
+def tiles(effort: Effort) -> int:
+    """A volume of 20 tiles at a step of a half, 10 at three quarters; less around."""
+    return (20 if effort.step < 0.7 else 10) - (15 if effort.step < 0.7 else 6) * int(
+        effort.around
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,13 +48,41 @@ def test_mirroring_goes_first_then_folds_then_the_step(
     seconds_per_tile, folds, mirrored, step
 ):
     offer = dataclasses.replace(FIVE, seconds_per_tile=seconds_per_tile)
-    effort = plan_effort(offer, tiles_at=tiles, seconds_left=LEFT)
+    effort = plan_effort(offer, tiles_of=tiles, seconds_left=LEFT)
     assert (effort.folds, effort.mirror_axes, effort.step) == (folds, mirrored, step)
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_tile", "around", "step"),
+    [
+        (30.0, False, 0.5),  # 600 s
+        (40.0, True, 0.5),  # 5 tiles around the organs: 200 s
+        (160.0, True, 0.75),  # 4 tiles: 640 s
+    ],
+)
+def test_tiles_are_laid_around_the_organs_before_the_step_widens(
+    seconds_per_tile, around, step
+):
+    offer = dataclasses.replace(FIVE, seconds_per_tile=seconds_per_tile, localised=True)
+    effort = plan_effort(offer, tiles_of=tiles, seconds_left=LEFT)
+    assert (effort.folds, effort.around, effort.step) == (1, around, step)
+    assert ("tiles over the whole volume" in effort.reason) == around
+
+
+@pytest.mark.parametrize("localised", [True, False])
+@pytest.mark.parametrize("seconds_left", [None, LEFT])
+def test_who_wants_it_rapid_gets_tiles_around_organs_that_were_found(
+    localised, seconds_left
+):
+    offer = dataclasses.replace(FIVE, rapid=True, localised=localised)
+    effort = plan_effort(offer, tiles_of=tiles, seconds_left=seconds_left)
+    assert effort.around == localised
+    assert effort.folds == 5
 
 
 @pytest.mark.parametrize("seconds_left", [0.0, 10.0, 60.0, 61.0])
 def test_too_little_time_still_gives_the_least_there_is(seconds_left, caplog):
-    effort = plan_effort(FIVE, tiles_at=tiles, seconds_left=seconds_left)
+    effort = plan_effort(FIVE, tiles_of=tiles, seconds_left=seconds_left)
     assert (effort.folds, effort.mirror_axes, effort.step) == (1, (), 0.75)
     assert "the least there is" in effort.reason
     assert "even the least effort" in caplog.text
@@ -67,29 +98,29 @@ def test_too_little_time_still_gives_the_least_there_is(seconds_left, caplog):
     ids=["no deadline", "nothing measured", "exact"],
 )
 def test_without_a_reason_to_save_all_folds_are_run_unmirrored(offer, seconds_left):
-    effort = plan_effort(offer, tiles_at=tiles, seconds_left=seconds_left)
+    effort = plan_effort(offer, tiles_of=tiles, seconds_left=seconds_left)
     assert (effort.folds, effort.mirror_axes, effort.step) == (5, (), 0.5)
 
 
 def test_what_was_saved_is_said():
     offer = dataclasses.replace(FIVE, seconds_per_tile=8.0)
-    reason = plan_effort(offer, tiles_at=tiles, seconds_left=LEFT).reason
+    reason = plan_effort(offer, tiles_of=tiles, seconds_left=LEFT).reason
     assert reason == "without mirroring, 1 of 5 folds: about 640 s of 700 s"
 
 
 def test_what_was_not_saved_is_said():
-    reason = plan_effort(ONE, tiles_at=tiles, seconds_left=LEFT).reason
+    reason = plan_effort(ONE, tiles_of=tiles, seconds_left=LEFT).reason
     assert reason == "everything there is: about 20 s of 700 s"
 
 
 def test_a_wider_step_of_the_model_itself_is_kept():
     offer = Offer(step=0.9, seconds_per_tile=100.0)
-    effort = plan_effort(offer, tiles_at=tiles, seconds_left=LEFT)
+    effort = plan_effort(offer, tiles_of=tiles, seconds_left=LEFT)
     assert effort.step == 0.9
 
 
 def test_passes_multiply():
-    effort = plan_effort(FIVE, tiles_at=lambda _: 1, seconds_left=1e6)
+    effort = plan_effort(FIVE, tiles_of=lambda _: 1, seconds_left=1e6)
     assert effort.passes == 20
 
 

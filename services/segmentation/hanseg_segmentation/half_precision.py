@@ -58,11 +58,11 @@ def teach_numba() -> None:
     @overload(as_float, inline="always")
     def _as_float(stored):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
         if stored == types.int16:
-            return lambda stored: widened(stored)
+            return lambda stored: widened(stored)  # type: ignore[call-arg]
         return lambda stored: stored
 
     @overload(as_stored, inline="always")
     def _as_stored(value, like):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001
         if like == types.int16:
-            return lambda value, like: narrowed(np.float32(value))  # noqa: ARG005
+            return lambda value, like: narrowed(np.float32(value))  # type: ignore[call-arg] # noqa: ARG005
         return lambda value, like: np.float32(value)  # noqa: ARG005

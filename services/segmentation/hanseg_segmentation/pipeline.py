@@ -24,7 +24,13 @@ from hanseg_segmentation.inference.loaded_model import (
     load_named,
     load_package,
 )
-from hanseg_segmentation.inference.localise import find_region, tiles_around
+from hanseg_segmentation.inference.localise import (
+    MARGIN_AROUND_MM,
+    Region,
+    find_region,
+    tiles_around,
+    useful_tiles,
+)
 from hanseg_segmentation.inference.nnunet_grid import (
     image_input,
     place_in,
@@ -42,7 +48,7 @@ from hanseg_segmentation.inference.preprocess import (
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.sliding_window import run_network
 from hanseg_segmentation.inference.tile_input import Source, WholeInput
-from hanseg_segmentation.inference.tiling import Tiling, Worth, plan_tiles
+from hanseg_segmentation.inference.tiling import Shape, Tiling, Worth, plan_tiles
 from hanseg_segmentation.model_package import ModelPackage, shipped_models
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport, ModelSummary, OrganResult
@@ -60,6 +66,9 @@ BOX_MARGIN = 4
 
 LEAST_STEP_HU = 1.0
 """What is above a model's lowest HU by this is not what it takes for air."""
+
+LOCALISER_STEP = 0.8
+"""Distance of a coarse model's tiles when it only says where organs can be."""
 
 NETWORK_SHARE = 0.95
 """Share of the whole work that the network's tiles are; the rest comes after them."""
@@ -159,13 +168,13 @@ def segment(
     watch = Stopwatch()
     with watch.phase("preprocess"):
         prepared = _prepare(ct, mr, field_of_view, model=model)
-    worth = None
+    region = None
     if model.localiser is not None and not model.exact:
         with watch.phase("localise"):
-            worth = _localised(ct, prepared.grid, model, model.localiser)
+            region = _localised(ct, model, model.localiser)
     agreement = Agreement(model.channels_out)
     with watch.phase("network"):
-        plan = _planned(prepared, model, worth, seconds_left=seconds_left)
+        plan = _planned(prepared, model, region, seconds_left=seconds_left)
         drawn = _draw(
             prepared,
             plan,
@@ -316,11 +325,11 @@ def _normalised(hu: float, package: ModelPackage) -> float:
     return float(normalise_ct(np.array([[[hu]]]), package.normalisation.ct).item())
 
 
-def _localised(
-    ct: Volume, grid: Grid, model: LoadedModel, localiser: LoadedModel
-) -> Worth | None:
+def _localised(ct: Volume, model: LoadedModel, localiser: LoadedModel) -> Region | None:
     """Return where a coarse model says that organs can be; None if it cannot say."""
     coarse = _prepare(ct, None, None, model=localiser)
+    wide = localiser.package.model_copy(update={"step": LOCALISER_STEP})
+    localiser = replace(localiser, package=wide)
     plan = _planned(coarse, localiser, None, seconds_left=None)
     drawn = _draw(
         coarse,
@@ -333,14 +342,13 @@ def _localised(
     region = find_region(drawn.labels, ct, model.package.labels)
     if region is None:
         logger.info("the coarse model finds too little to leave tiles out")
-        return None
-    return region.on(grid)
+    return region
 
 
 def _planned(
     prepared: _Prepared,
     model: LoadedModel,
-    worth: Worth | None,
+    region: Region | None,
     *,
     seconds_left: float | None,
 ) -> _Plan:
@@ -352,15 +360,18 @@ def _planned(
         step=package.step,
         seconds_per_tile=model.seconds_per_tile,
         exact=model.exact,
+        localised=region is not None,
+        rapid=model.rapid,
     )
+    choices = _Choices(prepared, package.patch, region)
     effort = plan_effort(
         offer,
-        tiles_at=lambda step: len(_tiles(prepared, model, worth, step=step).starts),
+        tiles_of=lambda effort: len(choices.tiles(effort).starts),
         seconds_left=seconds_left,
     )
-    tiling = _tiles(prepared, model, worth, step=effort.step)
+    tiling = choices.tiles(effort)
     report = InferenceReport(
-        mode="exact" if model.exact else "fast",
+        mode="exact" if model.exact else "rapid" if model.rapid else "fast",
         device=model.device.type,
         engine=str(model.engine),
         folds=effort.folds,
@@ -368,29 +379,50 @@ def _planned(
         step=effort.step,
         mirrored=effort.mirror_axes,
         tiles=len(tiling.starts),
-        tiles_in_all=len(_tiles(prepared, model, None, step=effort.step).starts),
-        localised=worth is not None,
+        tiles_in_all=len(choices.all(effort.step).starts),
+        localised=region is not None,
+        moved=effort.around,
         reason=effort.reason,
     )
     logger.info("planned %s", report)
     return _Plan(tiling, effort, report)
 
 
-def _tiles(
-    prepared: _Prepared, model: LoadedModel, worth: Worth | None, *, step: float
-) -> Tiling:
-    """Return the tiles that show more than air, and something worth a look."""
-    shape = prepared.grid.shape
-    tiling = plan_tiles(
-        shape,
-        patch=model.package.patch,
-        worth=prepared.worth,
-        step=step,
-        centred=prepared.centred,
-    )
-    if worth is None:
-        return tiling
-    return replace(tiling, starts=tiles_around(tiling, worth, size=shape, step=step))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Choices:
+    """Which tiles can be run for a case.
+
+    Attributes:
+        prepared: The case.
+        patch: A tile's shape.
+        region: Where organs can be; None if that is not known.
+    """
+
+    prepared: _Prepared
+    patch: Shape
+    region: Region | None
+
+    def all(self, step: float) -> Tiling:
+        """Return the tiles that show more than air."""
+        return plan_tiles(
+            self.prepared.grid.shape,
+            patch=self.patch,
+            worth=self.prepared.worth,
+            step=step,
+            centred=self.prepared.centred,
+        )
+
+    def tiles(self, effort: Effort) -> Tiling:
+        """Return those of them that an effort means."""
+        every, grid = self.all(effort.step), self.prepared.grid
+        if self.region is None:
+            return every
+        if effort.around:
+            worth = self.region.on(grid, margin_mm=MARGIN_AROUND_MM)
+            starts = tiles_around(every, worth, size=grid.shape, step=effort.step)
+        else:
+            starts = useful_tiles(every, self.region.on(grid), size=grid.shape)
+        return replace(every, starts=starts)
 
 
 def _draw(

@@ -87,6 +87,7 @@ class EngineOptions:
 
     Attributes:
         exact: Whether only float32 will do.
+        rapid: Whether tiles are laid around the organs even where time is left.
         library: The one to use, or ``auto`` for whatever is fastest here.
         cache: Folder for compiled networks and for what the self-test chose; None
             keeps nothing.
@@ -94,6 +95,7 @@ class EngineOptions:
     """
 
     exact: bool = False
+    rapid: bool = False
     library: Literal["auto", "eager", "compile", "openvino"] = "auto"
     cache: Path | None = None
     threads: int = 0
@@ -103,6 +105,7 @@ class EngineOptions:
         """Return what the settings of a running service say."""
         return cls(
             exact=settings.inference == "exact",
+            rapid=settings.inference == "rapid",
             library=settings.engine,
             cache=settings.data / ENGINES_FOLDER,
             threads=settings.threads,

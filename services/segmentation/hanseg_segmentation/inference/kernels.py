@@ -39,6 +39,9 @@ PIECES_SIGNATURE = "int64(uint8[:,:,:], int32[:,:,::1], int32[::1])"
 """Types `_number_pieces` is compiled for; a cropped view of the labels will do."""
 
 
+BOUNDS_SIGNATURE = "void(int32[:,::1], int32[::1], int64[:,::1], int64[:,::1])"
+"""Types `_bound_pieces` is compiled for."""
+
 FULL, MEANS, NNUNET = range(3)
 """What `_add_tile` makes of a sum; see `slab.Sums`."""
 
@@ -68,6 +71,12 @@ def logit_kernels(values: str) -> LogitKernels:
 def number_pieces() -> Callable[..., int]:
     """Return the compiled loop over pieces; see `_number_pieces`."""
     return compiled(_number_pieces, PIECES_SIGNATURE)
+
+
+@functools.cache
+def bound_pieces() -> Callable[..., None]:
+    """Return the compiled loop over voxels of pieces; see `_bound_pieces`."""
+    return compiled(_bound_pieces, BOUNDS_SIGNATURE)
 
 
 def _add_tile(  # type: ignore[no-untyped-def] # noqa: ANN202 - compiled, so loops are spelt out
@@ -168,7 +177,7 @@ def _find_winners(sums, weights, winners, counts, chances, first, last):  # type
                     winners[k, j, i] = best
                     total = np.float32(0.0)
                     for c in range(channels):
-                        total += _exponential(means[c] - means[best])
+                        total += _exponential(means[c] - means[best])  # type: ignore[no-untyped-call]
                     counts[k, best] += 1
                     chances[k, best] += 1.0 / total
 
@@ -436,3 +445,20 @@ def _number_pieces(labels, numbers, parents):  # type: ignore[no-untyped-def] # 
                     parents[root] = root
                 numbers[k, j, i] = root
     return highest
+
+
+def _bound_pieces(index, number, low, high):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
+    """Widen boxes so that each holds the voxels of its piece.
+
+    Args:
+        index: int32 ``(3, n)``, index (z, y, x) of each voxel.
+        number: int32 ``(n,)``, the piece of each.
+        low: int64 ``(pieces, 3)``, changed: smallest index (x, y, z) of each piece.
+        high: int64 ``(pieces, 3)``, changed: the largest.
+    """
+    for axis in range(3):
+        for voxel in range(len(number)):
+            piece = number[voxel]
+            at = index[axis, voxel]
+            low[piece, 2 - axis] = min(low[piece, 2 - axis], at)
+            high[piece, 2 - axis] = max(high[piece, 2 - axis], at)

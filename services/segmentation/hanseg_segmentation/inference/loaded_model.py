@@ -49,6 +49,7 @@ class LoadedModel:
         chosen: What the self-test chose, with an engine for each fold; None where
             PyTorch runs the networks untested.
         exact: Whether every tile is run, none left out where no organ can be.
+        rapid: Whether tiles are laid around the organs even where time is left.
         localiser: A coarse model that says where organs can be; None without.
     """
 
@@ -60,6 +61,7 @@ class LoadedModel:
     further: tuple[nn.Module, ...] = ()
     chosen: Chosen | None = None
     exact: bool = False
+    rapid: bool = False
     localiser: LoadedModel | None = None
 
     @property
@@ -193,6 +195,7 @@ def ready(
         further=tuple(placed[1:]),
         chosen=chosen,
         exact=options is not None and options.exact,
+        rapid=options is not None and options.rapid,
     )
 
 

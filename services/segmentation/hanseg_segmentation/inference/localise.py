@@ -6,13 +6,16 @@ patient (see `quality.frame`) onto this one. Where that says that no organ of th
 model can be, no tile is run.
 
 Tiles are left out, but none is moved: inside the region every voxel is seen by the
-tiles that would have seen it, so that its label is the same. Moving tiles would be
-cheaper still, but a network answers differently when its tile shows something else.
+tiles that would have seen it, so that its label is the same (`useful_tiles`). Where
+time is short, or a site asks for it, far fewer are laid around the region
+(`tiles_around`); but a network that normalises each tile by itself answers differently
+when its tile shows something else.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -47,6 +50,11 @@ MARGIN_MM = 15.0
 DEVIATIONS = 2.0
 """How many deviations of its place an organ that was not found may lie off."""
 
+MARGIN_AROUND_MM = 15.0
+"""How much further it reaches where tiles are laid around it: their borders see little
+of an organ's surroundings. With it Dice against the clinic's contours was as good as
+with all tiles (docs/performance.md)."""
+
 LATTICE_MM = 4.0
 """The region is looked up on points about so far apart."""
 
@@ -69,21 +77,21 @@ class Region:
     low: Points
     high: Points
 
-    def on(self, grid: Grid) -> Worth:
-        """Return which parts of a grid lie in the region."""
+    def on(self, grid: Grid, *, margin_mm: float = 0.0) -> Worth:
+        """Return which parts of a grid lie in the region, or less than a margin off."""
         spacing = np.array(grid.spacing[::-1])
         edges = np.maximum(1, np.floor(LATTICE_MM / spacing).astype(int))
         counts = -(-np.array(grid.shape) // edges)
         axes = [
             (np.arange(n) + 0.5) * e - 0.5 for n, e in zip(counts, edges, strict=True)
         ]
-        reach = float(np.linalg.norm(edges * spacing)) / 2 / self.frame.scale
+        reach = float(np.linalg.norm(edges * spacing)) / 2 + margin_mm
         blocks = np.empty(tuple(counts), dtype=bool)
         for number, z in enumerate(axes[0]):
             y, x = np.meshgrid(axes[1], axes[2], indexing="ij")
             index = np.stack([x, y, np.full_like(x, z)], axis=-1)
             at = self.frame.unplace(grid.index_to_world(index))
-            blocks[number] = self._holds(at, reach)
+            blocks[number] = self._holds(at, reach / self.frame.scale)
         z_edge, y_edge, x_edge = (int(edge) for edge in edges)
         return Worth(blocks, (z_edge, y_edge, x_edge))
 
@@ -119,6 +127,31 @@ def find_region(labels: Volume, ct: Volume, organs: Iterable[str]) -> Region | N
     return Region(frame, low, high)
 
 
+def useful_tiles(tiling: Tiling, worth: Worth, *, size: Shape) -> tuple[Shape, ...]:
+    """Return the tiles that matter to a region: whose middle part touches it.
+
+    At the volume's border, where a tile has no neighbour, all of it counts.
+
+    Args:
+        tiling: Of the whole volume.
+        worth: The region, on the volume's grid before it was padded.
+        size: The volume's shape before it was padded.
+    """
+    cores = ((start, _core(start, tiling, size)) for start in tiling.starts)
+    return tuple(start for start, core in cores if worth.any_between(*core))
+
+
+def _core(start: Shape, tiling: Tiling, size: Shape) -> tuple[list[int], list[int]]:
+    low, high = tiling.span(start)
+    for axis, edge in enumerate(tiling.patch):
+        border = int(edge * CORE_SHARE)
+        if low[axis] > 0:
+            low[axis] += border
+        if high[axis] < size[axis]:
+            high[axis] -= border
+    return low, high
+
+
 def tiles_around(
     tiling: Tiling, worth: Worth, *, size: Shape, step: float
 ) -> tuple[Shape, ...]:
@@ -133,38 +166,39 @@ def tiles_around(
         size: The volume's shape before it was padded.
         step: Largest distance of neighbouring tiles, as a share of their edge.
     """
-    found = _covering(worth, tiling.patch, size, step)
+    found = _covering(worth.blocks, worth.edges, tiling.patch, size, step)
+    room = [n - edge for n, edge in zip(tiling.shape, tiling.patch, strict=True)]
     return tuple(
-        _three(start + first for start, first in zip(each, tiling.first, strict=True))
-        for each in found
+        _three(map(min, map(operator.add, each, tiling.first), room)) for each in found
     )
 
 
 def _covering(
-    worth: Worth, patch: Sequence[int], size: Sequence[int], step: float
+    blocks: Mask,
+    edges: Sequence[float],
+    patch: Sequence[int],
+    size: Sequence[int],
+    step: float,
 ) -> Iterator[tuple[int, ...]]:
     """Yield tiles over the axes that are left, the first of them outermost."""
-    blocks, edge = worth.blocks, worth.edges[0]
-    others = tuple(range(1, blocks.ndim))
-    held = np.flatnonzero(blocks.any(axis=others))
-    if not len(held):
+    if not blocks.any():
         return
+    if not blocks.ndim:
+        yield ()
+        return
+    edge, others = edges[0], tuple(range(1, blocks.ndim))
+    held = np.flatnonzero(blocks.any(axis=others))
     low = int(held[0] * edge)
     high = min(size[0], math.ceil((held[-1] + 1) * edge))
     starts = spread_starts(low, high, edge=patch[0], step=step, size=size[0])
+    border = patch[0] * CORE_SHARE
     for start in starts:
-        if blocks.ndim == 1:
-            yield (start,)
-            continue
-        border = int(patch[0] * CORE_SHARE)
         first = 0 if start == starts[0] else int((start + border) // edge)
-        last = (
-            len(blocks)
-            if start == starts[-1]
-            else math.ceil((start + patch[0] - border) / edge)
-        )
-        rest = Worth(blocks[first:last].any(axis=0), worth.edges[1:])
-        for tail in _covering(rest, patch[1:], size[1:], step):
+        last = len(blocks)
+        if start != starts[-1]:
+            last = math.ceil((start + patch[0] - border) / edge)
+        row: Mask = np.asarray(blocks[first:last].any(axis=0))
+        for tail in _covering(row, edges[1:], patch[1:], size[1:], step):
             yield (start, *tail)
 
 

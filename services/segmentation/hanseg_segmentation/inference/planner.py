@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -53,6 +53,9 @@ class Offer:
         step: The model's own distance of tiles, as a share of their edge.
         seconds_per_tile: What one network takes for one tile; None if not measured.
         exact: Whether all folds must be run at the model's own step.
+        localised: Whether it is known where organs can be, so that tiles may be laid
+            around them.
+        rapid: Whether they are laid there even where time is left.
     """
 
     folds: int = 1
@@ -60,6 +63,8 @@ class Offer:
     step: float = 0.5
     seconds_per_tile: float | None = None
     exact: bool = False
+    localised: bool = False
+    rapid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,14 @@ class Effort:
         mirror_axes: Axes that tiles are mirrored along, in every combination.
         step: Distance of tiles, as a share of their edge.
         reason: One sentence for a person.
+        around: Whether tiles are laid around the organs, not over the volume.
     """
 
     folds: int
     mirror_axes: tuple[str, ...]
     step: float
     reason: str
+    around: bool = False
 
     @property
     def passes(self) -> int:
@@ -136,18 +143,22 @@ class Placement:
 
 
 def plan_effort(
-    offer: Offer, *, tiles_at: Callable[[float], int], seconds_left: float | None
+    offer: Offer, *, tiles_of: Callable[[Effort], int], seconds_left: float | None
 ) -> Effort:
     """Return the most that a case can be given in time.
 
-    Mirroring is given up first, then folds down to one, then the step.
+    Mirroring is given up first, then folds down to one, then where tiles lie, and last
+    their step.
 
     Args:
         offer: What the model has.
-        tiles_at: Returns how many tiles a step makes.
+        tiles_of: Returns how many tiles an effort means, its passes not counted.
         seconds_left: Until the job must have ended; None if there is no such time.
     """
-    whole = Effort(offer.folds, (), offer.step, "all folds at the model's own step")
+    around = offer.rapid and offer.localised
+    whole = Effort(
+        offer.folds, (), offer.step, "all folds at the model's own step", around
+    )
     if offer.exact:
         return whole
     if offer.seconds_per_tile is None or seconds_left is None:
@@ -155,16 +166,15 @@ def plan_effort(
     usable = max(0.0, seconds_left - RESERVE_SECONDS) * (1 - RESERVE_SHARE)
     effort = whole
     for effort in _from_most_to_least(offer):
-        seconds = tiles_at(effort.step) * effort.passes * offer.seconds_per_tile
+        seconds = tiles_of(effort) * effort.passes * offer.seconds_per_tile
         share = MIRRORING_SHARE if effort.mirror_axes else 1.0
         if seconds <= usable * share:
             return _explained(effort, offer, seconds, usable)
     logger.warning("even the least effort may take longer than %.0f s", usable)
-    return Effort(
-        effort.folds,
-        effort.mirror_axes,
-        effort.step,
-        f"the least there is; about {seconds:.0f} s where {usable:.0f} s are left",
+    return replace(
+        effort,
+        reason=f"the least there is; about {seconds:.0f} s where {usable:.0f} s are"
+        " left",
     )
 
 
@@ -210,19 +220,22 @@ def _from_most_to_least(offer: Offer) -> Iterator[Effort]:
         for count in range(len(offer.mirror_axes), 0, -1)
         for axes in itertools.combinations(offer.mirror_axes, count)
     ]
+    around = offer.rapid and offer.localised
     for axes in mirrored:
-        yield Effort(offer.folds, axes, offer.step, "")
+        yield Effort(offer.folds, axes, offer.step, "", around)
     for folds in range(offer.folds, 0, -1):
-        yield Effort(folds, (), offer.step, "")
+        yield Effort(folds, (), offer.step, "", around)
+    if offer.localised and not around:
+        yield Effort(1, (), offer.step, "", True)
     if offer.step < WIDE_STEP:
-        yield Effort(1, (), WIDE_STEP, "")
+        yield Effort(1, (), WIDE_STEP, "", offer.localised)
 
 
 def _explained(effort: Effort, offer: Offer, seconds: float, usable: float) -> Effort:
     saved = _saved(effort, offer)
     about = f"about {seconds:.0f} s of {usable:.0f} s"
     given = f"without {', '.join(saved)}: " if saved else "everything there is: "
-    return Effort(effort.folds, effort.mirror_axes, effort.step, given + about)
+    return replace(effort, reason=given + about)
 
 
 def _saved(effort: Effort, offer: Offer) -> Sequence[str]:
@@ -231,6 +244,8 @@ def _saved(effort: Effort, offer: Offer) -> Sequence[str]:
         saved.append("mirroring" if not effort.mirror_axes else "all mirroring")
     if effort.folds < offer.folds:
         saved.append(f"{offer.folds - effort.folds} of {offer.folds} folds")
+    if effort.around:
+        saved.append("tiles over the whole volume")
     if effort.step > offer.step:
         saved.append(f"a step of {offer.step:g}")
     return saved

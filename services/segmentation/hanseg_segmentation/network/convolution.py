@@ -45,6 +45,11 @@ def _fits(images: torch.Tensor) -> bool:
         images.device.type == "cpu"
         and images.dtype is torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
+        and _has_onednn()
     )
+
+
+def _has_onednn() -> bool:
+    mkldnn = torch.backends.mkldnn
+    available = mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(available and mkldnn.enabled)

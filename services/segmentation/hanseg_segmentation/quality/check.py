@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hanseg_segmentation.compiled import over_parts
 from hanseg_segmentation.model_package import ModelPackage
 from hanseg_segmentation.quality.anatomy import anatomy
 from hanseg_segmentation.quality.find import Found, find_organs
@@ -145,7 +146,8 @@ def _all_flags(
     voxel_ml = labels.grid.voxel_ml
     by_name = {each.organ.name: each for each in found}
     flags: dict[str, list[str]] = {}
-    for each in found:
+    hollow = over_parts(lambda n, _: _holes(found[n], labels), range(len(found) + 1))
+    for each, of_holes in zip(found, hollow, strict=True):
         own = itertools.chain(
             _side(each, by_name, frame),
             _position(each, frame),
@@ -153,7 +155,7 @@ def _all_flags(
             _certainty(each, confidences),
             _agreement(each, agreements),
             _pieces(each, voxel_ml),
-            _holes(each, labels),
+            of_holes,
         )
         flags[each.organ.name] = [str(flag) for flag in own]
     return flags

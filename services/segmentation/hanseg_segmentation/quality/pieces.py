@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.inference.kernels import number_pieces
+from hanseg_segmentation.inference.kernels import bound_pieces, number_pieces
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import LabelMap, Volume
 
@@ -126,9 +126,7 @@ def _described(
     centre = labels.grid.index_to_world(mean / voxels[:, None])
     low = np.full((count, 3), np.iinfo(np.int64).max)
     high = np.full((count, 3), -1)
-    for axis in range(3):
-        np.minimum.at(low[:, axis], number, xyz[axis])
-        np.maximum.at(high[:, axis], number, xyz[axis])
+    bound_pieces()(index, number, low, high)
     pieces = tuple(
         Piece(n, int(label[n]), int(voxels[n]), centre[n], low[n], high[n])
         for n in range(count)

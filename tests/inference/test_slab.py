@@ -101,6 +101,20 @@ def test_sums_are_those_of_the_whole_volume_bit_by_bit(
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
+def test_no_more_is_held_than_what_is_asked_for(axis):
+    """Tiles reach beyond it, and inside it their sums are the same."""
+    box = ((3, 5, 9), (21, 20, 33))
+    tiling = Tiling(SHAPE, EVERY.patch, EVERY.starts, box=box)
+    sweep = sweep_along(axis, tiling, SHAPE)
+    assert (sweep.low, sweep.high) == box
+    kept = rolled(sweep, Sums.FULL)
+    sums, weights = whole_sums(tiling, [each for row in sweep.rows for each in row])
+    z, y, x = (slice(a, b) for a, b in zip(*box, strict=True))
+    assert np.array_equal(kept.sums[z, y, x], sums[z, y, x])
+    assert np.count_nonzero(kept.weights) == 18 * 15 * 24
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
 def test_means_in_half_precision_are_near_even_where_weights_are_tiny(tiled, axis):
     tiling, own = tiled
     kept = rolled(sweep_along(axis, tiling, own), Sums.MEANS)

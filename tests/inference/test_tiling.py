@@ -128,3 +128,11 @@ def nnunet_steps(size: int, edge: int, step: float) -> list[float]:
     """Return the positions of nnU-Net's `compute_steps_for_sliding_window`."""
     count = int(np.ceil((size - edge) / (edge * step))) + 1
     return [i * (size - edge) / max(1, count - 1) for i in range(count)]
+
+
+def test_the_box_of_what_is_worth_a_look_holds_it_and_little_more():
+    blocks = np.zeros((5, 6, 7), dtype=bool)
+    blocks[1, 2, 3] = blocks[3, 2, 6] = True
+    worth = Worth(blocks, (2, 3.5, 4))
+    assert worth.box((10, 21, 26)) == ((2, 7, 12), (8, 11, 26))
+    assert Worth(~blocks & blocks, (2, 3.5, 4)).box((10, 21, 26))[1] == (10, 21, 26)

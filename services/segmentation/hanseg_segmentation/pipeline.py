@@ -421,8 +421,9 @@ class _Choices:
             worth = self.region.on(grid, margin_mm=MARGIN_AROUND_MM)
             starts = tiles_around(every, worth, size=grid.shape, step=effort.step)
         else:
-            starts = useful_tiles(every, self.region.on(grid), size=grid.shape)
-        return replace(every, starts=starts)
+            worth = self.region.on(grid)
+            starts = useful_tiles(every, worth, size=grid.shape)
+        return replace(every, starts=starts, box=worth.box(grid.shape))
 
 
 def _draw(

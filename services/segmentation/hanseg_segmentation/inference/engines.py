@@ -266,7 +266,10 @@ def _run_openvino(
     it is copied where there are several; one is valid until then.
     """
     answers = (
-        torch.from_numpy(compiled(tile[None].contiguous().numpy())[0]) for tile in tiles
+        torch.from_numpy(
+            compiled(tile[None].contiguous().numpy(), share_outputs=True)[0]
+        )
+        for tile in tiles
     )
     if len(tiles) == 1:
         found = next(answers)

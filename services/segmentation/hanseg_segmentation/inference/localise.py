@@ -14,6 +14,7 @@ when its tile shows something else.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,9 +59,10 @@ with all tiles (docs/performance.md)."""
 LATTICE_MM = 4.0
 """The region is looked up on points about so far apart."""
 
-CORE_SHARE = 0.15
-"""A tile whose region lies within this share of its border only is left out. Its
-Gaussian weight there is 0.02, its neighbour's 0.49: it would add 4 % to the mean."""
+CORE_SHARE = 0.25
+"""A tile whose region lies within this share of its border only is left out: another
+one's middle is nearer. At an organ, which lies `MARGIN_MM` inside the region, it would
+add 5 % to the mean (tiles of 160 mm)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,7 +193,8 @@ def _covering(
     low = int(held[0] * edge)
     high = min(size[0], math.ceil((held[-1] + 1) * edge))
     starts = spread_starts(low, high, edge=patch[0], step=step, size=size[0])
-    border = patch[0] * CORE_SHARE
+    apart = max((b - a for a, b in itertools.pairwise(starts)), default=patch[0])
+    border = (patch[0] - apart) // 2  # to where the next one's middle is as near
     for start in starts:
         first = 0 if start == starts[0] else int((start + border) // edge)
         last = len(blocks)

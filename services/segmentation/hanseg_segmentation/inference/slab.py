@@ -111,10 +111,11 @@ def plan_sweep(tiling: Tiling, own: Shape, *, in_order: bool = False) -> Sweep:
         in_order: Whether tiles must come in the tiling's own order, first axis first.
     """
     low, high = [], []
-    for axis, (first, size) in enumerate(zip(tiling.first, own, strict=True)):
+    asked = tiling.box or ((0, 0, 0), own)
+    for axis, first in enumerate(tiling.first):
         starts = [start[axis] for start in tiling.starts]
-        low.append(max(first, min(starts) - 1))
-        high.append(min(first + size, max(starts) + tiling.patch[axis] + 1))
+        low.append(max(first + asked[0][axis], min(starts) - 1))
+        high.append(min(first + asked[1][axis], max(starts) + tiling.patch[axis] + 1))
     corners: tuple[Shape, Shape] = (_shape(low), _shape(high))
     sweeps = [
         Sweep(tiling, axis, *corners, _rows(tiling.starts, axis))

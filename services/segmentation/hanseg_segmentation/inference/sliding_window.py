@@ -191,6 +191,7 @@ def _run(
                 logits = logits.to(placement.sums_on)
                 for start, tile in zip(starts, logits, strict=True):
                     slab.add(start, tile.permute(1, 2, 3, 0))
+                del tiles, logits, tile  # before the next ones are there
                 done += len(starts)
                 progress(done / len(sweep.tiling.starts))
         for planes in slab.final_before(sweep.high[sweep.axis]):

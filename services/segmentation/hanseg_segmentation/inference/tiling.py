@@ -52,6 +52,21 @@ class Worth:
         )
         return bool(self.blocks[part].any())
 
+    def box(self, shape: Shape) -> tuple[Shape, Shape]:
+        """Return the first voxels of what is worth a look, and one after the last ones.
+
+        All of a volume of that shape if nothing is.
+        """
+        if not self.blocks.any():
+            return (0, 0, 0), shape
+        low, high = [], []
+        for axis, (edge, size) in enumerate(zip(self.edges, shape, strict=True)):
+            others = tuple(other for other in range(3) if other != axis)
+            held = np.flatnonzero(self.blocks.any(axis=others))
+            low.append(int(held[0] * edge))
+            high.append(min(size, math.ceil((held[-1] + 1) * edge)))
+        return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
@@ -62,12 +77,15 @@ class Tiling:
         patch: A tile's shape.
         starts: First voxel of each tile.
         first: Where the volume's own first voxel lies after the padding.
+        box: First voxel of what is asked for, and one after its last, before the
+            padding; what lies outside counts as background. None asks for everything.
     """
 
     shape: Shape
     patch: Shape
     starts: tuple[Shape, ...]
     first: Shape = (0, 0, 0)
+    box: tuple[Shape, Shape] | None = None
 
     def slices(self, start: Shape) -> tuple[slice, slice, slice]:
         """Return the part of the volume under the tile at `start`."""

@@ -99,29 +99,37 @@ def drawn_numbers(package: ModelPackage, drawn: Labels) -> dict[str, tuple[int, 
 def compare_patient(
     exact: Labels,
     fast: Labels,
+    rapid: Labels,
     nnunet: Labels,
     drawn: Labels,
     *,
+    unchecked: Labels,
     package: ModelPackage,
     voxel_ml: float,
 ) -> dict[str, float]:
     """Return all Dice of one patient, named ``WHAT ORGAN``.
 
-    WHAT is ``fast``, against exact; ``ml``, the organ's volume in exact mode; and
-    ``exact drawn``, ``fast drawn``, ``nnunet drawn``, against the clinic's contour.
+    Label maps are as they are delivered; `unchecked` is exact mode's before the checks,
+    which nnU-Net's is compared with voxel by voxel.
+
+    WHAT is ``fast`` or ``rapid``, against exact; ``ml``, the organ's volume in exact
+    mode; and ``exact drawn``, ``fast drawn``, ``rapid drawn``, ``nnunet drawn``,
+    against the clinic's contour.
     """
     own, clinical = own_numbers(package), drawn_numbers(package, drawn)
+    ways = {"exact": exact, "fast": fast, "rapid": rapid, "nnunet": nnunet}
     found = {
-        f"fast {name}": value
-        for name, value in dice_of_organs(fast, exact, own).items()
+        f"{way} {name}": value
+        for way in ("fast", "rapid")
+        for name, value in dice_of_organs(ways[way], exact, own).items()
     }
     for name, (label, _) in own.items():
-        if f"fast {name}" in found:
+        if f"fast {name}" in found or f"rapid {name}" in found:
             found[f"ml {name}"] = int((exact == label).sum()) * voxel_ml
-    for way, labels in (("exact", exact), ("fast", fast), ("nnunet", nnunet)):
+    for way, labels in ways.items():
         for name, value in dice_of_organs(labels, drawn, clinical).items():
             found[f"{way} drawn {name}"] = value
     return {name: round(value, 5) for name, value in found.items()} | {
         f"nnunet {key}": round(value, 6)
-        for key, value in same_share(exact, nnunet).items()
+        for key, value in same_share(unchecked, nnunet).items()
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.inference import agreement
 from benchmarks.inference.memory import available_gb
+from benchmarks.inference.ours import NETWORK
 from benchmarks.inference.runs import (
     PEER_MODELS,
     PEERS_CODE,
@@ -26,7 +27,7 @@ from hanseg_segmentation.importing.nnunet import ImportOptions, import_nnunet
 from hanseg_segmentation.model_package import ModelPackage, read_package
 from hanseg_shared.io import read_labels
 
-EXACT, FAST = "ours exact", "ours fast"
+EXACT, FAST, RAPID = "ours exact", "ours fast", "ours rapid"
 NNUNET, PHASES, MONAI, TILE = "nnunet", "nnunet phases", "monai", "nnunet tile"
 PREPARE, EQUAL, DICE = "ours prepare", "equal", "dice"
 
@@ -89,17 +90,25 @@ PARTS: dict[str, tuple[Unit, ...]] = {
     ),
     "long": (
         Unit(FAST, SMALL, LONG, 0),
+        Unit(RAPID, SMALL, LONG, 0),
         Unit(EXACT, SMALL, LONG, 0),
         Unit(NNUNET, SMALL, LONG),
         Unit(FAST, SMALL, LONG, 1),
+        Unit(RAPID, SMALL, LONG, 1),
         Unit(FAST, MIDDLE, LONG),
+        Unit(RAPID, MIDDLE, LONG),
     ),
     "full": (
         Unit(TILE, FULL),
         Unit(FAST, FULL, LONG),
+        Unit(RAPID, FULL, LONG),
         Unit(EXACT, FULL, SHORT),
     ),
-    "large": (Unit(FAST, MIDDLE, LARGE), Unit(FAST, SMALL, LARGE)),
+    "large": (
+        Unit(FAST, MIDDLE, LARGE),
+        Unit(FAST, SMALL, LARGE),
+        Unit(RAPID, SMALL, LARGE),
+    ),
     "fine": (
         Unit(FAST, FINE, LONG, 0),
         Unit(EXACT, FINE, LONG),
@@ -152,13 +161,14 @@ class Bench:
         if self.fine is None or self.python is None or not left:
             return
         folders = {}
-        for way in (EXACT, FAST, NNUNET):
+        for way in (EXACT, FAST, RAPID, NNUNET):
             owner = PEERS_CODE if way == NNUNET else self.code
             folders[way] = self.folder / "patients" / f"{way.replace(' ', '_')}_{owner}"
             folders[way].mkdir(parents=True, exist_ok=True)
         for patient in left:
             image = str(patient.ct)
-            for mode, way in (("exact", EXACT), ("fast", FAST)):
+            for way in (EXACT, FAST, RAPID):
+                mode = way.split()[1]
                 run_ours("cases", mode, *self._ours(FINE), str(folders[way]), image)
             trained = str(self.trained(FINE))
             run_peer(self.python, "cases", trained, str(folders[NNUNET]), image)
@@ -214,7 +224,7 @@ class Bench:
     def _row(self, unit: Unit) -> Row:
         if unit.way == EQUAL:
             numbers: dict[str, float | str] = dict(self._equal(unit))
-        elif unit.way in (EXACT, FAST):
+        elif unit.way in (EXACT, FAST, RAPID):
             mode, package = unit.way.split()[1], self._ours(unit.model)
             image, out = str(self.images[unit.image]), str(self._labels(unit))
             numbers = run_ours("job", mode, *package, image, out)
@@ -257,8 +267,10 @@ class Bench:
         numbers = agreement.compare_patient(
             agreement.read_own(folders[EXACT] / name),
             agreement.read_own(folders[FAST] / name),
+            agreement.read_own(folders[RAPID] / name),
             agreement.read_nnunet(folders[NNUNET] / name, package),
             drawn.array,
+            unchecked=agreement.read_own(folders[EXACT] / NETWORK / name),
             package=package,
             voxel_ml=drawn.grid.voxel_ml,
         )

@@ -21,6 +21,7 @@ from benchmarks.inference.bench import (
     NNUNET,
     PHASES,
     PREPARE,
+    RAPID,
     RESIDUAL,
     SHORT,
     SMALL,
@@ -213,9 +214,11 @@ def _fast_speed(found: Table) -> list[Figure]:
         lines += _times(found, FAST, model, SHORT, least=None)
     for model in (SMALL, MIDDLE, FULL, FINE):
         least = None if model == FINE else LEAST_TIMES_FAST
-        lines += _times(found, FAST, model, LONG, least=least)
+        for way in (FAST, RAPID):
+            lines += _times(found, way, model, LONG, least=least)
     for model in (SMALL, MIDDLE):
-        lines += _times(found, FAST, model, LARGE, least=None)
+        for way in (FAST, RAPID):
+            lines += _times(found, way, model, LARGE, least=None)
     wall = found.get(MONAI, SMALL, SHORT, "wall")
     for way in (EXACT, FAST):
         own = found.get(way, SMALL, SHORT, "wall")
@@ -293,9 +296,15 @@ def _ratio(name: str, own: float, peer: float, least: float) -> Figure:
 
 def _memory(found: Table) -> list[Figure]:
     lines = []
-    places = ((SMALL, LONG), (MIDDLE, LONG), (FULL, LONG), (MIDDLE, LARGE))
+    places = (
+        (SMALL, LONG),
+        (MIDDLE, LONG),
+        (FULL, LONG),
+        (SMALL, LARGE),
+        (MIDDLE, LARGE),
+    )
     for model, image in places:
-        for way in (EXACT, FAST):
+        for way in (EXACT, FAST, RAPID):
             own = found.get(way, model, image, "peak_gb")
             if own is None:
                 continue
@@ -323,29 +332,22 @@ def dice_figures(rows: Sequence[Row]) -> list[Figure]:
     """Return the lines of fast mode beside exact mode, and of both beside the truth."""
     if not rows:
         return []
-    large: list[float] = []
-    small: list[float] = []
-    for row in rows:
-        for name, value in row.numbers.items():
-            what, _, organ = name.partition(" ")
-            if what == "fast" and not organ.startswith("drawn"):
-                big = row.numbers[f"ml {organ}"] > LARGE_ML
-                (large if big else small).append(value)
-    lines = [
-        _lowest("organs above 1 ml", large, LEAST_DICE_LARGE, len(rows)),
-        _lowest("organs below 1 ml", small, LEAST_DICE_SMALL, len(rows)),
-    ]
-    against = {way: _mean_drawn(rows, way) for way in ("exact", "fast", "nnunet")}
+    against = {
+        way: _mean_drawn(rows, way) for way in ("exact", "fast", "rapid", "nnunet")
+    }
     best = max(against["exact"], against["nnunet"])
-    lines.append(
-        Figure(
-            f"fast mode against the clinics' contours, {len(rows)} CTs, mean Dice",
-            "no worse",
-            f"{against['fast']:.4f} (exact {against['exact']:.4f},"
-            f" nnU-Net {against['nnunet']:.4f})",
-            against["fast"] >= best - NO_WORSE,
+    lines = []
+    for way in ("fast", "rapid"):
+        lines += _against_exact(rows, way)
+        lines.append(
+            Figure(
+                f"{way} mode against the clinics' contours, {len(rows)} CTs, mean Dice",
+                "no worse",
+                f"{against[way]:.4f} (exact {against['exact']:.4f},"
+                f" nnU-Net {against['nnunet']:.4f})",
+                against[way] >= best - NO_WORSE,
+            )
         )
-    )
     for name, least in (
         ("same", LEAST_SAME),
         ("same_foreground", LEAST_SAME_FOREGROUND),
@@ -363,8 +365,26 @@ def dice_figures(rows: Sequence[Row]) -> list[Figure]:
     return lines
 
 
-def _lowest(what: str, values: Sequence[float], least: float, count: int) -> Figure:
-    name = f"fast mode against exact mode, {what} ({count} real CTs), lowest Dice"
+def _against_exact(rows: Sequence[Row], way: str) -> list[Figure]:
+    """Return the lines of a mode beside exact mode, large organs and small ones."""
+    large: list[float] = []
+    small: list[float] = []
+    for row in rows:
+        for name, value in row.numbers.items():
+            what, _, organ = name.partition(" ")
+            if what == way and not organ.startswith("drawn"):
+                big = row.numbers[f"ml {organ}"] > LARGE_ML
+                (large if big else small).append(value)
+    return [
+        _lowest(way, "organs above 1 ml", large, LEAST_DICE_LARGE, len(rows)),
+        _lowest(way, "organs below 1 ml", small, LEAST_DICE_SMALL, len(rows)),
+    ]
+
+
+def _lowest(
+    way: str, what: str, values: Sequence[float], least: float, count: int
+) -> Figure:
+    name = f"{way} mode against exact mode, {what} ({count} real CTs), lowest Dice"
     if not values:
         return Figure(name, f">= {least:g}", "there are none", None)
     reached = sum(value >= least for value in values)

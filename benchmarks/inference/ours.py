@@ -4,9 +4,10 @@
     python -m benchmarks.inference.ours cases MODE MODEL CACHE OUT IMAGE ...
     python -m benchmarks.inference.ours prepare MODEL IMAGE
 
-MODE is ``fast`` or ``exact``, MODEL a package, CACHE where engines are kept, OUT a
-label map before the checks of organs change any: that is what nnU-Net's label map is
-compared with. The last line that is printed is a JSON object of what was measured.
+MODE is ``rapid``, ``fast`` or ``exact``, MODEL a package, CACHE where engines are kept,
+OUT a label map: of ``job`` before the checks of organs change any, which is what
+nnU-Net's is compared with; ``cases`` writes that to OUT/network, and what is delivered
+to OUT. The last line that is printed is a JSON object of what was measured.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from hanseg_shared.settings import Settings
 from hanseg_shared.volume import Volume
 
 Measures = dict[str, float | str]
+
+NETWORK = "network"
+"""Folder of label maps before the checks."""
 
 
 @dataclass(slots=True)
@@ -85,7 +89,9 @@ class Drawn:
 
 def load(mode: str, folder: Path, cache: Path) -> LoadedModel:
     """Return a model as a worker loads it, with the localiser that it needs."""
-    options = replace(EngineOptions.of(Settings()), exact=mode == "exact", cache=cache)
+    options = replace(
+        EngineOptions.of(Settings.model_validate({"inference": mode})), cache=cache
+    )
     model = pipeline.load_model(folder, options=options)
     if not needs_localiser(model):
         return model
@@ -134,6 +140,8 @@ def _planned(report: InferenceReport | None) -> Measures:
 def cases(mode: str, folder: str, cache: str, out: str, *images: str) -> Measures:
     """Contour several images; one that is there already is left as it is."""
     drawn, seconds = Drawn(), 0.0
+    unchecked = Path(out) / NETWORK
+    unchecked.mkdir(exist_ok=True)
     model = load(mode, Path(folder), Path(cache))
     for image in images:
         to = Path(out) / Path(image).name
@@ -142,9 +150,12 @@ def cases(mode: str, folder: str, cache: str, out: str, *images: str) -> Measure
         began = time.perf_counter()
         with drawn.kept():
             ct = read_ct(Path(image))
-            pipeline.segment(ct, None, None, model=model, progress=lambda _: None)
+            found = pipeline.segment(
+                ct, None, None, model=model, progress=lambda _: None
+            )
         seconds += time.perf_counter() - began
-        write_volume(drawn.labels[0], to)
+        write_volume(drawn.labels[0], unchecked / to.name)
+        write_volume(found.labels, to)
     return {"wall": seconds}
 
 

@@ -108,7 +108,7 @@ def test_no_more_is_held_than_what_is_asked_for(axis):
     sweep = sweep_along(axis, tiling, SHAPE)
     assert (sweep.low, sweep.high) == box
     kept = rolled(sweep, Sums.FULL)
-    sums, weights = whole_sums(tiling, [each for row in sweep.rows for each in row])
+    sums, _ = whole_sums(tiling, [each for row in sweep.rows for each in row])
     z, y, x = (slice(a, b) for a, b in zip(*box, strict=True))
     assert np.array_equal(kept.sums[z, y, x], sums[z, y, x])
     assert np.count_nonzero(kept.weights) == 18 * 15 * 24

@@ -67,8 +67,9 @@ BOX_MARGIN = 4
 LEAST_STEP_HU = 1.0
 """What is above a model's lowest HU by this is not what it takes for air."""
 
-LOCALISER_STEP = 0.8
-"""Distance of a coarse model's tiles when it only says where organs can be."""
+LOCALISER_STEP = 0.95
+"""Distance of a coarse model's tiles when it only says where organs can be: the region
+changes by 1 % at most (docs/performance.md)."""
 
 NETWORK_SHARE = 0.95
 """Share of the whole work that the network's tiles are; the rest comes after them."""

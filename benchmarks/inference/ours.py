@@ -89,14 +89,17 @@ class Drawn:
 
 def load(mode: str, folder: Path, cache: Path) -> LoadedModel:
     """Return a model as a worker loads it, with the localiser that it needs."""
-    options = replace(
-        EngineOptions.of(Settings.model_validate({"inference": mode})), cache=cache
-    )
-    model = pipeline.load_model(folder, options=options)
+    model = pipeline.load_model(folder, options=_options(mode, cache))
     if not needs_localiser(model):
         return model
-    localiser = pipeline.load_model(DEFAULT_MODEL, options=options)
+    rapid = _options("rapid", cache)
+    localiser = pipeline.load_model(DEFAULT_MODEL, options=rapid)
     return replace(model, localiser=localiser)
+
+
+def _options(mode: str, cache: Path) -> EngineOptions:
+    settings = Settings.model_validate({"inference": mode})
+    return replace(EngineOptions.of(settings), cache=cache)
 
 
 def job(mode: str, folder: str, cache: str, image: str, out: str) -> Measures:

@@ -89,7 +89,8 @@ class Segmenter:
     def _coarse(self, settings: Settings) -> LoadedModel | None:
         """Return the default model, which is small and finds a fine model's organs."""
         try:
-            return _load_model(DEFAULT_MODEL, settings)
+            rapid = settings.model_copy(update={"inference": "rapid"})
+            return _load_model(DEFAULT_MODEL, rapid)
         except ModelError as error:
             logger.warning("no tile can be left out: %s", error)
             return None

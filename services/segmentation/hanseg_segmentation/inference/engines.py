@@ -87,7 +87,8 @@ class EngineOptions:
 
     Attributes:
         exact: Whether only float32 will do.
-        rapid: Whether tiles are laid around the organs even where time is left.
+        rapid: Whether an engine may differ from float32 on single voxels of borders,
+            and tiles are laid around the organs even where time is left.
         library: The one to use, or ``auto`` for whatever is fastest here.
         cache: Folder for compiled networks and for what the self-test chose; None
             keeps nothing.

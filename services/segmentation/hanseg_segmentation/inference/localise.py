@@ -59,10 +59,10 @@ with all tiles (docs/performance.md)."""
 LATTICE_MM = 4.0
 """The region is looked up on points about so far apart."""
 
-CORE_SHARE = 0.25
-"""A tile whose region lies within this share of its border only is left out: another
-one's middle is nearer. At an organ, which lies `MARGIN_MM` inside the region, it would
-add 5 % to the mean (tiles of 160 mm)."""
+CORE_SHARE = 0.15
+"""A tile whose region lies within this share of its border only is left out. Its
+Gaussian weight there is 0.02, its neighbour's 0.49: it would add 4 % to the mean. With
+a quarter, another third of the tiles went, and a larynx of 0.1 ml fell to Dice 0.8."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

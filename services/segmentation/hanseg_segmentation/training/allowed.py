@@ -105,10 +105,14 @@ def _sets_of_larger(outline: Outline, drawn: Sequence[Outline]) -> Bits:
             solid |= other.mask
     levels = np.flatnonzero(mask.any(axis=(1, 2)))
     core = ndimage.binary_erosion(solid, NEIGHBOURS)
-    core[: levels[0] + round(label.doubtful_below * len(levels))] = False
+    upper = mask.copy()
+    upper[: levels[0] + round(label.doubtful_below * len(levels))] = False
     sure = bits_of({*label.organs, *label.also})
-    doubtful = sure | bits_of(label.rim) | ONLY_BACKGROUND
-    return np.where(core[mask], sure, doubtful).astype(np.int32)
+    in_rim = sure | bits_of(label.rim)
+    doubtful = in_rim | ONLY_BACKGROUND
+    rim = in_rim if label.rim_is_ours else doubtful
+    sets = np.where(core, sure, rim)
+    return np.where(upper, sets, doubtful)[mask].astype(np.int32)
 
 
 def _sets_of_upper_end(outline: Outline, step_mm: float) -> Bits:

@@ -35,7 +35,8 @@ class Extent(StrEnum):
     """They are the organs, and nothing else is."""
 
     LARGER = "larger"
-    """The organs lie inside, but it is drawn further: its rim may be anything."""
+    """The organs lie inside, but it is drawn further: its rim may be anything, unless
+    `Label.rim_is_ours`."""
 
     UPPER_END = "upper_end"
     """Only its upper end is ours; see `Label.upper_mm`."""
@@ -55,6 +56,8 @@ class Label(Document):
             of ours and is ignored.
         also: Organs that may lie in it in part.
         rim: Organs that its doubtful voxels may be, besides all of these.
+        rim_is_ours: Whether its rim holds no background after all, where it is drawn
+            so little further that a voxel's edge is too much to doubt.
         extent: How it relates to `organs`.
         doubtful_below: Lower share of its height that may be none of ours.
         upper_mm: How far below its upper end it is surely, and possibly, ours.
@@ -67,6 +70,7 @@ class Label(Document):
     organs: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     rim: tuple[str, ...] = ()
+    rim_is_ours: bool = False
     extent: Extent = Extent.EXACT
     doubtful_below: Share = 0.0
     upper_mm: tuple[Millimetres, Millimetres] | None = None

@@ -4,9 +4,9 @@ Runs the product's own pipeline on the 33 validation cases of OpenKBP, and on th
 CTs of `matched` whose 21 organs experts drew; or on OpenKBP's 42 test cases, which are
 for weights that are chosen already. An organ that nobody drew in a case is left out of
 its mean. Larynx and oesophagus of OpenKBP reach further than our organs, so unions of
-ours are compared with them. The oesophagus counts only above our lower end; and since our
-Cricopharyngeus begins higher than an oesophagus that a clinic draws (Brouwer et al. 2015,
-doi 10.1016/j.radonc.2015.07.041), it counts only below the drawing's upper end.
+ours are compared with them. The oesophagus counts only above our lower end; and since
+our Cricopharyngeus begins higher than an oesophagus that a clinic draws (Brouwer et al.
+2015, doi 10.1016/j.radonc.2015.07.041), it counts only below the drawing's upper end.
 
     python benchmarks/validation.py [--part test] [--model NAME_OR_FOLDER] [--cases N]
 """

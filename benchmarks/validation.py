@@ -9,6 +9,7 @@ our Cricopharyngeus begins higher than an oesophagus that a clinic draws (Brouwe
 2015, doi 10.1016/j.radonc.2015.07.041), it counts only below the drawing's upper end.
 
     python benchmarks/validation.py [--part test] [--model NAME_OR_FOLDER] [--cases N]
+        [--stored flipped|oblique]
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ import SimpleITK as sitk  # noqa: N813
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_shared.grid import Grid
-from hanseg_shared.itk import from_image
+from hanseg_shared.itk import Interpolation, from_image, resample
 from hanseg_shared.organs import ORGANS, Side, counterpart, organ
 from hanseg_shared.volume import Mask, Volume
 
@@ -86,6 +87,11 @@ EXPERT: dict[int, tuple[str, Region]] = {
 }
 """What the labels of `matched/*_deepmind21` are compared with."""
 
+AIR_HU = -1024.0
+
+TURN_DEGREES = 12.0
+"""How far an oblique grid is turned about two axes."""
+
 MATCHED_OFFSET_HU = 1024
 """The CTs of `matched` hold HU + 1024."""
 
@@ -140,12 +146,50 @@ def matched_cases(data: Path) -> Iterator[Case]:
         yield Case(f"matched {name}", ct, drawn.astype(np.uint8), EXPERT)
 
 
-def score(case: Case, model: LoadedModel) -> Scored:
-    """Segment one case and compare."""
+def flipped(ct: Volume) -> Volume:
+    """Return the same CT as it is stored from left to right and from head to feet."""
+    grid = ct.grid
+    last = (grid.size[0] - 1, 0, grid.size[2] - 1)
+    origin = tuple(float(v) for v in grid.index_to_world(last))
+    turned = np.array(grid.direction) * [-1, 1, -1]
+    direction = tuple(tuple(float(v) for v in row) for row in turned)
+    other = Grid(grid.size, grid.spacing, origin, direction)  # type: ignore[arg-type]
+    return Volume(np.ascontiguousarray(ct.array[::-1, :, ::-1]), other)
+
+
+def oblique(ct: Volume) -> Volume:
+    """Return the CT on a grid that is turned by `TURN_DEGREES` about x and about z."""
+    grid, angle = ct.grid, np.radians(TURN_DEGREES)
+    c, s = np.cos(angle), np.sin(angle)
+    about_z = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    turned = about_z @ about_x @ np.array(grid.direction)
+    direction = tuple(tuple(float(v) for v in row) for row in turned)
+    reach = np.abs((grid.corners() - grid.centre) @ turned).max(axis=0)
+    size = np.ceil(2 * reach / grid.spacing).astype(int)
+    first = grid.centre - turned @ ((size - 1) / 2 * np.array(grid.spacing))
+    x, y, z = (int(n) for n in size)
+    origin = tuple(float(v) for v in first)
+    other = Grid((x, y, z), grid.spacing, origin, direction)  # type: ignore[arg-type]
+    return resample(ct, other, background=AIR_HU)
+
+
+STORED: dict[str, Callable[[Volume], Volume]] = {
+    "as it is": lambda ct: ct,
+    "flipped": flipped,
+    "oblique": oblique,
+}
+"""How a CT can be stored; its contours are brought back to its own grid."""
+
+
+def score(case: Case, model: LoadedModel, *, stored: str = "as it is") -> Scored:
+    """Segment one case, stored in some way, and compare."""
+    ct = STORED[stored](case.ct)
     start = time.perf_counter()
-    found = segment(case.ct, None, None, model=model, progress=lambda _: None)
+    found = segment(ct, None, None, model=model, progress=lambda _: None)
     seconds = time.perf_counter() - start
-    labels = found.labels.array
+    nearest = Interpolation.NEAREST
+    labels = resample(found.labels, case.ct.grid, interpolation=nearest).array
     dice = {}
     for value, (name, parts) in case.regions.items():
         drawn = case.drawn == value
@@ -235,6 +279,7 @@ def main() -> int:
     parser.add_argument("--model", default="default", help="name, or package folder")
     parser.add_argument("--cases", type=int, help="only the first so many")
     parser.add_argument("--part", choices=PARTS, default="validation")
+    parser.add_argument("--stored", choices=tuple(STORED), default="as it is")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results")
     options = parser.parse_args()
     part, out = options.part, options.out or RESULTS / f"{options.part}.json"
@@ -246,7 +291,7 @@ def main() -> int:
     groups = {}
     for title, cases in groups_of_cases(options.data, part).items():
         groups[title] = [
-            _told(score(case, model))
+            _told(score(case, model, stored=options.stored))
             for k, case in enumerate(cases)
             if options.cases is None or k < options.cases
         ]

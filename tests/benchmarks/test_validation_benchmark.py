@@ -1,8 +1,12 @@
-"""What a clinic's oesophagus and ours are compared on."""
+"""What a clinic's oesophagus and ours are compared on, and how CTs may be stored."""
 
 import numpy as np
 import pytest
-from benchmarks.validation import comparable
+from benchmarks.validation import STORED, comparable
+
+from hanseg_shared.grid import Grid
+from hanseg_shared.itk import resample
+from hanseg_shared.volume import Volume
 
 
 def column(first: int, last: int) -> np.ndarray:
@@ -37,3 +41,14 @@ def test_an_organ_that_is_missing_is_not_cut(drawn, ours):
         list(range(*drawn)),
         list(range(*ours)),
     ]
+
+
+@pytest.mark.parametrize("stored", STORED)
+def test_a_ct_that_is_stored_otherwise_shows_the_same(stored):
+    z, y, x = np.mgrid[:12, :14, :16].astype(np.float32)
+    ct = Volume(10 * x + 20 * y - 30 * z, Grid((16, 14, 12), (2.0, 3.0, 4.0)))
+    other = STORED[stored](ct)
+    back = resample(other, ct.grid, background=-1024.0).array
+    inner = (slice(3, -3),) * 3
+    assert np.allclose(back[inner], ct.array[inner], atol=0.5)
+    assert other.grid.is_same(ct.grid) == (stored == "as it is")

@@ -100,6 +100,18 @@ def test_sums_are_those_of_the_whole_volume_bit_by_bit(
     )
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", Sums)
+def test_a_logit_that_is_not_finite_is_told(kind, wrong):
+    sweep = plan_sweep(EVERY, SHAPE, in_order=True)
+    slab = Slab(sweep, CHANNELS, kind=kind, device=torch.device("cpu"))
+    tile = torch.zeros((*EVERY.patch, CHANNELS))
+    slab.add(EVERY.starts[0], tile)
+    tile[7, 6, 5, 3] = wrong
+    with pytest.raises(FloatingPointError, match="not finite"):
+        slab.add(EVERY.starts[0], tile)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_no_more_is_held_than_what_is_asked_for(axis):
     """Tiles reach beyond it, and inside it their sums are the same."""

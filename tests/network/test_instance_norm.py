@@ -67,6 +67,20 @@ def test_without_gradients_the_features_are_overwritten():
         assert a_norm(8)(features) is features
 
 
+@pytest.mark.parametrize("dtype", [torch.float, torch.bfloat16])
+@pytest.mark.parametrize("last", [True, False])
+def test_an_activation_may_follow_at_once(dtype, last):
+    norm, features = a_norm(8), channels_last((2, 8, 4, 5, 6), dtype)
+    features = features if last else features.contiguous()
+    with torch.no_grad():
+        plain = torch.nn.functional.leaky_relu(norm(features.clone()).float(), 0.1)
+        found = norm.activated(features, leak=0.1)
+    assert found.dtype is dtype
+    assert (found < 0).any()
+    tolerance = 0.02 if dtype is torch.bfloat16 else 1e-6
+    torch.testing.assert_close(found.float(), plain, rtol=0, atol=tolerance)
+
+
 def test_other_layouts_are_left_to_pytorch():
     norm, features = a_norm(8), channels_last((1, 8, 4, 4, 4), torch.float).contiguous()
     before = features.clone()

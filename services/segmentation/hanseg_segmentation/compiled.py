@@ -41,10 +41,13 @@ def compiled(function: Callable[..., Any], signature: str) -> Callable[..., Any]
         return compiler()(function)
 
 
-def over_slices(work: Callable[[int, int], None], count: int) -> None:
-    """Call ``work(first, last)`` for all of `count` slices, on this process's cores."""
+def over_slices(work: Callable[[int, int], Done], count: int) -> list[Done]:
+    """Return what ``work(first, last)`` returns for parts of `count` slices.
+
+    They are shared out to this process's cores.
+    """
     step = max(SLICES_AT_ONCE, math.ceil(count / MOST_TASKS))
-    over_parts(work, [*range(0, count, step), count])
+    return over_parts(work, [*range(0, count, step), count])
 
 
 def over_parts(work: Callable[[int, int], Done], ends: Sequence[int]) -> list[Done]:

@@ -16,7 +16,7 @@ from hanseg_segmentation.compiled import compiled
 from hanseg_segmentation.half_precision import as_float, as_stored, teach_numba
 
 ADD_SIGNATURE = (
-    "void({0}[:,::1], float32[::1], float32[:,:,:,::1], float32[:,:,::1], int64[::1],"
+    "int64({0}[:,::1], float32[::1], float32[:,:,:,::1], float32[:,:,::1], int64[::1],"
     " int64[::1], int64, int64[::1], int64, int64, int64)"
 )
 """Types `_add_tile` is compiled for; ``::1`` means contiguous. ``{0}`` is float32, or
@@ -50,7 +50,7 @@ FULL, MEANS, NNUNET = range(3)
 class LogitKernels:
     """The compiled loops over logits; see the functions of the same names here."""
 
-    add_tile: Callable[..., None]
+    add_tile: Callable[..., int]
     find_winners: Callable[..., None]
     label_voxels: Callable[..., None]
 
@@ -106,8 +106,12 @@ def _add_tile(  # type: ignore[no-untyped-def] # noqa: ANN202 - compiled, so loo
         kind: `FULL`, `MEANS` or `NNUNET`.
         first: First plane of the part in this call.
         last: One after its last plane.
+
+    Returns:
+        0 if every logit of the part is finite.
     """
     channels = tile.shape[3]
+    wrong = 0
     for k in range(first, last):
         for j in range(shape[1]):
             for i in range(shape[2]):
@@ -118,18 +122,21 @@ def _add_tile(  # type: ignore[no-untyped-def] # noqa: ANN202 - compiled, so loo
                     total = weights[row] + weight
                     share = weight / total
                     for c in range(channels):
+                        wrong |= not abs(tile[z, y, x, c]) < math.inf
                         mean = as_float(sums[row, c])
                         mean += share * (tile[z, y, x, c] - mean)
                         sums[row, c] = as_stored(mean, sums[row, c])
                     weights[row] = total
                     continue
                 for c in range(channels):
+                    wrong |= not abs(tile[z, y, x, c]) < math.inf
                     total = as_float(sums[row, c]) + tile[z, y, x, c] * weight
                     sums[row, c] = as_stored(total, sums[row, c])
                 total = weights[row] + weight
                 if kind == NNUNET:  # whose weights are in half precision, too
                     total = as_float(as_stored(total, np.int16(0)))
                 weights[row] = total
+    return wrong
 
 
 def _find_winners(sums, weights, winners, counts, chances, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, C901 - compiled, so loops are spelt out

@@ -37,6 +37,9 @@ GROUP_BYTES = 256 * 2**20
 """Planes are handed on in groups of about this size in float32, or one by one."""
 
 
+NOT_FINITE = "a logit is not finite"
+
+
 class Sums(Enum):
     """How the logits of tiles that overlap are added up."""
 
@@ -156,12 +159,16 @@ class Slab:
         Args:
             start: Its first voxel; no plane before it may have been handed on twice.
             tile: ``(z, y, x, K)``, of any precision.
+
+        Raises:
+            FloatingPointError: A logit that is added is not finite.
         """
         if self._sums.device.type == "cpu":
             lying = tile.float().contiguous()
             for inside, ring in self._parts(start):
                 self._add_compiled(self._weights[ring], lying, inside)
         else:
+            _require_finite(tile)
             self._add_blended(start, tile)
 
     def _add_blended(self, start: Shape, tile: torch.Tensor) -> None:
@@ -183,8 +190,8 @@ class Slab:
         shape, steps = np.array(weights.shape), np.array(weights.stride())
         loops = logit_kernels("int16" if half else "float32")
 
-        def work(first: int, last: int) -> None:
-            loops.add_tile(
+        def work(first: int, last: int) -> int:
+            return loops.add_tile(
                 rows,
                 totals,
                 tile.numpy(),
@@ -198,7 +205,8 @@ class Slab:
                 last,
             )
 
-        over_slices(work, int(shape[0]))
+        if any(over_slices(work, int(shape[0]))):
+            raise FloatingPointError(NOT_FINITE)
 
     def final_before(self, plane: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Hand on every plane before one, a few at a time, and forget them.
@@ -240,6 +248,13 @@ class Slab:
             origin = list(sweep.low)
             origin[sweep.axis] = begin - (begin - base) % depth
             yield _slices(low, high, start), _slices(low, high, origin)
+
+
+def _require_finite(tile: torch.Tensor) -> None:
+    """Raise unless every value is a number; both extremes keep a NaN."""
+    low, high = tile.amin(), tile.amax()  # aminmax is slow on channels-last
+    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+        raise FloatingPointError(NOT_FINITE)
 
 
 def _add_sum(

@@ -187,10 +187,9 @@ def _run(
                     combine=model.package.combine,
                     agreement=agreement,
                 )
-                _require_finite(logits, model)
                 logits = logits.to(placement.sums_on)
                 for start, tile in zip(starts, logits, strict=True):
-                    slab.add(start, tile.permute(1, 2, 3, 0))
+                    _add(slab, start, tile, model)
                 del tiles, logits, tile  # before the next ones are there
                 done += len(starts)
                 progress(done / len(sweep.tiling.starts))
@@ -199,14 +198,14 @@ def _run(
     return sink
 
 
-def _require_finite(logits: torch.Tensor, model: LoadedModel) -> None:
-    """Raise `ModelError` unless every value is a number; both extremes keep a NaN."""
-    low, high = logits.amin(), logits.amax()  # aminmax is slow on channels-last
-    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+def _add(slab: Slab, start: Shape, tile: torch.Tensor, model: LoadedModel) -> None:
+    try:
+        slab.add(start, tile.permute(1, 2, 3, 0))
+    except FloatingPointError as error:
         raise ModelError(
             f"model {model.package.name} returned values that are not finite;"
             " its weights or this machine's arithmetic cannot be trusted"
-        )
+        ) from error
 
 
 def _flips(

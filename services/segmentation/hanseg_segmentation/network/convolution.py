@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class Conv3d(nn.Conv3d):
@@ -24,6 +25,12 @@ class Conv3d(nn.Conv3d):
         """Return the convolution of ``(N, C, D, H, W)``, in its memory format."""
         if torch.is_grad_enabled() or is_recorded() or not _fits(images):
             return super().forward(images)
+        if self._is_pointwise and images.is_contiguous(
+            memory_format=torch.channels_last_3d
+        ):
+            rows = images.permute(0, 2, 3, 4, 1)
+            matrix = self.weight.flatten(1)
+            return functional.linear(rows, matrix, self.bias).permute(0, 4, 1, 2, 3)
         return torch.mkldnn_convolution(
             images,
             self.weight,
@@ -32,6 +39,15 @@ class Conv3d(nn.Conv3d):
             self.stride,
             self.dilation,
             self.groups,
+        )
+
+    @property
+    def _is_pointwise(self) -> bool:
+        """Whether each voxel's answer depends on that voxel alone: a product."""
+        return (
+            self.kernel_size == self.stride == (1, 1, 1)
+            and self.padding == (0, 0, 0)
+            and self.groups == 1
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn import functional
 
 from hanseg_segmentation.compiled import Done, compiled, over_parts, threads
 from hanseg_segmentation.network.convolution import is_recorded
@@ -27,7 +28,7 @@ WORTH_THREADS = 2**18
 """Values below which one thread is faster than several."""
 
 ADD_SIGNATURE = "void({}[:,::1], float64[:,::1], int64, int64)"
-SCALE_SIGNATURE = "void({}[:,::1], float32[::1], float32[::1], int64, int64)"
+SCALE_SIGNATURE = "void({}[:,::1], float32[::1], float32[::1], float32, int64, int64)"
 """Types the loops are compiled for: float32, or the bits of bfloat16 as uint16."""
 
 Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
@@ -43,13 +44,18 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return features with mean 0 and variance 1, scaled and shifted if affine."""
+        return self.activated(features, leak=1.0)
+
+    def activated(self, features: torch.Tensor, *, leak: float) -> torch.Tensor:
+        """Return normalised features after a leaky ReLU of that slope below zero."""
         if torch.is_grad_enabled() or is_recorded() or not _has_fast_way(features):
-            return super().forward(features)
+            normal = super().forward(features)
+            return normal if leak == 1.0 else functional.leaky_relu_(normal, leak)
         channels = features.shape[1]
         weight = _numbers(self.weight) if self.affine else np.ones(channels)
         bias = _numbers(self.bias) if self.affine else np.zeros(channels)
         for each in features:
-            _normalise(_rows(each), weight, bias, epsilon=self.eps)
+            _normalise(_rows(each), weight, bias, epsilon=self.eps, leak=leak)
         return features
 
 
@@ -87,8 +93,9 @@ def _normalise(
     bias: npt.NDArray[np.float64],
     *,
     epsilon: float,
+    leak: float,
 ) -> None:
-    """Normalise each channel of ``(voxels, C)`` in place."""
+    """Normalise each channel of ``(voxels, C)`` in place; see `activated`."""
     voxels, channels = rows.shape
     together = 1
     while together * channels < LONG_ROW and voxels % (2 * together) == 0:
@@ -108,7 +115,7 @@ def _normalise(
         factor = weight / np.sqrt(variance + epsilon)
     factors = np.tile(factor.astype(np.float32), together)
     shifts = np.tile((bias - mean * factor).astype(np.float32), together)
-    _in_parts(lambda a, b: loops.scale(long, factors, shifts, a, b), long)
+    _in_parts(lambda a, b: loops.scale(long, factors, shifts, leak, a, b), long)
 
 
 def _in_parts(work: Callable[[int, int], Done], rows: Rows) -> list[Done]:
@@ -139,11 +146,12 @@ def _add(rows, sums, first, last):  # type: ignore[no-untyped-def] # noqa: ANN00
             sums[1, c] += value * value
 
 
-def _scale(rows, factors, shifts, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
-    """Multiply each column and shift it, in place."""
+def _scale(rows, factors, shifts, leak, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
+    """Multiply each column, shift it, and multiply what is below 0, in place."""
     for i in range(first, last):
         for c in range(rows.shape[1]):
-            rows[i, c] = rows[i, c] * factors[c] + shifts[c]
+            scaled = rows[i, c] * factors[c] + shifts[c]
+            rows[i, c] = scaled * leak if scaled < 0 else scaled
 
 
 def _add_half(rows, sums, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
@@ -157,7 +165,7 @@ def _add_half(rows, sums, first, last):  # type: ignore[no-untyped-def] # noqa: 
             sums[1, c] += value * value
 
 
-def _scale_half(rows, factors, shifts, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
+def _scale_half(rows, factors, shifts, leak, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
     """Do as `_scale` with bfloat16, rounding to the nearest, ties to even.
 
     The bits of what is not a number are kept: rounding could make them another's.
@@ -165,7 +173,8 @@ def _scale_half(rows, factors, shifts, first, last):  # type: ignore[no-untyped-
     for i in range(first, last):
         for c in range(rows.shape[1]):
             value = np.uint32(np.uint32(rows[i, c]) << np.uint32(16)).view(np.float32)
-            scaled = np.float32(value * factors[c] + shifts[c])
+            plain = np.float32(value * factors[c] + shifts[c])
+            scaled = np.float32(plain * leak) if plain < 0 else plain
             bits = scaled.view(np.uint32)
             if scaled == scaled:  # not for NaN
                 bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))

@@ -112,7 +112,12 @@ class ConvBlock(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return features at the stride's resolution."""
-        return cast(torch.Tensor, self.nonlin(self.norm(self.conv(images))))
+        features = self.conv(images)
+        if isinstance(self.norm, InstanceNorm) and isinstance(
+            self.nonlin, nn.LeakyReLU
+        ):
+            return self.norm.activated(features, leak=self.nonlin.negative_slope)
+        return cast(torch.Tensor, self.nonlin(self.norm(features)))
 
 
 class StackedConvBlocks(nn.Module):

@@ -89,7 +89,7 @@ coverage: $(DEV_STAMP) ## Run the tests and report branch coverage
 	$(BIN)/coverage report
 
 .PHONY: bench
-bench: bench-registration bench-inference bench-validation bench-evaluation ## Run every benchmark
+bench: bench-registration bench-inference bench-validation bench-phantoms bench-evaluation ## Run every benchmark
 
 .PHONY: bench-registration
 bench-registration: $(DEV_STAMP) ## Registration: accuracy, honesty, speed beside peers
@@ -106,6 +106,10 @@ bench-validation: $(DEV_STAMP) ## Dice of the default model on held-out real CTs
 .PHONY: bench-test
 bench-test: $(DEV_STAMP) ## Dice of the default model on test CTs; choose nothing by it
 	$(BIN)/python benchmarks/validation.py --part test
+
+.PHONY: bench-phantoms
+bench-phantoms: $(DEV_STAMP) ## Dice and HD95 of the default model on simulated patients, by MR
+	$(BIN)/python benchmarks/phantoms.py
 
 .PHONY: bench-evaluation
 bench-evaluation: $(DEV_STAMP) ## Speed of the evaluation beside surface-distance

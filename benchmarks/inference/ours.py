@@ -28,6 +28,7 @@ from hanseg_segmentation.inference.engines import Engine, EngineOptions
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.nnunet_grid import image_input, place_in
+from hanseg_segmentation.memory import ask_for_huge_pages
 from hanseg_segmentation.model_package import DEFAULT_MODEL, read_package
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport
@@ -182,6 +183,7 @@ TASKS: dict[str, Callable[..., Measures]] = {
 
 def main() -> None:
     """Do what is asked for and print what was measured."""
+    ask_for_huge_pages()  # as a worker does
     found = TASKS[sys.argv[1]](*sys.argv[2:])
     print(
         "\n"

@@ -79,7 +79,8 @@ class LabelWriter:
             grid: The CT's, of any orientation.
             sweep: In which order planes will come.
             network: Shape (z, y, x) of the network's grid, before it was padded.
-            label_of_channel: The label of each channel, uint8 ``(K,)``.
+            label_of_channel: The label of each channel, uint8 ``(K,)``; of the first one
+                0, the background's.
             way: How the CT's voxels are looked up.
         """
         channels = len(label_of_channel)
@@ -211,9 +212,10 @@ class _Planes:
 
 def _spans(mask: Mask) -> npt.NDArray[np.int64]:
     """Return the first and last voxel of each row that is set, ``(z, y, 2)``."""
-    first = mask.argmax(axis=-1)
-    last = mask.shape[-1] - 1 - mask[..., ::-1].argmax(axis=-1)
-    last[~mask.any(axis=-1)] = -1
+    count = mask.shape[-1]
+    first, last = mask.argmax(axis=-1), count - 1 - mask[..., ::-1].argmax(axis=-1)
+    empty = ~mask.any(axis=-1)
+    first[empty], last[empty] = count, -1
     return np.stack([first, last], axis=-1)
 
 

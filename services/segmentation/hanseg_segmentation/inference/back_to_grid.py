@@ -79,8 +79,8 @@ class LabelWriter:
             grid: The CT's, of any orientation.
             sweep: In which order planes will come.
             network: Shape (z, y, x) of the network's grid, before it was padded.
-            label_of_channel: The label of each channel, uint8 ``(K,)``; of the first one
-                0, the background's.
+            label_of_channel: The label of each channel, uint8 ``(K,)``, the first of
+                which is the background's, 0.
             way: How the CT's voxels are looked up.
         """
         channels = len(label_of_channel)

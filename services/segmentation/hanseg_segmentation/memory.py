@@ -38,6 +38,15 @@ def give_back_memory() -> bool:
         Whether the C library could be asked: only with glibc.
     """
     gc.collect()
+    return trim_memory()
+
+
+def trim_memory() -> bool:
+    """Return what was freed already to the system; takes some milliseconds.
+
+    Returns:
+        Whether the C library could be asked: only with glibc.
+    """
     if not sys.platform.startswith("linux"):
         return False
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

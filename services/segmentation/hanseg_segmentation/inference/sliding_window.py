@@ -24,6 +24,7 @@ from hanseg_segmentation.inference.planner import (
 from hanseg_segmentation.inference.slab import Slab, Sums, Sweep, plan_sweep
 from hanseg_segmentation.inference.tile_input import RowInput, Source
 from hanseg_segmentation.inference.tiling import STEP, Shape, Tiling
+from hanseg_segmentation.memory import trim_memory
 from hanseg_shared.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ def run_network(
     placements = _placements(model, sweep, kind.dtype)
     for number, placement in enumerate(placements, start=1):
         counted = None if agreement is None else Agreement(model.channels_out)
+        trim_memory()
         try:
             slab = Slab(sweep, model.channels_out, kind=kind, device=placement.sums_on)
             filled = _run(

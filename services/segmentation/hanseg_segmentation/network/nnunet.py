@@ -312,12 +312,11 @@ class Decoder(nn.Module):
         return [head(features) for head, features in joined][::-1]
 
     def _raised(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return every stage's features, from the coarsest up."""
+        """Return every stage's features, from the coarsest up; empties the list."""
         features = []
-        deep = skips[-1]
-        joined = zip(self.transpconvs, self.stages, skips[-2::-1], strict=True)
-        for raise_resolution, join, skip in joined:
-            deep = join(torch.cat((raise_resolution(deep), skip), dim=1))
+        deep = skips.pop()
+        for raise_resolution, join in zip(self.transpconvs, self.stages, strict=True):
+            deep = join(torch.cat((raise_resolution(deep), skips.pop()), dim=1))
             features.append(deep)
         return features
 

@@ -8,9 +8,7 @@ import pytest
 from hanseg_segmentation.inference import kernels as module
 from hanseg_segmentation.inference.back_to_grid import _spans
 from hanseg_segmentation.inference.kernels import (
-    FULL,
-    MEANS,
-    NNUNET,
+    add_tile,
     bound_pieces,
     logit_kernels,
     number_pieces,
@@ -33,19 +31,23 @@ def stored(values: np.ndarray, kind: str) -> np.ndarray:
     return values.astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("sum_of", [FULL, MEANS, NNUNET])
-def test_adding_a_tile(rng, kind, sum_of):
-    sums = stored(rng.normal(size=(60, CHANNELS)), kind)
-    weights = rng.uniform(0, 1, 60).astype(np.float32)
+@pytest.mark.parametrize("as_means", [True, False])
+@pytest.mark.parametrize(
+    ("values", "of_weights"),
+    [("float32", "float32"), ("int16", "float32"), ("int16", "int16")],
+)
+def test_adding_a_tile(rng, values, of_weights, as_means):
+    sums = stored(rng.normal(size=(60, CHANNELS)), values)
+    weights = stored(rng.uniform(0, 1, 60), of_weights)
     tile = rng.normal(size=(*SHAPE, CHANNELS)).astype(np.float32)
     new = rng.uniform(0.1, 1, SHAPE).astype(np.float32)
     low, shape, steps = np.array([1, 0, 2]), np.array([2, 4, 3]), np.array([20, 3, 1])
     results = []
-    for run in (module._add_tile, logit_kernels(kind).add_tile):
+    for run in (module._add_tile, add_tile(values, of_weights)):
         added, totals = sums.copy(), weights.copy()
-        run(added, totals, tile, new, low, shape, 5, steps, sum_of, 0, 2)
+        wrong = run(added, totals, tile, new, low, shape, 5, steps, as_means, 0, 2)
         results.append((added, totals))
+        assert not wrong
     for source, compiled in zip(*results, strict=True):
         assert np.array_equal(source, compiled)
     changed = (results[1][1] != weights).nonzero()[0].tolist()

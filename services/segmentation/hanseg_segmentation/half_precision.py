@@ -11,6 +11,8 @@ import functools
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 
 def as_float(stored: Any) -> Any:  # noqa: ANN401 - a number of either kind
@@ -30,6 +32,17 @@ def as_stored(value: Any, like: Any) -> Any:  # noqa: ANN401 - a number of eithe
     if isinstance(like, np.int16):
         return np.float32(value).astype(np.float16).view(np.int16)
     return np.float32(value)
+
+
+def as_bits(values: torch.Tensor) -> npt.NDArray[np.float32] | npt.NDArray[np.int16]:
+    """Return an array that shares a tensor's memory: float16 as its bits.
+
+    Args:
+        values: float32 or float16, on the CPU.
+    """
+    bits = values.view(torch.int16) if values.dtype is torch.float16 else values
+    array: npt.NDArray[np.float32] | npt.NDArray[np.int16] = bits.numpy()
+    return array
 
 
 @functools.cache

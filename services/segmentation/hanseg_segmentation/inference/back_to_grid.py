@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from hanseg_segmentation.compiled import over_slices
+from hanseg_segmentation.half_precision import as_bits
 from hanseg_segmentation.inference.kernels import LogitKernels, logit_kernels
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.tiling import Shape
@@ -124,11 +125,11 @@ class LabelWriter:
                 too large for half precision.
         """
         started = time.perf_counter()
-        loops = logit_kernels("int16" if sums.dtype is torch.float16 else "float32")
         planes = _Planes(
-            _stored(sums.movedim(self._axis, 0)),
+            as_bits(sums.movedim(self._axis, 0).contiguous().cpu()),
             weights.movedim(self._axis, 0).contiguous().cpu().numpy(),
         )
+        loops = logit_kernels(str(planes.sums.dtype))
         new = slice(self._held, self._held + len(planes.sums))
         self._find(loops, planes, self._winners[new])
         self._write(loops, planes, self._winners[: new.stop])
@@ -217,11 +218,3 @@ def _spans(mask: Mask) -> npt.NDArray[np.int64]:
     empty = ~mask.any(axis=-1)
     first[empty], last[empty] = count, -1
     return np.stack([first, last], axis=-1)
-
-
-def _stored(logits: torch.Tensor) -> Stored:
-    """Return logits as the compiled loops take them: float32, or bits of float16."""
-    lying = logits.contiguous().cpu()
-    if lying.dtype is torch.float16:
-        return lying.view(torch.int16).numpy()
-    return lying.numpy()

@@ -16,11 +16,11 @@ from hanseg_segmentation.compiled import compiled
 from hanseg_segmentation.half_precision import as_float, as_stored, teach_numba
 
 ADD_SIGNATURE = (
-    "int64({0}[:,::1], float32[::1], float32[:,:,:,::1], float32[:,:,::1], int64[::1],"
+    "int64({0}[:,::1], {1}[::1], float32[:,:,:,::1], float32[:,:,::1], int64[::1],"
     " int64[::1], int64, int64[::1], int64, int64, int64)"
 )
-"""Types `_add_tile` is compiled for; ``::1`` means contiguous. ``{0}`` is float32, or
-int16: the bits of float16."""
+"""Types `_add_tile` is compiled for; ``::1`` means contiguous. ``{0}``, the sums', and
+``{1}``, the weights', are float32, or int16: the bits of float16."""
 
 WIN_SIGNATURE = (
     "void({0}[:,:,:,::1], float32[:,:,::1], uint8[:,:,::1], int64[:,::1],"
@@ -42,15 +42,11 @@ PIECES_SIGNATURE = "int64(uint8[:,:,:], int32[:,:,::1], int32[::1])"
 BOUNDS_SIGNATURE = "void(int32[:,::1], int32[::1], int64[:,::1], int64[:,::1])"
 """Types `_bound_pieces` is compiled for."""
 
-FULL, MEANS, NNUNET = range(3)
-"""What `_add_tile` makes of a sum; see `slab.Sums`."""
-
 
 @dataclass(frozen=True, slots=True)
 class LogitKernels:
-    """The compiled loops over logits; see the functions of the same names here."""
+    """The compiled loops over sums; see the functions of the same names here."""
 
-    add_tile: Callable[..., int]
     find_winners: Callable[..., None]
     label_voxels: Callable[..., None]
 
@@ -61,10 +57,16 @@ def logit_kernels(values: str) -> LogitKernels:
     teach_numba()
     _teach_exponential()
     return LogitKernels(
-        compiled(_add_tile, ADD_SIGNATURE.format(values)),
         compiled(_find_winners, WIN_SIGNATURE.format(values)),
         compiled(_label_voxels, LABEL_SIGNATURE.format(values)),
     )
+
+
+@functools.cache
+def add_tile(values: str, weights: str) -> Callable[..., int]:
+    """Return the compiled loop over a tile, for sums and weights of these types."""
+    teach_numba()
+    return compiled(_add_tile, ADD_SIGNATURE.format(values, weights))
 
 
 @functools.cache
@@ -88,7 +90,7 @@ def _add_tile(  # type: ignore[no-untyped-def] # noqa: ANN202 - compiled, so loo
     shape,  # noqa: ANN001
     base,  # noqa: ANN001
     steps,  # noqa: ANN001
-    kind,  # noqa: ANN001
+    as_means,  # noqa: ANN001
     first,  # noqa: ANN001
     last,  # noqa: ANN001
 ):
@@ -96,14 +98,14 @@ def _add_tile(  # type: ignore[no-untyped-def] # noqa: ANN202 - compiled, so loo
 
     Args:
         sums: ``(voxels, K)``, of any order of voxels.
-        weights: float32 ``(voxels,)``, sums of weights.
+        weights: ``(voxels,)``, sums of weights.
         tile: float32 ``(z, y, x, K)``.
         new: float32 ``(z, y, x)``, the tile's weights.
         low: int64 ``(3,)``, where in the tile the part begins (z, y, x).
         shape: int64 ``(3,)``, the part's.
         base: The row of `sums` of the part's first voxel.
         steps: int64 ``(3,)``, how many rows further its neighbours (z, y, x) are.
-        kind: `FULL`, `MEANS` or `NNUNET`.
+        as_means: Whether `sums` holds means.
         first: First plane of the part in this call.
         last: One after its last plane.
 
@@ -118,24 +120,20 @@ def _add_tile(  # type: ignore[no-untyped-def] # noqa: ANN202 - compiled, so loo
                 row = base + k * steps[0] + j * steps[1] + i * steps[2]
                 z, y, x = low[0] + k, low[1] + j, low[2] + i
                 weight = new[z, y, x]
-                if kind == MEANS:
-                    total = weights[row] + weight
+                total = as_float(weights[row]) + weight
+                weights[row] = as_stored(total, weights[row])
+                if as_means:
                     share = weight / total
                     for c in range(channels):
                         wrong |= not abs(tile[z, y, x, c]) < math.inf
-                        mean = as_float(sums[row, c])
-                        mean += share * (tile[z, y, x, c] - mean)
-                        sums[row, c] = as_stored(mean, sums[row, c])
-                    weights[row] = total
-                    continue
-                for c in range(channels):
-                    wrong |= not abs(tile[z, y, x, c]) < math.inf
-                    total = as_float(sums[row, c]) + tile[z, y, x, c] * weight
-                    sums[row, c] = as_stored(total, sums[row, c])
-                total = weights[row] + weight
-                if kind == NNUNET:  # whose weights are in half precision, too
-                    total = as_float(as_stored(total, np.int16(0)))
-                weights[row] = total
+                        value = as_float(sums[row, c])
+                        value += share * (tile[z, y, x, c] - value)
+                        sums[row, c] = as_stored(value, sums[row, c])
+                else:
+                    for c in range(channels):
+                        wrong |= not abs(tile[z, y, x, c]) < math.inf
+                        value = as_float(sums[row, c]) + tile[z, y, x, c] * weight
+                        sums[row, c] = as_stored(value, sums[row, c])
     return wrong
 
 

@@ -20,7 +20,7 @@ from hanseg_segmentation.inference.engines import (
     EngineOptions,
     on_cpu,
 )
-from hanseg_segmentation.inference.kernels import logit_kernels
+from hanseg_segmentation.inference.kernels import add_tile, logit_kernels
 from hanseg_segmentation.inference.networks import build, with_weights
 from hanseg_segmentation.inference.self_test import Chosen, choose_engine
 from hanseg_segmentation.model_package import (
@@ -163,6 +163,7 @@ def ready(
     start = time.perf_counter()
     for values in ("float32", "int16"):
         logit_kernels(values)
+        add_tile(values, "float32")
     placed = [
         each.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         for each in (network, *further)

@@ -18,12 +18,8 @@ import numpy as np
 import torch
 
 from hanseg_segmentation.compiled import over_slices
-from hanseg_segmentation.inference.kernels import (
-    FULL,
-    MEANS,
-    NNUNET,
-    logit_kernels,
-)
+from hanseg_segmentation.half_precision import as_bits
+from hanseg_segmentation.inference.kernels import add_tile
 from hanseg_segmentation.inference.tiling import (
     Shape,
     Tiling,
@@ -60,9 +56,9 @@ class Sums(Enum):
         return torch.float32 if self is Sums.FULL else torch.float16
 
     @property
-    def number(self) -> int:
-        """What the compiled loops call it."""
-        return {Sums.FULL: FULL, Sums.MEANS: MEANS, Sums.NNUNET: NNUNET}[self]
+    def weights_dtype(self) -> torch.dtype:
+        """What a sum of weights is held in."""
+        return torch.float16 if self is Sums.NNUNET else torch.float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +143,8 @@ class Slab:
         shape = (sweep.slab[axis], *plane)
         sums = torch.zeros((*shape, channels), dtype=kind.dtype, device=device)
         self._sums = sums.movedim(0, axis)
-        self._weights = torch.zeros(shape, device=device).movedim(0, axis)
+        weights = torch.zeros(shape, dtype=kind.weights_dtype, device=device)
+        self._weights = weights.movedim(0, axis)
         shaped = nnunet_weights if kind is Sums.NNUNET else gaussian_weights
         self._gaussian = torch.from_numpy(shaped(sweep.tiling.patch)).to(device)
         self._group = sweep.group(channels)
@@ -182,16 +179,14 @@ class Slab:
         self, weights: torch.Tensor, tile: torch.Tensor, inside: Slices
     ) -> None:
         """Add a part of a tile on the CPU; see `kernels._add_tile`."""
-        half = self._sums.dtype is torch.float16
-        flat = self._sums.movedim(self._sweep.axis, 0).flatten(0, 2)
-        rows = (flat.view(torch.int16) if half else flat).numpy()
-        totals = self._weights.movedim(self._sweep.axis, 0).flatten().numpy()
+        rows = as_bits(self._sums.movedim(self._sweep.axis, 0).flatten(0, 2))
+        totals = as_bits(self._weights.movedim(self._sweep.axis, 0).flatten())
         low = np.array([part.start for part in inside])
         shape, steps = np.array(weights.shape), np.array(weights.stride())
-        loops = logit_kernels("int16" if half else "float32")
+        loop = add_tile(str(rows.dtype), str(totals.dtype))
 
         def work(first: int, last: int) -> int:
-            return loops.add_tile(
+            return loop(
                 rows,
                 totals,
                 tile.numpy(),
@@ -200,7 +195,7 @@ class Slab:
                 shape,
                 weights.storage_offset(),
                 steps,
-                self._kind.number,
+                self._kind is Sums.MEANS,
                 first,
                 last,
             )
@@ -225,7 +220,7 @@ class Slab:
             sums = self._sums.narrow(axis, first, count)
             weights = self._weights.narrow(axis, first, count)
             means = self._kind is Sums.MEANS
-            yield sums, (weights > 0).float() if means else weights
+            yield sums, ((weights > 0) if means else weights).float()
             sums.zero_()
             weights.zero_()
             self._head += count
@@ -276,7 +271,7 @@ def _add_as_nnunet(
     sums: torch.Tensor, weights: torch.Tensor, tile: torch.Tensor, new: torch.Tensor
 ) -> None:
     sums.copy_((tile.float() * new[..., None]).add_(sums))
-    weights.add_(new).copy_(weights.half())
+    weights.copy_(weights.float().add_(new))
 
 
 _BLENDS = {

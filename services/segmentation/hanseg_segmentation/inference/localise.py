@@ -53,8 +53,8 @@ DEVIATIONS = 2.0
 
 MARGIN_AROUND_MM = 15.0
 """How much further it reaches where tiles are laid around it: their borders see little
-of an organ's surroundings. With it Dice against the clinic's contours was as good as
-with all tiles (docs/performance.md)."""
+of an organ's surroundings. Without it Dice against the clinic's contours was 0.01 lower
+in one of three patients, with it as good as with all tiles."""
 
 LATTICE_MM = 4.0
 """The region is looked up on points about so far apart."""

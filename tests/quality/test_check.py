@@ -191,6 +191,19 @@ def test_the_organ_somewhere_else_is_doubtful_not_removed(whole):
     assert found.volume_ml > 0
 
 
+def test_a_speck_in_its_place_does_not_stand_for_an_organ_elsewhere(whole):
+    """Seen on a real CT: the whole brain stem went, and a voxel of it stayed."""
+    labels = edited(whole)
+    z, y, x = voxels_of(labels, "Brainstem")
+    labels.array[z, y, x] = 0
+    name = organ("Brainstem").label
+    labels.array[int(z.mean()), int(y.mean()), int(x.mean())] = name
+    labels.array[2:20, 2:20, 2:20] = name
+    found = by_name(checked(whole, labels))["Brainstem"]
+    assert Flag.UNEXPECTED_POSITION in found.flags
+    assert found.volume_ml == pytest.approx(18**3 * labels.grid.voxel_ml, rel=0.01)
+
+
 def test_a_shrunken_organ_is_told(whole):
     labels = edited(whole)
     z, y, x = voxels_of(labels, "Parotid_L")

@@ -143,7 +143,7 @@ def _choose(
 ) -> Found:
     expected = anatomy.organs[organ.name]
     every = pieces.of(organ.label)
-    kept = _kept(every, expected, frame)
+    kept = _kept(every, expected, frame, voxel_ml=pieces.grid.voxel_ml)
     outside = False
     if frame is not None:
         outside, impossible = _absence(expected, frame, seen)
@@ -183,15 +183,26 @@ def _choose(
 
 
 def _kept(
-    every: tuple[Piece, ...], expected: Expected, frame: Frame | None
+    every: tuple[Piece, ...],
+    expected: Expected,
+    frame: Frame | None,
+    *,
+    voxel_ml: float,
 ) -> tuple[Piece, ...]:
     """Return the large pieces that lie where the organ may be.
 
-    Where none does, the large ones are kept: what is doubtful is told, not removed.
+    Where none does, the large ones are kept: what is doubtful is told, not removed. Nor
+    does a speck that lies there, too small for the organ, stand for one elsewhere.
     """
-    near = tuple(p for p in every if _in_reach(p, expected, frame)) or every
-    if not near:
+    if not every:
         return ()
+    near = tuple(p for p in every if _in_reach(p, expected, frame))
+    plausible_ml = ANCHOR_SHARE * expected.smallest_ml
+    if not near or (
+        near[0].voxels < STRAY_SHARE * every[0].voxels
+        and near[0].voxels * voxel_ml < plausible_ml
+    ):
+        near = every
     least = STRAY_SHARE * near[0].voxels
     return tuple(piece for piece in near if piece.voxels >= least)
 

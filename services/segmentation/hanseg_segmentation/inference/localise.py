@@ -24,7 +24,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.inference.tiling import Shape, Tiling, Worth, spread_starts
+from hanseg_segmentation.inference.tiling import (
+    Shape,
+    Tiling,
+    Worth,
+    shape_of,
+    span_of,
+    spread_starts,
+)
 from hanseg_segmentation.quality.anatomy import Expected, anatomy
 from hanseg_segmentation.quality.find import ANCHOR_SHARE, Found, find_organs
 from hanseg_segmentation.quality.frame import Frame
@@ -171,7 +178,8 @@ def tiles_around(
     found = _covering(worth.blocks, worth.edges, tiling.patch, size, step)
     room = [n - edge for n, edge in zip(tiling.shape, tiling.patch, strict=True)]
     return tuple(
-        _three(map(min, map(operator.add, each, tiling.first), room)) for each in found
+        shape_of(map(min, map(operator.add, each, tiling.first), room))
+        for each in found
     )
 
 
@@ -188,10 +196,8 @@ def _covering(
     if not blocks.ndim:
         yield ()
         return
-    edge, others = edges[0], tuple(range(1, blocks.ndim))
-    held = np.flatnonzero(blocks.any(axis=others))
-    low = int(held[0] * edge)
-    high = min(size[0], math.ceil((held[-1] + 1) * edge))
+    edge = edges[0]
+    low, high = span_of(blocks, edge, size[0])
     starts = spread_starts(low, high, edge=patch[0], step=step, size=size[0])
     apart = max((b - a for a, b in itertools.pairwise(starts)), default=patch[0])
     border = (patch[0] - apart) // 2  # to where the next one's middle is as near
@@ -247,8 +253,3 @@ def _corners(
     ends = np.stack((low - 0.5, high + 0.5))
     corners = [(ends[i, 0], ends[j, 1], ends[k, 2]) for i, j, k in np.ndindex(2, 2, 2)]
     return grid.index_to_world(np.array(corners))
-
-
-def _three(values: Iterable[int]) -> Shape:
-    z, y, x = values
-    return z, y, x

@@ -25,6 +25,7 @@ from hanseg_segmentation.inference.tiling import (
     Tiling,
     gaussian_weights,
     nnunet_weights,
+    shape_of,
 )
 
 Slices = tuple[slice, slice, slice]
@@ -115,7 +116,7 @@ def plan_sweep(tiling: Tiling, own: Shape, *, in_order: bool = False) -> Sweep:
         starts = [start[axis] for start in tiling.starts]
         low.append(max(first + asked[0][axis], min(starts) - 1))
         high.append(min(first + asked[1][axis], max(starts) + tiling.patch[axis] + 1))
-    corners: tuple[Shape, Shape] = (_shape(low), _shape(high))
+    corners: tuple[Shape, Shape] = (shape_of(low), shape_of(high))
     sweeps = [
         Sweep(tiling, axis, *corners, _rows(tiling.starts, axis))
         for axis in range(1 if in_order else 3)
@@ -292,9 +293,4 @@ def _slices(low: Sequence[int], high: Sequence[int], origin: Sequence[int]) -> S
         slice(a - first, b - first)
         for a, b, first in zip(low, high, origin, strict=True)
     )
-    return z, y, x
-
-
-def _shape(values: list[int]) -> Shape:
-    z, y, x = values
     return z, y, x

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32
 
 from hanseg_segmentation.inference.slab import Sweep
-from hanseg_segmentation.inference.tiling import Shape
+from hanseg_segmentation.inference.tiling import Shape, shape_of
 
 ChannelVoxels = Float32[np.ndarray, "channel z y x"]
 
@@ -117,14 +117,9 @@ class RowInput:
         if (low > corner).any() or (high < end).any():
             target[:] = torch.tensor(self._source.air)[:, None, None, None]
         if (low < high).all():
-            part = self._source.part(_shape(low), _shape(high))
+            part = self._source.part(shape_of(low), shape_of(high))
             z, y, x = (
                 slice(int(a), int(b))
                 for a, b in zip(low - corner, high - corner, strict=True)
             )
             target[:, z, y, x] = torch.from_numpy(np.ascontiguousarray(part))
-
-
-def _shape(values: np.ndarray) -> Shape:
-    z, y, x = (int(value) for value in values)
-    return z, y, x

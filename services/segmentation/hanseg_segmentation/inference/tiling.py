@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,13 +59,11 @@ class Worth:
         """
         if not self.blocks.any():
             return (0, 0, 0), shape
-        low, high = [], []
-        for axis, (edge, size) in enumerate(zip(self.edges, shape, strict=True)):
-            others = tuple(other for other in range(3) if other != axis)
-            held = np.flatnonzero(self.blocks.any(axis=others))
-            low.append(int(held[0] * edge))
-            high.append(min(size, math.ceil((held[-1] + 1) * edge)))
-        return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+        spans = [
+            span_of(np.moveaxis(self.blocks, axis, 0), edge, size)
+            for axis, (edge, size) in enumerate(zip(self.edges, shape, strict=True))
+        ]
+        return shape_of(low for low, _ in spans), shape_of(high for _, high in spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +98,24 @@ class Tiling:
         low = [begin - first for begin, first in zip(start, self.first, strict=True)]
         high = [first + edge for first, edge in zip(low, self.patch, strict=True)]
         return low, high
+
+
+def shape_of(values: Iterable[int]) -> Shape:
+    """Return three numbers as a shape."""
+    z, y, x = (int(value) for value in values)
+    return z, y, x
+
+
+def span_of(blocks: Mask, edge: float, size: int) -> tuple[int, int]:
+    """Return the first voxel of what is set along the first axis, and one after it.
+
+    Args:
+        blocks: Of any number of axes; something is set.
+        edge: Voxels of a block along the first one.
+        size: Voxels there are; the last block may be smaller.
+    """
+    held = np.flatnonzero(blocks.any(axis=tuple(range(1, blocks.ndim))))
+    return int(held[0] * edge), min(size, math.ceil((held[-1] + 1) * edge))
 
 
 def plan_tiles(

@@ -397,11 +397,14 @@ class _Choices:
         prepared: The case.
         patch: A tile's shape.
         region: Where organs can be; None if that is not known.
+        known: The tiles of each step, laid around the organs or not, asked for so far:
+            efforts differ in folds and mirroring as well.
     """
 
     prepared: _Prepared
     patch: Shape
     region: Region | None
+    known: dict[tuple[float, bool], Tiling] = field(default_factory=dict)
 
     def all(self, step: float) -> Tiling:
         """Return the tiles that show more than air."""
@@ -415,12 +418,18 @@ class _Choices:
 
     def tiles(self, effort: Effort) -> Tiling:
         """Return those of them that an effort means."""
-        every, grid = self.all(effort.step), self.prepared.grid
+        wanted = (effort.step, effort.around)
+        if wanted not in self.known:
+            self.known[wanted] = self._laid(*wanted)
+        return self.known[wanted]
+
+    def _laid(self, step: float, around: bool) -> Tiling:
+        every, grid = self.all(step), self.prepared.grid
         if self.region is None:
             return every
-        if effort.around:
+        if around:
             worth = self.region.on(grid, margin_mm=MARGIN_AROUND_MM)
-            starts = tiles_around(every, worth, size=grid.shape, step=effort.step)
+            starts = tiles_around(every, worth, size=grid.shape, step=step)
         else:
             worth = self.region.on(grid)
             starts = useful_tiles(every, worth, size=grid.shape)

@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+Stored = npt.NDArray[np.float32] | npt.NDArray[np.int16]
+"""float32, or float16 as the bits of it."""
+
 
 def as_float(stored: Any) -> Any:  # noqa: ANN401 - a number of either kind
     """Return a float32 from what an array holds: float32, or the bits of float16."""
@@ -34,14 +37,14 @@ def as_stored(value: Any, like: Any) -> Any:  # noqa: ANN401 - a number of eithe
     return np.float32(value)
 
 
-def as_bits(values: torch.Tensor) -> npt.NDArray[np.float32] | npt.NDArray[np.int16]:
+def as_bits(values: torch.Tensor) -> Stored:
     """Return an array that shares a tensor's memory: float16 as its bits.
 
     Args:
         values: float32 or float16, on the CPU.
     """
     bits = values.view(torch.int16) if values.dtype is torch.float16 else values
-    array: npt.NDArray[np.float32] | npt.NDArray[np.int16] = bits.numpy()
+    array: Stored = bits.numpy()
     return array
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from hanseg_segmentation.compiled import over_slices
-from hanseg_segmentation.half_precision import as_bits
+from hanseg_segmentation.half_precision import Stored, as_bits
 from hanseg_segmentation.inference.kernels import LogitKernels, logit_kernels
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.tiling import Shape
@@ -24,10 +24,6 @@ CENTRES_ONLY = 1e-6
 
 TO_THE_FACES = 0.5
 """How far a voxel reaches beyond its centre, in voxels."""
-
-
-Stored = npt.NDArray[np.float32] | npt.NDArray[np.int16]
-"""Logits: float32, or float16 as the bits of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

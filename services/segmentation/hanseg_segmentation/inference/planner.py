@@ -66,6 +66,11 @@ class Offer:
     localised: bool = False
     rapid: bool = False
 
+    @property
+    def around(self) -> bool:
+        """Whether every effort lays its tiles around the organs."""
+        return self.rapid and self.localised
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -155,10 +160,8 @@ def plan_effort(
         tiles_of: Returns how many tiles an effort means, its passes not counted.
         seconds_left: Until the job must have ended; None if there is no such time.
     """
-    around = offer.rapid and offer.localised
-    whole = Effort(
-        offer.folds, (), offer.step, "all folds at the model's own step", around
-    )
+    reason = "all folds at the model's own step"
+    whole = Effort(offer.folds, (), offer.step, reason, offer.around)
     if offer.exact:
         return whole
     if offer.seconds_per_tile is None or seconds_left is None:
@@ -220,12 +223,11 @@ def _from_most_to_least(offer: Offer) -> Iterator[Effort]:
         for count in range(len(offer.mirror_axes), 0, -1)
         for axes in itertools.combinations(offer.mirror_axes, count)
     ]
-    around = offer.rapid and offer.localised
     for axes in mirrored:
-        yield Effort(offer.folds, axes, offer.step, "", around)
+        yield Effort(offer.folds, axes, offer.step, "", offer.around)
     for folds in range(offer.folds, 0, -1):
-        yield Effort(folds, (), offer.step, "", around)
-    if offer.localised and not around:
+        yield Effort(folds, (), offer.step, "", offer.around)
+    if offer.localised and not offer.around:
         yield Effort(1, (), offer.step, "", True)
     if offer.step < WIDE_STEP:
         yield Effort(1, (), WIDE_STEP, "", offer.localised)

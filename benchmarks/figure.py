@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Figure:
     asked: str
     measured: str
     reached: bool | None
+
+    @classmethod
+    def of(cls, name: str, measured: str, asked: str, reached: bool) -> Self:
+        """Return a line that says nothing was reached where nothing was asked."""
+        return cls(name, asked, measured, reached if asked else None)
 
 
 def table(lines: Sequence[Figure]) -> str:

@@ -145,26 +145,24 @@ def figures(results: dict[str, list[Scores]]) -> list[Figure]:
     lines = []
     for name, scores in results.items():
         mean = float(np.mean(list(mean_dice(scores).values())))
-        least = LEAST_DICE.get(name)
-        lines.append(
-            Figure(
-                f"{name}: mean Dice of 30 organs, {len(scores)} patients",
-                "" if least is None else f">= {least:g}",
-                f"{mean:.3f}",
-                None if least is None else mean >= least,
-            )
-        )
+        least = LEAST_DICE.get(name, 0.0)
         found = np.array([v for s in scores for v in s.hd95_mm.values()])
         median, lost = float(np.median(found)), int(np.isinf(found).sum())
-        most = MOST_HD95_MM.get(name)
-        lines.append(
-            Figure(
+        most = MOST_HD95_MM.get(name, math.inf)
+        lines += [
+            Figure.of(
+                f"{name}: mean Dice of 30 organs, {len(scores)} patients",
+                f"{mean:.3f}",
+                f">= {least:g}" if name in LEAST_DICE else "",
+                mean >= least,
+            ),
+            Figure.of(
                 f"{name}: median HD95",
-                "" if most is None else f"<= {most:g} mm",
                 f"{median:.1f} mm; {lost} of {len(found)} organs not found",
-                None if most is None else median <= most and not lost,
-            )
-        )
+                f"<= {most:g} mm" if name in MOST_HD95_MM else "",
+                median <= most and not lost,
+            ),
+        ]
     alone, with_it = (mean_dice(results[name]) for name in (CT_ALONE, WITH_MR))
     for name in IN_THE_MR:
         lines.append(

@@ -248,12 +248,12 @@ def _times(
     theirs = found.get(NNUNET, model, image, "processor")
     processor = "" if not spent or not theirs else f", {theirs / spent:.1f} x processor"
     return [
-        Figure(
+        Figure.of(
             f"{way.split()[1]} mode, {FEATURES[model]}, {image}, file to file",
-            "" if least is None else f">= {least:g} x",
             f"{own:.1f} s ({found.engine(way, model, image)}, {tiles:.0f} tiles) beside"
             f" {peer}: {times:.1f} x{processor}",
-            None if least is None else times >= least,
+            "" if least is None else f">= {least:g} x",
+            least is not None and times >= least,
         )
     ]
 

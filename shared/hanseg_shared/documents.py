@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,6 +42,19 @@ class Backend(StrEnum):
 
     ELASTIX = "elastix"
     ANTS = "ants"
+
+
+class InferenceMode(StrEnum):
+    """How near to float32 on every tile a network's answer must be."""
+
+    RAPID = "rapid"
+    """Single voxels of borders may differ, and few tiles are laid around the organs."""
+
+    FAST = "fast"
+    """The organs of exact mode; tiles where no organ can be are left out."""
+
+    EXACT = "exact"
+    """float32 on every tile, as nnU-Net's own predictor; for comparisons."""
 
 
 class JobState(StrEnum):
@@ -139,8 +152,7 @@ class InferenceReport(Document):
     """How the network was run: what was chosen for this case and machine, and why.
 
     Attributes:
-        mode: What the site asks for: ``exact`` runs every tile in float32, ``fast`` the
-            ones where organs can be, ``rapid`` lays fewer around the organs.
+        mode: What the site asks for.
         device: Where the network ran, ``cpu`` or ``cuda``.
         engine: Library and precision, such as ``eager-bf16``.
         folds: Networks whose answers were combined.
@@ -156,7 +168,7 @@ class InferenceReport(Document):
         reason: One sentence for a person: why no more and no less was done.
     """
 
-    mode: Literal["rapid", "fast", "exact"]
+    mode: InferenceMode
     device: str
     engine: str
     folds: int = 1

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import OptionError
 
 SECRETS_FOLDERS = (Path("/run/hanseg"), Path("/run/secrets"))
@@ -68,7 +69,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto takes a GPU if there is one."""
 
-    inference: Literal["rapid", "fast", "exact"] = "fast"
+    inference: InferenceMode = InferenceMode.FAST
     """`exact` runs every tile in float32, as nnU-Net's own predictor would; `fast` runs
     only tiles that organs can lie in, with the fastest engine that agrees with it."""
 

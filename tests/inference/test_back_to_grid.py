@@ -169,7 +169,7 @@ def test_sums_become_means():
 def test_means_that_are_no_numbers_are_refused():
     sums = np.zeros((1, 2, 1, 3))
     sums[0, 1, 0, 2] = np.inf
-    with pytest.raises(ModelError, match="too large to be added up"):
+    with pytest.raises(ModelError, match="too large for half precision"):
         mean_of(sums, np.ones((1, 2, 1)))
 
 

@@ -12,6 +12,7 @@ from hanseg_segmentation.inference.engines import (
     make_engine,
     on_cpu,
 )
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.settings import Settings
 from tests.inference.scenes import threshold_network
@@ -53,7 +54,7 @@ def test_float32_is_always_there_to_compare_with(everything):
 
 
 def test_exact_inference_takes_float32_alone(everything):
-    names = candidates(EngineOptions(exact=True), CPU)
+    names = candidates(EngineOptions(mode=InferenceMode.EXACT), CPU)
     assert all(name.precision is torch.float32 for name in names)
 
 
@@ -84,9 +85,14 @@ def test_pytorchs_compiler_needs_a_cpp_compiler(monkeypatch, tmp_path):
 
 
 def test_settings_become_options(tmp_path):
-    settings = Settings(data=tmp_path, inference="exact", engine="openvino", threads=3)
+    settings = Settings(
+        data=tmp_path, inference=InferenceMode.EXACT, engine="openvino", threads=3
+    )
     assert EngineOptions.of(settings) == EngineOptions(
-        exact=True, library="openvino", cache=tmp_path / "engines", threads=3
+        mode=InferenceMode.EXACT,
+        library="openvino",
+        cache=tmp_path / "engines",
+        threads=3,
     )
 
 

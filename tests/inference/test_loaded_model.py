@@ -9,6 +9,7 @@ from hanseg_segmentation.inference.engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import load_named, load_package, ready
 from hanseg_segmentation.inference.networks import build, with_weights
 from hanseg_segmentation.model_package import NetworkSpec, write_package
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from tests.inference.scenes import package
 
@@ -144,7 +145,7 @@ def test_with_options_the_self_test_chooses(folder, tmp_path):
 
 
 def test_exact_inference_runs_in_float32(folder):
-    options = EngineOptions(exact=True, library="eager")
+    options = EngineOptions(mode=InferenceMode.EXACT, library="eager")
     model = load_package(folder, device="cpu", options=options)
-    assert model.exact
+    assert model.is_exact
     assert model.precision is torch.float32

@@ -14,6 +14,7 @@ from hanseg_segmentation.inference.localise import (
     useful_tiles,
 )
 from hanseg_segmentation.inference.tiling import Tiling, Worth, plan_tiles
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.phantom.case import make_case
@@ -225,4 +226,4 @@ def test_only_a_fine_model_in_fast_mode_needs_a_localiser():
     coarse, fine = threshold_model(), threshold_model(spacing_mm=(1.0, 1.0, 3.0))
     assert not needs_localiser(coarse)
     assert needs_localiser(fine)
-    assert not needs_localiser(dataclasses.replace(fine, exact=True))
+    assert not needs_localiser(dataclasses.replace(fine, mode=InferenceMode.EXACT))

@@ -12,6 +12,7 @@ from hanseg_segmentation import pipeline
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.tiling import Worth
 from hanseg_segmentation.pipeline import Segmentation, segment
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.grid import Grid
 from tests.inference.scenes import Scene, enlarged, scene, threshold_model
 
@@ -56,7 +57,7 @@ def test_tiles_outside_the_region_are_not_run(case, model, monkeypatch):
 def test_rapid_inference_lays_fewer_tiles_around_the_region(case, model, monkeypatch):
     monkeypatch.setattr(pipeline, "find_region", lambda *_: LowerHalf())
     fast = run(case, model)
-    rapid = run(case, dataclasses.replace(model, rapid=True))
+    rapid = run(case, dataclasses.replace(model, mode=InferenceMode.RAPID))
     assert fast.inference is not None
     assert rapid.inference is not None
     assert (rapid.inference.mode, rapid.inference.moved) == ("rapid", True)
@@ -67,7 +68,7 @@ def test_rapid_inference_lays_fewer_tiles_around_the_region(case, model, monkeyp
 
 
 def test_rapid_inference_runs_every_tile_where_no_organ_was_found(case, model):
-    report = run(case, dataclasses.replace(model, rapid=True)).inference
+    report = run(case, dataclasses.replace(model, mode=InferenceMode.RAPID)).inference
     assert report is not None
     assert (report.mode, report.moved) == ("rapid", False)
     assert report.tiles == report.tiles_in_all
@@ -82,7 +83,7 @@ def test_where_the_coarse_model_finds_too_little_every_tile_is_run(case, model):
 
 def test_exact_inference_asks_no_coarse_model(case, model, monkeypatch):
     monkeypatch.setattr(pipeline, "find_region", lambda *_: LowerHalf())
-    report = run(case, dataclasses.replace(model, exact=True)).inference
+    report = run(case, dataclasses.replace(model, mode=InferenceMode.EXACT)).inference
     assert report is not None
     assert (report.mode, report.localised) == ("exact", False)
     assert report.tiles == report.tiles_in_all

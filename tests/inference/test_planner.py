@@ -14,6 +14,7 @@ from hanseg_segmentation.inference.planner import (
     plan_effort,
     plan_placements,
 )
+from hanseg_shared.documents import InferenceMode
 
 pytestmark = pytest.mark.torch
 
@@ -74,7 +75,7 @@ def test_tiles_are_laid_around_the_organs_before_the_step_widens(
 def test_who_wants_it_rapid_gets_tiles_around_organs_that_were_found(
     localised, seconds_left
 ):
-    offer = dataclasses.replace(FIVE, rapid=True, localised=localised)
+    offer = dataclasses.replace(FIVE, mode=InferenceMode.RAPID, localised=localised)
     effort = plan_effort(offer, tiles_of=tiles, seconds_left=seconds_left)
     assert effort.around == localised
     assert effort.folds == 5
@@ -93,7 +94,7 @@ def test_too_little_time_still_gives_the_least_there_is(seconds_left, caplog):
     [
         (FIVE, None),
         (dataclasses.replace(FIVE, seconds_per_tile=None), LEFT),
-        (dataclasses.replace(FIVE, exact=True), 1.0),
+        (dataclasses.replace(FIVE, mode=InferenceMode.EXACT), 1.0),
     ],
     ids=["no deadline", "nothing measured", "exact"],
 )

@@ -17,6 +17,7 @@ from hanseg_segmentation.inference.self_test import (
     choose_engine,
     phantom_tile,
 )
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from tests.inference.scenes import package, threshold_network
 
@@ -123,9 +124,9 @@ def test_an_engine_in_the_wrong_on_a_few_voxels_will_do_in_rapid_mode_alone(run)
         return logits
 
     seconds, answers = {FP32: 0.3, OPENVINO: 0.1}, {OPENVINO: nearly}
-    assert run(Machine(seconds, answers), rapid=True).name is OPENVINO
+    assert run(Machine(seconds, answers), mode=InferenceMode.RAPID).name is OPENVINO
     assert run(Machine(seconds, answers)).name is FP32
-    assert run(Machine(seconds, answers), exact=True).name is FP32
+    assert run(Machine(seconds, answers), mode=InferenceMode.EXACT).name is FP32
 
 
 def test_a_model_that_is_never_finite_is_refused(run):

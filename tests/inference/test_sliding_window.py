@@ -13,6 +13,7 @@ from hanseg_segmentation.inference.planner import Effort, Placement
 from hanseg_segmentation.inference.sliding_window import run_network
 from hanseg_segmentation.inference.tile_input import WholeInput
 from hanseg_segmentation.inference.tiling import Tiling, Worth, plan_tiles
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import JobCancelledError, ModelError
 from tests.inference.planes import Array, Keeper
 from tests.inference.scenes import threshold_model, threshold_network
@@ -194,8 +195,9 @@ def test_exact_mode_adds_up_as_nnunet_for_models_of_the_images_frame_alone(
     model, channels, tiling
 ):
     imported = threshold_model(frame="image")
-    imported = dataclasses.replace(imported, precision=torch.float32, exact=True)
-    own = dataclasses.replace(model, exact=True)
+    exact = InferenceMode.EXACT
+    imported = dataclasses.replace(imported, precision=torch.float32, mode=exact)
+    own = dataclasses.replace(model, mode=exact)
     (halves, seen), (sums, weights) = (
         run(each, channels, tiling) for each in (imported, own)
     )

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hanseg_shared.documents import (
+    InferenceMode,
     InferenceReport,
     JobState,
     OrganResult,
@@ -137,7 +138,7 @@ def test_results_of_all_stages_add_up(repository):
     }
     organ = OrganResult(name="Lips", label=20, status=OrganStatus.EMPTY)
     report = InferenceReport(
-        mode="fast",
+        mode=InferenceMode.FAST,
         device="cpu",
         engine="eager-bf16",
         step=0.5,

@@ -170,7 +170,7 @@ def segment(
     with watch.phase("preprocess"):
         prepared = _prepare(ct, mr, field_of_view, model=model)
     region = None
-    if model.localiser is not None and not model.exact:
+    if model.localiser is not None and not model.is_exact:
         with watch.phase("localise"):
             region = _localised(ct, model, model.localiser)
     agreement = Agreement(model.channels_out)
@@ -310,7 +310,7 @@ def _prepare_as_nnunet(
     images = [each.array for each in seen if each is not None]
     frame = place_in(ct.grid, images or [ct.array], package)
     worth = None
-    if not model.exact and "ct" in package.channels:
+    if not model.is_exact and "ct" in package.channels:
         tissue = max(TISSUE_HU, package.normalisation.ct.low_hu + LEAST_STEP_HU)
         worth = worth_above(frame, ct, tissue)
     return _Prepared(
@@ -360,9 +360,8 @@ def _planned(
         mirror_axes=package.mirror_axes,
         step=package.step,
         seconds_per_tile=model.seconds_per_tile,
-        exact=model.exact,
+        mode=model.mode,
         localised=region is not None,
-        rapid=model.rapid,
     )
     choices = _Choices(prepared, package.patch, region)
     effort = plan_effort(
@@ -372,7 +371,7 @@ def _planned(
     )
     tiling = choices.tiles(effort)
     report = InferenceReport(
-        mode="exact" if model.exact else "rapid" if model.rapid else "fast",
+        mode=model.mode,
         device=model.device.type,
         engine=str(model.engine),
         folds=effort.folds,

@@ -15,7 +15,13 @@ from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.model_package import DEFAULT_MODEL
 from hanseg_segmentation.packaging import write_results
 from hanseg_segmentation.pipeline import Segmentation, load_model, segment
-from hanseg_shared.documents import JobDocument, JobState, MrVerdict, StageTime
+from hanseg_shared.documents import (
+    InferenceMode,
+    JobDocument,
+    JobState,
+    MrVerdict,
+    StageTime,
+)
 from hanseg_shared.errors import JobStateError, ModelError
 from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
 from hanseg_shared.jobs import Job, Stage
@@ -89,7 +95,7 @@ class Segmenter:
     def _coarse(self, settings: Settings) -> LoadedModel | None:
         """Return the default model, which is small and finds a fine model's organs."""
         try:
-            rapid = settings.model_copy(update={"inference": "rapid"})
+            rapid = settings.model_copy(update={"inference": InferenceMode.RAPID})
             return _load_model(DEFAULT_MODEL, rapid)
         except ModelError as error:
             logger.warning("no tile can be left out: %s", error)

@@ -151,8 +151,9 @@ class LabelWriter:
         over_slices(work, len(sums))
         if np.isnan(chances[:, 0]).any():
             raise ModelError(
-                "the network's answers are too large to be added up in half precision;"
-                " fast mode adds up their means instead, which are smaller"
+                "the network's answers are too large for half precision, or are no"
+                " numbers: its weights do not fit its plan, or are damaged. Where exact"
+                " mode alone fails, fast mode adds up means, which are smaller"
             )
         self._voxels += counts.sum(axis=0)
         self._chances += chances.sum(axis=0)

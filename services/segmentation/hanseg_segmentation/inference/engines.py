@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.inference.device import inferring, precision_on
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 
 if TYPE_CHECKING:
@@ -86,17 +87,14 @@ class EngineOptions:
     """What a site says about engines.
 
     Attributes:
-        exact: Whether only float32 will do.
-        rapid: Whether an engine may differ from float32 on single voxels of borders,
-            and tiles are laid around the organs even where time is left.
+        mode: How near to float32 on every tile the answer must be.
         library: The one to use, or ``auto`` for whatever is fastest here.
         cache: Folder for compiled networks and for what the self-test chose; None
             keeps nothing.
         threads: Threads an engine of its own computes with; 0 takes PyTorch's number.
     """
 
-    exact: bool = False
-    rapid: bool = False
+    mode: InferenceMode = InferenceMode.FAST
     library: Literal["auto", "eager", "compile", "openvino"] = "auto"
     cache: Path | None = None
     threads: int = 0
@@ -105,8 +103,7 @@ class EngineOptions:
     def of(cls, settings: Settings) -> Self:
         """Return what the settings of a running service say."""
         return cls(
-            exact=settings.inference == "exact",
-            rapid=settings.inference == "rapid",
+            mode=settings.inference,
             library=settings.engine,
             cache=settings.data / ENGINES_FOLDER,
             threads=settings.threads,
@@ -162,11 +159,12 @@ def candidates(options: EngineOptions, device: torch.device) -> tuple[EngineName
     wanted = {"eager", "openvino"} if options.library == "auto" else {options.library}
     names = [name for name in EngineName if name.library in wanted]
     names = [name for name in names if _available(name.library, device)]
-    half = precision_on(device) is torch.bfloat16 and not options.exact
+    exact = options.mode is InferenceMode.EXACT
+    half = precision_on(device) is torch.bfloat16 and not exact
     names = [name for name in names if half or name.precision is torch.float32]
     if not names and options.library != "auto":
         logger.warning("engine %s cannot run here; eager is used", options.library)
-        return candidates(EngineOptions(exact=options.exact, library="eager"), device)
+        return candidates(EngineOptions(mode=options.mode, library="eager"), device)
     rest = (name for name in names if name is not EngineName.EAGER_FP32)
     return (EngineName.EAGER_FP32, *rest)
 

@@ -29,9 +29,14 @@ from hanseg_segmentation.model_package import (
     read_package,
     read_weights,
 )
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 
 logger = logging.getLogger(__name__)
+
+KINDS_OF_SUMS = (("float32", "float32"), ("int16", "float32"), ("int16", "int16"))
+"""What sums and weights are held in (see `slab.Sums`), whose loops are compiled before
+the first job: float32, or float16 as its bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +53,7 @@ class LoadedModel:
         further: The networks of the other folds.
         chosen: What the self-test chose, with an engine for each fold; None where
             PyTorch runs the networks untested.
-        exact: Whether every tile is run, none left out where no organ can be.
-        rapid: Whether tiles are laid around the organs even where time is left.
+        mode: Which tiles are run, and how their logits are added up.
         localiser: A coarse model that says where organs can be; None without.
     """
 
@@ -60,9 +64,13 @@ class LoadedModel:
     label_of_channel: np.ndarray[tuple[int], np.dtype[np.uint8]]
     further: tuple[nn.Module, ...] = ()
     chosen: Chosen | None = None
-    exact: bool = False
-    rapid: bool = False
+    mode: InferenceMode = InferenceMode.FAST
     localiser: LoadedModel | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every tile is run, none left out where no organ can be."""
+        return self.mode is InferenceMode.EXACT
 
     @property
     def channels_out(self) -> int:
@@ -161,9 +169,9 @@ def ready(
         ModelError: The output is not one value a channel and voxel, or not finite.
     """
     start = time.perf_counter()
-    for values in ("float32", "int16"):
+    for values, weights in KINDS_OF_SUMS:
         logit_kernels(values)
-        add_tile(values, "float32")
+        add_tile(values, weights)
     placed = [
         each.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         for each in (network, *further)
@@ -195,8 +203,7 @@ def ready(
         table,
         further=tuple(placed[1:]),
         chosen=chosen,
-        exact=options is not None and options.exact,
-        rapid=options is not None and options.rapid,
+        mode=InferenceMode.FAST if options is None else options.mode,
     )
 
 

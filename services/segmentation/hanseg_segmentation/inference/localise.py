@@ -113,7 +113,7 @@ class Region:
 
 def needs_localiser(model: LoadedModel) -> bool:
     """Whether a coarse pass before this model saves more than it costs."""
-    return not model.exact and min(model.package.spacing_mm) < COARSE_MM
+    return not model.is_exact and min(model.package.spacing_mm) < COARSE_MM
 
 
 def find_region(labels: Volume, ct: Volume, organs: Iterable[str]) -> Region | None:

@@ -15,6 +15,8 @@ from typing import Self
 
 import torch
 
+from hanseg_shared.documents import InferenceMode
+
 logger = logging.getLogger(__name__)
 
 RESERVE_SECONDS = 60.0
@@ -52,24 +54,23 @@ class Offer:
         mirror_axes: Axes of the patient that tiles may be mirrored along.
         step: The model's own distance of tiles, as a share of their edge.
         seconds_per_tile: What one network takes for one tile; None if not measured.
-        exact: Whether all folds must be run at the model's own step.
+        mode: ``exact`` runs all folds at the model's own step; ``rapid`` lays tiles
+            around the organs even where time is left.
         localised: Whether it is known where organs can be, so that tiles may be laid
             around them.
-        rapid: Whether they are laid there even where time is left.
     """
 
     folds: int = 1
     mirror_axes: tuple[str, ...] = ()
     step: float = 0.5
     seconds_per_tile: float | None = None
-    exact: bool = False
+    mode: InferenceMode = InferenceMode.FAST
     localised: bool = False
-    rapid: bool = False
 
     @property
     def around(self) -> bool:
         """Whether every effort lays its tiles around the organs."""
-        return self.rapid and self.localised
+        return self.mode is InferenceMode.RAPID and self.localised
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def plan_effort(
     """
     reason = "all folds at the model's own step"
     whole = Effort(offer.folds, (), offer.step, reason, offer.around)
-    if offer.exact:
+    if offer.mode is InferenceMode.EXACT:
         return whole
     if offer.seconds_per_tile is None or seconds_left is None:
         return whole

@@ -35,7 +35,7 @@ from hanseg_segmentation.inference.engines import (
 )
 from hanseg_segmentation.inference.preprocess import normalise_ct
 from hanseg_segmentation.model_package import ModelPackage
-from hanseg_shared.documents import Document
+from hanseg_shared.documents import Document, InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.itk import resample
@@ -43,19 +43,20 @@ from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-RAPID_AGREEMENT = 0.98
-"""Share of a tile's organ voxels on which an engine must agree with float32 in rapid
-mode. The default model in bfloat16 agrees on 0.995 to 0.997, in every library; what
-differs are single voxels on borders. An engine that is wrong is wrong by far more."""
+LEAST_AGREEMENT = {
+    InferenceMode.RAPID: 0.98,
+    InferenceMode.FAST: 0.999,
+    InferenceMode.EXACT: 0.9995,
+}
+"""Share of a tile's organ voxels on which an engine must agree with float32.
 
-FAST_AGREEMENT = 0.999
-"""The same in fast mode, whose organs are to be those of exact mode. With bfloat16 a
-small organ's Dice fell to 0.9 (docs/performance.md)."""
-
-EXACT_AGREEMENT = 0.9995
-"""The same for engines in float32, which differ in the order of additions only. With
-random weights, whose logits are nearly tied, OpenVINO reaches 0.9992 and nnU-Net's
-labels on 98.7 % of the foreground: then exact mode stays with PyTorch."""
+In rapid mode the default model in bfloat16 agrees on 0.995 to 0.997, in every library;
+what differs are single voxels on borders, and an engine that is wrong is wrong by far
+more. Fast mode's organs are to be those of exact mode: with bfloat16 a small organ's
+Dice fell to 0.9 (docs/performance.md). In exact mode engines in float32 differ in the
+order of additions only. With random weights, whose logits are nearly tied, OpenVINO
+reaches 0.9992 and nnU-Net's labels on 98.7 % of the foreground: then exact mode stays
+with PyTorch."""
 
 FEWEST_ORGAN_VOXELS = 200
 """A tile with fewer is judged by all its voxels: the model sees nothing in it."""
@@ -246,7 +247,7 @@ def _tested(
             " patient; its weights cannot be trusted"
         )
     trials = {first: (reference, 1.0)}
-    needed = _needed(options)
+    needed = LEAST_AGREEMENT[options.mode]
     for name in others:
         late = clock() + _estimate(name, network, reference.passes[0]) > end
         if late and name.library != "eager":
@@ -272,12 +273,6 @@ def _tested(
     return Choice(
         engine=best, seconds_per_tile=trial.seconds, agreement=share, tried=tried
     )
-
-
-def _needed(options: EngineOptions) -> float:
-    if options.exact:
-        return EXACT_AGREEMENT
-    return RAPID_AGREEMENT if options.rapid else FAST_AGREEMENT
 
 
 def _attempted(
@@ -349,7 +344,7 @@ def _kept_in(
         else str(device),
         "threads": options.threads or torch.get_num_threads(),
         "versions": [_version(name) for name in ("torch", "openvino")],
-        "options": [options.exact, options.rapid, options.library],
+        "options": [options.mode, options.library],
     }
     text = json.dumps(circumstances, sort_keys=True)
     return options.cache / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"

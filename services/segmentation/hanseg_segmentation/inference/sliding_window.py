@@ -127,7 +127,7 @@ def run_network(
 
 def _as_nnunet(model: LoadedModel) -> bool:
     """Whether logits are added up bit by bit as nnU-Net's predictor would."""
-    return model.exact and model.package.frame == "image"
+    return model.is_exact and model.package.frame == "image"
 
 
 def _kind_of_sums(model: LoadedModel, sweep: Sweep) -> Sums:

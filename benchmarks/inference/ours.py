@@ -94,7 +94,7 @@ def load(mode: str, folder: Path, cache: Path) -> LoadedModel:
     if not needs_localiser(model):
         return model
     rapid = _options("rapid", cache)
-    localiser = pipeline.load_model(DEFAULT_MODEL, options=rapid)
+    localiser = pipeline.load_model(DEFAULT_MODEL, options=rapid, whole=False)
     return replace(model, localiser=localiser)
 
 

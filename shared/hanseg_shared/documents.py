@@ -166,6 +166,8 @@ class InferenceReport(Document):
             much faster, but a network that normalises each tile by itself answers
             differently when a tile shows something else.
         reason: One sentence for a person: why no more and no less was done.
+        second_stage: How the finer network was run that draws some organs anew; with
+            no tiles if there was no time. None if the model has none.
     """
 
     mode: InferenceMode
@@ -180,6 +182,7 @@ class InferenceReport(Document):
     localised: bool = False
     moved: bool = False
     reason: str = ""
+    second_stage: InferenceReport | None = None
 
 
 class StageTime(Document):

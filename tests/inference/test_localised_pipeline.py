@@ -37,7 +37,16 @@ def case():
 @pytest.fixture
 def model():
     fine = threshold_model(spacing_mm=(1.5, 1.5, 1.5))
-    return dataclasses.replace(fine, localiser=threshold_model())
+    return dataclasses.replace(fine, localiser=threshold_model(), normalises_tiles=True)
+
+
+def test_tiles_lie_around_the_region_where_that_changes_no_answer(
+    case, model, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "find_region", lambda *_: LowerHalf())
+    report = run(case, dataclasses.replace(model, normalises_tiles=False)).inference
+    assert report is not None
+    assert report.moved
 
 
 def run(case: Scene, model: LoadedModel) -> Segmentation:

@@ -1,12 +1,15 @@
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from hanseg_segmentation import model_package
+from hanseg_segmentation.cli import models
 from hanseg_segmentation.inference.networks import build
 from hanseg_segmentation.model_package import (
     PACKAGE_FILE,
@@ -14,17 +17,20 @@ from hanseg_segmentation.model_package import (
     MrNormalisation,
     NetworkSpec,
     ZScore,
+    combine_packages,
     find_model,
     find_models,
     read_package,
     read_weights,
+    second_stage_folder,
     verify_weights,
     write_package,
 )
-from hanseg_shared.errors import ModelError
+from hanseg_shared.errors import HansegError, ModelError, OptionError
 from tests.inference.scenes import package
 
 WEIGHTS = {"weight": torch.arange(6, dtype=torch.float16).reshape(2, 3)}
+OTHER_WEIGHTS = {"weight": torch.ones(6)}
 
 
 @pytest.fixture
@@ -275,3 +281,96 @@ def test_listing_models_needs_no_torch(folder):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def two_stages(tmp_path, folder):
+    """Return a package whose Parotid_L a finer one draws."""
+    finer = tmp_path / "finer"
+    evidence = {"Parotid_R": "phantom", "Parotid_L": "clinical"}
+    write_package(finer, package(name="finer", evidence=evidence), OTHER_WEIGHTS)
+    combine_packages(folder, finer, organs=["Parotid_L"], into=tmp_path / "joined")
+    return tmp_path / "joined"
+
+
+def test_two_packages_become_one_with_two_stages(two_stages):
+    found = read_package(two_stages)
+    verify_weights(two_stages, found)
+    assert found.name == "threshold"
+    assert found.second_stage is not None
+    assert found.second_stage.organs == ("Parotid_L",)
+    place = second_stage_folder(two_stages, found.second_stage)
+    assert read_package(place).name == "finer"
+    assert found.evidence == {"Parotid_R": "phantom", "Parotid_L": "clinical"}
+
+
+def test_a_second_stage_is_no_model_of_its_own(two_stages):
+    shutil.rmtree(two_stages.parent / "threshold")
+    found = find_models([two_stages.parent])
+    assert {each.folder.name for each in found} == {"finer", "joined"}
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_a_second_stage_that_is_not_the_one_is_refused(two_stages, exchanged):
+    weights = two_stages / "second_stage" / WEIGHTS_FILE
+    if exchanged:
+        write_package(weights.parent, package(name="finer"), WEIGHTS)
+    else:
+        weights.write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="install the model again"):
+        verify_weights(two_stages, read_package(two_stages))
+
+
+def test_a_missing_second_stage_is_named(two_stages):
+    (two_stages / "second_stage" / PACKAGE_FILE).unlink()
+    with pytest.raises(ModelError, match=r"second_stage.*missing"):
+        verify_weights(two_stages, read_package(two_stages))
+
+
+def test_a_second_stage_has_none_itself(tmp_path, two_stages, folder):
+    stage = read_package(two_stages)
+    edited(
+        folder,
+        second_stage={
+            "folder": "again",
+            "sha256": stage.sha256,
+            "organs": ["Parotid_L"],
+        },
+    )
+    shutil.copytree(two_stages, folder / "again")
+    with pytest.raises(ModelError, match="a second stage itself"):
+        verify_weights(folder, read_package(folder))
+
+
+def test_a_second_stage_must_know_its_organs(two_stages):
+    place = two_stages / "second_stage"
+    labels, evidence = {"Parotid_R": 2}, {"Parotid_R": "phantom"}
+    edited(place, labels=labels, evidence=evidence)
+    with pytest.raises(ModelError, match="no label for Parotid_L"):
+        verify_weights(two_stages, read_package(two_stages))
+
+
+@pytest.mark.parametrize(
+    ("organs", "message"),
+    [(["Nose"], "Nose"), (["Lips"], "no label"), ([], "second_stage")],
+)
+def test_packages_that_do_not_fit_are_not_combined(tmp_path, folder, organs, message):
+    finer = tmp_path / "finer"
+    write_package(finer, package(name="finer"), OTHER_WEIGHTS)
+    with pytest.raises(HansegError, match=message):
+        combine_packages(folder, finer, organs=organs, into=tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
+
+
+def test_nothing_is_overwritten_by_combining(two_stages, folder):
+    with pytest.raises(OptionError, match="exists"):
+        combine_packages(folder, folder, organs=["Parotid_L"], into=two_stages)
+
+
+def test_the_command_combines_two_packages(tmp_path, folder):
+    finer, out = tmp_path / "finer", tmp_path / "joined"
+    write_package(finer, package(name="finer"), OTHER_WEIGHTS)
+    words = ["combine", folder, finer, "--organs", "Parotid_L", "--out", out]
+    ended = CliRunner().invoke(models, [str(word) for word in words])
+    assert ended.exit_code == 0, ended.output
+    verify_weights(out, read_package(out))

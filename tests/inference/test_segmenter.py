@@ -179,9 +179,9 @@ def test_a_fine_model_is_given_the_default_one_to_find_its_way(
     loaded = []
     load = tasks._load_model
 
-    def noting(name, given):
-        loaded.append(name)
-        return load("good" if name == "default" else name, given)
+    def noting(name, given, *, whole=True):
+        loaded.append((name, whole))
+        return load("good" if name == "default" else name, given, whole=whole)
 
     monkeypatch.setattr(tasks, "_load_model", noting)
     install("good")
@@ -189,7 +189,7 @@ def test_a_fine_model_is_given_the_default_one_to_find_its_way(
     plan = package(name="fine", network=SPEC, spacing_mm=(2.0, 2.0, 2.0))
     write_package(fine, plan, build(SPEC).state_dict())
     assert work("fine").inference is not None
-    assert loaded == ["fine", "default"]
+    assert loaded == [("fine", True), ("default", False)]
 
 
 def test_without_a_default_model_a_fine_one_runs_every_tile(
@@ -199,10 +199,10 @@ def test_without_a_default_model_a_fine_one_runs_every_tile(
 
     load = tasks._load_model
 
-    def without(name, given):
+    def without(name, given, *, whole=True):
         if name == "default":
             raise ModelError("it is damaged")
-        return load(name, given)
+        return load(name, given, whole=whole)
 
     monkeypatch.setattr(tasks, "_load_model", without)
     plan = package(name="fine", network=SPEC, spacing_mm=(2.0, 2.0, 2.0))

@@ -108,6 +108,24 @@ def add(
 
 
 @models.command()
+@click.argument("first", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("second", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--organs", required=True, help="What SECOND draws, by commas.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the new package.",
+)
+def combine(first: Path, second: Path, *, organs: str, out: Path) -> None:
+    """Make one model of two packages: FIRST draws all, SECOND some organs anew."""
+    from hanseg_segmentation.model_package import combine_packages
+
+    package = combine_packages(first, second, organs=_parts(organs), into=out)
+    click.echo(f"model {package.name} is in {out}")
+
+
+@models.command()
 @click.argument("name")
 def verify(name: str) -> None:
     """Check that the weights of the model NAME are what its package says."""

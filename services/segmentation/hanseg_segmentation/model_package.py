@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ PACKAGE_FILE = "model.json"
 
 WEIGHTS_FILE = "weights.safetensors"
 """What `write_package` calls the weights."""
+
+SECOND_STAGE_FOLDER = "second_stage"
+"""What `combine_packages` calls the folder of the finer package."""
 
 LARGEST_WEIGHTS_BYTES = 8 * 2**30
 """Weights files above this are refused unread."""
@@ -136,6 +140,20 @@ class FoldWeights(Document):
     sha256: Sha256
 
 
+class SecondStage(Document):
+    """A finer model, a package of its own, that draws some of the organs anew.
+
+    Attributes:
+        folder: Sub-folder of this package that holds it.
+        sha256: SHA-256 of its weights.
+        organs: Names of the organs that it draws.
+    """
+
+    folder: FileName
+    sha256: Sha256
+    organs: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class ModelPackage(Document):
     """The content of `model.json`.
 
@@ -171,6 +189,7 @@ class ModelPackage(Document):
             logits (nnU-Net's predictor), the mean of their softmax, or the majority.
         mirror_axes: The patient's axes along which the network was trained to be
             mirrored, and may be in test-time augmentation; x is left-right.
+        second_stage: A finer model for some of the organs; None without.
         provenance: Where the weights come from: data, commit, date, recipe.
         figures: Measured figures by name, such as ``validation_dice`` by organ.
     """
@@ -199,6 +218,7 @@ class ModelPackage(Document):
     further_folds: tuple[FoldWeights, ...] = ()
     combine: Literal["logits", "softmax", "vote"] = "softmax"
     mirror_axes: tuple[Axis, ...] = ()
+    second_stage: SecondStage | None = None
     provenance: dict[str, str] = Field(default_factory=dict)
     figures: dict[str, dict[str, float]] = Field(default_factory=dict)
 
@@ -235,6 +255,13 @@ class ModelPackage(Document):
         if set(self.evidence) != set(self.labels):
             odd = sorted(set(self.evidence) ^ set(self.labels))
             raise ValueError(f"labels and evidence must name the same organs: {odd}")
+        return self
+
+    @model_validator(mode="after")
+    def _second_stage_draws_its_organs(self) -> Self:
+        stage = self.second_stage
+        if stage is not None and (odd := set(stage.organs) - set(self.labels)):
+            raise ValueError(f"the second stage draws what is no label: {sorted(odd)}")
         return self
 
     @model_validator(mode="after")
@@ -405,6 +432,30 @@ def verify_weights(folder: Path, package: ModelPackage) -> None:
     """Raise `ModelError` unless all weights are what the package's SHA-256 say."""
     for each in package.folds:
         _read_verified(folder / each.weights, each.sha256)
+    if package.second_stage is not None:
+        second = second_stage_folder(folder, package.second_stage)
+        verify_weights(second, read_package(second))
+
+
+def second_stage_folder(folder: Path, stage: SecondStage) -> Path:
+    """Return the folder of a package's second stage, once it is the one it names.
+
+    Raises:
+        ModelError: It is missing or another one, has a second stage itself, or does
+            not know the organs that it is to draw.
+    """
+    place = folder / stage.folder
+    second = read_package(place)
+    wrong = ""
+    if second.sha256 != stage.sha256:
+        wrong = f"weights {second.sha256}, but the package says {stage.sha256}"
+    elif second.second_stage is not None:
+        wrong = "a second stage itself"
+    elif unknown := set(stage.organs) - set(second.labels):
+        wrong = f"no label for {', '.join(sorted(unknown))}"
+    if wrong:
+        raise ModelError(f"{place} has {wrong}; install the model again")
+    return place
 
 
 def write_package(
@@ -438,6 +489,58 @@ def write_package(
     text = written.model_dump_json(indent=2) + "\n"
     _replace(folder / PACKAGE_FILE, text.encode())
     return written
+
+
+def combine_packages(
+    first: Path, second: Path, *, organs: Sequence[str], into: Path
+) -> ModelPackage:
+    """Write a package whose second stage is another package, and return it.
+
+    Args:
+        first: Folder of the package that draws all organs, and gives the new one its
+            name.
+        second: Folder of the finer package.
+        organs: Names of the organs that it draws anew.
+        into: Folder to write to, which must not exist.
+
+    Raises:
+        ModelError: One of them is damaged, or they do not fit together.
+        OptionError: An organ is none, or `into` exists.
+    """
+    for name in organs:
+        organ(name)
+    if into.exists():
+        raise OptionError(f"{into} exists; name a folder that does not")
+    coarse, fine = read_package(first), read_package(second)
+    stage = {
+        "folder": SECOND_STAGE_FOLDER,
+        "sha256": fine.sha256,
+        "organs": tuple(organs),
+    }
+    changes = {
+        "second_stage": stage,
+        "evidence": coarse.evidence
+        | {name: fine.evidence[name] for name in organs if name in fine.evidence},
+    }
+    try:
+        joined = ModelPackage.model_validate(coarse.model_dump() | changes)
+    except ValidationError as error:
+        raise ModelError(f"{second} does not fit {first}: {_first(error)}") from None
+    partial = into.with_name(into.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    _copy_package(first, coarse, partial)
+    _copy_package(second, fine, partial / SECOND_STAGE_FOLDER)
+    _replace(partial / PACKAGE_FILE, (joined.model_dump_json(indent=2) + "\n").encode())
+    verify_weights(partial, joined)
+    partial.rename(into)
+    return joined
+
+
+def _copy_package(folder: Path, package: ModelPackage, into: Path) -> None:
+    """Copy a package without its second stage."""
+    into.mkdir(parents=True)
+    for name in (PACKAGE_FILE, *(each.weights for each in package.folds)):
+        shutil.copyfile(folder / name, into / name)
 
 
 def further_weights_file(number: int) -> str:

@@ -96,18 +96,19 @@ class Segmenter:
         """Return the default model, which is small and finds a fine model's organs."""
         try:
             rapid = settings.model_copy(update={"inference": InferenceMode.RAPID})
-            return _load_model(DEFAULT_MODEL, rapid)
+            return _load_model(DEFAULT_MODEL, rapid, whole=False)
         except ModelError as error:
             logger.warning("no tile can be left out: %s", error)
             return None
 
 
-def _load_model(name: str, settings: Settings) -> LoadedModel:
+def _load_model(name: str, settings: Settings, *, whole: bool = True) -> LoadedModel:
     return load_model(
         name,
         folders=() if settings.models is None else (settings.models,),
         device=settings.device,
         options=EngineOptions.of(settings),
+        whole=whole,
     )
 
 

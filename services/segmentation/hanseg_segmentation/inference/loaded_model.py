@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from hanseg_segmentation.model_package import (
     find_model,
     read_package,
     read_weights,
+    second_stage_folder,
 )
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
@@ -55,6 +56,8 @@ class LoadedModel:
             PyTorch runs the networks untested.
         mode: Which tiles are run, and how their logits are added up.
         localiser: A coarse model that says where organs can be; None without.
+        second: A finer model that draws some of the organs anew; None without.
+        normalises_tiles: Whether a tile's answer depends on all that lies in the tile.
     """
 
     package: ModelPackage
@@ -66,6 +69,8 @@ class LoadedModel:
     chosen: Chosen | None = None
     mode: InferenceMode = InferenceMode.FAST
     localiser: LoadedModel | None = None
+    second: LoadedModel | None = None
+    normalises_tiles: bool = True
 
     @property
     def is_exact(self) -> bool:
@@ -115,7 +120,11 @@ class LoadedModel:
 
 
 def load_package(
-    folder: Path, *, device: str = "auto", options: EngineOptions | None = None
+    folder: Path,
+    *,
+    device: str = "auto",
+    options: EngineOptions | None = None,
+    whole: bool = True,
 ) -> LoadedModel:
     """Return the model of a package folder, verified and warmed up by one tile.
 
@@ -124,6 +133,7 @@ def load_package(
         device: ``auto``, ``cpu`` or ``cuda``.
         options: Which engines may run it; None takes PyTorch in the precision that
             the device is fastest in, without a self-test.
+        whole: Whether its second stage is loaded as well, if it has one.
 
     Raises:
         ModelError: The package is damaged, does not fit, or cannot run.
@@ -135,9 +145,14 @@ def load_package(
         with_weights(build(package.network), read_weights(folder, package, fold=fold))
         for fold in range(len(package.folds))
     ]
-    return ready(
+    model = ready(
         package, networks[0], device=place, further=networks[1:], options=options
     )
+    if not whole or package.second_stage is None:
+        return model
+    place_of_second = second_stage_folder(folder, package.second_stage)
+    second = load_package(place_of_second, device=device, options=options)
+    return replace(model, second=second)
 
 
 def load_named(
@@ -146,10 +161,11 @@ def load_named(
     *,
     device: str = "auto",
     options: EngineOptions | None = None,
+    whole: bool = True,
 ) -> LoadedModel:
     """Return the installed model of that name; see `load_package`."""
     folder = find_model(name, folders).folder
-    return load_package(folder, device=device, options=options)
+    return load_package(folder, device=device, options=options, whole=whole)
 
 
 def ready(
@@ -204,7 +220,13 @@ def ready(
         further=tuple(placed[1:]),
         chosen=chosen,
         mode=InferenceMode.FAST if options is None else options.mode,
+        normalises_tiles=any(map(_normalises_tiles, placed)),
     )
+
+
+def _normalises_tiles(network: nn.Module) -> bool:
+    kinds = (nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm)
+    return any(isinstance(each, kinds) for each in network.modules())
 
 
 def _first_pass(

@@ -58,6 +58,8 @@ class Offer:
             around the organs even where time is left.
         localised: Whether it is known where organs can be, so that tiles may be laid
             around them.
+        movable: Whether the network answers alike wherever its tiles lie, so that
+            they are laid around the organs even where time is left.
     """
 
     folds: int = 1
@@ -66,11 +68,13 @@ class Offer:
     seconds_per_tile: float | None = None
     mode: InferenceMode = InferenceMode.FAST
     localised: bool = False
+    movable: bool = False
 
     @property
     def around(self) -> bool:
         """Whether every effort lays its tiles around the organs."""
-        return self.mode is InferenceMode.RAPID and self.localised
+        wanted = self.movable or self.mode is InferenceMode.RAPID
+        return wanted and self.localised
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Effort:
         step: Distance of tiles, as a share of their edge.
         reason: One sentence for a person.
         around: Whether tiles are laid around the organs, not over the volume.
+        late: Whether even this may take longer than there is time.
     """
 
     folds: int
@@ -90,6 +95,7 @@ class Effort:
     step: float
     reason: str
     around: bool = False
+    late: bool = False
 
     @property
     def passes(self) -> int:
@@ -179,6 +185,7 @@ def plan_effort(
         effort,
         reason=f"the least there is; about {seconds:.0f} s where {usable:.0f} s are"
         " left",
+        late=True,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,7 @@ def check_organs(
     package: ModelPackage,
     confidences: Mapping[str, float | None],
     agreements: Mapping[str, float] | None = None,
+    coarse: Collection[str] = (),
 ) -> Checked:
     """Return the label map without strays, and what became of each organ.
 
@@ -83,11 +84,13 @@ def check_organs(
         confidences: Mean probability of each organ of the model, by name.
         agreements: Mean Dice between the model's folds and mirrored passes, by name,
             of the organs that any of them drew; None where there was one pass.
+        coarse: Names of the organs that a finer second stage should have drawn, and
+            did not.
     """
     pieces = find_pieces(labels)
     found, frame = find_organs(pieces, seen_part(ct), anatomy())
     cleaned = _without_strays(labels, pieces, found)
-    flags = _all_flags(found, frame, cleaned, confidences, agreements or {})
+    flags = _all_flags(found, frame, cleaned, confidences, agreements or {}, coarse)
     organs = tuple(
         _result(each, flags[each.organ.name], cleaned, package, confidences)
         for each in found
@@ -141,6 +144,7 @@ def _all_flags(
     labels: Volume,
     confidences: Mapping[str, float | None],
     agreements: Mapping[str, float],
+    coarse: Collection[str],
 ) -> dict[str, list[str]]:
     """Return each organ's flags by name, in the order of the checks."""
     voxel_ml = labels.grid.voxel_ml
@@ -154,6 +158,7 @@ def _all_flags(
             _volume(each, by_name, voxel_ml),
             _certainty(each, confidences),
             _agreement(each, agreements),
+            [Flag.COARSE] if each.kept and each.organ.name in coarse else [],
             _pieces(each, voxel_ml),
             of_holes,
         )

@@ -38,6 +38,10 @@ class Flag(StrEnum):
     BETWEEN_VOXELS = "between_voxels"
     """The model saw it, but it is so small that no voxel of the CT lies inside."""
 
+    COARSE = "first_stage_only"
+    """The model's finer second stage did not find it, or had no time; this is the
+    first stage's outline."""
+
     TRUNCATED = "truncated_at_scan_edge"
     """It reaches the edge of the CT, which may cut it."""
 

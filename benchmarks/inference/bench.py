@@ -32,8 +32,7 @@ NNUNET, PHASES, MONAI, TILE = "nnunet", "nnunet phases", "monai", "nnunet tile"
 PREPARE, EQUAL, DICE = "ours prepare", "equal", "dice"
 
 SMALL, MIDDLE, FULL = "plain_8_96", "plain_16_160", "plain_32_320"
-RESIDUAL, FINE = "residual_8_96", "fine"
-SPEED_MODELS = (SMALL, MIDDLE, FULL, RESIDUAL)
+RESIDUAL, RARE, FINE = "residual_8_96", "rare_8_96", "fine"
 
 SHORT, LONG, LARGE = FIELDS
 
@@ -79,6 +78,11 @@ PARTS: dict[str, tuple[Unit, ...]] = {
         *alternating(SMALL, SHORT, (NNUNET, PHASES, MONAI)),
         Unit(PREPARE, SMALL, SHORT),
         Unit(EQUAL, SMALL, SHORT),
+    ),
+    "rare": (
+        *alternating(RARE, SHORT, (NNUNET, PHASES)),
+        Unit(EQUAL, RARE, SHORT),
+        Unit(EXACT, RARE, LONG),
     ),
     "middle": (
         *alternating(MIDDLE, SHORT, (NNUNET,)),

@@ -22,6 +22,7 @@ from benchmarks.inference.bench import (
     PHASES,
     PREPARE,
     RAPID,
+    RARE,
     RESIDUAL,
     SHORT,
     SMALL,
@@ -35,6 +36,7 @@ FEATURES = {
     MIDDLE: "16...160",
     FULL: "32...320",
     RESIDUAL: "residual 8...96",
+    RARE: "8...96, organs rare",
     FINE: "trained, 7 organs",
 }
 """How the table calls the models."""
@@ -177,7 +179,13 @@ def nnunet_gb(found: Table, model: str, image: str) -> Seconds | None:
 
 def _equality(found: Table) -> list[Figure]:
     lines = []
-    places = ((SMALL, SHORT), (MIDDLE, SHORT), (RESIDUAL, SHORT), (FINE, LONG))
+    places = (
+        (SMALL, SHORT),
+        (RARE, SHORT),
+        (MIDDLE, SHORT),
+        (RESIDUAL, SHORT),
+        (FINE, LONG),
+    )
     for model, image in places:
         for name, least in (
             ("same", LEAST_SAME),
@@ -201,7 +209,7 @@ def _equality(found: Table) -> list[Figure]:
 def _exact_speed(found: Table) -> list[Figure]:
     return [
         line
-        for model in (SMALL, MIDDLE, RESIDUAL, FULL)
+        for model in (SMALL, RARE, MIDDLE, RESIDUAL, FULL)
         for line in _times(
             found, EXACT, model, SHORT, least=LEAST_TIMES_EXACT.get(model)
         )
@@ -210,7 +218,7 @@ def _exact_speed(found: Table) -> list[Figure]:
 
 def _fast_speed(found: Table) -> list[Figure]:
     lines = []
-    for model in (SMALL, MIDDLE, RESIDUAL):
+    for model in (SMALL, RARE, MIDDLE, RESIDUAL):
         lines += _times(found, FAST, model, SHORT, least=None)
     for model in (SMALL, MIDDLE, FULL, FINE):
         least = None if model == FINE else LEAST_TIMES_FAST
@@ -261,26 +269,31 @@ def _times(
 def _phases(found: Table) -> list[Figure]:
     """Return the lines of single phases, and of all but the network's passes."""
     lines = []
-    for way, name, least, label in (
-        (PREPARE, "preprocess", LEAST_TIMES_PREPROCESS, "preprocessing"),
-        (EXACT, "to_ct_grid", LEAST_TIMES_GRID, "back to the CT's grid"),
-    ):
-        own = found.get(way, SMALL, SHORT, name)
-        peer = found.get(PHASES, SMALL, SHORT, name)
-        if own is not None and peer is not None:
-            lines.append(_ratio(f"{label}, {SHORT}", own, peer, least))
-    for way in (EXACT, FAST):
-        own = _beside_forward(found, way)
-        peer = _beside_forward(found, PHASES)
-        if own is not None and peer is not None:
-            label = f"all but the forward passes, {way.split()[1]} mode, {SHORT}"
-            lines.append(_ratio(label, own, peer, LEAST_TIMES_REST))
+    own = found.get(PREPARE, SMALL, SHORT, "preprocess")
+    peer = found.get(PHASES, SMALL, SHORT, "preprocess")
+    if own is not None and peer is not None:
+        lines.append(
+            _ratio(f"preprocessing, {SHORT}", own, peer, LEAST_TIMES_PREPROCESS)
+        )
+    for model in (SMALL, RARE):
+        for way in (EXACT, FAST):
+            mode = f"{way.split()[1]} mode, {FEATURES[model]}, {SHORT}"
+            own = found.get(way, model, SHORT, "to_ct_grid")
+            peer = found.get(PHASES, model, SHORT, "to_ct_grid")
+            if own is not None and peer is not None:
+                label = f"back to the CT's grid, {mode}"
+                lines.append(_ratio(label, own, peer, LEAST_TIMES_GRID))
+            own = _beside_forward(found, way, model)
+            peer = _beside_forward(found, PHASES, model)
+            if own is not None and peer is not None:
+                label = f"all but the forward passes, {mode}"
+                lines.append(_ratio(label, own, peer, LEAST_TIMES_REST))
     return lines
 
 
-def _beside_forward(found: Table, way: str) -> float | None:
-    wall = found.get(way, SMALL, SHORT, "wall")
-    forward = found.get(way, SMALL, SHORT, "forward")
+def _beside_forward(found: Table, way: str, model: str) -> float | None:
+    wall = found.get(way, model, SHORT, "wall")
+    forward = found.get(way, model, SHORT, "forward")
     return None if wall is None or forward is None else wall - forward
 
 
@@ -298,6 +311,7 @@ def _memory(found: Table) -> list[Figure]:
     lines = []
     places = (
         (SMALL, LONG),
+        (RARE, LONG),
         (MIDDLE, LONG),
         (FULL, LONG),
         (SMALL, LARGE),

@@ -29,7 +29,7 @@ def sample() -> Sample:
 
 
 def test_every_team_of_the_challenge_has_a_recipe():
-    assert set(recipe_names()) == TEAMS | {"default"}
+    assert set(recipe_names()) == TEAMS | {"default", "default-fine"}
 
 
 @pytest.mark.parametrize("name", sorted(TEAMS))

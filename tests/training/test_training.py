@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from hanseg_segmentation.cli import models, train
 from hanseg_segmentation.inference.loaded_model import load_package
-from hanseg_segmentation.model_package import read_package
+from hanseg_segmentation.model_package import read_package, read_weights
 from hanseg_segmentation.training.data import (
     SampleFiles,
     held_out_cases,
@@ -63,6 +63,28 @@ def test_a_training_makes_a_model_that_loads(recipe: Recipe, tmp_path: Path):
     assert set(package.labels) == {each.name for each in ORGANS}
     assert set(package.evidence.values()) == {Evidence.PHANTOM}
     assert (tmp_path / CURVES_FILE).stat().st_size > 0
+
+
+def test_a_training_begins_with_the_weights_of_a_package(
+    recipe: Recipe, tmp_path: Path
+):
+    first = run_training(until(recipe, 1), out=tmp_path / "first")
+    assert first is not None
+    still = recipe.optimiser.model_copy(update={"learning_rate": 1e-12})
+    plan = until(recipe, 1).model_copy(update={"optimiser": still, "seed": 5})
+    start = tmp_path / "first" / "model"
+    package = run_training(plan, out=tmp_path / "second", start=start)
+    assert package is not None
+    assert first.sha256 in package.provenance["began_with"]
+    before = read_weights(start, first)["classify.weight"]
+    after = read_weights(tmp_path / "second" / "model", package)["classify.weight"]
+    assert torch.equal(before, after)
+
+
+def test_a_training_cannot_begin_with_another_network(recipe: Recipe, tmp_path: Path):
+    state = new_state(recipe)
+    with pytest.raises(OptionError, match="another network"):
+        state.begin_from({"classify.weight": torch.zeros(3)})
 
 
 def test_folds_see_different_cases_and_become_one_model(recipe: Recipe, tmp_path: Path):

@@ -220,6 +220,11 @@ def _parts(listed: str) -> list[str]:
 @click.option("--smoke", is_flag=True, help="A few iterations, to see that it runs.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option(
+    "--start",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Model package of the same network whose weights the training begins with.",
+)
+@click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     help="A network's training time at most, instead of the recipe's.",
@@ -239,6 +244,7 @@ def train(
     export: str | None,
     smoke: bool,
     resume: bool,
+    start: Path | None,
     minutes: float | None,
     iterations: int | None,
 ) -> None:
@@ -271,6 +277,7 @@ def train(
             out=out,
             resume=resume,
             registration=RegistrationPlan.of(plan.registration, results=registered),
+            start=start,
             progress=progress,
         )
     if package is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,7 @@ def train(
     *,
     resume: bool,
     fold: int = 0,
+    start: Mapping[str, torch.Tensor] | None = None,
     progress: Progress = lambda _: None,
 ) -> TrainingState:
     """Train one network until the recipe's iterations or time are spent.
@@ -73,15 +74,19 @@ def train(
         folder: Where checkpoint, log and curves go; it must exist.
         resume: Whether to go on from the checkpoint in `folder`.
         fold: The network's number; it decides what chance brings.
+        start: The weights that it begins with; None for random ones.
         progress: Told the share done after each iteration.
 
     Raises:
         ModelError: There is nothing to resume, or the loss is not finite.
+        OptionError: `start` is of another network.
     """
     keep_memory()
     state = new_state(recipe, place.device)
     if resume:
         state.load(folder)
+    elif start is not None:
+        state.begin_from(start)
     log = _log(place, recipe, state, folder)
     state.trainee.train()
     learner = place.shared(state.trainee, all_used=_uses_all(recipe))

@@ -8,7 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hanseg_segmentation.model_package import ModelPackage, write_package
+from hanseg_segmentation.model_package import (
+    ModelPackage,
+    read_package,
+    read_weights,
+    write_package,
+)
 from hanseg_segmentation.training.checking.check import PASSED, require_sound
 from hanseg_segmentation.training.data import SampleFiles, prepare, training_cases
 from hanseg_segmentation.training.datasets.dataset import Dataset, DatasetCase
@@ -37,6 +42,7 @@ def run_training(
     out: Path,
     resume: bool = False,
     registration: RegistrationPlan | None = None,
+    start: Path | None = None,
     progress: Progress = lambda _: None,
 ) -> ModelPackage | None:
     """Prepare samples, train every fold, and write the package to ``out/model``.
@@ -49,6 +55,8 @@ def run_training(
         out: Folder for everything that is made.
         resume: Whether to go on from the checkpoints in `out`.
         registration: How MRs are brought onto the CTs' grids; None leaves them out.
+        start: Folder of a package with whose weights every fold begins; None for
+            random ones.
         progress: Told the share done, 0 to 1.
 
     Returns:
@@ -56,7 +64,10 @@ def run_training(
 
     Raises:
         InputError: Something is wrong with the data; nothing was written.
+        ModelError: The package to begin with is damaged.
+        OptionError: It is of another network.
     """
+    begin = None if start is None else _weights_of(start)
     datasets = find_datasets(data)
     cases = [case for each in datasets for case in each.cases]
     taught = _taught(recipe, cases)
@@ -78,6 +89,7 @@ def run_training(
                 folder,
                 resume=resume and _begun(folder, fold),
                 fold=fold,
+                start=begin,
                 progress=_share_of_folds(progress, fold, recipe.folds),
             )
             states.append(state)
@@ -87,7 +99,19 @@ def run_training(
         "real_cases": f"{len(taught)} of {len(cases)}" if cases else "0",
         "simulated_patients": str(len(files.phantoms)),
     }
+    if start is not None:
+        first = read_package(start)
+        facts["began_with"] = f"{first.name} {first.version} {first.sha256}"
     return _packed(recipe, datasets, states, out, facts)
+
+
+def _weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """Return a package's weights in float32, as they are trained."""
+    weights = read_weights(folder, read_package(folder))
+    return {
+        name: each.float() if each.is_floating_point() else each
+        for name, each in weights.items()
+    }
 
 
 def _share_of_folds(progress: Progress, fold: int, folds: int) -> Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from hanseg_segmentation.training.recipe import OptimiserRecipe, Recipe
 from hanseg_segmentation.training.trainee import Trainee, new_trainee
-from hanseg_shared.errors import ModelError
+from hanseg_shared.errors import ModelError, OptionError
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -73,6 +74,21 @@ class TrainingState:
         self.iteration = int(content["iteration"])
         self.seconds = float(content["seconds"])
         self.unlogged = list(content["unlogged"])
+
+    def begin_from(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take over another model's weights before the first iteration.
+
+        Raises:
+            OptionError: They are of another network.
+        """
+        try:
+            for network in (self.trainee.network, self.average):
+                network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise OptionError(
+                "the training cannot begin with these weights, which are of another"
+                f" network: {str(error).splitlines()[1].strip()}"
+            ) from error
 
     @torch.no_grad()
     def follow(self, decay: float) -> None:

@@ -114,6 +114,13 @@ INPUTS: dict[str, Callable[[PhantomCase, int], Given]] = {
 """What the model gets, by name."""
 
 
+def phantom_case(seed: int) -> PhantomCase:
+    """Return a simulated patient with a noiseless T1 on the CT's grid."""
+    return make_case(
+        seed, ct_spacing=SPACING_MM, ct_width_mm=WIDTH_MM, mr=False, t1=True
+    )
+
+
 def score(case: PhantomCase, given: Given, model: LoadedModel) -> Scores:
     """Contour a patient and compare with the truth."""
     found = segment(case.ct, *given, model=model, progress=lambda _: None).labels
@@ -197,9 +204,7 @@ def main() -> int:
     model = load_model(named if named.is_dir() else options.model, device="auto")
     results: dict[str, list[Scores]] = {name: [] for name in INPUTS}
     for seed in range(1, options.seeds + 1):
-        case = make_case(
-            seed, ct_spacing=SPACING_MM, ct_width_mm=WIDTH_MM, mr=False, t1=True
-        )
+        case = phantom_case(seed)
         for name, given in INPUTS.items():
             results[name].append(score(case, given(case, seed), model))
             mean = np.mean(list(results[name][-1].dice.values()))

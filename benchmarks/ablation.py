@@ -58,7 +58,7 @@ Results = Mapping[str, Mapping[str, list[Scores]]]
 def varied(changes: Mapping[str, float], iterations: int) -> Recipe:
     """Return the default recipe with a changed variation, on few simulated patients."""
     recipe = read_recipe("default")
-    variation = recipe.variation.model_dump() | changes
+    variation = {**recipe.variation.model_dump(), **changes}
     return recipe.model_copy(
         update={
             "variation": VariationRecipe.model_validate(variation),

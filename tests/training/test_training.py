@@ -27,8 +27,8 @@ from hanseg_segmentation.training.loop import Cases
 from hanseg_segmentation.training.loop import train as run_loop
 from hanseg_segmentation.training.processes import Place
 from hanseg_segmentation.training.recipe import Recipe, read_recipe
-from hanseg_segmentation.training.run import half_weights, run_training
-from hanseg_segmentation.training.schedule import learning_rate
+from hanseg_segmentation.training.run import half_weights, plan_package, run_training
+from hanseg_segmentation.training.schedule import learning_rate, organ_share
 from hanseg_segmentation.training.shelf import Shelf
 from hanseg_segmentation.training.smoke import smoke
 from hanseg_segmentation.training.state import new_state
@@ -85,6 +85,20 @@ def test_a_training_cannot_begin_with_another_network(recipe: Recipe, tmp_path: 
     state = new_state(recipe)
     with pytest.raises(OptionError, match="another network"):
         state.begin_from({"classify.weight": torch.zeros(3)})
+
+
+def test_organs_weigh_more_in_the_first_part_of_a_training(recipe: Recipe):
+    loss = recipe.loss.model_copy(update={"organ_share_until": 0.25})
+    plan = until(recipe, 8).model_copy(update={"loss": loss})
+    shares = [organ_share(plan, iteration=k, seconds=0) for k in range(8)]
+    assert shares == [loss.organ_share] * 2 + [0.0] * 6
+
+
+def test_tiles_may_be_larger_than_patches_of_training(recipe: Recipe):
+    larger = recipe.inference.model_copy(update={"patch": (64, 48, 40)})
+    for inference, patch in ((larger, (64, 48, 40)), (recipe.inference, recipe.patch)):
+        plan = recipe.model_copy(update={"inference": inference})
+        assert plan_package(plan, (), provenance={}).patch == patch
 
 
 def test_folds_see_different_cases_and_become_one_model(recipe: Recipe, tmp_path: Path):

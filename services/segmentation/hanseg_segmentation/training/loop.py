@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from hanseg_segmentation.training.memory import keep_memory
 from hanseg_segmentation.training.processes import Place
 from hanseg_segmentation.training.recipe import Recipe
 from hanseg_segmentation.training.sample import Sample
-from hanseg_segmentation.training.schedule import learning_rate, share_done
+from hanseg_segmentation.training.schedule import learning_rate, organ_share, share_done
 from hanseg_segmentation.training.state import TrainingState, new_state
 from hanseg_segmentation.training.trainee import Trainee
 from hanseg_shared.errors import ModelError
@@ -123,6 +123,12 @@ def _step(
     rate = learning_rate(recipe, iteration=state.iteration, seconds=state.seconds)
     for group in state.optimiser.param_groups:
         group["lr"] = rate
+    state.trainee.settings = replace(
+        state.trainee.settings,
+        organ_share=organ_share(
+            recipe, iteration=state.iteration, seconds=state.seconds
+        ),
+    )
     state.optimiser.zero_grad(set_to_none=True)
     losses: Losses = learner(batch)
     total = losses.total(state.trainee.settings)

@@ -201,7 +201,7 @@ def plan_package(
         licence=weights_licence(declarations),
         description=recipe.description,
         spacing_mm=recipe.spacing_mm,
-        patch=recipe.patch,
+        patch=recipe.inference.patch or recipe.patch,
         labels={each.name: each.label for each in ORGANS},
         normalisation=recipe.normalisation,
         network=recipe.network_spec,

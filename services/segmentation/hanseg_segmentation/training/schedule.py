@@ -18,6 +18,13 @@ def share_done(recipe: Recipe, *, iteration: int, seconds: float) -> float:
     return min(1.0, share)
 
 
+def organ_share(recipe: Recipe, *, iteration: int, seconds: float) -> float:
+    """Return the organs' own share of the cross-entropy, which ends early."""
+    done = share_done(recipe, iteration=iteration, seconds=seconds)
+    loss = recipe.loss
+    return loss.organ_share if done < loss.organ_share_until else 0.0
+
+
 def learning_rate(recipe: Recipe, *, iteration: int, seconds: float) -> float:
     """Return the learning rate: a linear rise, then a fall to nearly 0."""
     optimiser = recipe.optimiser

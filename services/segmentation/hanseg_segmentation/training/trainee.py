@@ -69,7 +69,7 @@ class Trainee(nn.Module):
 def new_trainee(recipe: Recipe) -> Trainee:
     """Return a network with random weights, the same ones for the same seed."""
     torch.manual_seed(recipe.seed)
-    settings = LossSettings(**recipe.loss.model_dump())
+    settings = LossSettings(**recipe.loss.model_dump(exclude={"organ_share_until"}))
     return Trainee(
         build(recipe.network_spec), settings, getattr(torch, recipe.precision)
     )

@@ -112,7 +112,7 @@ bench-phantoms: $(DEV_STAMP) ## Dice and HD95 of the default model on simulated 
 	$(BIN)/python benchmarks/phantoms.py
 
 .PHONY: bench-ablation
-bench-ablation: $(DEV_STAMP) ## What the MR's handling in training is worth, 25 minutes
+bench-ablation: $(DEV_STAMP) ## What the MR's handling in training is worth, about 10 minutes
 	$(BIN)/python -m benchmarks.ablation
 .PHONY: bench-evaluation
 bench-evaluation: $(DEV_STAMP) ## Speed of the evaluation beside surface-distance

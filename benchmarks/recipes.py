@@ -122,8 +122,8 @@ def _rename(folder: Path, name: str) -> None:
     file.write_text(json.dumps(document | {"name": name}, indent=2) + "\n")
 
 
-def _dsc(summary: dict[str, dict[str, dict[str, dict[str, float]]]]) -> float:
-    return round(summary["metrics"]["DSC"]["overall"]["mean"], 4)
+def _dsc(summary: dict[str, dict[str, dict[str, float]]]) -> float:
+    return round(summary["overall"]["DSC"]["mean"], 4)
 
 
 def print_table(rows: Sequence[Row]) -> None:

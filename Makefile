@@ -111,9 +111,6 @@ bench-test: $(DEV_STAMP) ## Dice of the default model on test CTs; choose nothin
 bench-phantoms: $(DEV_STAMP) ## Dice and HD95 of the default model on simulated patients, by MR
 	$(BIN)/python benchmarks/phantoms.py
 
-.PHONY: bench-ablation
-bench-ablation: $(DEV_STAMP) ## What the MR's handling in training is worth, about 10 minutes
-	$(BIN)/python -m benchmarks.ablation
 .PHONY: bench-evaluation
 bench-evaluation: $(DEV_STAMP) ## Speed of the evaluation beside surface-distance
 	$(BIN)/python benchmarks/evaluation.py

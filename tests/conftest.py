@@ -11,6 +11,8 @@ from tests.grids import GRIDS
 
 # many tests start a worker; none of them waits while it compares engines
 os.environ.setdefault("HANSEG_ENGINE", "eager")
+# nor for a second stage, which tests of the pipeline run
+os.environ.setdefault("HANSEG_SECOND_STAGE", "false")
 
 
 @pytest.fixture(params=list(GRIDS.values()), ids=list(GRIDS))

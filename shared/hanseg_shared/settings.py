@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     """`exact` runs every tile in float32, as nnU-Net's own predictor would; `fast` runs
     only tiles that organs can lie in, with the fastest engine that agrees with it."""
 
+    second_stage: bool = True
+    """Whether a model's finer second stage is run, if it has one. Without it a case
+    takes a fraction of the time, and small organs are as coarse as the first stage."""
+
     engine: Literal["auto", "eager", "compile", "openvino"] = "auto"
     """What computes the network: PyTorch, PyTorch's compiler, or OpenVINO where it is
     installed; auto takes the fastest that is ready within seconds."""

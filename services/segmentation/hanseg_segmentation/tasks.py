@@ -86,7 +86,7 @@ class Segmenter:
     def _load(self, name: str, settings: Settings) -> LoadedModel:
         if self._model is None or self._name != name:
             self._model = None  # two large models at a time may not fit
-            model = _load_model(name, settings)
+            model = _load_model(name, settings, whole=settings.second_stage)
             if name != DEFAULT_MODEL and needs_localiser(model):
                 model = dataclasses.replace(model, localiser=self._coarse(settings))
             self._model, self._name = model, name

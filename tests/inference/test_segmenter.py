@@ -189,7 +189,7 @@ def test_a_fine_model_is_given_the_default_one_to_find_its_way(
     plan = package(name="fine", network=SPEC, spacing_mm=(2.0, 2.0, 2.0))
     write_package(fine, plan, build(SPEC).state_dict())
     assert work("fine").inference is not None
-    assert loaded == [("fine", True), ("default", False)]
+    assert loaded == [("fine", settings.second_stage), ("default", False)]
 
 
 def test_without_a_default_model_a_fine_one_runs_every_tile(

@@ -59,8 +59,9 @@ Library = Literal["eager", "compile", "openvino"]
 ENGINES_FOLDER = "engines"
 """Sub-folder of the data folder for what engines keep between processes."""
 
-PART_VOXELS = 2**17
-"""Voxels of a part: with 31 classes 16 MB in float32, which a large cache holds."""
+PART_VOXELS = 2**26
+"""Voxels of a part: only tiles above this are parted. Parts of five planes of 64 x 160 x
+160 voxels and 31 classes saved 70 MB of 2.0 GB, and took 36 tiles a second longer."""
 
 LARGEST_STRIDE = 32
 """By how much a network's coarsest features are coarser than its input, at most."""

@@ -2,7 +2,7 @@
 
 Of 31 classes the logits of a tile are the largest array there is: 203 MB for 64 x 160 x
 160 voxels, four times the features they are made of. Made a few planes at a time they
-are still in the cache when they are added up, and never exist as a whole.
+never exist as a whole; see `engines.PART_VOXELS` for when that is worth its time.
 """
 
 from __future__ import annotations

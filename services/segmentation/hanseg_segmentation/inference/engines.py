@@ -60,8 +60,8 @@ ENGINES_FOLDER = "engines"
 """Sub-folder of the data folder for what engines keep between processes."""
 
 PART_VOXELS = 2**26
-"""Voxels of a part: only larger tiles are parted. Parts of five planes of 64 x 160 x 160
-voxels and 31 classes saved 70 MB of 2.0 GB, and took 36 tiles a second longer."""
+"""Voxels of a part: only larger tiles are parted. Parts of five planes of 64 x 160 x
+160 voxels and 31 classes saved 70 MB of 2.0 GB, and took 36 tiles a second longer."""
 
 LARGEST_STRIDE = 32
 """By how much a network's coarsest features are coarser than its input, at most."""

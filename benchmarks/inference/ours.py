@@ -24,7 +24,7 @@ from unittest import mock
 import torch
 
 from hanseg_segmentation import pipeline
-from hanseg_segmentation.inference.engines import Engine, EngineOptions, in_parts
+from hanseg_segmentation.inference.engines import Engine, EngineOptions
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.nnunet_grid import image_input, place_in
@@ -50,7 +50,14 @@ class ForwardTime:
 
     def around(self, engine: Engine) -> Engine:
         """Return an engine whose time is counted."""
-        return Timed(engine, self)
+
+        def timed(tiles: torch.Tensor) -> torch.Tensor:
+            began = time.perf_counter()
+            answer = engine(tiles)
+            self.seconds += time.perf_counter() - began
+            return answer
+
+        return timed
 
     def of(self, model: LoadedModel) -> LoadedModel:
         """Return a model whose engines' time is counted, its localiser's too."""
@@ -60,34 +67,6 @@ class ForwardTime:
         localiser = None if model.localiser is None else self.of(model.localiser)
         chosen = replace(model.chosen, engines=engines)
         return replace(model, chosen=chosen, localiser=localiser)
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """An engine whose time is counted, part by part.
-
-    Attributes:
-        engine: What computes.
-        total: What counts.
-    """
-
-    engine: Engine
-    total: ForwardTime
-
-    def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
-        """Return the engine's logits."""
-        began = time.perf_counter()
-        answer = self.engine(tiles)
-        self.total.seconds += time.perf_counter() - began
-        return answer
-
-    def in_parts(self, tiles: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the engine's logits, as many planes at a time as it does."""
-        began = time.perf_counter()
-        for part in in_parts(self.engine, tiles):
-            self.total.seconds += time.perf_counter() - began
-            yield part
-            began = time.perf_counter()
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from pydantic import JsonValue
 from torch import nn
 
 from hanseg_segmentation.inference import engines
@@ -10,12 +9,9 @@ from hanseg_segmentation.inference.engines import (
     EngineOptions,
     EnginePlan,
     candidates,
-    in_parts,
     make_engine,
     on_cpu,
 )
-from hanseg_segmentation.inference.networks import build
-from hanseg_segmentation.model_package import NetworkSpec
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.settings import Settings
@@ -25,20 +21,6 @@ pytestmark = pytest.mark.torch
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PLAN = EnginePlan((1, 3, 8, 8, 8), CPU)
-
-CONFIGS: dict[str, dict[str, JsonValue]] = {
-    "unet": {"features": [4, 8], "head_features": 4, "out_channels": 5},
-    "plain_conv_unet": {
-        "in_channels": 3,
-        "out_channels": 5,
-        "features": [4, 8],
-        "kernels": [[3, 3, 3]] * 2,
-        "strides": [[1, 1, 1], [2, 2, 2]],
-        "blocks": [1, 1],
-        "decoder_blocks": [1],
-    },
-}
-"""Small networks by kind."""
 
 
 @pytest.fixture
@@ -164,28 +146,3 @@ def test_every_fold_can_run_on_the_cpu_in_float32():
         torch.float32,
         torch.float32,
     ]
-
-
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_logits_come_in_parts_that_are_those_of_the_whole(kind, monkeypatch):
-    monkeypatch.setattr(engines, "PART_VOXELS", 3 * 16 * 16)
-    network = build(NetworkSpec(kind=kind, config=CONFIGS[kind])).eval()
-    engine = Eager(network, CPU, torch.float32)
-    tiles = torch.randn(1, 3, 16, 16, 16)
-    parts = list(in_parts(engine, tiles))
-    assert [first for first, _ in parts] == [0, 3, 6, 9, 12, 15]
-    whole = torch.cat([logits for _, logits in parts], dim=2)
-    assert torch.allclose(whole, engine(tiles), atol=1e-5)
-
-
-def test_a_network_that_is_one_piece_answers_at_once():
-    engine = Eager(threshold_network(), CPU, torch.float32)
-    tiles = torch.randn(2, 3, 8, 8, 8)
-    ((first, logits),) = in_parts(engine, tiles)
-    assert first == 0
-    assert torch.equal(logits, engine(tiles))
-
-
-def test_what_is_no_engine_of_ours_answers_at_once():
-    tiles = torch.zeros(1, 1, 2, 2, 2)
-    assert [first for first, _ in in_parts(lambda tiles: tiles, tiles)] == [0]

@@ -169,28 +169,10 @@ def test_compiled_sums_are_those_of_a_gpu(kind):
     logits = logits_of(SOME)
     for start in sweep.rows[0]:
         compiled.add(start, logits[start])
-        tile = logits[start]
-        for inside, ring in plain._parts(start, tile.shape):
-            plain._add_blended(ring, tile[inside], plain._gaussian[inside])
+        plain._add_blended(start, logits[start])
     apart = (compiled._sums.float() - plain._sums.float()).abs().max()
     assert apart <= {Sums.FULL: 1e-6, Sums.MEANS: 0.004, Sums.NNUNET: 0}[kind]
     assert torch.equal(compiled._weights, plain._weights)
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("kind", Sums)
-def test_a_tile_may_come_in_parts(kind, axis):
-    sweep = sweep_along(axis, SOME, SHAPE)
-    whole, parted = (
-        Slab(sweep, CHANNELS, kind=kind, device=torch.device("cpu")) for _ in range(2)
-    )
-    logits = logits_of(SOME)
-    for start in sweep.rows[0]:
-        whole.add(start, logits[start])
-        for first in range(0, len(logits[start]), 3):
-            parted.add(start, logits[start][first : first + 3], first=first)
-    assert torch.equal(whole._sums, parted._sums)
-    assert torch.equal(whole._weights, parted._weights)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -13,24 +13,16 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Literal,
-    Protocol,
-    Self,
-    cast,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import nn
 
 from hanseg_segmentation.inference.device import inferring, precision_on
-from hanseg_segmentation.network.headed import HeadedNetwork
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 
@@ -45,23 +37,10 @@ Engine = Callable[[torch.Tensor], torch.Tensor]
 The logits are valid until the engine is called again.
 """
 
-
-@runtime_checkable
-class InParts(Protocol):
-    """An engine that can hand on its logits a few planes at a time."""
-
-    def in_parts(self, tiles: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the first plane of a part, and its logits."""
-
-
 Library = Literal["eager", "compile", "openvino"]
 
 ENGINES_FOLDER = "engines"
 """Sub-folder of the data folder for what engines keep between processes."""
-
-PART_VOXELS = 2**26
-"""Voxels of a part: only larger tiles are parted. Parts of five planes of 64 x 160 x
-160 voxels and 31 classes saved 70 MB of 2.0 GB, and took 36 tiles a second longer."""
 
 LARGEST_STRIDE = 32
 """By how much a network's coarsest features are coarser than its input, at most."""
@@ -169,38 +148,6 @@ class Eager:
                 tiles.contiguous(memory_format=torch.channels_last_3d)
             )
         return logits
-
-    def in_parts(self, tiles: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the logits of a few planes at a time; all at once where need be.
-
-        A GPU is faster at once, and what was compiled is one piece.
-
-        Yields:
-            The first plane, and logits ``(N, K, planes, H, W)``.
-        """
-        network = self.network
-        if self.device.type != "cpu" or not issubclass(type(network), HeadedNetwork):
-            yield 0, self(tiles)
-            return
-        headed = cast(HeadedNetwork, network)
-        with inferring(self.device, self.precision):
-            features = headed.features(
-                tiles.contiguous(memory_format=torch.channels_last_3d)
-            )
-        depth = features.shape[2]
-        planes = max(1, PART_VOXELS * depth // features[:, 0].numel())
-        for first in range(0, depth, planes):
-            with inferring(self.device, self.precision):
-                logits = headed.logits(features[:, :, first : first + planes])
-            yield first, logits
-
-
-def in_parts(engine: Engine, tiles: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield an engine's logits part by part if it can; see `Eager.in_parts`."""
-    if isinstance(engine, InParts):
-        yield from engine.in_parts(tiles)
-    else:
-        yield 0, engine(tiles)
 
 
 def candidates(options: EngineOptions, device: torch.device) -> tuple[EngineName, ...]:

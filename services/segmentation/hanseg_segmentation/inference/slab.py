@@ -151,43 +151,33 @@ class Slab:
         self._group = sweep.group(channels)
         self._head = sweep.low[axis]
 
-    def add(self, start: Shape, tile: torch.Tensor, *, first: int = 0) -> None:
-        """Add a tile's logits, or a part of them, weighted by where in it they are.
+    def add(self, start: Shape, tile: torch.Tensor) -> None:
+        """Add a tile's logits, weighted by where in the tile they are.
 
         Args:
             start: Its first voxel; no plane before it may have been handed on twice.
-            tile: ``(z, y, x, K)``, of any precision: the whole tile, or as many planes
-                of it as there are.
-            first: The first of these planes.
+            tile: ``(z, y, x, K)``, of any precision.
 
         Raises:
             FloatingPointError: A logit that is added is not finite.
         """
-        corner = (start[0] + first, *start[1:])
-        gaussian = self._gaussian[first : first + len(tile)]
         if self._sums.device.type == "cpu":
             lying = tile.float().contiguous()
-            for inside, ring in self._parts(corner, lying.shape):
-                self._add_compiled(self._weights[ring], lying, gaussian, inside)
-            return
-        _require_finite(tile)
-        for inside, ring in self._parts(corner, tile.shape):
-            self._add_blended(ring, tile[inside], gaussian[inside])
+            for inside, ring in self._parts(start):
+                self._add_compiled(self._weights[ring], lying, inside)
+        else:
+            _require_finite(tile)
+            self._add_blended(start, tile)
 
-    def _add_blended(
-        self, ring: Slices, tile: torch.Tensor, gaussian: torch.Tensor
-    ) -> None:
-        """Add a part of a tile on a GPU."""
-        planes = (self._sums[ring], self._weights[ring])
-        for each in zip(*planes, tile, gaussian, strict=True):
-            _BLENDS[self._kind](*each)
+    def _add_blended(self, start: Shape, tile: torch.Tensor) -> None:
+        blend = _BLENDS[self._kind]
+        for inside, ring in self._parts(start):
+            planes = (self._sums[ring], self._weights[ring])
+            for each in zip(*planes, tile[inside], self._gaussian[inside], strict=True):
+                blend(*each)
 
     def _add_compiled(
-        self,
-        weights: torch.Tensor,
-        tile: torch.Tensor,
-        gaussian: torch.Tensor,
-        inside: Slices,
+        self, weights: torch.Tensor, tile: torch.Tensor, inside: Slices
     ) -> None:
         """Add a part of a tile on the CPU; see `kernels._add_tile`."""
         rows = as_bits(self._sums.movedim(self._sweep.axis, 0).flatten(0, 2))
@@ -201,7 +191,7 @@ class Slab:
                 rows,
                 totals,
                 tile.numpy(),
-                gaussian.numpy(),
+                self._gaussian.numpy(),
                 low,
                 shape,
                 weights.storage_offset(),
@@ -236,16 +226,12 @@ class Slab:
             weights.zero_()
             self._head += count
 
-    def _parts(
-        self, start: Shape, shape: Sequence[int]
-    ) -> Iterator[tuple[Slices, Slices]]:
+    def _parts(self, start: Shape) -> Iterator[tuple[Slices, Slices]]:
         """Yield parts of a tile and where they lie: two where the ring is closed."""
         sweep = self._sweep
-        ends = [first + n for first, n in zip(start, shape[:3], strict=True)]
+        ends = (first + n for first, n in zip(start, sweep.tiling.patch, strict=True))
         low = [max(pair) for pair in zip(start, sweep.low, strict=True)]
         high = [min(pair) for pair in zip(ends, sweep.high, strict=True)]
-        if any(a >= b for a, b in zip(low, high, strict=True)):
-            return
         depth, base = sweep.slab[sweep.axis], sweep.low[sweep.axis]
         seam = base + ((low[sweep.axis] - base) // depth + 1) * depth
         for begin, end in (

@@ -12,7 +12,7 @@ import torch
 
 from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.device import is_out_of_memory
-from hanseg_segmentation.inference.engines import Engine, in_parts
+from hanseg_segmentation.inference.engines import Engine
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.planner import (
     Effort,
@@ -182,19 +182,17 @@ def _run(
                 sink.take(*planes)
             for starts in _batches(row, placement.batch):
                 tiles = images.tiles(starts).to(placement.device)
-                answers = _answers(
+                logits = _answer(
                     folds,
                     tiles,
                     flips,
                     combine=model.package.combine,
                     agreement=agreement,
                 )
-                for first, logits in answers:
-                    placed = logits.to(placement.sums_on)
-                    for start, tile in zip(starts, placed, strict=True):
-                        _add(slab, start, tile, model, first=first)
-                    del logits, placed, tile  # before the next ones are there
-                del tiles, answers
+                logits = logits.to(placement.sums_on)
+                for start, tile in zip(starts, logits, strict=True):
+                    _add(slab, start, tile, model)
+                del tiles, logits, tile  # before the next ones are there
                 done += len(starts)
                 progress(done / len(sweep.tiling.starts))
         for planes in slab.final_before(sweep.high[sweep.axis]):
@@ -202,11 +200,9 @@ def _run(
     return sink
 
 
-def _add(
-    slab: Slab, start: Shape, tile: torch.Tensor, model: LoadedModel, *, first: int
-) -> None:
+def _add(slab: Slab, start: Shape, tile: torch.Tensor, model: LoadedModel) -> None:
     try:
-        slab.add(start, tile.permute(1, 2, 3, 0), first=first)
+        slab.add(start, tile.permute(1, 2, 3, 0))
     except FloatingPointError as error:
         raise ModelError(
             f"model {model.package.name} returned values that are not finite;"
@@ -226,25 +222,21 @@ def _flips(
     )
 
 
-def _answers(
+def _answer(
     folds: Sequence[Engine],
     tiles: torch.Tensor,
     flips: Sequence[tuple[int, ...]],
     *,
     combine: str,
     agreement: Agreement | None,
-) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield the logits of all folds and mirrored passes, combined as the model says.
+) -> torch.Tensor:
+    """Return the logits of all folds and mirrored passes, combined as the model says.
 
     Mean probabilities are given as their logarithms, and so are votes: like logits
     they have the best channel as their largest, and a softmax of 1 in sum.
-
-    Yields:
-        The first plane of a part of the tiles, and its logits.
     """
     if len(folds) * len(flips) == 1:
-        yield from in_parts(folds[0], tiles)
-        return
+        return folds[0](tiles)
     total: torch.Tensor | None = None
     winners = []
     for fold, dims in itertools.product(folds, flips):
@@ -258,7 +250,7 @@ def _answers(
     if total is None:
         raise AssertionError("unreachable: there is a fold")
     mean = total.div_(len(winners))
-    yield 0, mean if combine == "logits" else mean.clamp_(min=SMALLEST_CHANCE).log_()
+    return mean if combine == "logits" else mean.clamp_(min=SMALLEST_CHANCE).log_()
 
 
 def _as_combined(

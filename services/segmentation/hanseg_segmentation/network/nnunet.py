@@ -13,8 +13,7 @@ that of dynamic_network_architectures.
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -22,7 +21,6 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.network.convolution import Conv3d
-from hanseg_segmentation.network.headed import HeadedNetwork
 from hanseg_segmentation.network.instance_norm import InstanceNorm
 
 Triple = tuple[int, int, int]
@@ -304,24 +302,26 @@ class Decoder(nn.Module):
             for level in levels
         )
 
-    def features(self, skips: list[torch.Tensor]) -> torch.Tensor:
-        """Return features at full resolution from every stage's of the encoder."""
-        return deque(self._raised(skips), maxlen=1).pop()
+    def forward(self, skips: list[torch.Tensor]) -> torch.Tensor:
+        """Return logits at full resolution from every stage's features."""
+        return cast(torch.Tensor, self.seg_layers[-1](self._raised(skips)[-1]))
 
     def scales(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return logits at every resolution but the deepest, from full down."""
         joined = zip(self.seg_layers, self._raised(skips), strict=True)
         return [head(features) for head, features in joined][::-1]
 
-    def _raised(self, skips: list[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Yield every stage's features, from the coarsest up; empties the list."""
+    def _raised(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return every stage's features, from the coarsest up; empties the list."""
+        features = []
         deep = skips.pop()
         for raise_resolution, join in zip(self.transpconvs, self.stages, strict=True):
             deep = join(torch.cat((raise_resolution(deep), skips.pop()), dim=1))
-            yield deep
+            features.append(deep)
+        return features
 
 
-class NnUNet(HeadedNetwork):
+class NnUNet(nn.Module):
     """Maps ``(N, in_channels, D, H, W)`` to logits ``(N, out_channels, D, H, W)``.
 
     Edges must be multiples of the product of the strides along their axis.
@@ -332,13 +332,9 @@ class NnUNet(HeadedNetwork):
         self.encoder = encoder
         self.decoder = Decoder(config)
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the decoder's features at full resolution."""
-        return self.decoder.features(self.encoder(images))
-
-    def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the logits of features at full resolution."""
-        return cast(torch.Tensor, self.decoder.seg_layers[-1](features))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return unnormalised scores of every class at every voxel."""
+        return cast(torch.Tensor, self.decoder(self.encoder(images)))
 
     def scales(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return logits at several resolutions, from full down."""

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.network.convolution import Conv3d
-from hanseg_segmentation.network.headed import HeadedNetwork
 
 LEAK = 0.01
 """Slope of the activation below zero."""
@@ -74,7 +73,7 @@ class UpBlock(nn.Module):
         return cast(torch.Tensor, self.join(torch.cat((raised, skip), dim=1)))
 
 
-class UNet(HeadedNetwork):
+class UNet(nn.Module):
     """Maps ``(N, in_channels, D, H, W)`` to logits ``(N, out_channels, D, H, W)``.
 
     Edges should be multiples of ``2 ** (levels - 1)``; others work, with borders
@@ -94,19 +93,15 @@ class UNet(HeadedNetwork):
         self.head = UpBlock(features[1], features[0], config.head_features)
         self.classify = Conv3d(config.head_features, config.out_channels, 1)
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return what the last layer sees, at full resolution."""
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return unnormalised scores of every class at every voxel."""
         skips = [self.stem(images)]
         for block in self.down:
             skips.append(block(skips[-1]))
         deep = skips.pop()
         for block in self.up:
             deep = block(deep, skips.pop())
-        return cast(torch.Tensor, self.head(deep, skips.pop()))
-
-    def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the logits of features at full resolution."""
-        return cast(torch.Tensor, self.classify(features))
+        return cast(torch.Tensor, self.classify(self.head(deep, skips.pop())))
 
 
 def build_network(config: UNetConfig) -> nn.Module:

@@ -128,3 +128,27 @@ def test_an_organ_that_is_surely_there_has_its_usual_size():
 def test_an_organ_outside_the_patch_is_not_expected():
     allowed = np.ones((10, 10, 10), np.int32)
     assert not expected_sizes(allowed, EVERYTHING, voxel_ml=1.0).any()
+
+
+def test_an_unmoved_patch_shows_the_samples_own_voxels(sample: Sample):
+    variation = Variation(
+        unmoved_share=1, truncation_share=0, coarse_share=0, mirror_share=0
+    )
+    wanted = cutter(variation).cut(sample).allowed.numpy()
+    around = np.pad(sample.sets[sample.codes], 32, constant_values=1)
+    windows = np.lib.stride_tricks.sliding_window_view(around, wanted.shape)
+    rough = (windows[..., ::8, ::6, ::6] == wanted[::8, ::6, ::6]).all(axis=(3, 4, 5))
+    assert any(
+        np.array_equal(windows[z, y, x], wanted) for z, y, x in np.argwhere(rough)
+    )
+
+
+def test_most_mrs_are_nearly_in_register():
+    cut, in_place = (
+        cutter(Variation(misregistration_mm=4.0)),
+        torch.zeros(1, 2, 2, 2, 3),
+    )
+    size = np.full(3, 2.0)
+    shifts = [cut._displaced(in_place, size).abs().max().item() for _ in range(400)]
+    assert max(shifts) > 2.5
+    assert 0.5 < np.mean(np.array(shifts) < 4 / 3) < 0.8

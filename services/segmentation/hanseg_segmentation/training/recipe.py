@@ -42,10 +42,11 @@ class VariationRecipe(Document):
 
     rotation_degrees: Annotated[float, Field(ge=0, le=45)] = 6.0
     scale: tuple[Positive, Positive] = (0.85, 1.18)
+    unmoved_share: Share = 0.0
     truncation_share: Share = 0.3
     mr_share: Share = 0.5
     mr_gamma: tuple[Positive, Positive] = (0.5, 1.6)
-    misregistration_mm: Annotated[float, Field(ge=0, le=20)] = 2.0
+    misregistration_mm: Annotated[float, Field(ge=0, le=20)] = 4.0
     misrotation_degrees: Annotated[float, Field(ge=0, le=20)] = 0.0
     organ_share: Share = 0.8
     mirror_share: Share = 0.5

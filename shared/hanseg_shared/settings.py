@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     """Whether a model's finer second stage is run, if it has one. Without it a case
     takes a fraction of the time, and small organs are as coarse as the first stage."""
 
-    engine: Literal["auto", "eager", "compile", "openvino"] = "auto"
+    engine: Literal["auto", "eager", "winograd", "compile", "openvino"] = "auto"
     """What computes the network: PyTorch, PyTorch's compiler, or OpenVINO where it is
     installed; auto takes the fastest that is ready within seconds."""
 

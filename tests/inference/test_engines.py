@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import nn
@@ -30,6 +33,17 @@ def everything(monkeypatch):
     monkeypatch.setattr(engines, "_available", lambda *_: True)
 
 
+def winograd_noted(asked: list[bool]):
+    """Return a stand-in that notes whether it was asked for."""
+
+    @contextmanager
+    def noting(*, wanted: bool) -> Iterator[None]:
+        asked.append(wanted)
+        yield
+
+    return noting
+
+
 @pytest.mark.parametrize("name", EngineName)
 def test_a_name_is_a_library_and_a_precision(name):
     assert EngineName.of(name.library, name.precision) is name
@@ -39,6 +53,7 @@ def test_auto_tries_what_is_ready_within_seconds(everything):
     assert [str(name) for name in candidates(EngineOptions(), CPU)] == [
         "eager-fp32",
         "eager-bf16",
+        "winograd-fp32",
         "openvino-fp32",
         "openvino-bf16",
     ]
@@ -72,8 +87,9 @@ def test_a_library_that_is_not_there_gives_way_to_pytorch(library, monkeypatch, 
     assert f"engine {library} cannot run here" in caplog.text
 
 
-def test_openvino_is_for_processors_alone():
+def test_openvino_and_winograd_are_for_processors_alone():
     assert not engines._available("openvino", CUDA)
+    assert not engines._available("winograd", CUDA)
     assert engines._available("eager", CUDA)
 
 
@@ -104,6 +120,16 @@ def test_pytorch_answers_as_the_network_does(name):
     assert answer.dtype is name.precision
     assert not answer.requires_grad
     assert torch.allclose(answer.float(), network(tiles), atol=0.3)
+
+
+def test_winograd_computes_the_layers_that_are_worth_it(monkeypatch):
+    asked: list[bool] = []
+    monkeypatch.setattr(engines, "winograd_convolutions", winograd_noted(asked))
+    network = nn.Conv3d(3, 3, 1)
+    tiles = torch.ones(1, 3, 2, 2, 2)
+    for name in (EngineName.WINOGRAD_FP32, EngineName.EAGER_FP32):
+        make_engine(name, network, PLAN)(tiles)
+    assert asked == [True, False]
 
 
 def test_openvino_answers_as_the_network_does(tmp_path):

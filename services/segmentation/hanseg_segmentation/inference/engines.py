@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.inference.device import inferring, precision_on
+from hanseg_segmentation.network.convolution import winograd_convolutions
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 
@@ -37,7 +38,7 @@ Engine = Callable[[torch.Tensor], torch.Tensor]
 The logits are valid until the engine is called again.
 """
 
-Library = Literal["eager", "compile", "openvino"]
+Library = Literal["eager", "winograd", "compile", "openvino"]
 
 ENGINES_FOLDER = "engines"
 """Sub-folder of the data folder for what engines keep between processes."""
@@ -54,6 +55,9 @@ class EngineName(StrEnum):
 
     EAGER_BF16 = "eager-bf16"
     """The same with convolutions in bfloat16, under PyTorch's autocast."""
+
+    WINOGRAD_FP32 = "winograd-fp32"
+    """PyTorch, but convolutions with a quarter of the multiplications; CPU only."""
 
     COMPILE_FP32 = "compile-fp32"
     """PyTorch's own compiler. It needs a C++ compiler on the machine, and up to a
@@ -73,7 +77,7 @@ class EngineName(StrEnum):
 
     @property
     def library(self) -> str:
-        """``eager``, ``compile`` or ``openvino``."""
+        """``eager``, ``winograd``, ``compile`` or ``openvino``."""
         return self.value.partition("-")[0]
 
     @property
@@ -95,7 +99,7 @@ class EngineOptions:
     """
 
     mode: InferenceMode = InferenceMode.FAST
-    library: Literal["auto", "eager", "compile", "openvino"] = "auto"
+    library: Literal["auto"] | Library = "auto"
     cache: Path | None = None
     threads: int = 0
 
@@ -135,15 +139,20 @@ class Eager:
         network: On `device` already.
         device: Where it runs.
         precision: What convolutions run in.
+        winograd: Whether by Winograd's algorithm where that is worth it.
     """
 
     network: nn.Module
     device: torch.device
     precision: torch.dtype
+    winograd: bool = False
 
     def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return logits for tiles that lie on the device."""
-        with inferring(self.device, self.precision):
+        with (
+            inferring(self.device, self.precision),
+            winograd_convolutions(wanted=self.winograd),
+        ):
             logits: torch.Tensor = self.network(
                 tiles.contiguous(memory_format=torch.channels_last_3d)
             )
@@ -156,7 +165,8 @@ def candidates(options: EngineOptions, device: torch.device) -> tuple[EngineName
     With ``auto``, PyTorch's compiler is no candidate: it takes up to a minute, which
     a first job should not wait for. Installing OpenVINO's extra is asking for it.
     """
-    wanted = {"eager", "openvino"} if options.library == "auto" else {options.library}
+    auto = {"eager", "winograd", "openvino"}
+    wanted = auto if options.library == "auto" else {options.library}
     names = [name for name in EngineName if name.library in wanted]
     names = [name for name in names if _available(name.library, device)]
     exact = options.mode is InferenceMode.EXACT
@@ -190,6 +200,8 @@ def on_cpu(networks: Sequence[nn.Module]) -> tuple[Engine, ...]:
 
 
 def _available(library: str, device: torch.device) -> bool:
+    if library == "winograd":
+        return device.type == "cpu"
     if library == "openvino":
         return device.type == "cpu" and importlib.util.find_spec("openvino") is not None
     if library == "compile":
@@ -204,7 +216,7 @@ def _cpp_compiler() -> str | None:
 
 def _make_eager(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engine:
     placed = network.to(plan.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return Eager(placed, plan.device, name.precision)
+    return Eager(placed, plan.device, name.precision, name.library == "winograd")
 
 
 def _make_compiled(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engine:
@@ -279,6 +291,7 @@ def _run_openvino(
 
 _MAKERS: dict[str, Callable[[EngineName, nn.Module, EnginePlan], Engine]] = {
     "eager": _make_eager,
+    "winograd": _make_eager,
     "compile": _make_compiled,
     "openvino": _make_openvino,
 }

@@ -63,8 +63,11 @@ FEWEST_ORGAN_VOXELS = 200
 
 BUDGET_SECONDS = 120.0
 """No engine that must be prepared is tried where that would be exceeded, unless the
-site named it. PyTorch's other precision costs one pass and is always tried: a worker
-that was started on a busy machine would else stay slow, since the choice is kept."""
+site named it. One that costs a pass is always tried (`READY`): a worker that was
+started on a busy machine would else stay slow, since the choice is kept."""
+
+READY = ("eager", "winograd")
+"""Libraries that need not be prepared."""
 
 OPENVINO_SECONDS_PER_MILLION = 1.5
 """What OpenVINO takes to convert and compile a network, per million of parameters
@@ -250,7 +253,7 @@ def _tested(
     needed = LEAST_AGREEMENT[options.mode]
     for name in others:
         late = clock() + _estimate(name, network, reference.passes[0]) > end
-        if late and name.library != "eager":
+        if late and name.library not in READY:
             logger.info("engine %s is not tried: it would take too long", name)
             continue
         attempt = _attempted(name, network, plan, tile, clock=clock)
@@ -344,7 +347,7 @@ def _kept_in(
         else str(device),
         "threads": options.threads or torch.get_num_threads(),
         "versions": [_version(name) for name in ("torch", "openvino")],
-        "options": [options.mode, options.library],
+        "options": [options.mode, options.library, *candidates(options, device)],
     }
     text = json.dumps(circumstances, sort_keys=True)
     return options.cache / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"

@@ -39,7 +39,13 @@ from hanseg_segmentation.inference.preprocess import (
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.sliding_window import run_network
 from hanseg_segmentation.inference.tile_input import Source, WholeInput
-from hanseg_segmentation.inference.tiling import Shape, Tiling, Worth, plan_tiles
+from hanseg_segmentation.inference.tiling import (
+    Shape,
+    Tiling,
+    Worth,
+    plan_tiles,
+    span_of,
+)
 from hanseg_segmentation.model_package import ModelPackage
 from hanseg_shared.documents import InferenceReport
 from hanseg_shared.errors import ImageContentError
@@ -329,19 +335,18 @@ def draw(
 
 def _box(mask: Mask) -> tuple[slice, slice, slice]:
     """Return the part of the array around everything in the mask, with a margin."""
-    spans = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        found = np.flatnonzero(mask.any(axis=others))
-        if not len(found):
-            raise ImageContentError(
-                f"the CT shows nothing denser than {TISSUE_HU:.0f} HU: it is all air"
-            )
-        first = max(0, int(found[0]) - BOX_MARGIN)
-        spans.append(
-            slice(first, min(mask.shape[axis], int(found[-1]) + 1 + BOX_MARGIN))
+    if not mask.any():
+        raise ImageContentError(
+            f"the CT shows nothing denser than {TISSUE_HU:.0f} HU: it is all air"
         )
-    z, y, x = spans
+    spans = (
+        span_of(np.moveaxis(mask, axis, 0), 1, size)
+        for axis, size in enumerate(mask.shape)
+    )
+    z, y, x = (
+        slice(max(0, first - BOX_MARGIN), min(size, last + BOX_MARGIN))
+        for (first, last), size in zip(spans, mask.shape, strict=True)
+    )
     return z, y, x
 
 

@@ -139,7 +139,8 @@ def test_a_layer_uses_it_where_it_is_asked_for(calls):
         Conv3d(16, 16, 5, padding=2),
         Conv3d(16, 16, 1),
         Conv3d(16, 12, 3, padding=1),
-        Conv3d(8, 16, 3, padding=1),
+        Conv3d(4, 16, 3, padding=1),
+        Conv3d(16, 16, (1, 3, 3), padding=(0, 1, 1)),
     ],
     ids=str,
 )

@@ -4,7 +4,7 @@ Of each plane 4 x 4 voxels at a time are computed from 36 products instead of 14
 Winograd's F(4 x 4, 3 x 3) (Lavin and Gray 2016, doi 10.1109/CVPR.2016.435; for 3D
 images on processors, Budden et al. 2017, arXiv 1611.06565). Across planes it is a plain
 sum of three. oneDNN, which PyTorch and OpenVINO compute with, does this for 2D images
-only; here it is 1.5 to 2.8 times as fast (docs/performance.md).
+only; here it is 1.2 to 2.8 times as fast (docs/performance.md).
 
 The result is float32's but for rounding: with features of deviation 1 it is off by up
 to 1e-4, where two orders of a plain sum differ by 1e-6.
@@ -44,8 +44,9 @@ NUMBERS = SEEN * SEEN
 TILES = 8
 """Tiles a thread has in hand: their numbers fit the processor's second cache."""
 
-LEAST_CHANNELS = 16
-"""With fewer, transforming takes longer than it saves."""
+LEAST_ROW = 24
+"""Input channels by planes of the kernel, of which a sum is made. With fewer,
+transforming takes longer than it saves."""
 
 LEAST_VOXELS = 2048
 """Below this the weights, which are four times as many afterwards, are not worth the
@@ -140,7 +141,7 @@ def fits(images: torch.Tensor, weight: torch.Tensor) -> bool:
     return (
         plane == [3, 3]
         and planes in (1, 3)
-        and min(outputs, inputs) >= LEAST_CHANNELS
+        and inputs * planes >= LEAST_ROW
         and outputs % least == inputs % least == 0
         and voxels >= LEAST_VOXELS
         and voxels * weight.numel() >= LEAST_PRODUCTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from queue import SimpleQueue
 
 import pytest
 import torch
@@ -84,8 +85,10 @@ def test_it_writes_nothing_beyond_the_result():
     given, weight = images(16, (9, 7, 11)), random(16, 16, 3, 3, 3)
     memory = torch.full((3, 9, 7, 11, 16), 5.0)
     weights = winograd.Weights.of(weight, None)
-    arrays = [given.permute(0, 2, 3, 4, 1)[0].numpy(), memory[1].numpy()]
-    winograd._work(winograd._loop(), arrays[0], weights, arrays[1], 0, 2)
+    image, result = given.permute(0, 2, 3, 4, 1)[0].numpy(), memory[1].numpy()
+    rooms: SimpleQueue[winograd._Room] = SimpleQueue()
+    rooms.put(winograd._Room.of(weights))
+    winograd._Work(winograd._loop(), image, weights, result, rooms)(0, 2)
     expected = plain(given, weight).permute(0, 2, 3, 4, 1)[0]
     assert torch.allclose(memory[1].double(), expected, atol=2e-3)
     assert (memory[[0, 2]] == 5).all()

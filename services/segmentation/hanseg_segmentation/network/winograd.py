@@ -17,6 +17,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
@@ -58,8 +59,8 @@ LEAST_PRODUCTS = 5e8
 TASKS_A_THREAD = 8
 """Pieces a layer is cut into, so that threads end at about the same time."""
 
-PARTS_A_TASK = 8
-"""And parts of it that a piece has at least, since each piece takes memory."""
+PARTS_A_TASK = 2
+"""And parts of it that a piece has at least."""
 
 WEIGHTS_TO_NUMBERS = np.array(
     [
@@ -74,8 +75,8 @@ WEIGHTS_TO_NUMBERS = np.array(
 """The matrix G of F(4, 3)."""
 
 SIGNATURE = (
-    "void(float32[:,:,:,::1], float32[::1], float32[::1], float32[:,:,:,::1], int64,"
-    " int64, int64, int64)"
+    "void(float32[:,:,:,::1], float32[::1], float32[::1], float32[:,:,:,::1],"
+    " float32[:,:,:,::1], float32[:,:,:,::1], int64, int64, int64, int64)"
 )
 """Types `_convolve` is compiled for."""
 
@@ -170,9 +171,11 @@ def convolve(images: torch.Tensor, weights: Weights) -> torch.Tensor:
     tasks = min(parts // PARTS_A_TASK, TASKS_A_THREAD * threads())
     tasks = max(tasks, min(parts, threads()))
     ends = [parts * task // tasks for task in range(tasks + 1)]
+    rooms: SimpleQueue[_Room] = SimpleQueue()
+    for _ in range(threads()):
+        rooms.put(_Room.of(weights))
     for image, result in zip(_arrays(images), _arrays(found), strict=True):
-        work = functools.partial(_work, loop, image, weights, result)
-        over_parts(work, ends)
+        over_parts(_Work(loop, image, weights, result, rooms), ends)
     return found
 
 
@@ -199,24 +202,53 @@ def _blocks(outputs: int, widest: int) -> list[int]:
     return blocks
 
 
-def _work(
-    loop: Callable[..., None],
-    image: Floats,
-    weights: Weights,
-    result: Floats,
-    first: int,
-    last: int,
-) -> None:
-    loop(
-        image,
-        weights.values,
-        weights.bias,
-        result,
-        weights.planes,
-        weights.widest,
-        first,
-        last,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Room:
+    """A thread's memory for what it has in hand.
+
+    Attributes:
+        numbers: ``(36, tiles, planes, inputs)``.
+        products: ``(36, tiles, rows, outputs)``.
+    """
+
+    numbers: Floats
+    products: Floats
+
+    @classmethod
+    def of(cls, weights: Weights) -> _Room:
+        planes = ROWS + weights.planes - 1
+        numbers = (NUMBERS, TILES, planes, weights.inputs)
+        products = (NUMBERS, TILES, ROWS, len(weights.bias))
+        return cls(np.empty(numbers, np.float32), np.empty(products, np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """Computes some parts of an image's convolution, in room that is free."""
+
+    loop: Callable[..., None]
+    image: Floats
+    weights: Weights
+    result: Floats
+    rooms: SimpleQueue[_Room]
+
+    def __call__(self, first: int, last: int) -> None:
+        room, weights = self.rooms.get(), self.weights
+        try:
+            self.loop(
+                self.image,
+                weights.values,
+                weights.bias,
+                self.result,
+                room.numbers,
+                room.products,
+                weights.planes,
+                weights.widest,
+                first,
+                last,
+            )
+        finally:
+            self.rooms.put(room)
 
 
 @functools.cache
@@ -225,7 +257,7 @@ def _loop() -> Callable[..., None]:
     return compiled(_convolve, SIGNATURE)
 
 
-def _convolve(image, values, bias, result, taps, widest, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, C901 - compiled, so loops are spelt out
+def _convolve(image, values, bias, result, numbers, products, taps, wide, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, C901 - compiled, so loops are spelt out
     """Compute some parts of a layer: 8 tiles of 8 planes each.
 
     A tile's numbers lie plane after plane, so that the planes a result is made of are
@@ -236,8 +268,10 @@ def _convolve(image, values, bias, result, taps, widest, first, last):  # type: 
         values: See `Weights`.
         bias: See there.
         result: ``(D, H, W, K)``, written.
+        numbers: See `_Room`.
+        products: See there.
         taps: Planes of the kernel.
-        widest: Columns of the widest block of weights.
+        wide: Columns of the widest block of weights.
         first: The first part.
         last: The part after the last one.
     """
@@ -247,8 +281,6 @@ def _convolve(image, values, bias, result, taps, widest, first, last):  # type: 
     tiles = columns * ((height + 3) // 4)
     groups = (tiles + 7) // 8
     planes = 8 + taps - 1
-    numbers = np.zeros((36, 8, planes, inputs), np.float32)
-    products = np.empty((36, 8, 8, outputs), np.float32)
     seen = np.zeros((6, 6, 16), np.float32)
     made = np.empty((4, 4, 16), np.float32)
     at_image, at_result = np.int64(image.ctypes.data), np.int64(result.ctypes.data)
@@ -299,7 +331,7 @@ def _convolve(image, values, bias, result, taps, widest, first, last):  # type: 
             matrix = at_values + 4 * k * taps * inputs * outputs
             done = 0
             while done < outputs:
-                rest = min(outputs - done, widest)
+                rest = min(outputs - done, wide)
                 block = 32 if rest >= 32 else 16 if rest >= 16 else 8
                 for t in range(count):
                     multiply(

@@ -28,7 +28,7 @@ from hanseg_segmentation.inference.engines import Engine, EngineOptions
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.nnunet_grid import image_input, place_in
-from hanseg_segmentation.memory import ask_for_huge_pages
+from hanseg_segmentation.memory import ask_for_huge_pages, let_blocks_go
 from hanseg_segmentation.model_package import DEFAULT_MODEL, read_package
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport
@@ -93,7 +93,7 @@ def load(mode: str, folder: Path, cache: Path) -> LoadedModel:
     model = pipeline.load_model(folder, options=_options(mode, cache))
     if not needs_localiser(model):
         return model
-    rapid = _options("rapid", cache)
+    rapid = replace(_options("rapid", cache), library="eager")
     localiser = pipeline.load_model(DEFAULT_MODEL, options=rapid, whole=False)
     return replace(model, localiser=localiser)
 
@@ -184,6 +184,7 @@ TASKS: dict[str, Callable[..., Measures]] = {
 def main() -> None:
     """Do what is asked for and print what was measured."""
     ask_for_huge_pages()  # as a worker does
+    let_blocks_go()
     found = TASKS[sys.argv[1]](*sys.argv[2:])
     print(
         "\n"

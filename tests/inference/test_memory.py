@@ -1,3 +1,4 @@
+import ctypes
 import gc
 import os
 import sys
@@ -11,6 +12,8 @@ from hanseg_segmentation.memory import (
     ask_for_huge_pages,
     give_back_memory,
     giving_back,
+    let_blocks_go,
+    set_malloc,
 )
 
 
@@ -53,6 +56,38 @@ def test_a_stage_that_fails_gives_back_too(monkeypatch):
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not give_back_memory()
+
+
+class Library:
+    """glibc as far as it is asked here; refuses an option."""
+
+    def __init__(self, refused: int | None = None) -> None:
+        self.refused = refused
+        self.asked: list[tuple[int, int]] = []
+
+    def mallopt(self, option: int, value: int) -> int:
+        self.asked.append((option, value))
+        return option != self.refused
+
+
+def test_large_blocks_go_back_when_they_are_freed(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    assert let_blocks_go()
+    assert library.asked == [(-3, 4 * 2**20)]  # malloc.h: M_MMAP_THRESHOLD
+
+
+def test_an_option_that_is_refused_is_told(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library(refused=-1))
+    assert set_malloc((-2, 5))
+    assert not set_malloc((-2, 5), (-1, 5))
+
+
+@pytest.mark.parametrize("name", ["darwin", "linux"])
+def test_without_glibc_nothing_is_set(monkeypatch, name):
+    monkeypatch.setattr(sys, "platform", name)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert not let_blocks_go()
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])

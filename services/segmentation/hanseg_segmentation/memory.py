@@ -16,6 +16,12 @@ Result = TypeVar("Result")
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """PyTorch's variable; it is read before the first tensor is made."""
 
+OWN_BLOCK_BYTES = 4 * 2**20
+"""What is larger is asked for by itself, and goes back to the system once freed."""
+
+_M_MMAP_THRESHOLD = -3
+"""An option of glibc's ``mallopt`` (see ``man 3 mallopt``)."""
+
 
 def ask_for_huge_pages() -> None:
     """Let PyTorch's tensors lie on huge pages, unless the environment says otherwise.
@@ -26,6 +32,28 @@ def ask_for_huge_pages() -> None:
     `training.memory`) saves a third, but holds a third more: too much for inference.
     """
     os.environ.setdefault(HUGE_PAGES, "1")
+
+
+def let_blocks_go() -> bool:
+    """Let the C library return a layer's features as soon as they are freed.
+
+    By itself glibc raises the size from which it does so to 32 MiB, and keeps what is
+    smaller: 60 MB beside a tile's 250, which are no faster for it.
+
+    Returns:
+        Whether it could be done: only with glibc.
+    """
+    return set_malloc((_M_MMAP_THRESHOLD, OWN_BLOCK_BYTES))
+
+
+def set_malloc(*settings: tuple[int, int]) -> bool:
+    """Set options of glibc's ``mallopt``; return whether all could be set."""
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return all(mallopt(option, value) for option, value in settings)
 
 
 def give_back_memory() -> bool:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from hanseg_segmentation.memory import ask_for_huge_pages, giving_back
+from hanseg_segmentation.memory import (
+    ask_for_huge_pages,
+    giving_back,
+    let_blocks_go,
+)
 from hanseg_segmentation.model_package import (
     DEFAULT_MODEL,
     find_model,
@@ -34,6 +38,7 @@ def main() -> None:
     # The parent of the prefork child must never touch CUDA, so that torch is
     # imported only here, in the worker's own process, and used only in its child.
     ask_for_huge_pages()
+    let_blocks_go()
     from hanseg_segmentation.tasks import Segmenter, package_stage
 
     segmenter = Segmenter()

@@ -304,21 +304,35 @@ class Decoder(nn.Module):
 
     def forward(self, skips: list[torch.Tensor]) -> torch.Tensor:
         """Return logits at full resolution from every stage's features."""
-        return cast(torch.Tensor, self.seg_layers[-1](self._raised(skips)[-1]))
+        return cast(torch.Tensor, self.seg_layers[-1](self._raised(skips)))
 
     def scales(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return logits at every resolution but the deepest, from full down."""
-        joined = zip(self.seg_layers, self._raised(skips), strict=True)
+        stages: list[torch.Tensor] = []
+        self._raised(skips, stages)
+        joined = zip(self.seg_layers, stages, strict=True)
         return [head(features) for head, features in joined][::-1]
 
-    def _raised(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return every stage's features, from the coarsest up; empties the list."""
-        features = []
+    def _raised(
+        self, skips: list[torch.Tensor], stages: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Return the last stage's features.
+
+        Nothing is held that is not needed again: at full resolution that would be a
+        third more memory.
+
+        Args:
+            skips: The encoder's features; emptied.
+            stages: Every stage's features are appended, from the coarsest up.
+        """
         deep = skips.pop()
-        for raise_resolution, join in zip(self.transpconvs, self.stages, strict=True):
-            deep = join(torch.cat((raise_resolution(deep), skips.pop()), dim=1))
-            features.append(deep)
-        return features
+        for raise_resolution, stage in zip(self.transpconvs, self.stages, strict=True):
+            deep = torch.cat((raise_resolution(deep), skips.pop()), dim=1)
+            for block in cast(StackedConvBlocks, stage).convs:
+                deep = block(deep)
+            if stages is not None:
+                stages.append(deep)
+        return deep
 
 
 class NnUNet(nn.Module):

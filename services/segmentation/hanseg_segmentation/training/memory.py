@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
+from hanseg_segmentation.memory import set_malloc
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 """Options of glibc's ``mallopt`` (see ``man 3 mallopt``)."""
@@ -22,14 +21,8 @@ def keep_memory() -> bool:
     Returns:
         Whether it could be done: only with glibc.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    settings = (
+    return set_malloc(
         (_M_MMAP_MAX, 0),
         (_M_TRIM_THRESHOLD, _LARGEST),
         (_M_TOP_PAD, _STEP_BYTES),
     )
-    return all(mallopt(option, value) for option, value in settings)

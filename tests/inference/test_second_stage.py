@@ -74,19 +74,19 @@ def result_of(found: Segmentation, label: int) -> OrganResult:
 def test_its_organs_are_its_own_and_the_others_stay():
     labels = line(0, LEFT, LEFT, RIGHT, RIGHT, LIPS)
     finer = line(LEFT, LEFT, 0, LEFT, 0, 0)
-    assert join(labels, finer, ["Parotid_L"]) == frozenset()
+    assert join(labels, finer, ["Parotid_L"], voxel_ml=1.0) == frozenset()
     assert labels.tolist() == line(LEFT, LEFT, 0, LEFT, RIGHT, LIPS).tolist()
 
 
 def test_what_it_calls_another_organ_there_becomes_that():
     labels, finer = line(LEFT, LEFT), line(LEFT, LIPS)
-    join(labels, finer, ["Parotid_L"])
+    join(labels, finer, ["Parotid_L"], voxel_ml=1.0)
     assert labels.tolist() == line(LEFT, LIPS).tolist()
 
 
 def test_its_other_organs_change_nothing_elsewhere():
     labels, finer = line(0, RIGHT, LEFT), line(LIPS, LIPS, LEFT)
-    join(labels, finer, ["Parotid_L"])
+    join(labels, finer, ["Parotid_L"], voxel_ml=1.0)
     assert labels.tolist() == line(0, RIGHT, LEFT).tolist()
 
 
@@ -94,19 +94,30 @@ def test_its_other_organs_change_nothing_elsewhere():
 def test_an_organ_that_it_does_not_find_stays(speck):
     labels = line(*[LEFT] * 10, 0)
     finer = line(*[0] * 10, LEFT if speck else 0)
-    assert join(labels, finer, ["Parotid_L"]) == {"Parotid_L"}
+    assert join(labels, finer, ["Parotid_L"], voxel_ml=1.0) == {"Parotid_L"}
     assert labels.tolist() == line(*[LEFT] * 10, 0).tolist()
+
+
+def test_an_organ_far_smaller_than_before_is_found_if_it_is_as_large_as_one_can_be():
+    nerve = organ("OpticNrv_L")
+    labels, finer = line(*[nerve.label] * 6), line(nerve.label, 0, 0, 0, 0, 0)
+    tiny = line(*labels[0, 0])
+    assert join(tiny, finer, [nerve.name], voxel_ml=0.1) == {nerve.name}
+    assert join(labels, finer, [nerve.name], voxel_ml=0.5) == frozenset()
+    assert labels.tolist() == finer.tolist()
 
 
 def test_an_organ_that_only_it_finds_is_drawn():
     labels = line(0, 0)
-    assert join(labels, line(LEFT, 0), ["Parotid_L"]) == frozenset()
+    assert join(labels, line(LEFT, 0), ["Parotid_L"], voxel_ml=1.0) == frozenset()
     assert labels.tolist() == line(LEFT, 0).tolist()
 
 
 def test_a_lost_organ_gives_way_to_one_that_was_found():
     labels, finer = line(LEFT, LEFT, RIGHT), line(RIGHT, 0, RIGHT)
-    assert join(labels, finer, ["Parotid_L", "Parotid_R"]) == {"Parotid_L"}
+    assert join(labels, finer, ["Parotid_L", "Parotid_R"], voxel_ml=1.0) == {
+        "Parotid_L"
+    }
     assert labels.tolist() == line(RIGHT, LEFT, RIGHT).tolist()
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from hanseg_segmentation.inference.case import Drawn, draw, planned, prepare
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import find_region
+from hanseg_segmentation.quality.anatomy import anatomy
 from hanseg_shared.documents import InferenceReport
 from hanseg_shared.errors import ModelError
 from hanseg_shared.organs import organ
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 LEAST_SHARE = 0.2
 """An organ of which the second stage draws less than this share of what the first one
-did was not found by it."""
+did was not found by it, unless it is as large as an organ can be: on its coarse grid
+the first draws an optic nerve up to six times too large."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +102,12 @@ def draw_anew(
             report=first.report.model_copy(update={"second_stage": report}),
         )
     drawn = draw(prepared, plan, second, ct.grid, prepared.way, progress=progress)
-    lost = join(first.labels.array, drawn.labels.array, stage.organs)
+    lost = join(
+        first.labels.array,
+        drawn.labels.array,
+        stage.organs,
+        voxel_ml=ct.grid.voxel_ml,
+    )
     finer = _by_organ(drawn.confidence, second)
     anew = {name: finer[name] for name in stage.organs if name not in lost}
     return Answer(
@@ -111,7 +118,9 @@ def draw_anew(
     )
 
 
-def join(labels: LabelMap, finer: LabelMap, organs: Iterable[str]) -> frozenset[str]:
+def join(
+    labels: LabelMap, finer: LabelMap, organs: Iterable[str], *, voxel_ml: float
+) -> frozenset[str]:
     """Draw organs anew in a label map, and return those that stay as they are.
 
     A voxel is the second stage's where either stage calls it one of the organs. An
@@ -121,10 +130,16 @@ def join(labels: LabelMap, finer: LabelMap, organs: Iterable[str]) -> frozenset[
         labels: The first stage's label map, uint8, changed.
         finer: The second stage's, on the same grid.
         organs: Names of the organs that the second stage draws.
+        voxel_ml: Volume of a voxel.
     """
     names = {organ(name).label: name for name in organs}
-    before, after = _counts(labels), _counts(finer)
-    lost = {label for label in names if after[label] < LEAST_SHARE * before[label]}
+    before, after = _counts(labels) * voxel_ml, _counts(finer) * voxel_ml
+    expected = anatomy().organs
+    lost = {
+        label
+        for label, name in names.items()
+        if after[label] < min(LEAST_SHARE * before[label], expected[name].smallest_ml)
+    }
     anew = np.zeros(256, dtype=bool)
     anew[[label for label in names if label not in lost]] = True
     for own, new in zip(labels, finer, strict=True):

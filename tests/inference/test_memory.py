@@ -74,7 +74,7 @@ def test_large_blocks_go_back_when_they_are_freed(monkeypatch):
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
     assert let_blocks_go()
-    assert library.asked == [(-3, 4 * 2**20)]  # malloc.h: M_MMAP_THRESHOLD
+    assert library.asked == [(-3, 2**20)]  # malloc.h: M_MMAP_THRESHOLD
 
 
 def test_an_option_that_is_refused_is_told(monkeypatch):

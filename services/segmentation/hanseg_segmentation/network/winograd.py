@@ -45,6 +45,12 @@ NUMBERS = SEEN * SEEN
 TILES = 8
 """Tiles a thread has in hand: their numbers fit the processor's second cache."""
 
+LANES = 16
+"""Channels that are transformed at a time; half of them where they are no multiple."""
+
+FLOAT = 4
+"""Bytes of a float32."""
+
 LEAST_ROW = 24
 """Input channels by planes of the kernel, of which a sum is made. With fewer,
 transforming takes longer than it saves."""
@@ -277,33 +283,34 @@ def _convolve(image, values, bias, result, numbers, products, taps, wide, first,
     """
     depth, height, width, inputs = image.shape
     outputs = result.shape[3]
-    columns = (width + 3) // 4
-    tiles = columns * ((height + 3) // 4)
-    groups = (tiles + 7) // 8
-    planes = 8 + taps - 1
-    seen = np.zeros((6, 6, 16), np.float32)
-    made = np.empty((4, 4, 16), np.float32)
+    columns = (width + TILE - 1) // TILE
+    tiles = columns * ((height + TILE - 1) // TILE)
+    groups = (tiles + TILES - 1) // TILES
+    planes = ROWS + taps - 1
+    seen = np.zeros((SEEN, SEEN, LANES), np.float32)
+    made = np.empty((TILE, TILE, LANES), np.float32)
     at_image, at_result = np.int64(image.ctypes.data), np.int64(result.ctypes.data)
     at_numbers = np.int64(numbers.ctypes.data)
     at_products = np.int64(products.ctypes.data)
     at_values, at_bias = np.int64(values.ctypes.data), np.int64(bias.ctypes.data)
     at_seen, at_made = np.int64(seen.ctypes.data), np.int64(made.ctypes.data)
-    step_in, step_out = 4 * 8 * planes * inputs, 4 * 64 * outputs
-    lanes_in = 16 if inputs % 16 == 0 else 8
-    lanes_out = 16 if outputs % 16 == 0 else 8
+    step_in = FLOAT * TILES * planes * inputs
+    step_out = FLOAT * TILES * ROWS * outputs
+    lanes_in = LANES if inputs % LANES == 0 else LANES // 2
+    lanes_out = LANES if outputs % LANES == 0 else LANES // 2
     for part in range(first, last):
-        low = part // groups * 8
-        start = part % groups * 8
-        count = min(8, tiles - start)
+        low = part // groups * ROWS
+        start = part % groups * TILES
+        count = min(TILES, tiles - start)
         for t in range(count):
-            y = (start + t) // columns * 4 - 1
-            x = (start + t) % columns * 4 - 1
-            inside = y >= 0 and x >= 0 and y + 6 <= height and x + 6 <= width
+            y = (start + t) // columns * TILE - 1
+            x = (start + t) % columns * TILE - 1
+            inside = y >= 0 and x >= 0 and y + SEEN <= height and x + SEEN <= width
             for plane in range(planes):
                 z = low + plane - taps // 2
-                to = at_numbers + 4 * (t * planes + plane) * inputs
+                to = at_numbers + FLOAT * (t * planes + plane) * inputs
                 if z < 0 or z >= depth:
-                    for k in range(36):
+                    for k in range(NUMBERS):
                         for c in range(inputs):
                             numbers[k, t, plane, c] = 0
                     continue
@@ -312,23 +319,30 @@ def _convolve(image, values, bias, result, numbers, products, taps, wide, first,
                         place = ((z * height + y) * width + x) * inputs + c
                         bring_in(
                             lanes_in,
-                            at_image + 4 * place,
-                            4 * width * inputs,
-                            4 * inputs,
-                            to + 4 * c,
+                            at_image + FLOAT * place,
+                            FLOAT * width * inputs,
+                            FLOAT * inputs,
+                            to + FLOAT * c,
                             step_in,
                         )
                         continue
-                    for i in range(6):
-                        for j in range(6):
+                    for i in range(SEEN):
+                        for j in range(SEEN):
                             there = 0 <= y + i < height and 0 <= x + j < width
                             for lane in range(lanes_in):
                                 seen[i, j, lane] = (
                                     image[z, y + i, x + j, c + lane] if there else 0
                                 )
-                    bring_in(lanes_in, at_seen, 384, 64, to + 4 * c, step_in)
-        for k in range(36):
-            matrix = at_values + 4 * k * taps * inputs * outputs
+                    bring_in(
+                        lanes_in,
+                        at_seen,
+                        FLOAT * SEEN * LANES,
+                        FLOAT * LANES,
+                        to + FLOAT * c,
+                        step_in,
+                    )
+        for k in range(NUMBERS):
+            matrix = at_values + FLOAT * k * taps * inputs * outputs
             done = 0
             while done < outputs:
                 rest = min(outputs - done, wide)
@@ -336,39 +350,47 @@ def _convolve(image, values, bias, result, numbers, products, taps, wide, first,
                 for t in range(count):
                     multiply(
                         block,
-                        at_numbers + k * step_in + 4 * t * planes * inputs,
-                        4 * inputs,
+                        at_numbers + k * step_in + FLOAT * t * planes * inputs,
+                        FLOAT * inputs,
                         matrix,
                         taps * inputs,
-                        at_products + k * step_out + 4 * (t * 8 * outputs + done),
-                        4 * outputs,
+                        at_products
+                        + k * step_out
+                        + FLOAT * (t * ROWS * outputs + done),
+                        FLOAT * outputs,
                     )
-                matrix += 4 * taps * inputs * block
+                matrix += FLOAT * taps * inputs * block
                 done += block
         for t in range(count):
-            y = (start + t) // columns * 4
-            x = (start + t) % columns * 4
-            inside = y + 4 <= height and x + 4 <= width
-            for plane in range(min(8, depth - low)):
+            y = (start + t) // columns * TILE
+            x = (start + t) % columns * TILE
+            inside = y + TILE <= height and x + TILE <= width
+            for plane in range(min(ROWS, depth - low)):
                 for c in range(0, outputs, lanes_out):
-                    found = at_products + 4 * ((t * 8 + plane) * outputs + c)
+                    found = at_products + FLOAT * ((t * ROWS + plane) * outputs + c)
                     if inside:
                         place = (((low + plane) * height + y) * width + x) * outputs + c
                         take_out(
                             lanes_out,
                             found,
                             step_out,
-                            at_bias + 4 * c,
-                            at_result + 4 * place,
-                            4 * width * outputs,
-                            4 * outputs,
+                            at_bias + FLOAT * c,
+                            at_result + FLOAT * place,
+                            FLOAT * width * outputs,
+                            FLOAT * outputs,
                         )
                         continue
                     take_out(
-                        lanes_out, found, step_out, at_bias + 4 * c, at_made, 256, 64
+                        lanes_out,
+                        found,
+                        step_out,
+                        at_bias + FLOAT * c,
+                        at_made,
+                        FLOAT * TILE * LANES,
+                        FLOAT * LANES,
                     )
-                    for i in range(min(4, height - y)):
-                        for j in range(min(4, width - x)):
+                    for i in range(min(TILE, height - y)):
+                        for j in range(min(TILE, width - x)):
                             for lane in range(lanes_out):
                                 result[low + plane, y + i, x + j, c + lane] = made[
                                     i, j, lane

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from hanseg_segmentation.inference.self_test import (
     choose_engine,
     phantom_tile,
 )
+from hanseg_segmentation.model_package import Channel
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from tests.inference.scenes import package, threshold_network
@@ -214,4 +216,12 @@ def test_the_test_shows_a_head_in_the_networks_own_axes():
     ct = tile[0, 0]
     assert float(ct[:, 12, 20].mean()) > float(ct[:, 0, 0].mean())
     assert 0 < float((ct > 2).float().mean()) < 0.5  # bone above 200 HU
+    assert torch.isfinite(tile).all()
+
+
+def test_the_test_knows_every_channel_a_network_can_see():
+    names = get_args(Channel)
+    plan = package(patch=(16, 16, 16)).model_copy(update={"channels": names})
+    tile = phantom_tile(plan)
+    assert tile.shape == (1, len(names), 16, 16, 16)
     assert torch.isfinite(tile).all()

@@ -33,7 +33,7 @@ from hanseg_segmentation.inference.engines import (
     candidates,
     make_engine,
 )
-from hanseg_segmentation.inference.preprocess import normalise_ct
+from hanseg_segmentation.inference.preprocess import WINDOWS_HU, normalise_ct, window
 from hanseg_segmentation.model_package import ModelPackage
 from hanseg_shared.documents import Document, InferenceMode
 from hanseg_shared.errors import ModelError
@@ -208,6 +208,7 @@ def phantom_tile(package: ModelPackage) -> torch.Tensor:
     images = {
         "ct": normalise_ct(ct, package.normalisation.ct),
         "field_of_view": np.ones(ct.shape, dtype=np.float32),
+        **{name: window(ct, *limits) for name, limits in WINDOWS_HU.items()},
     }
     if case.t1 is not None:
         mr = resample(case.t1, grid).array.astype(np.float32)

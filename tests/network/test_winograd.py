@@ -174,6 +174,14 @@ def test_changed_weights_are_seen(calls):
 
 
 @pytest.mark.usefixtures("every_layer")
+def test_other_weights_in_their_place_are_seen():
+    layer, given = Conv3d(16, 16, 3, padding=1, bias=False), images(16, (5, 6, 7))
+    before = convolved(layer, given)
+    layer.weight = torch.nn.Parameter(2 * layer.weight.detach())
+    assert torch.allclose(convolved(layer, given), 2 * before, atol=1e-5)
+
+
+@pytest.mark.usefixtures("every_layer")
 def test_a_copy_of_a_layer_has_its_own_weights():
     layer, given = Conv3d(16, 16, 3, padding=1), images(16, (5, 6, 7))
     before = convolved(layer, given)

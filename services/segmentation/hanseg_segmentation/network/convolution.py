@@ -42,7 +42,7 @@ class Conv3d(nn.Conv3d):
     network, it is PyTorch's own.
     """
 
-    _transformed: tuple[int, winograd.Weights] | None = None
+    _transformed: tuple[tuple[int, ...], winograd.Weights] | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the convolution of ``(N, C, D, H, W)``, in its memory format."""
@@ -88,11 +88,10 @@ class Conv3d(nn.Conv3d):
 
     def _weights(self) -> winograd.Weights:
         """Return the weights for Winograd's algorithm, made anew after a change."""
-        version = self.weight._version + (
-            0 if self.bias is None else self.bias._version
-        )
-        if self._transformed is None or self._transformed[0] != version:
-            self._transformed = version, winograd.Weights.of(self.weight, self.bias)
+        given = [self.weight] if self.bias is None else [self.weight, self.bias]
+        state = tuple(n for each in given for n in (each.data_ptr(), each._version))
+        if self._transformed is None or self._transformed[0] != state:
+            self._transformed = state, winograd.Weights.of(self.weight, self.bias)
         return self._transformed[1]
 
 

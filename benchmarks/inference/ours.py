@@ -93,8 +93,8 @@ def load(mode: str, folder: Path, cache: Path) -> LoadedModel:
     model = pipeline.load_model(folder, options=_options(mode, cache))
     if not needs_localiser(model):
         return model
-    rapid = replace(_options("rapid", cache), library="eager")
-    localiser = pipeline.load_model(DEFAULT_MODEL, options=rapid, whole=False)
+    coarse = _options(mode, cache).coarse
+    localiser = pipeline.load_model(DEFAULT_MODEL, options=coarse, whole=False)
     return replace(model, localiser=localiser)
 
 

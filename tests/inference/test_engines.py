@@ -172,3 +172,10 @@ def test_every_fold_can_run_on_the_cpu_in_float32():
         torch.float32,
         torch.float32,
     ]
+
+
+def test_the_coarse_pass_is_rapid_and_pytorchs(tmp_path):
+    options = EngineOptions(InferenceMode.FAST, "openvino", tmp_path, threads=3)
+    assert options.coarse == EngineOptions(
+        InferenceMode.RAPID, "eager", tmp_path, threads=3
+    )

@@ -179,9 +179,10 @@ def test_a_fine_model_is_given_the_default_one_to_find_its_way(
     loaded = []
     load = tasks._load_model
 
-    def noting(name, given, *, whole=True):
+    def noting(name, given, *, whole=True, **options):
         loaded.append((name, whole))
-        return load("good" if name == "default" else name, given, whole=whole)
+        name = "good" if name == "default" else name
+        return load(name, given, whole=whole, **options)
 
     monkeypatch.setattr(tasks, "_load_model", noting)
     install("good")
@@ -199,10 +200,10 @@ def test_without_a_default_model_a_fine_one_runs_every_tile(
 
     load = tasks._load_model
 
-    def without(name, given, *, whole=True):
+    def without(name, given, *, whole=True, **options):
         if name == "default":
             raise ModelError("it is damaged")
-        return load(name, given, whole=whole)
+        return load(name, given, whole=whole, **options)
 
     monkeypatch.setattr(tasks, "_load_model", without)
     plan = package(name="fine", network=SPEC, spacing_mm=(2.0, 2.0, 2.0))

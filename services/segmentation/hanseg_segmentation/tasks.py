@@ -16,7 +16,6 @@ from hanseg_segmentation.model_package import DEFAULT_MODEL
 from hanseg_segmentation.packaging import write_results
 from hanseg_segmentation.pipeline import Segmentation, load_model, segment
 from hanseg_shared.documents import (
-    InferenceMode,
     JobDocument,
     JobState,
     MrVerdict,
@@ -93,26 +92,27 @@ class Segmenter:
         return self._model
 
     def _coarse(self, settings: Settings) -> LoadedModel | None:
-        """Return the default model, which is small and finds a fine model's organs.
-
-        PyTorch runs it: OpenVINO is no faster here, and takes 190 MB.
-        """
+        """Return the default model, which is small and finds a fine model's organs."""
+        coarse = EngineOptions.of(settings).coarse
         try:
-            rapid = settings.model_copy(
-                update={"inference": InferenceMode.RAPID, "engine": "eager"}
-            )
-            return _load_model(DEFAULT_MODEL, rapid, whole=False)
+            return _load_model(DEFAULT_MODEL, settings, options=coarse, whole=False)
         except ModelError as error:
             logger.warning("no tile can be left out: %s", error)
             return None
 
 
-def _load_model(name: str, settings: Settings, *, whole: bool = True) -> LoadedModel:
+def _load_model(
+    name: str,
+    settings: Settings,
+    *,
+    options: EngineOptions | None = None,
+    whole: bool = True,
+) -> LoadedModel:
     return load_model(
         name,
         folders=() if settings.models is None else (settings.models,),
         device=settings.device,
-        options=EngineOptions.of(settings),
+        options=options or EngineOptions.of(settings),
         whole=whole,
     )
 

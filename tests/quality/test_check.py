@@ -191,6 +191,28 @@ def test_the_organ_somewhere_else_is_doubtful_not_removed(whole):
     assert found.volume_ml > 0
 
 
+@pytest.mark.parametrize("voxels", [1, 4])
+def test_a_speck_far_off_is_no_organ(whole, voxels):
+    """Seen on real CTs: a voxel at the scan's corner was the only left cochlea."""
+    labels = edited(whole)
+    labels.array[voxels_of(labels, "Cochlea_L")] = 0
+    labels.array[2, 2, 2 : 2 + voxels] = organ("Cochlea_L").label
+    result = checked(whole, labels)
+    found = by_name(result)["Cochlea_L"]
+    assert found.status is OrganStatus.EMPTY
+    assert any(flag.startswith("pieces_removed") for flag in found.flags)
+    assert not (result.labels.array == organ("Cochlea_L").label).any()
+
+
+def test_a_speck_where_the_twin_is_stays_and_is_accused(whole):
+    labels = edited(whole)
+    z, y, x = voxels_of(labels, "Cochlea_R")
+    labels.array[voxels_of(labels, "Cochlea_L")] = 0
+    labels.array[z[:1], y[:1], x[:1]] = organ("Cochlea_L").label
+    found = by_name(checked(whole, labels))["Cochlea_L"]
+    assert Flag.LEFT_RIGHT_SWAPPED in found.flags
+
+
 def test_a_speck_in_its_place_does_not_stand_for_an_organ_elsewhere(whole):
     """Seen on a real CT: the whole brain stem went, and a voxel of it stayed."""
     labels = edited(whole)

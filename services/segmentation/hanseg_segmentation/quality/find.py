@@ -25,6 +25,13 @@ REACH_MM = 10.0
 REACH_DEVIATIONS = 2.0
 """... so many deviations of its place."""
 
+SPECK_VOXELS = 4
+"""A piece of so few voxels is no contour ..."""
+
+FAR_MM = 40.0
+"""... and so far beyond its organ's reach, and its twin's, it is a stray even where the
+organ has no other piece: networks call single voxels at a scan's edge a cochlea."""
+
 ANCHOR_SHARE = 0.5
 """An organ needs this share of its smallest plausible volume to anchor the frame."""
 
@@ -143,7 +150,9 @@ def _choose(
 ) -> Found:
     expected = anatomy.organs[organ.name]
     every = pieces.of(organ.label)
-    kept = _kept(every, expected, frame, voxel_ml=pieces.grid.voxel_ml)
+    twin = counterpart(organ)
+    places = (expected,) if twin is None else (expected, anatomy.organs[twin.name])
+    kept = _kept(every, places, frame, voxel_ml=pieces.grid.voxel_ml)
     outside = False
     if frame is not None:
         outside, impossible = _absence(expected, frame, seen)
@@ -184,18 +193,27 @@ def _choose(
 
 def _kept(
     every: tuple[Piece, ...],
-    expected: Expected,
+    places: tuple[Expected, ...],
     frame: Frame | None,
     *,
     voxel_ml: float,
 ) -> tuple[Piece, ...]:
     """Return the large pieces that lie where the organ may be.
 
-    Where none does, the large ones are kept: what is doubtful is told, not removed. Nor
-    does a speck that lies there, too small for the organ, stand for one elsewhere.
+    Where none does, the large ones are kept, but for specks far off: what is doubtful
+    is told, not removed. Nor does a speck that lies there, too small for the organ,
+    stand for one elsewhere.
+
+    Args:
+        every: The organ's pieces, the largest first.
+        places: What is expected of the organ, and of its twin on the other side.
+        frame: Where the patient lies; None if that is not known.
+        voxel_ml: Volume of a voxel.
     """
+    every = tuple(p for p in every if not _is_far_speck(p, places, frame))
     if not every:
         return ()
+    expected = places[0]
     near = tuple(p for p in every if _in_reach(p, expected, frame))
     plausible_ml = ANCHOR_SHARE * expected.smallest_ml
     if not near or (
@@ -207,11 +225,21 @@ def _kept(
     return tuple(piece for piece in near if piece.voxels >= least)
 
 
-def _in_reach(piece: Piece, expected: Expected, frame: Frame | None) -> bool:
+def _is_far_speck(
+    piece: Piece, places: tuple[Expected, ...], frame: Frame | None
+) -> bool:
+    return piece.voxels <= SPECK_VOXELS and not any(
+        _in_reach(piece, place, frame, further_mm=FAR_MM) for place in places
+    )
+
+
+def _in_reach(
+    piece: Piece, expected: Expected, frame: Frame | None, *, further_mm: float = 0.0
+) -> bool:
     if frame is None:
         return True
     spread = frame.uncertainty_mm(expected.place_mm, expected.spread_mm)
-    reach = REACH_MM + REACH_DEVIATIONS * spread
+    reach = REACH_MM + REACH_DEVIATIONS * spread + further_mm
     at = frame.unplace(piece.centre)
     low = np.array(expected.low_mm) - reach
     high = np.array(expected.high_mm) + reach

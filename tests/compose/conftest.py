@@ -59,6 +59,7 @@ def _keep_logs(containers: Containers) -> None:
     folder = os.environ.get("HANSEG_TEST_LOGS")
     if folder:
         path = Path(folder) / f"{containers.name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(containers.compose("logs", "--no-color", "--timestamps"))
 
 

@@ -25,12 +25,12 @@ REACH_MM = 10.0
 REACH_DEVIATIONS = 2.0
 """... so many deviations of its place."""
 
-SPECK_VOXELS = 4
-"""A piece of so few voxels is no contour ..."""
+SPECK_ML = 0.4
+"""A piece as small as this, a voxel of the network's or a few of a coarse CT's, ..."""
 
 FAR_MM = 40.0
-"""... and so far beyond its organ's reach, and its twin's, it is a stray even where the
-organ has no other piece: networks call single voxels at a scan's edge a cochlea."""
+"""... that lies so far beyond its organ's reach, and its twin's, is a stray even where
+the organ has no other piece: networks call single voxels at a scan's edge a cochlea."""
 
 ANCHOR_SHARE = 0.5
 """An organ needs this share of its smallest plausible volume to anchor the frame."""
@@ -210,7 +210,11 @@ def _kept(
         frame: Where the patient lies; None if that is not known.
         voxel_ml: Volume of a voxel.
     """
-    every = tuple(p for p in every if not _is_far_speck(p, places, frame))
+    every = tuple(
+        piece
+        for piece in every
+        if piece.voxels * voxel_ml > SPECK_ML or not _is_far_off(piece, places, frame)
+    )
     if not every:
         return ()
     expected = places[0]
@@ -225,10 +229,10 @@ def _kept(
     return tuple(piece for piece in near if piece.voxels >= least)
 
 
-def _is_far_speck(
+def _is_far_off(
     piece: Piece, places: tuple[Expected, ...], frame: Frame | None
 ) -> bool:
-    return piece.voxels <= SPECK_VOXELS and not any(
+    return not any(
         _in_reach(piece, place, frame, further_mm=FAR_MM) for place in places
     )
 

@@ -2,8 +2,8 @@
 
 Each is trained by `hanseg train --smoke`, packaged, run through the service by
 `hanseg batch` with its own registration, and scored by `hanseg evaluate`. The trainings
-are far too short for the figures to say which method is better: the table shows that
-each recipe runs, and what it costs.
+are far too short for the scores to say which method is better, or that any is good: the
+table shows that each recipe runs, that its loss falls, and what it costs.
 
     python benchmarks/recipes.py [--recipes eli1,mamaa] [--iterations N] [--out DIR]
 """
@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hanseg_segmentation.model_package import read_package
+from hanseg_segmentation.training.log import LOG_EVERY, LOG_FILE, read_log
 from hanseg_segmentation.training.recipe import Recipe, read_recipe, recipe_names
 from hanseg_shared.documents import TransformKind
 
@@ -43,6 +44,8 @@ class Row:
         network: Kind of network.
         folds: Networks that were trained.
         inferred: Settings that no source states.
+        first_loss: Cross-entropy and Dice loss in the log's first row, the folds' mean.
+        last_loss: The same in its last row.
         train_seconds: Of the whole command, preparation included.
         segment_seconds: Of the whole batch, the service's start included.
         dsc: Mean over organs and cases; missed organs count 0.
@@ -52,6 +55,8 @@ class Row:
     network: str
     folds: int
     inferred: int
+    first_loss: float
+    last_loss: float
     train_seconds: float
     segment_seconds: float
     dsc: float
@@ -104,15 +109,28 @@ def run(
     hanseg(["evaluate", results, testing, "--empty", "challenge", "--out", scores])
     summary = json.loads((scores / "summary.json").read_text())
     package = read_package(installed)
+    first_loss, last_loss = losses(folder)
     return Row(
         recipe.name,
         package.network.kind,
         len(package.folds),
         len(recipe.inferred),
+        first_loss,
+        last_loss,
         round(train_seconds, 1),
         round(segment_seconds, 1),
         _dsc(summary),
     )
+
+
+def losses(folder: Path) -> tuple[float, float]:
+    """Return the loss that a training began with, and the one that it ended with."""
+    logs = [read_log(file.parent) for file in sorted(folder.rglob(LOG_FILE))]
+    first, last = (
+        sum(rows[at]["cross_entropy"] + rows[at]["dice_loss"] for rows in logs)
+        for at in (0, -1)
+    )
+    return round(first / len(logs), 3), round(last / len(logs), 3)
 
 
 def _rename(folder: Path, name: str) -> None:
@@ -138,10 +156,12 @@ def main() -> int:
     """Run, print, write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recipes", default=",".join(recipe_names()))
-    parser.add_argument("--iterations", type=int, default=4)
+    parser.add_argument("--iterations", type=int, default=3 * LOG_EVERY)
     parser.add_argument("--cases", type=int, default=2, help="patients to be scored")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
+    if options.iterations < 2 * LOG_EVERY:
+        parser.error(f"it takes {2 * LOG_EVERY} iterations to see a loss fall")
     out = options.out.resolve()
     teaching = phantoms(out / "teaching", first_seed=TEACHING_SEED, count=3)
     testing = phantoms(out / "testing", first_seed=TESTING_SEED, count=options.cases)
@@ -152,7 +172,10 @@ def main() -> int:
         document = [asdict(row) for row in rows]
         (out / "recipes.json").write_text(json.dumps(document, indent=2) + "\n")
     print_table(rows)
-    return 0
+    stuck = [row.recipe for row in rows if row.last_loss >= row.first_loss]
+    if stuck:
+        print(f"the loss did not fall: {', '.join(stuck)}", file=sys.stderr)
+    return 1 if stuck else 0
 
 
 if __name__ == "__main__":

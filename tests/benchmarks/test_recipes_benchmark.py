@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Sequence
@@ -11,13 +12,21 @@ import pytest
 from benchmarks import recipes
 
 from hanseg_segmentation.model_package import read_package, shipped_models
+from hanseg_segmentation.training.log import COLUMNS, LOG_FILE
 from hanseg_segmentation.training.recipe import read_recipe, recipe_names
 
 
 class FakeProduct:
-    """Answers the commands with files as the real one leaves them."""
+    """Answers the commands with files as the real one leaves them.
+
+    Attributes:
+        losses: Cross-entropy in the rows of a training's log; its Dice loss is 0.5.
+        folds: Networks that a training makes.
+    """
 
     def __init__(self) -> None:
+        self.losses = (3.0, 2.0, 1.0)
+        self.folds = 1
         self.commands: list[list[str]] = []
         self.models: list[Path | None] = []
 
@@ -31,10 +40,21 @@ class FakeProduct:
         out.mkdir(parents=True, exist_ok=True)
         if words[0] == "train":
             shutil.copytree(shipped_models() / "default", out / "model")
+            for fold in range(self.folds):
+                self.write_log(out / f"fold_{fold}" if self.folds > 1 else out, fold)
         if words[0] == "evaluate":
             summary = {"overall": {"DSC": {"mean": 0.43210987}}}
             (out / "summary.json").write_text(json.dumps(summary))
         return 1.26
+
+    def write_log(self, folder: Path, fold: int) -> None:
+        folder.mkdir(exist_ok=True)
+        with (folder / LOG_FILE).open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            for number, loss in enumerate(self.losses, start=1):
+                row = {"cross_entropy": loss + fold, "dice_loss": 0.5}
+                writer.writerow({"iteration": 20 * number, **row})
 
     def options(self, command: str) -> dict[str, str]:
         words = next(each for each in self.commands if each[0] == command)
@@ -84,3 +104,27 @@ def test_the_table_has_a_line_for_every_recipe(product, tmp_path, monkeypatch, c
     rows = json.loads((tmp_path / "recipes.json").read_text())
     assert [row["recipe"] for row in rows] == list(recipe_names())
     assert capsys.readouterr().out.count("\n| ") == 1 + len(rows)
+
+
+@pytest.mark.parametrize(("folds", "losses"), [(1, (3.5, 1.5)), (3, (4.5, 2.5))])
+def test_a_line_says_from_where_to_where_the_loss_fell(
+    product, tmp_path, folds, losses
+):
+    product.folds = folds
+    row = run("cwlg102", tmp_path)
+    assert (row.first_loss, row.last_loss) == losses
+
+
+def test_a_recipe_that_learns_nothing_fails(product, tmp_path, monkeypatch, capsys):
+    product.losses = (3.0, 1.0, 3.0)
+    arguments = ["recipes.py", "--recipes", "eli1", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert recipes.main() == 1
+    assert "did not fall: eli1" in capsys.readouterr().err
+
+
+def test_too_few_iterations_to_see_a_loss_fall_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["recipes.py", "--iterations", "39"])
+    with pytest.raises(SystemExit):
+        recipes.main()
+    assert "it takes 40 iterations" in capsys.readouterr().err

@@ -174,6 +174,14 @@ def test_every_organ_has_a_place():
     assert all(place.box_ml > place.mean_ml > 0 for place in places.values())
 
 
+def test_what_lies_in_the_midplane_is_not_looked_for_beside_it():
+    allowed, _ = allowed_labels(a_head(), WIDE)
+    pituitary = places_of_organs()[organ("Pituitary").label]
+    across = np.flatnonzero((allowed & bits_of(["Pituitary"])).any(axis=(0, 1)))
+    assert pituitary.high[0] <= 12.0
+    assert np.ptp(across) * WIDE.spacing[0] <= 24.0
+
+
 def test_the_places_of_both_sides_are_mirror_images():
     left, right = (places_of_organs()[organ(f"Eye_P{side}").label] for side in "LR")
     assert left.low[0] == -right.high[0]

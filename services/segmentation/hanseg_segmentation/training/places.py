@@ -27,6 +27,12 @@ MARGIN_MM = (12.0, 20.0, 20.0)
 NECK_MARGIN_Z_MM = 40.0
 """The same along z for organs below the jaw: necks differ more."""
 
+MIDPLANE_ORGANS = ("OpticChiasm", "Pituitary")
+"""Small organs on the skull base, that no patient has beside its midplane."""
+
+MIDPLANE_MARGIN_MM = (0.0, 10.0, 20.0)
+"""Their margin: a model that may put them further off does, in the petrous bone."""
+
 NECK_TOP_MM = -60.0
 """Organs that never reach above this are the neck's."""
 
@@ -87,7 +93,8 @@ def _symmetric(
         twin = counterpart(each) or each
         a, b = low[each.label], high[each.label]
         c, d = low[twin.label], high[twin.label]
-        margin = list(MARGIN_MM)
+        in_midplane = each.name in MIDPLANE_ORGANS
+        margin = list(MIDPLANE_MARGIN_MM if in_midplane else MARGIN_MM)
         if max(b[2], d[2]) < NECK_TOP_MM:
             margin[2] = NECK_MARGIN_Z_MM
         first = (min(a[0], -d[0]), min(a[1], c[1]), min(a[2], c[2]))

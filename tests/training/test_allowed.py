@@ -103,14 +103,6 @@ def test_the_rim_of_an_outline_that_is_larger_may_be_background():
     assert allowed[12, 2, 2] == bits_of([*LARYNX, "Cricopharyngeus"]) | 1
 
 
-def test_the_lower_end_of_an_outline_may_be_said_to_be_none_of_ours():
-    label = openkbp("Larynx", LARYNX_BLOCK).label
-    doubted = label.model_copy(update={"doubtful_below": 0.3})
-    allowed, _ = allowed_labels([outline(doubted, LARYNX_BLOCK)], GRID)
-    assert allowed[6, 6, 6] & 1
-    assert not allowed[9, 6, 6] & 1
-
-
 def test_the_whole_larynx_of_a_clinic_is_ours_down_to_its_lower_end():
     allowed, _ = allowed_labels([openkbp("Larynx", LARYNX_BLOCK)], GRID)
     assert not (allowed[LARYNX_BLOCK] & 1).any()

@@ -103,16 +103,11 @@ def _sets_of_larger(outline: Outline, drawn: Sequence[Outline]) -> Bits:
             *label.organs
         }:
             solid |= other.mask
-    levels = np.flatnonzero(mask.any(axis=(1, 2)))
     core = ndimage.binary_erosion(solid, NEIGHBOURS)
-    upper = mask.copy()
-    upper[: levels[0] + round(label.doubtful_below * len(levels))] = False
     sure = bits_of({*label.organs, *label.also})
     in_rim = sure | bits_of(label.rim)
-    doubtful = in_rim | ONLY_BACKGROUND
-    rim = in_rim if label.rim_is_ours else doubtful
-    sets = np.where(core, sure, rim)
-    return np.where(upper, sets, doubtful)[mask].astype(np.int32)
+    rim = in_rim if label.rim_is_ours else in_rim | ONLY_BACKGROUND
+    return np.where(core, sure, rim)[mask].astype(np.int32)
 
 
 def _sets_of_upper_end(outline: Outline, step_mm: float) -> Bits:

@@ -24,7 +24,6 @@ FILE = "dataset.json"
 UNSTATED = "unstated"
 """The licence of weights that no declaration names."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Millimetres = Annotated[float, Field(ge=0)]
 
 
@@ -59,7 +58,6 @@ class Label(Document):
         rim_is_ours: Whether its rim holds no background after all, where it is drawn
             so little further that a voxel's edge is too much to doubt.
         extent: How it relates to `organs`.
-        doubtful_below: Lower share of its height that may be none of ours.
         upper_mm: How far below its upper end it is surely, and possibly, ours.
         ends_early: Whether drawing often stops before the organ's lower end does.
     """
@@ -72,7 +70,6 @@ class Label(Document):
     rim: tuple[str, ...] = ()
     rim_is_ours: bool = False
     extent: Extent = Extent.EXACT
-    doubtful_below: Share = 0.0
     upper_mm: tuple[Millimetres, Millimetres] | None = None
     ends_early: bool = False
 

@@ -100,7 +100,7 @@ bench-inference: $(DEV_STAMP) ## Inference: speed, memory, labels beside nnU-Net
 	$(BIN)/python -m benchmarks.inference
 
 .PHONY: bench-validation
-bench-validation: $(DEV_STAMP) ## Dice of the default model on validation CTs, two of which taught it
+bench-validation: $(DEV_STAMP) ## Dice of the default model on training CTs that were held out
 	$(BIN)/python benchmarks/validation.py
 
 .PHONY: bench-test

@@ -1,17 +1,17 @@
 """Dice of a model on real CTs.
 
-Runs the product's own pipeline on the 33 validation cases of OpenKBP, and on the two
-CTs of `matched` whose 21 organs experts drew; or on OpenKBP's 42 test cases, which are
-for weights that are chosen already. The default model was trained on `matched`, which
-are the validation cases 206 and 212, and chosen by the others. An organ that nobody
-drew in a case is left out of
-its mean. Larynx and oesophagus of OpenKBP reach further than our organs, so unions of
-ours are compared with them. The oesophagus counts only above our lower end; and since
-our Cricopharyngeus begins higher than an oesophagus that a clinic draws (Brouwer et al.
-2015, doi 10.1016/j.radonc.2015.07.041), it counts only below the drawing's upper end.
+Runs the product's own pipeline on those of OpenKBP's training cases that the recipes
+hold out; on its 33 validation cases, and on the two CTs of `matched`, which are of
+those, whose 21 organs experts drew; or on its 42 test cases, which are for weights that
+are chosen already. The validation cases taught the default model, and the held-out ones
+chose it. An organ that nobody drew in a case is left out of its mean. Larynx and
+oesophagus of OpenKBP reach further than our organs, so unions of ours are compared with
+them. The oesophagus counts only above our lower end; and since our Cricopharyngeus
+begins higher than an oesophagus that a clinic draws (Brouwer et al. 2015,
+doi 10.1016/j.radonc.2015.07.041), it counts only below the drawing's upper end.
 
-    python benchmarks/validation.py [--part test] [--model NAME_OR_FOLDER] [--cases N]
-        [--stored flipped|oblique]
+    python benchmarks/validation.py [--part held-out|validation|test]
+        [--model NAME_OR_FOLDER] [--cases N] [--stored flipped|oblique]
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ import SimpleITK as sitk  # noqa: N813
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.preprocess import AIR_HU
 from hanseg_segmentation.pipeline import load_model, segment
+from hanseg_segmentation.training.data import held_out_cases
+from hanseg_segmentation.training.datasets.find import find_datasets
+from hanseg_segmentation.training.recipe import read_recipe
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import Interpolation, from_image, resample
 from hanseg_shared.organs import ORGANS, Side, counterpart, organ
@@ -41,8 +44,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 RESULTS = PROJECT / "benchmarks" / "results"
 
-PARTS = ("validation", "test")
-"""The parts of OpenKBP that teach nothing, but for two scans of the former."""
+HELD_OUT, VALIDATION, TEST = PARTS = ("held-out", "validation", "test")
+"""What of OpenKBP can be scored; the first are cases of its training part."""
 
 LARYNX = "Larynx (Larynx_SG + Glottis + Arytenoid)"
 GULLET = "Esophagus, upper end (Esophagus_S + Cricopharyngeus)"
@@ -130,9 +133,20 @@ def read(file: Path) -> Volume:
     return from_image(sitk.ReadImage(str(file)))
 
 
+def folder_of(data: Path, part: str) -> Path:
+    """Return the folder that a part's cases lie in."""
+    return data / "openkbp" / ("train" if part == HELD_OUT else part)
+
+
 def openkbp_cases(data: Path, part: str) -> Iterator[Case]:
     """Yield the cases of a part of OpenKBP, by number."""
-    for file in sorted((data / "openkbp" / part).glob("*_ct.nii.gz")):
+    folder = folder_of(data, part)
+    files = sorted(folder.glob("*_ct.nii.gz"))
+    if part == HELD_OUT:
+        cases = [case for found in find_datasets([folder]) for case in found.cases]
+        kept = held_out_cases(cases, held_out=read_recipe("default").held_out)
+        files = [folder / f"{case.name}_ct.nii.gz" for case in kept]
+    for file in files:
         name = file.name.removesuffix("_ct.nii.gz")
         drawn = read(file.with_name(f"{name}_oars.nii.gz")).array.astype(np.uint8)
         yield Case(f"openkbp {name}", read(file), drawn, OPENKBP)
@@ -267,7 +281,7 @@ def print_table(title: str, table: dict[str, dict[str, float]]) -> None:
 def groups_of_cases(data: Path, part: str) -> dict[str, Iterator[Case]]:
     """Return what a part is scored on; the scans of `matched` are of validation."""
     groups = {f"openkbp_{part}": openkbp_cases(data, part)}
-    if part == "validation":
+    if part == VALIDATION:
         groups["matched_expert"] = matched_cases(data)
     return groups
 
@@ -278,13 +292,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=PROJECT.parent / "shared" / "data")
     parser.add_argument("--model", default="default", help="name, or package folder")
     parser.add_argument("--cases", type=int, help="only the first so many")
-    parser.add_argument("--part", choices=PARTS, default="validation")
+    parser.add_argument("--part", choices=PARTS, default=HELD_OUT)
     parser.add_argument("--stored", choices=tuple(STORED), default="as it is")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results")
     options = parser.parse_args()
     part, out = options.part, options.out or RESULTS / f"{options.part}.json"
-    if not (options.data / "openkbp" / part).is_dir():
-        print(f"{options.data} holds no openkbp/{part}; name it with --data")
+    folder = folder_of(options.data, part)
+    if not folder.is_dir():
+        print(f"there is no {folder}; name the folder above openkbp with --data")
         return 2
     named = Path(options.model)
     model = load_model(named if named.is_dir() else options.model, device="auto")

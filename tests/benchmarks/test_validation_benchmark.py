@@ -1,8 +1,11 @@
 """What a clinic's oesophagus and ours are compared on, and how CTs may be stored."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from benchmarks.validation import STORED, comparable
+import SimpleITK as sitk  # noqa: N813
+from benchmarks.validation import HELD_OUT, STORED, comparable, openkbp_cases
 
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
@@ -52,3 +55,18 @@ def test_a_ct_that_is_stored_otherwise_shows_the_same(stored):
     inner = (slice(3, -3),) * 3
     assert np.allclose(back[inner], ct.array[inner], atol=0.5)
     assert other.grid.is_same(ct.grid) == (stored == "as it is")
+
+
+def openkbp_folder(folder: Path, cases: int) -> None:
+    """Write cases 1, 2, ... of one voxel's brain stem, as OpenKBP is packed."""
+    folder.mkdir(parents=True)
+    image = sitk.GetImageFromArray(np.ones((3, 3, 3), np.uint8))
+    for number in range(1, cases + 1):
+        for kind in ("ct", "oars"):
+            sitk.WriteImage(image, str(folder / f"{number}_{kind}.nii.gz"))
+
+
+def test_the_held_out_part_is_what_the_recipes_never_teach(tmp_path):
+    openkbp_folder(tmp_path / "openkbp" / "train", cases=29)
+    names = [case.name for case in openkbp_cases(tmp_path, HELD_OUT)]
+    assert names == ["openkbp 14", "openkbp 28"]

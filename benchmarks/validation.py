@@ -141,15 +141,15 @@ def folder_of(data: Path, part: str) -> Path:
 def openkbp_cases(data: Path, part: str) -> Iterator[Case]:
     """Yield the cases of a part of OpenKBP, by number."""
     folder = folder_of(data, part)
-    files = sorted(folder.glob("*_ct.nii.gz"))
+    found = [case for dataset in find_datasets([folder]) for case in dataset.cases]
     if part == HELD_OUT:
-        cases = [case for found in find_datasets([folder]) for case in found.cases]
-        kept = held_out_cases(cases, held_out=read_recipe("default").held_out)
-        files = [folder / f"{case.name}_ct.nii.gz" for case in kept]
-    for file in files:
-        name = file.name.removesuffix("_ct.nii.gz")
-        drawn = read(file.with_name(f"{name}_oars.nii.gz")).array.astype(np.uint8)
-        yield Case(f"openkbp {name}", read(file), drawn, OPENKBP)
+        held_out = read_recipe("default").held_out
+        found = list(held_out_cases(found, held_out=held_out))
+    for name in (case.name for case in found):
+        drawn = read(folder / f"{name}_oars.nii.gz").array.astype(np.uint8)
+        yield Case(
+            f"openkbp {name}", read(folder / f"{name}_ct.nii.gz"), drawn, OPENKBP
+        )
 
 
 def matched_cases(data: Path) -> Iterator[Case]:

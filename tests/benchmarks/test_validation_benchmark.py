@@ -58,7 +58,7 @@ def test_a_ct_that_is_stored_otherwise_shows_the_same(stored):
 
 
 def openkbp_folder(folder: Path, cases: int) -> None:
-    """Write cases 1, 2, ... of one voxel's brain stem, as OpenKBP is packed."""
+    """Write cases 1, 2, ..., all of them brain stem, as OpenKBP is packed."""
     folder.mkdir(parents=True)
     image = sitk.GetImageFromArray(np.ones((3, 3, 3), np.uint8))
     for number in range(1, cases + 1):

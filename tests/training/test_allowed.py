@@ -9,6 +9,7 @@ from hanseg_segmentation.training.allowed import (
     allowed_labels,
     imaged_labels,
 )
+from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
 from hanseg_segmentation.training.datasets.declaration import (
     Extent,
     Label,
@@ -42,6 +43,32 @@ def outline(label: Label, block: Block, *, grid: Grid = GRID) -> Outline:
     mask = np.zeros(grid.shape, bool)
     mask[block] = True
     return Outline(label, mask)
+
+
+def a_small_head() -> list[Outline]:
+    """A head with its brain stem at voxel 40, 50, 45 of a fine grid."""
+    grid = Grid((90, 90, 90), (2.0, 2.0, 2.5))
+    return [
+        openkbp("Brainstem", voxel(40, 50, 45), grid=grid),
+        openkbp("LeftParotid", voxel(30, 45, 75), grid=grid),
+        openkbp("RightParotid", voxel(30, 45, 15), grid=grid),
+    ]
+
+
+def a_neck() -> list[Outline]:
+    """A head whose cord leans to the patient's left from level to level."""
+    label = known_declaration("openkbp").label("SpinalCord")
+    assert label is not None
+    cord = np.zeros(WIDE.shape, bool)
+    for level in range(10, 34):
+        cord[level, 31:33, 40 - level // 4 : 42 - level // 4] = True
+    return [*a_head(), Outline(label, cord)]
+
+
+def tissue(slices: slice) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    ct = np.full(WIDE.shape, -1000.0, np.float32)
+    ct[slices, 5:35, 5:55] = 40
+    return ct
 
 
 def voxel(z: int, y: int, x: int) -> Block:
@@ -182,11 +209,84 @@ def test_the_places_of_both_sides_are_mirror_images():
 
 
 def test_a_scan_shows_the_organs_at_the_height_of_its_tissue():
-    ct = np.full(WIDE.shape, -1000.0, np.float32)
-    ct[20:55, 5:35, 5:55] = 40
-    imaged = imaged_labels(a_head(), ct, WIDE)
+    imaged = imaged_labels(a_head(), tissue(slice(20, 55)), WIDE)
     assert imaged & bits_of(["Eye_PL"])
     assert not imaged & bits_of(["Esophagus_S"])
+
+
+def test_a_carotid_is_looked_for_beside_the_cord_of_its_slice():
+    allowed, _ = allowed_labels(a_neck(), WIDE)
+    for level in (14, 24, 30):
+        cord = 40.5 - level // 4
+        for name, sign in (("A_Carotid_L", 1), ("A_Carotid_R", -1)):
+            across = np.flatnonzero((allowed[level] & bits_of([name])).any(axis=0))
+            beside = sign * (across - cord) * WIDE.spacing[0]
+            assert np.ptp(across) * WIDE.spacing[0] <= 2 * REACH_MM
+            assert 15 < beside.mean() < 33
+
+
+def test_a_carotid_goes_on_where_the_cord_was_not_drawn():
+    allowed, _ = allowed_labels(a_neck(), WIDE)
+    assert (allowed[6] & bits_of(["A_Carotid_L"])).any()
+
+
+def test_a_cord_that_is_none_says_not_where_the_carotids_are():
+    label = known_declaration("openkbp").label("SpinalCord")
+    assert label is not None
+    box = outline(label, (slice(10, 34), slice(25, 45), slice(20, 40)), grid=WIDE)
+    allowed, _ = allowed_labels([*a_head(), box], WIDE)
+    place = places_of_organs()[organ("A_Carotid_L").label]
+    across = np.flatnonzero((allowed[20] & bits_of(["A_Carotid_L"])).any(axis=0))
+    assert np.ptp(across) * WIDE.spacing[0] > (place.high[0] - place.low[0]) / 2
+
+
+def test_a_scan_shows_the_carotids_of_which_it_shows_a_good_part():
+    carotid = bits_of(["A_Carotid_L"])
+    assert imaged_labels(a_neck(), tissue(slice(18, 55)), WIDE) & carotid
+    assert not imaged_labels(a_neck(), tissue(slice(28, 55)), WIDE) & carotid
+    assert not imaged_labels(a_head(), tissue(slice(18, 55)), WIDE) & carotid
+
+
+def test_the_carotids_courses_are_mirror_images():
+    left, right = (courses_of_organs()[organ(f"A_Carotid_{s}").label] for s in "LR")
+    assert (left.middle == right.middle * (-1, 1)).all()
+    assert 20 < left.area_mm2 < 80
+    assert (left.middle[:, 0] > 10).all()
+
+
+def test_pituitary_and_chiasm_lie_where_the_sella_was_seen():
+    grid = Grid((90, 90, 90), (2.0, 2.0, 2.5))
+    allowed, groups = allowed_labels(a_small_head(), grid, sella=(4.0, -30.0, 15.0))
+    pituitary, chiasm = bits_of(["Pituitary"]), bits_of(["OpticChiasm"])
+    assert {pituitary, chiasm} <= set(groups.tolist())
+    assert allowed[46, 35, 47] == pituitary
+    assert set(np.unique(allowed & pituitary)) == {0, pituitary}
+    assert 0.05 < np.count_nonzero(allowed == pituitary) * grid.voxel_ml < 0.2
+    assert np.count_nonzero(allowed & pituitary) * grid.voxel_ml < 5
+    above = np.argwhere(allowed == chiasm).mean(0) - np.argwhere(
+        allowed == pituitary
+    ).mean(0)
+    assert 7 < above[0] * 2.5 < 14
+    assert abs(above[2]) <= 1
+
+
+def test_what_was_drawn_is_not_moved_to_the_sella():
+    grid = Grid((90, 90, 90), (2.0, 2.0, 2.5))
+    drawn = outline(
+        Label(name="pituitary", organs=("Pituitary",)), voxel(50, 40, 45), grid=grid
+    )
+    allowed, groups = allowed_labels(
+        [*a_small_head(), drawn], grid, sella=(4.0, -30.0, 15.0)
+    )
+    pituitary = bits_of(["Pituitary"])
+    assert np.argwhere(allowed & pituitary).tolist() == [[50, 40, 45]]
+    assert groups.tolist().count(pituitary) == 1
+
+
+def test_without_brain_stem_nobody_knows_where_the_sella_was_seen():
+    allowed, groups = allowed_labels([], GRID, sella=(4.0, -30.0, 15.0))
+    assert set(np.unique(allowed)) == {EVERYTHING}
+    assert len(groups) == 0
 
 
 def test_a_scan_without_brain_stem_surely_shows_nothing():

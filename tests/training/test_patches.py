@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hanseg_segmentation.model_package import Normalisation
+from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
 from hanseg_segmentation.training.label_sets import EVERYTHING, bits_of
 from hanseg_segmentation.training.patches import (
     Patch,
@@ -123,6 +124,20 @@ def test_an_organ_that_is_surely_there_has_its_usual_size():
     sizes = expected_sizes(allowed, bits_of(["Eye_PL"]), voxel_ml=place.box_ml / 1e6)
     assert sizes[label] == pytest.approx(place.mean_ml / (place.box_ml / 1e6))
     assert np.count_nonzero(sizes) == 1
+
+
+def test_a_part_of_a_carotids_course_shows_as_much_of_it():
+    label = organ("A_Carotid_L").label
+    course = courses_of_organs()[label]
+    allowed = np.ones((20, 40, 40), np.int32)
+    edge = int(2 * REACH_MM / 2)
+    allowed[:, 5 : 5 + edge, 5 : 5 + edge] |= 1 << label
+    sizes = expected_sizes(allowed, 1 << label, voxel_ml=2 * 2 * 2.5 / 1000)
+    assert sizes[label] * 2 * 2 * 2.5 == pytest.approx(course.area_mm2 * 20 * 2.5)
+    short = expected_sizes(allowed[:10], 1 << label, voxel_ml=2 * 2 * 2.5 / 1000)
+    cut_off = expected_sizes(allowed[:, 6:], 1 << label, voxel_ml=2 * 2 * 2.5 / 1000)
+    assert not short.any()
+    assert not cut_off.any()
 
 
 def test_an_organ_outside_the_patch_is_not_expected():

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from hanseg_segmentation.inference.preprocess import CHANNELS, network_input
 from hanseg_segmentation.model_package import Channel, Normalisation
+from hanseg_segmentation.training.courses import courses_of_organs
 from hanseg_segmentation.training.label_sets import CLASSES, Bits, mirrored
 from hanseg_segmentation.training.places import places_of_organs
 from hanseg_segmentation.training.sample import Sample
@@ -23,6 +24,9 @@ AIR_HU = -1024.0
 VISIBLE_SHARE = 0.55
 """Least share of an organ's possible place, which is much larger than the organ, in a
 patch that surely shows most of it."""
+
+SHOWN_COURSE_MM = 30.0
+"""Least length of a long organ's course in a patch that surely shows the organ."""
 
 METAL_ABOVE_HU = 700.0
 """Fillings are put into voxels above this."""
@@ -304,7 +308,8 @@ def expected_sizes(
 ) -> npt.NDArray[np.float32]:
     """Return how many voxels of each label a patch surely shows; 0 if unknown.
 
-    Only for labels in `imaged` whose possible place lies in the patch almost whole.
+    Only for labels in `imaged` whose possible place lies in the patch almost whole;
+    of a long organ, for which a good part of its course does, no side cut off.
 
     Args:
         allowed: Label sets as bits.
@@ -312,14 +317,28 @@ def expected_sizes(
         voxel_ml: How much of the patient a voxel is.
     """
     sizes = np.zeros(CLASSES, np.float32)
+    courses = courses_of_organs()
     for label, place in places_of_organs().items():
         if not (imaged >> label) & 1:
             continue
-        possible_ml = np.count_nonzero((allowed >> label) & 1) * voxel_ml
+        possible = ((allowed >> label) & 1).astype(bool)
+        possible_ml = np.count_nonzero(possible) * voxel_ml
+        if label in courses:
+            course = courses[label]
+            length_mm = 1000.0 * possible_ml / course.corridor_mm2
+            if length_mm >= SHOWN_COURSE_MM and not _cut_off(possible):
+                sizes[label] = course.share * possible_ml / voxel_ml
+            continue
         share = min(1.0, possible_ml / place.box_ml)
         if share >= VISIBLE_SHARE:
             sizes[label] = share * place.mean_ml / voxel_ml
     return sizes
+
+
+def _cut_off(region: npt.NDArray[np.bool_]) -> bool:
+    """Whether a region touches a patch's edge in front, behind or beside."""
+    sides = (region[:, [0, -1]], region[:, :, [0, -1]])
+    return any(bool(side.any()) for side in sides)
 
 
 def with_streaks(

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from hanseg_segmentation.training.label_sets import CLASSES
 from hanseg_shared.grid import Vector
-from hanseg_shared.organs import ORGANS, counterpart
+from hanseg_shared.organs import ORGANS, counterpart, organ
 from hanseg_shared.phantom.patient import Patient
 
 PATIENTS = 40
@@ -20,6 +20,9 @@ PATIENTS = 40
 
 STEP_MM = 6
 """How finely they are sampled."""
+
+FINE_STEP_MM = 2
+"""The same for the organs on the sella."""
 
 MARGIN_MM = (12.0, 20.0, 20.0)
 """How much further (x, y, z) real patients may differ."""
@@ -33,8 +36,21 @@ MIDPLANE_ORGANS = ("OpticChiasm", "Pituitary")
 MIDPLANE_MARGIN_MM = (0.0, 10.0, 20.0)
 """Their margin: a model that may put them further off does, in the petrous bone."""
 
+SURE_MM = 3.0
+"""So near an organ's middle, where that was seen, there is nothing else."""
+
+SPARE_MM = 4.0
+"""How much further than in simulated patients an organ may reach from its middle."""
+
 NECK_TOP_MM = -60.0
 """Organs that never reach above this are the neck's."""
+
+
+AXES_MM = tuple(
+    np.arange(low, high, STEP_MM, dtype=np.float32)
+    for low, high in ((-90, 91), (-140, 100), (-230, 70))
+)
+"""The points (x, y, z) that are looked at, from the brain stem's centroid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +73,38 @@ class Place:
         return math.prod(np.subtract(self.high, self.low)) / 1000.0
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where an organ lies in a patient whose sella was seen.
+
+    Attributes:
+        middle: Its middle, in mm LPS from the brain stem's centroid.
+        reach: How far from there along each axis it can extend, in mm.
+    """
+
+    middle: Vector
+    reach: Vector
+
+
+@cache
+def simulated_labels() -> tuple[npt.NDArray[np.uint8], ...]:
+    """Return the labels of simulated patients at `AXES_MM`, indexed z, y, x."""
+    z, y, x = np.meshgrid(*AXES_MM[::-1], indexing="ij")
+    patients = (Patient.random(np.random.default_rng(k)) for k in range(PATIENTS))
+    return tuple(each.paint((x, y, z)).labels.astype(np.uint8) for each in patients)
+
+
 @cache
 def places_of_organs() -> dict[int, Place]:
     """Return each organ's place, by label; left and right ones are mirror images."""
-    x, y, z = (
-        np.arange(a, b, STEP_MM, dtype=np.float32)
-        for a, b in ((-90, 91), (-140, 100), (-230, 70))
-    )
-    points = np.meshgrid(z, y, x, indexing="ij")
     low, high = np.full((CLASSES, 3), np.inf), np.full((CLASSES, 3), -np.inf)
     voxels = np.zeros(CLASSES)
-    for seed in range(PATIENTS):
-        patient = Patient.random(np.random.default_rng(seed))
-        labels = patient.paint((points[2], points[1], points[0])).labels
+    for labels in simulated_labels():
         voxels += np.bincount(labels.ravel(), minlength=CLASSES)
         for label, found in enumerate(ndimage.find_objects(labels, CLASSES - 1), 1):
             if found is not None:
                 for k, (axis, span) in enumerate(
-                    zip((x, y, z), found[::-1], strict=True)
+                    zip(AXES_MM, found[::-1], strict=True)
                 ):
                     low[label, k] = min(low[label, k], axis[span.start])
                     high[label, k] = max(high[label, k], axis[span.stop - 1])
@@ -104,3 +134,51 @@ def _symmetric(
         size = float(mean_ml[each.label] + mean_ml[twin.label]) / 2
         places[each.label] = Place((lx, ly, lz), (hx, hy, hz), size)
     return places
+
+
+def spots_about(sella: Vector) -> dict[str, Spot]:
+    """Return where pituitary and chiasm lie, given the middle of the sella's fossa.
+
+    The chiasm is as far above the pituitary as in simulated patients.
+
+    Args:
+        sella: In mm LPS from the brain stem's centroid.
+    """
+    usual = _midplane_organs()
+    pituitary, _ = usual["Pituitary"]
+    return {
+        name: Spot(
+            _vector(np.add(sella, middle - pituitary)), _vector(reach + SPARE_MM)
+        )
+        for name, (middle, reach) in usual.items()
+    }
+
+
+@cache
+def _midplane_organs() -> dict[
+    str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+]:
+    """Return each midplane organ's mean middle and half its mean extent, in mm."""
+    ranges = ((-30, 30), (-66, 0), (-20, 66))
+    axes = [
+        np.arange(low, high, FINE_STEP_MM, dtype=np.float32) for low, high in ranges
+    ]
+    z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
+    places: dict[str, list[tuple[npt.NDArray[np.float64], ...]]] = {}
+    for seed in range(PATIENTS):
+        patient = Patient.random(np.random.default_rng(seed))
+        labels = patient.paint((x, y, z)).labels
+        for name in MIDPLANE_ORGANS:
+            at = labels == organ(name).label
+            points = np.stack([x[at], y[at], z[at]], axis=1).astype(np.float64)
+            half = (np.ptp(points, axis=0) + FINE_STEP_MM) / 2
+            places.setdefault(name, []).append((points.mean(axis=0), half))
+    return {
+        name: (np.mean([m for m, _ in found], 0), np.mean([h for _, h in found], 0))
+        for name, found in places.items()
+    }
+
+
+def _vector(values: npt.NDArray[np.float64]) -> Vector:
+    x, y, z = values.tolist()
+    return x, y, z

@@ -24,6 +24,7 @@ from hanseg_segmentation.training.datasets.dataset import (
     DatasetCase,
     Drawing,
     drawings_of,
+    sella_of,
 )
 from hanseg_segmentation.training.datasets.registered_mr import RegisteredMr
 from hanseg_segmentation.training.sample import Sample, encode
@@ -62,7 +63,7 @@ def case_sample(
     grid = model_grid(ct.grid, spacing=spacing)
     image = to_model_grid(ct, grid, background=AIR_HU).array
     drawn = outlines(drawings_of(case), ct.grid, grid)
-    allowed, groups = allowed_labels(drawn, grid)
+    allowed, groups = allowed_labels(drawn, grid, sella_of(case))
     codes, sets = encode(allowed)
     mr, view = (None, None) if registered is None else _scanned(registered, ct, grid)
     return Sample(

@@ -6,6 +6,7 @@ A case is light, and can be sent to another process; its voxels are read on dema
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Protocol
 
 from hanseg_segmentation.training.datasets.declaration import Declaration, Label
 from hanseg_shared.errors import InputError
+from hanseg_shared.grid import Vector
 from hanseg_shared.volume import Volume
 
 NAMES_SHOWN = 8
@@ -121,6 +123,13 @@ def drawings_of(case: DatasetCase) -> tuple[Drawing, ...]:
     }
     labels = case.declaration.labels
     return tuple(found[each.name] for each in labels if each.name in found)
+
+
+def sella_of(case: DatasetCase) -> Vector | None:
+    """Return where a case's sella was seen, if it was; see `Declaration.sella`."""
+    known = case.declaration.sella
+    number = re.search(r"[0-9]+$", case.name)
+    return known.get(case.name) or (known.get(number[0]) if number else None)
 
 
 def stamp(case: DatasetCase) -> str:

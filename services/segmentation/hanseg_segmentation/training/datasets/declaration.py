@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from hanseg_shared.documents import Document
 from hanseg_shared.errors import InputError
+from hanseg_shared.grid import Vector
 from hanseg_shared.organs import ORGANS, Evidence, organ
 
 FILE = "dataset.json"
@@ -102,6 +103,9 @@ class Declaration(Document):
         evidence: Who drew its contours.
         ct_offset_hu: Added to the stored values of its CTs to get HU.
         labels: All labels that may occur.
+        sella: Where the middle of the sella's fossa was seen, by the case's name or
+            the number that it ends with: mm LPS from the drawn brain stem's centroid,
+            x from midway between the drawn parotids.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -111,6 +115,7 @@ class Declaration(Document):
     evidence: Evidence = Evidence.UNSTATED
     ct_offset_hu: float = 0.0
     labels: tuple[Label, ...] = Field(default_factory=lambda: our_labels())
+    sella: dict[str, Vector] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_segmentation.training.datasets.dataset import Drawing
 from hanseg_segmentation.training.datasets.declaration import Label
 from hanseg_segmentation.training.datasets.find import find_dataset
+from hanseg_segmentation.training.label_sets import bits_of
 from hanseg_segmentation.training.prepare import (
     case_sample,
     outlines,
     phantom_sample,
 )
 from hanseg_shared.grid import Grid
+from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.volume import Volume
 from tests.real_data import real_data
+from tests.training.layouts import phantom, write_plain
+
+DRAWN = {"Brainstem", "Parotid_L", "Parotid_R"}
 
 FINE = Grid((20, 20, 20), (2.0, 2.0, 2.0))
 COARSE = Grid((10, 10, 10), (4.0, 4.0, 4.0), (-1.0, -1.0, -1.0))
@@ -63,3 +72,25 @@ def test_a_real_case_becomes_a_sample():
     assert sample.mr is None
     assert len(sample.groups) >= 4
     assert sample.sets[0] == 1
+
+
+def test_a_cases_sella_teaches_where_its_pituitary_is(tmp_path: Path):
+    folder = write_plain(tmp_path / "own", seeds=(1,))
+    labels = json.dumps(
+        [
+            {"name": o.name, "value": o.label, "organs": [o.name] * (o.name in DRAWN)}
+            for o in ORGANS
+        ]
+    )
+    (folder / "dataset.json").write_text(
+        f'{{"name": "a", "labels": {labels}, "sella": {{"01": [0, -27, 17]}}}}'
+    )
+    case = find_dataset(folder).cases[0]
+    sample = case_sample(case, spacing=(3.0, 3.0, 3.0))
+    assert bits_of(["Pituitary"]) in sample.groups
+    truth = phantom(1).labels
+    place = np.argwhere(truth.array == organ("Pituitary").label).mean(axis=0)[::-1]
+    at = np.argwhere(sample.sets[sample.codes] == bits_of(["Pituitary"])).mean(axis=0)
+    grid = model_grid(case.read_ct().grid, spacing=(3.0, 3.0, 3.0))
+    taught = grid.index_to_world(at[::-1])
+    assert np.linalg.norm(taught - truth.grid.index_to_world(place)) < 8

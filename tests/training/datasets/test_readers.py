@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_segmentation.training.datasets.dataset import Dataset, drawings_of
+from hanseg_segmentation.training.datasets.dataset import (
+    Dataset,
+    drawings_of,
+    sella_of,
+)
 from hanseg_segmentation.training.datasets.declaration import (
     Declaration,
     Extent,
@@ -242,6 +246,25 @@ def test_a_wrong_declaration_is_refused(tmp_path: Path, label, complaint):
         read_declaration(file)
 
 
+def test_a_sella_that_no_patient_has_there_is_refused(tmp_path: Path):
+    file = tmp_path / "dataset.json"
+    file.write_text('{"name": "clinic", "sella": {"anna": [118.5, -240, 712]}}')
+    with pytest.raises(InputError, match="sella of anna"):
+        read_declaration(file)
+
+
+def test_a_sella_goes_by_the_cases_name_or_its_number(tmp_path: Path):
+    folder = write_plain(tmp_path / "own")
+    (folder / "dataset.json").write_text(
+        '{"name": "clinic", "sella": {"case_01": [0, -28, 16], "02": [1, -30, 20]}}'
+    )
+    first, second = find_dataset(folder).cases
+    assert sella_of(first) == (0, -28, 16)
+    assert sella_of(second) == (1, -30, 20)
+    (folder / "dataset.json").write_text('{"name": "clinic"}')
+    assert sella_of(find_dataset(folder).cases[0]) is None
+
+
 def test_a_ct_without_drawing_is_named(tmp_path: Path):
     folder = write_plain(tmp_path / "own")
     (folder / "case_02_seg.nii.gz").unlink()
@@ -281,3 +304,15 @@ def test_openkbps_packed_training_cases_are_found():
     dataset = find_dataset(real_data("openkbp").parent)
     assert len(dataset.cases) == 167
     assert dataset.findings == ()
+
+
+@pytest.mark.data
+def test_openkbps_sellas_are_those_of_its_cases():
+    folder = real_data("openkbp")
+    known = known_declaration("openkbp").sella
+    cases = [
+        case
+        for part in ("train", "validation")
+        for case in find_dataset(folder / part).cases
+    ]
+    assert sum(sella_of(case) is not None for case in cases) == len(known) == 71

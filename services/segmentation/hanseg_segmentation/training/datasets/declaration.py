@@ -28,6 +28,10 @@ UNSTATED = "unstated"
 Millimetres = Annotated[float, Field(ge=0)]
 
 
+SELLA_MM = ((-20.0, 20.0), (-60.0, -5.0), (-20.0, 60.0))
+"""Where a sella can be at all: along x, y and z from the brain stem's centroid."""
+
+
 class Extent(StrEnum):
     """How a label's voxels relate to the union of its organs."""
 
@@ -126,6 +130,19 @@ class Declaration(Document):
         )
         if twice:
             raise ValueError(f"labels declared twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _sella_before_the_brain_stem(self) -> Self:
+        for case, place in self.sella.items():
+            if not all(
+                low <= at <= high
+                for at, (low, high) in zip(place, SELLA_MM, strict=True)
+            ):
+                raise ValueError(
+                    f"sella of {case}: {list(place)} mm from the brain stem's centroid"
+                    " is not where a patient has it"
+                )
         return self
 
     def label(self, name: str) -> Label | None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from hanseg_segmentation.cli import models, train
 from hanseg_segmentation.inference.loaded_model import load_package
 from hanseg_segmentation.model_package import read_package, read_weights
+from hanseg_segmentation.training import data
 from hanseg_segmentation.training.data import (
     SampleFiles,
     held_out_cases,
@@ -28,6 +29,7 @@ from hanseg_segmentation.training.loop import train as run_loop
 from hanseg_segmentation.training.processes import Place
 from hanseg_segmentation.training.recipe import Recipe, read_recipe
 from hanseg_segmentation.training.run import half_weights, plan_package, run_training
+from hanseg_segmentation.training.sample import Sample
 from hanseg_segmentation.training.schedule import learning_rate, organ_share
 from hanseg_segmentation.training.shelf import Shelf
 from hanseg_segmentation.training.smoke import smoke
@@ -53,6 +55,18 @@ def cases(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Cases:
 
 def until(recipe: Recipe, iterations: int) -> Recipe:
     return recipe.model_copy(update={"iterations": iterations})
+
+
+def test_samples_that_other_rules_made_are_not_used(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    one = recipe.model_copy(update={"phantoms": 1})
+    (first,) = prepare(one, (), tmp_path).phantoms
+    first.write_bytes(b"made before")
+    assert prepare(one, (), tmp_path).phantoms == (first,)
+    monkeypatch.setattr(data, "RULES", (data,))
+    (second,) = prepare(one, (), tmp_path).phantoms
+    assert Sample.load(second).mr is not None
 
 
 def test_a_training_makes_a_model_that_loads(recipe: Recipe, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import os
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+from hanseg_segmentation.inference import preprocess
+from hanseg_segmentation.training import allowed, courses, label_sets, places
+from hanseg_segmentation.training import prepare as prepare_module
 from hanseg_segmentation.training.datasets.dataset import DatasetCase, stamp
 from hanseg_segmentation.training.datasets.registered_mr import (
     RegistrationPlan,
@@ -21,6 +25,8 @@ from hanseg_segmentation.training.datasets.registered_mr import (
 from hanseg_segmentation.training.prepare import case_sample, phantom_sample
 from hanseg_segmentation.training.recipe import Recipe
 from hanseg_shared.grid import Vector
+from hanseg_shared.phantom import case as case_module
+from hanseg_shared.phantom import patient, shapes, simulate, template, tissue
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +35,22 @@ WORTH_PROCESSES = 8
 
 FIRST_SEED = 10_000
 """Seed of the first simulated patient of training; tests and demo use small seeds."""
+
+RULES = (
+    allowed,
+    case_module,
+    courses,
+    label_sets,
+    patient,
+    places,
+    prepare_module,
+    preprocess,
+    shapes,
+    simulate,
+    template,
+    tissue,
+)
+"""The modules that decide what a sample holds."""
 
 REGISTERED = "registered"
 """Sub-folder, in the folder of prepared samples, of registered MRs."""
@@ -109,17 +131,18 @@ def prepare(
         RegistrationError: A registration failed.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    spacing = recipe.sample_spacing_mm
+    spacing, rules = recipe.sample_spacing_mm, _rules()
     jobs: list[tuple[Path, _CaseJob | int, Vector]] = []
     for case in cases:
         job = _CaseJob(case, None)
         if "mr" in recipe.channels:
             job = _register(case, cache, registration)
-        jobs.append((cache / f"real_{_name(job, spacing)}.npz", job, spacing))
+        jobs.append((cache / f"real_{_name(job, spacing, rules)}.npz", job, spacing))
     count = recipe.phantoms if recipe.phantoms_a_batch or not cases else 0
     seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + count)
     edges = "x".join(f"{edge:g}" for edge in spacing)
-    jobs += [(cache / f"phantom_{seed}_{edges}mm.npz", seed, spacing) for seed in seeds]
+    kind = f"{edges}mm_{rules}"
+    jobs += [(cache / f"phantom_{seed}_{kind}.npz", seed, spacing) for seed in seeds]
     _make_missing([job for job in jobs if not job[0].exists()])
     files = tuple(file for file, _, _ in jobs)
     return SampleFiles(files[: len(cases)], files[len(cases) :])
@@ -136,12 +159,21 @@ def _register(
     return _CaseJob(case, found.folder)
 
 
-def _name(job: _CaseJob, spacing: Vector) -> str:
+def _name(job: _CaseJob, spacing: Vector, rules: str) -> str:
     """Return a name that changes with whatever changes the sample."""
     case = job.case
-    parts = (stamp(case), str(spacing), str(job.registered))
+    parts = (stamp(case), str(spacing), str(job.registered), rules)
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     return f"{case.declaration.name}_{case.name}_{digest}"
+
+
+def _rules() -> str:
+    """Return a short hash of the code that makes samples, simulated patients included.
+
+    Samples that another version of it made are not used, whatever the change was.
+    """
+    code = "".join(inspect.getsource(module) for module in RULES)
+    return hashlib.sha256(code.encode()).hexdigest()[:8]
 
 
 def _make_missing(jobs: list[tuple[Path, _CaseJob | int, Vector]]) -> None:

@@ -5,7 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from benchmarks.validation import HELD_OUT, STORED, comparable, openkbp_cases
+from benchmarks.validation import (
+    BRAINSTEM,
+    HELD_OUT,
+    PAROTID_L,
+    PAROTID_R,
+    STORED,
+    comparable,
+    openkbp_cases,
+    places_about,
+)
 
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
@@ -70,3 +79,14 @@ def test_the_held_out_part_is_what_the_recipes_never_teach(tmp_path):
     openkbp_folder(tmp_path / "openkbp" / "train", cases=29)
     names = [case.name for case in openkbp_cases(tmp_path, HELD_OUT)]
     assert names == ["openkbp 14", "openkbp 28"]
+
+
+def test_the_sellas_place_is_counted_from_brain_stem_and_parotids():
+    drawn = np.zeros((20, 20, 20), np.uint8)
+    drawn[10, 12, 9] = BRAINSTEM
+    drawn[5, 8, 4], drawn[7, 8, 16] = PAROTID_R, PAROTID_L
+    grid = Grid((20, 20, 20), (2.0, 3.0, 4.0), (100.0, 0.0, -50.0))
+    places = places_about((1.0, -27.0, 17.0), drawn, grid)
+    assert places["Pituitary"] == pytest.approx([121, 9, 7])
+    assert places["OpticChiasm"][2] > 12
+    assert places_about(None, drawn, grid) == {}

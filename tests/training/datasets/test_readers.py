@@ -312,7 +312,7 @@ def test_openkbps_sellas_are_those_of_its_cases():
     known = known_declaration("openkbp").sella
     cases = [
         case
-        for part in ("train", "validation")
+        for part in ("train", "validation", "test")
         for case in find_dataset(folder / part).cases
     ]
-    assert sum(sella_of(case) is not None for case in cases) == len(known) == 71
+    assert sum(sella_of(case) is not None for case in cases) == len(known) == 94

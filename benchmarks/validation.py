@@ -9,8 +9,8 @@ oesophagus of OpenKBP reach further than our organs, so unions of ours are compa
 them. The oesophagus counts only above our lower end; and since our Cricopharyngeus
 begins higher than an oesophagus that a clinic draws (Brouwer et al. 2015,
 doi 10.1016/j.radonc.2015.07.041), it counts only below the drawing's upper end.
-Of pituitary and chiasm there is no contour; how far they were drawn from where the
-sella was seen is in a table of its own.
+Of the pituitary there is no contour; how far it was drawn from where the sella was seen
+is in a line of its own.
 
     python benchmarks/validation.py [--part held-out|validation|test]
         [--model NAME_OR_FOLDER] [--cases N] [--stored flipped|oblique]
@@ -23,7 +23,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +34,11 @@ from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.preprocess import AIR_HU
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_segmentation.training.data import held_out_cases
-from hanseg_segmentation.training.datasets.dataset import sella_of
+from hanseg_segmentation.training.datasets.dataset import DatasetCase, sella_of
 from hanseg_segmentation.training.datasets.find import find_datasets
-from hanseg_segmentation.training.places import spots_about
+from hanseg_segmentation.training.drawn import Outline, origin_of
 from hanseg_segmentation.training.recipe import read_recipe
-from hanseg_shared.grid import Grid, Vector
+from hanseg_shared.grid import Grid
 from hanseg_shared.itk import Interpolation, from_image, resample
 from hanseg_shared.organs import ORGANS, Side, counterpart, organ
 from hanseg_shared.phantom.patient import rotation_matrix
@@ -67,7 +67,6 @@ TARGETS = {
 """The mean Dice that is aimed at."""
 
 Region = tuple[str, ...]
-Place = npt.NDArray[np.float64]
 
 OPENKBP: dict[int, tuple[str, Region]] = {
     1: ("Brainstem", ("Brainstem",)),
@@ -99,12 +98,6 @@ EXPERT: dict[int, tuple[str, Region]] = {
 }
 """What the labels of `matched/*_deepmind21` are compared with."""
 
-BRAINSTEM, PAROTID_R, PAROTID_L = 1, 3, 4
-"""OpenKBP's labels from which a sella's place is counted."""
-
-SMALL = ("Pituitary", "OpticChiasm")
-"""Organs of which only the place is known."""
-
 TURN_DEGREES = 12.0
 """How far an oblique grid is turned about two axes."""
 
@@ -121,14 +114,14 @@ class Case:
         ct: In HU.
         drawn: Label map on the CT's grid.
         regions: What each of its labels is compared with.
-        places: Where the middle of `SMALL` organs is, in mm LPS, if it is known.
+        sella: Where the middle of its fossa is, in mm LPS, if it was seen.
     """
 
     name: str
     ct: Volume
     drawn: npt.NDArray[np.uint8]
     regions: dict[int, tuple[str, Region]]
-    places: dict[str, Place] = field(default_factory=dict)
+    sella: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +131,17 @@ class Scored:
     Attributes:
         name: The case.
         dice: By region, those that were drawn.
-        off_mm: How far the middle of each organ whose place is known was drawn from
-            there; None if it was not drawn.
+        off_mm: How far the pituitary's middle is from the sella's; None if the one was
+            not drawn or the other not seen.
+        sella_seen: Whether it was.
         swapped: Paired organs whose left one lies right of the right one.
         seconds: Time of the whole pipeline.
     """
 
     name: str
     dice: dict[str, float]
-    off_mm: dict[str, float | None]
+    off_mm: float | None
+    sella_seen: bool
     swapped: list[str]
     seconds: float
 
@@ -171,22 +166,18 @@ def openkbp_cases(data: Path, part: str) -> Iterator[Case]:
     for case in found:
         ct = read(folder / f"{case.name}_ct.nii.gz")
         drawn = read(folder / f"{case.name}_oars.nii.gz").array.astype(np.uint8)
-        places = places_about(sella_of(case), drawn, ct.grid)
-        yield Case(f"openkbp {case.name}", ct, drawn, OPENKBP, places)
+        sella = sella_in(case, drawn, ct.grid)
+        yield Case(f"openkbp {case.name}", ct, drawn, OPENKBP, sella)
 
 
-def places_about(
-    sella: Vector | None, drawn: npt.NDArray[np.uint8], grid: Grid
-) -> dict[str, Place]:
-    """Return where `SMALL` organs are, given where the sella was seen, if it was."""
-    if sella is None:
-        return {}
-    stem, right, left = (
-        grid.index_to_world(np.argwhere(drawn == value).mean(axis=0)[::-1])
-        for value in (BRAINSTEM, PAROTID_R, PAROTID_L)
-    )
-    origin = np.array([(right[0] + left[0]) / 2, stem[1], stem[2]])
-    return {name: origin + spot.middle for name, spot in spots_about(sella).items()}
+def sella_in(
+    case: DatasetCase, drawn: npt.NDArray[np.uint8], grid: Grid
+) -> npt.NDArray[np.float64] | None:
+    """Return where a case's sella is, in mm LPS; None if it was not seen."""
+    sella = sella_of(case)
+    outlines = [Outline(each, drawn == each.value) for each in case.declaration.labels]
+    origin = origin_of(outlines, grid)
+    return None if sella is None or origin is None else origin + sella
 
 
 def matched_cases(data: Path) -> Iterator[Case]:
@@ -249,17 +240,18 @@ def score(case: Case, model: LoadedModel, *, stored: str = "as it is") -> Scored
             drawn, ours = comparable(drawn, ours, labels == organ(INLET).label)
         if drawn.any():
             dice[name] = round(_dice(ours, drawn), 4)
-    off_mm = {
-        name: _distance(labels == organ(name).label, case.ct.grid, place)
-        for name, place in case.places.items()
-    }
+    pituitary = labels == organ("Pituitary").label
+    off_mm = _distance(pituitary, case.ct.grid, case.sella)
     swapped = _swapped(labels, case.ct.grid)
-    return Scored(case.name, dice, off_mm, swapped, round(seconds, 2))
+    seen = case.sella is not None
+    return Scored(case.name, dice, off_mm, seen, swapped, round(seconds, 2))
 
 
-def _distance(ours: Mask, grid: Grid, place: Place) -> float | None:
-    """Return how far a mask's centroid is from a place, None if it is empty."""
-    if not ours.any():
+def _distance(
+    ours: Mask, grid: Grid, place: npt.NDArray[np.float64] | None
+) -> float | None:
+    """Return how far a mask's centroid is from a place, None without one of them."""
+    if place is None or not ours.any():
         return None
     centroid = grid.index_to_world(np.argwhere(ours).mean(axis=0)[::-1])
     return round(float(np.linalg.norm(centroid - place)), 1)
@@ -328,13 +320,11 @@ def print_table(title: str, table: dict[str, dict[str, float]]) -> None:
 
 
 def print_distances(scored: list[Scored]) -> None:
-    """Print how far `SMALL` organs were drawn from where they are, as Markdown."""
-    print("\n| organ | drawn | median mm off | largest |\n|---|---|---|---|")
-    for name in SMALL:
-        known = [each.off_mm[name] for each in scored if name in each.off_mm]
-        drawn = [off for off in known if off is not None]
-        middle = f"{np.median(drawn):.1f} | {max(drawn):.1f}" if drawn else "- | -"
-        print(f"| {name} | {len(drawn)} of {len(known)} | {middle} |")
+    """Print how far pituitaries are from where the sella was seen."""
+    seen = [each.off_mm for each in scored if each.sella_seen]
+    off = [each for each in seen if each is not None]
+    told = f": median {np.median(off):.1f} mm, at most {max(off):.1f} mm" if off else ""
+    print(f"\npituitary from the sella: {len(off)} of {len(seen)} drawn{told}")
 
 
 def groups_of_cases(data: Path, part: str) -> dict[str, Iterator[Case]]:
@@ -386,7 +376,9 @@ def main() -> int:
         "summary": summary,
         "swaps": swaps,
         "cases": {e.name: e.dice for s in groups.values() for e in s},
-        "off_mm": {e.name: e.off_mm for s in groups.values() for e in s if e.off_mm},
+        "pituitary_off_mm": {
+            e.name: e.off_mm for s in groups.values() for e in s if e.sella_seen
+        },
         "median_seconds": float(
             np.median([e.seconds for s in groups.values() for e in s])
         ),

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from benchmarks.validation import (
-    BRAINSTEM,
     HELD_OUT,
-    PAROTID_L,
-    PAROTID_R,
     STORED,
     comparable,
     openkbp_cases,
-    places_about,
+    sella_in,
 )
 
+from hanseg_segmentation.training.datasets.dataset import sella_of
+from hanseg_segmentation.training.datasets.declaration import known_declaration
+from hanseg_segmentation.training.datasets.folder import find_folder
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
 from hanseg_shared.volume import Volume
@@ -81,12 +81,14 @@ def test_the_held_out_part_is_what_the_recipes_never_teach(tmp_path):
     assert names == ["openkbp 14", "openkbp 28"]
 
 
-def test_the_sellas_place_is_counted_from_brain_stem_and_parotids():
+def test_the_sellas_place_is_counted_from_brain_stem_and_parotids(tmp_path):
+    openkbp_folder(tmp_path / "cases", cases=2)
+    without, case = find_folder(tmp_path / "cases", known_declaration("openkbp")).cases
     drawn = np.zeros((20, 20, 20), np.uint8)
-    drawn[10, 12, 9] = BRAINSTEM
-    drawn[5, 8, 4], drawn[7, 8, 16] = PAROTID_R, PAROTID_L
+    drawn[10, 12, 9], drawn[5, 8, 4], drawn[7, 8, 16] = 1, 3, 4
     grid = Grid((20, 20, 20), (2.0, 3.0, 4.0), (100.0, 0.0, -50.0))
-    places = places_about((1.0, -27.0, 17.0), drawn, grid)
-    assert places["Pituitary"] == pytest.approx([121, 9, 7])
-    assert places["OpticChiasm"][2] > 12
-    assert places_about(None, drawn, grid) == {}
+    sella = sella_of(case)
+    assert sella is not None
+    assert sella_in(case, drawn, grid) == pytest.approx(np.add((120, 36, -10), sella))
+    assert sella_in(case, np.where(drawn == 3, 0, drawn), grid) is None
+    assert sella_in(without, drawn, grid) is None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from hanseg_segmentation.training.allowed import (
-    Outline,
     allowed_labels,
     imaged_labels,
+    shown_levels,
 )
 from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
 from hanseg_segmentation.training.datasets.declaration import (
@@ -15,12 +16,15 @@ from hanseg_segmentation.training.datasets.declaration import (
     Label,
     known_declaration,
 )
-from hanseg_segmentation.training.label_sets import EVERYTHING, bits_of
-from hanseg_segmentation.training.places import places_of_organs
+from hanseg_segmentation.training.drawn import Outline
+from hanseg_segmentation.training.label_sets import EVERYTHING, ONLY_BACKGROUND, bits_of
+from hanseg_segmentation.training.places import places_of_organs, spots_about
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
+from hanseg_shared.phantom.patient import Patient
 
 GRID = Grid((20, 20, 30), (3.0, 3.0, 3.0))
+SMALL = Grid((90, 90, 90), (2.0, 2.0, 2.5))
 WIDE = Grid((60, 60, 60), (6.0, 6.0, 6.0))
 
 LARYNX = ("Glottis", "Larynx_SG", "Arytenoid")
@@ -47,11 +51,10 @@ def outline(label: Label, block: Block, *, grid: Grid = GRID) -> Outline:
 
 def a_small_head() -> list[Outline]:
     """A head with its brain stem at voxel 40, 50, 45 of a fine grid."""
-    grid = Grid((90, 90, 90), (2.0, 2.0, 2.5))
     return [
-        openkbp("Brainstem", voxel(40, 50, 45), grid=grid),
-        openkbp("LeftParotid", voxel(30, 45, 75), grid=grid),
-        openkbp("RightParotid", voxel(30, 45, 15), grid=grid),
+        openkbp("Brainstem", voxel(40, 50, 45), grid=SMALL),
+        openkbp("LeftParotid", voxel(30, 45, 75), grid=SMALL),
+        openkbp("RightParotid", voxel(30, 45, 15), grid=SMALL),
     ]
 
 
@@ -65,10 +68,10 @@ def a_neck() -> list[Outline]:
     return [*a_head(), Outline(label, cord)]
 
 
-def tissue(slices: slice) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    ct = np.full(WIDE.shape, -1000.0, np.float32)
-    ct[slices, 5:35, 5:55] = 40
-    return ct
+def levels(first: int, last: int, *, grid: Grid = WIDE) -> np.ndarray:
+    shown = np.zeros(grid.shape[0], bool)
+    shown[first:last] = True
+    return shown
 
 
 def voxel(z: int, y: int, x: int) -> Block:
@@ -209,7 +212,7 @@ def test_the_places_of_both_sides_are_mirror_images():
 
 
 def test_a_scan_shows_the_organs_at_the_height_of_its_tissue():
-    imaged = imaged_labels(a_head(), tissue(slice(20, 55)), WIDE)
+    imaged = imaged_labels(a_head(), levels(20, 55), WIDE)
     assert imaged & bits_of(["Eye_PL"])
     assert not imaged & bits_of(["Esophagus_S"])
 
@@ -227,7 +230,23 @@ def test_a_carotid_is_looked_for_beside_the_cord_of_its_slice():
 
 def test_a_carotid_goes_on_where_the_cord_was_not_drawn():
     allowed, _ = allowed_labels(a_neck(), WIDE)
-    assert (allowed[6] & bits_of(["A_Carotid_L"])).any()
+    across = np.flatnonzero((allowed[6] & bits_of(["A_Carotid_L"])).any(axis=0))
+    assert 0 < np.ptp(across) * WIDE.spacing[0] <= 2 * REACH_MM
+
+
+def test_slices_that_show_nothing_hold_nothing_but_what_was_drawn():
+    shown = levels(20, 60)
+    allowed, _ = allowed_labels(a_neck(), WIDE, shown=shown)
+    drawn = bits_of(["SpinalCord"])
+    assert set(np.unique(allowed[:20])) == {ONLY_BACKGROUND, drawn}
+    assert (allowed[24] & bits_of(["A_Carotid_L"])).any()
+
+
+def test_air_and_blank_slices_show_no_patient():
+    ct = np.full(WIDE.shape, -1000.0, np.float32)
+    ct[20:55, 5:35, 5:55] = 40
+    ct[55, 5:8, 5:8] = 40
+    assert np.flatnonzero(shown_levels(ct, WIDE)).tolist() == list(range(20, 55))
 
 
 def test_a_cord_that_is_none_says_not_where_the_carotids_are():
@@ -242,9 +261,11 @@ def test_a_cord_that_is_none_says_not_where_the_carotids_are():
 
 def test_a_scan_shows_the_carotids_of_which_it_shows_a_good_part():
     carotid = bits_of(["A_Carotid_L"])
-    assert imaged_labels(a_neck(), tissue(slice(18, 55)), WIDE) & carotid
-    assert not imaged_labels(a_neck(), tissue(slice(28, 55)), WIDE) & carotid
-    assert not imaged_labels(a_head(), tissue(slice(18, 55)), WIDE) & carotid
+    assert imaged_labels(a_neck(), levels(18, 55), WIDE) & carotid
+    assert not imaged_labels(a_neck(), levels(28, 55), WIDE) & carotid
+    assert not imaged_labels(a_head(), levels(18, 55), WIDE) & carotid
+    lost = openkbp("SpinalCord", (slice(0, 0),) * 3, grid=WIDE)
+    assert not imaged_labels([*a_head(), lost], levels(18, 55), WIDE) & carotid
 
 
 def test_the_carotids_courses_are_mirror_images():
@@ -254,33 +275,57 @@ def test_the_carotids_courses_are_mirror_images():
     assert (left.middle[:, 0] > 10).all()
 
 
-def test_pituitary_and_chiasm_lie_where_the_sella_was_seen():
-    grid = Grid((90, 90, 90), (2.0, 2.0, 2.5))
-    allowed, groups = allowed_labels(a_small_head(), grid, sella=(4.0, -30.0, 15.0))
+@pytest.mark.parametrize(
+    "sella", [(4.0, -30.0, 15.0), (7.0, -29.0, 17.0), (0.0, -32.0, 37.5)]
+)
+def test_pituitary_and_chiasm_lie_where_the_sella_was_seen(sella):
+    allowed, groups = allowed_labels(a_small_head(), SMALL, sella=sella)
     pituitary, chiasm = bits_of(["Pituitary"]), bits_of(["OpticChiasm"])
     assert {pituitary, chiasm} <= set(groups.tolist())
-    assert allowed[46, 35, 47] == pituitary
-    assert set(np.unique(allowed & pituitary)) == {0, pituitary}
-    assert 0.05 < np.count_nonzero(allowed == pituitary) * grid.voxel_ml < 0.2
-    assert np.count_nonzero(allowed & pituitary) * grid.voxel_ml < 5
-    above = np.argwhere(allowed == chiasm).mean(0) - np.argwhere(
-        allowed == pituitary
-    ).mean(0)
-    assert 7 < above[0] * 2.5 < 14
-    assert abs(above[2]) <= 1
+    for label, spot in zip(
+        (chiasm, pituitary), spots_about(sella).values(), strict=True
+    ):
+        x, y, z = spot.middle
+        voxel_at = (40 + z / 2.5, 50 + y / 2, 45 + x / 2)
+        found = np.argwhere(allowed == label)
+        assert found.mean(axis=0) == pytest.approx(voxel_at, abs=0.6)
+        possible = np.count_nonzero(allowed & label) * SMALL.voxel_ml
+        assert possible == pytest.approx(spot.volume_ml, rel=0.2)
 
 
-def test_what_was_drawn_is_not_moved_to_the_sella():
-    grid = Grid((90, 90, 90), (2.0, 2.0, 2.5))
-    drawn = outline(
-        Label(name="pituitary", organs=("Pituitary",)), voxel(50, 40, 45), grid=grid
-    )
+def test_what_is_sure_of_chiasm_and_pituitary_lies_in_simulated_ones():
+    z, y, x = (np.arange(-40, 60, 1.0, dtype=np.float32) for _ in range(3))
+    y = y - 40
+    inside: dict[str, list[float]] = {"Pituitary": [], "OpticChiasm": []}
+    for seed in range(50, 56):
+        patient = Patient.random(np.random.default_rng(seed))
+        labels = patient.paint(np.meshgrid(z, y, x, indexing="ij")[::-1]).labels
+        at = np.argwhere(labels == organ("Pituitary").label).mean(axis=0)
+        sella = (at[2] - 40, at[1] - 80, at[0] - 40)
+        for name, spot in spots_about(sella).items():
+            near = sum(
+                (axis - place) ** 2
+                for axis, place in zip(
+                    (x, y[:, None], z[:, None, None]), spot.middle, strict=True
+                )
+            )
+            sure = labels[near <= spot.sure_mm**2]
+            inside[name].append((sure == organ(name).label).mean())
+    assert min(inside["Pituitary"]) == 1
+    assert np.mean(inside["OpticChiasm"]) > 0.8
+
+
+@pytest.mark.parametrize("extent", list(Extent)[:2])
+def test_what_was_drawn_is_not_moved_to_the_sella(extent):
+    label = Label(name="pituitary", organs=("Pituitary",), extent=extent)
+    drawn = outline(label, voxel(50, 40, 45), grid=SMALL)
     allowed, groups = allowed_labels(
-        [*a_small_head(), drawn], grid, sella=(4.0, -30.0, 15.0)
+        [*a_small_head(), drawn], SMALL, sella=(4.0, -30.0, 15.0)
     )
     pituitary = bits_of(["Pituitary"])
     assert np.argwhere(allowed & pituitary).tolist() == [[50, 40, 45]]
     assert groups.tolist().count(pituitary) == 1
+    assert allowed.all()
 
 
 def test_without_brain_stem_nobody_knows_where_the_sella_was_seen():
@@ -291,4 +336,4 @@ def test_without_brain_stem_nobody_knows_where_the_sella_was_seen():
 
 def test_a_scan_without_brain_stem_surely_shows_nothing():
     drawn = [openkbp("SpinalCord", CORD)]
-    assert imaged_labels(drawn, np.zeros(GRID.shape, np.float32), GRID) == 0
+    assert imaged_labels(drawn, levels(0, 30, grid=GRID), GRID) == 0

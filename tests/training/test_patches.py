@@ -8,14 +8,14 @@ import torch
 
 from hanseg_segmentation.model_package import Normalisation
 from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
-from hanseg_segmentation.training.label_sets import EVERYTHING, bits_of
+from hanseg_segmentation.training.label_sets import EVERYTHING, Bits, bits_of
 from hanseg_segmentation.training.patches import (
     Patch,
     PatchCutter,
     Variation,
     expected_sizes,
 )
-from hanseg_segmentation.training.places import places_of_organs
+from hanseg_segmentation.training.places import places_of_organs, usual_spots
 from hanseg_segmentation.training.prepare import phantom_sample
 from hanseg_segmentation.training.sample import Sample
 from hanseg_shared.organs import organ
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.torch
 STILL = Variation(
     rotation_degrees=0, scale=(1.0, 1.0), truncation_share=0, mr_share=1, organ_share=0
 )
+
+NONE = np.zeros(0, np.int32)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,9 @@ def test_an_organ_that_is_surely_there_has_its_usual_size():
     label = organ("Eye_PL").label
     place = places_of_organs()[label]
     allowed = np.full((100, 100, 100), EVERYTHING, np.int32)
-    sizes = expected_sizes(allowed, bits_of(["Eye_PL"]), voxel_ml=place.box_ml / 1e6)
+    sizes = expected_sizes(
+        allowed, bits_of(["Eye_PL"]), groups=NONE, voxel_ml=place.box_ml / 1e6
+    )
     assert sizes[label] == pytest.approx(place.mean_ml / (place.box_ml / 1e6))
     assert np.count_nonzero(sizes) == 1
 
@@ -132,17 +136,40 @@ def test_a_part_of_a_carotids_course_shows_as_much_of_it():
     allowed = np.ones((20, 40, 40), np.int32)
     edge = int(2 * REACH_MM / 2)
     allowed[:, 5 : 5 + edge, 5 : 5 + edge] |= 1 << label
-    sizes = expected_sizes(allowed, 1 << label, voxel_ml=2 * 2 * 2.5 / 1000)
-    assert sizes[label] * 2 * 2 * 2.5 == pytest.approx(course.area_mm2 * 20 * 2.5)
-    short = expected_sizes(allowed[:10], 1 << label, voxel_ml=2 * 2 * 2.5 / 1000)
-    cut_off = expected_sizes(allowed[:, 6:], 1 << label, voxel_ml=2 * 2 * 2.5 / 1000)
-    assert not short.any()
-    assert not cut_off.any()
+    voxel_mm3 = 2 * 2 * 2.5
+
+    def size(region: Bits) -> float:
+        sizes = expected_sizes(
+            region, 1 << label, groups=NONE, voxel_ml=voxel_mm3 / 1000
+        )
+        return float(sizes[label]) * voxel_mm3
+
+    assert size(allowed) == pytest.approx(course.area_mm2 * 20 * 2.5)
+    assert size(allowed[:10]) == 0
+    assert size(allowed[:, 6:]) == 0
+
+
+def test_what_is_taught_at_a_sella_has_its_usual_size_if_its_place_is_whole():
+    label = organ("Pituitary").label
+    spot = usual_spots()[label]
+    z, y, x = np.ogrid[-20:20, -20:20, -20:20]
+    a, b, c = spot.reach
+    near = (x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2 <= 1
+    allowed = np.where(near, 1 | 1 << label, 1).astype(np.int32)
+    seen = np.array([1 << label], np.int32)
+
+    def size(region: Bits, groups: Bits) -> float:
+        return float(expected_sizes(region, 0, groups=groups, voxel_ml=1e-3)[label])
+
+    usual = places_of_organs()[label].mean_ml * 1000
+    assert size(allowed, seen) == pytest.approx(usual)
+    assert size(allowed, NONE) == 0
+    assert size(allowed[20:], seen) == 0
 
 
 def test_an_organ_outside_the_patch_is_not_expected():
     allowed = np.ones((10, 10, 10), np.int32)
-    assert not expected_sizes(allowed, EVERYTHING, voxel_ml=1.0).any()
+    assert not expected_sizes(allowed, EVERYTHING, groups=NONE, voxel_ml=1.0).any()
 
 
 def test_an_unmoved_patch_shows_the_samples_own_voxels(sample: Sample):

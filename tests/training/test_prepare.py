@@ -83,7 +83,7 @@ def test_a_cases_sella_teaches_where_its_pituitary_is(tmp_path: Path):
         ]
     )
     (folder / "dataset.json").write_text(
-        f'{{"name": "a", "labels": {labels}, "sella": {{"01": [0, -27, 17]}}}}'
+        f'{{"name": "a", "labels": {labels}, "sella": {{"case_01": [0, -27, 17]}}}}'
     )
     case = find_dataset(folder).cases[0]
     sample = case_sample(case, spacing=(3.0, 3.0, 3.0))

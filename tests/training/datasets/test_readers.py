@@ -253,16 +253,14 @@ def test_a_sella_that_no_patient_has_there_is_refused(tmp_path: Path):
         read_declaration(file)
 
 
-def test_a_sella_goes_by_the_cases_name_or_its_number(tmp_path: Path):
+def test_a_sella_goes_by_the_cases_name(tmp_path: Path):
     folder = write_plain(tmp_path / "own")
     (folder / "dataset.json").write_text(
         '{"name": "clinic", "sella": {"case_01": [0, -28, 16], "02": [1, -30, 20]}}'
     )
-    first, second = find_dataset(folder).cases
-    assert sella_of(first) == (0, -28, 16)
-    assert sella_of(second) == (1, -30, 20)
-    (folder / "dataset.json").write_text('{"name": "clinic"}')
-    assert sella_of(find_dataset(folder).cases[0]) is None
+    dataset = find_dataset(folder)
+    assert [sella_of(case) for case in dataset.cases] == [(0, -28, 16), None]
+    assert refusals(dataset) == ["sella of 02: no case is called that"]
 
 
 def test_a_ct_without_drawing_is_named(tmp_path: Path):

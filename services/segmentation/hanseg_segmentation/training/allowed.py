@@ -9,25 +9,27 @@ where two outlines overlap, a voxel may be either.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hanseg_segmentation.training.courses import (
-    AXIS_ORGANS,
-    REACH_MM,
-    courses_of_organs,
+from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
+from hanseg_segmentation.training.datasets.declaration import Extent
+from hanseg_segmentation.training.drawn import (
+    Millimetres,
+    Outline,
+    axes_from,
+    middle_of_cord,
+    origin_of,
 )
-from hanseg_segmentation.training.datasets.declaration import Extent, Label
 from hanseg_segmentation.training.label_sets import (
     EVERYTHING,
     ONLY_BACKGROUND,
     Bits,
     bits_of,
 )
-from hanseg_segmentation.training.places import SURE_MM, places_of_organs, spots_about
+from hanseg_segmentation.training.places import places_of_organs, spots_about
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.volume import Mask
 
@@ -37,11 +39,8 @@ TISSUE_HU = -300.0
 MARGIN_Z_MM = 28.0
 """How much of an organ's possible height may lie beyond the scan."""
 
-SHOWN_COURSE_MM = 60.0
+LEAST_COURSE_MM = 60.0
 """A scan that shows so much of a long organ's course shows the organ."""
-
-LARGEST_CORD_MM2 = 900.0
-"""A mean slice larger than this is no cord, and says not where it is."""
 
 SMALLEST_SLICE_ML = 5.0
 """A slice with less tissue a mm of height shows no whole patient (OpenKBP blanks the
@@ -50,21 +49,12 @@ parts of some slices that got no dose)."""
 NEIGHBOURS = ndimage.generate_binary_structure(3, 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outline:
-    """A label that was drawn, on the sample's grid.
-
-    Attributes:
-        label: What it stands for.
-        mask: Its voxels.
-    """
-
-    label: Label
-    mask: Mask
-
-
 def allowed_labels(
-    drawn: Sequence[Outline], grid: Grid, sella: Vector | None = None
+    drawn: Sequence[Outline],
+    grid: Grid,
+    *,
+    shown: npt.NDArray[np.bool_] | None = None,
+    sella: Vector | None = None,
 ) -> tuple[Bits, Bits]:
     """Return what each voxel may be, and the groups of labels that were drawn.
 
@@ -72,6 +62,8 @@ def allowed_labels(
         drawn: Everything that was drawn; what has no voxel on the grid, as too small
             an outline for it, counts as not drawn.
         grid: Where it lies: aligned with the patient's axes.
+        shown: Which levels show the patient (`shown_levels`): in the others nothing
+            is but what was drawn. None if all do.
         sella: Where the middle of its fossa was seen, in mm LPS from the drawn brain
             stem's centroid, x from midway between the parotids; None if it was not.
 
@@ -87,6 +79,8 @@ def allowed_labels(
     allowed = np.full(grid.shape, EVERYTHING & ~known, np.int32)
     _leave_out_the_impossible(allowed, drawn, grid)
     _open_below(allowed, drawn)
+    if shown is not None:
+        allowed[~shown] = ONLY_BACKGROUND
     claimed = np.zeros(grid.shape, bool)
     for each in drawn:
         sets = _sets_inside(each, drawn, grid)
@@ -156,10 +150,10 @@ def _leave_out_the_impossible(
     allowed: Bits, drawn: Sequence[Outline], grid: Grid
 ) -> None:
     """Take organs out of the sets of voxels where no patient has them."""
-    origin = _brain_stem(drawn, grid)
+    origin = origin_of(drawn, grid)
     if origin is None:
         return
-    axes = _axes_from(origin, grid)
+    axes = axes_from(origin, grid)
     for label, place in places_of_organs().items():
         x, y, z = (
             (axis >= low) & (axis <= high)
@@ -171,14 +165,14 @@ def _leave_out_the_impossible(
 
 
 def _keep_to_courses(
-    allowed: Bits, drawn: Sequence[Outline], axes: Sequence[npt.NDArray[np.float64]]
+    allowed: Bits, drawn: Sequence[Outline], axes: Sequence[Millimetres]
 ) -> None:
     """Take long organs out of the sets of voxels that are not near their course.
 
     Above and below what was drawn of the cord it is taken to go on straight.
     """
     x, y, z = axes
-    cord = _cord(drawn, x, y)
+    cord = middle_of_cord(drawn, x, y)
     if cord is None:
         return
     levels = np.flatnonzero(~np.isnan(cord[:, 0]))
@@ -194,57 +188,42 @@ def _keep_to_courses(
             allowed[level][~near] &= without
 
 
-def _cord(
-    drawn: Sequence[Outline], x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64] | None:
-    """Return the middle (x, y) of cord and brain stem at each level, NaN where none.
-
-    None if no cord was drawn, or what was drawn as one is too large to be one.
-    """
-    parts = [each.mask for each in drawn if each.label.organ in AXIS_ORGANS]
-    names = {each.label.organ for each in drawn}
-    if "SpinalCord" not in names:
-        return None
-    whole = np.logical_or.reduce(parts)
-    counts = whole.sum(axis=(1, 2))
-    shown = counts > 0
-    if counts[shown].mean() * (x[1] - x[0]) * (y[1] - y[0]) > LARGEST_CORD_MM2:
-        return None
-    middle = np.full((len(whole), 2), np.nan)
-    middle[shown, 0] = (whole.sum(axis=1) @ x)[shown] / counts[shown]
-    middle[shown, 1] = (whole.sum(axis=2) @ y)[shown] / counts[shown]
-    return middle
-
-
 def _put_at_sella(
     allowed: Bits, sella: Vector, drawn: Sequence[Outline], grid: Grid, *, free: Mask
 ) -> list[int]:
     """Put what nobody drew at the sella: sure about its middle, and only near it.
 
+    Args:
+        allowed: What each voxel may be, changed.
+        sella: Where its fossa's middle is; see `allowed_labels`.
+        drawn: What was drawn: organs that have a part in it stay as they are.
+        grid: The grid of all.
+        free: Where nothing was drawn.
+
     Returns:
         The sets of these organs; none where brain stem or parotids were not drawn.
     """
-    origin = _brain_stem(drawn, grid)
+    origin = origin_of(drawn, grid)
     if origin is None:
         return []
-    axes = _axes_from(origin, grid)
-    names = {each.label.organ for each in drawn}
+    axes = axes_from(origin, grid)
+    names = {n for o in drawn for n in (*o.label.organs, *o.label.also, *o.label.rim)}
     found: list[int] = []
     for name, spot in spots_about(sella).items():
         if name in names:
             continue
-        label = bits_of([name])
-        allowed[~_ellipsoid(axes, spot.middle, spot.reach)] &= ~np.int32(label)
-        sure = _ellipsoid(axes, spot.middle, (SURE_MM,) * 3) & free
+        label = np.int32(bits_of([name]))
+        near = _ellipsoid(axes, spot.middle, spot.reach)
+        allowed[free & near] |= label
+        allowed[free & ~near] &= ~label
+        sure = free & _ellipsoid(axes, spot.middle, (spot.sure_mm,) * 3)
         if sure.any():
             allowed[sure] = label
-            found.append(label)
+            found.append(int(label))
     return found
 
 
-def _ellipsoid(
-    axes: Sequence[npt.NDArray[np.float64]], middle: Vector, radii: Vector
-) -> Mask:
+def _ellipsoid(axes: Sequence[Millimetres], middle: Vector, radii: Vector) -> Mask:
     """Return which voxels, given by their places (x, y, z), lie in an ellipsoid."""
     x, y, z = (
         ((axis - at) / radius) ** 2
@@ -253,55 +232,43 @@ def _ellipsoid(
     return z[:, None, None] + y[:, None] + x <= 1
 
 
-def _axes_from(
-    origin: npt.NDArray[np.float64], grid: Grid
-) -> list[npt.NDArray[np.float64]]:
-    """Return the places (x, y, z) of a grid's voxels in mm from a point."""
-    return [
-        np.arange(n) * s + o - c
-        for n, s, o, c in zip(grid.size, grid.spacing, grid.origin, origin, strict=True)
-    ]
-
-
-def _brain_stem(drawn: Sequence[Outline], grid: Grid) -> npt.NDArray[np.float64] | None:
-    """Return the brain stem's centroid, x midway between the parotids, if drawn."""
-    places = {
-        each.label.organ: np.argwhere(each.mask).mean(axis=0)[::-1]
-        for each in drawn
-        if each.label.organ in {"Brainstem", "Parotid_L", "Parotid_R"}
-        and each.mask.any()
-    }
-    if len(places) < 3:
-        return None
-    index = places["Brainstem"].copy()
-    index[0] = (places["Parotid_L"][0] + places["Parotid_R"][0]) / 2
-    return grid.index_to_world(index)
+def shown_levels(ct_hu: npt.NDArray[np.float32], grid: Grid) -> npt.NDArray[np.bool_]:
+    """Return which levels of a CT show the patient, not air or blank."""
+    tissue = (ct_hu > TISSUE_HU).sum(axis=(1, 2))
+    shown: npt.NDArray[np.bool_] = (
+        tissue * grid.voxel_ml / grid.spacing[2] > SMALLEST_SLICE_ML
+    )
+    return shown
 
 
 def imaged_labels(
-    drawn: Sequence[Outline], ct_hu: npt.NDArray[np.float32], grid: Grid
+    drawn: Sequence[Outline], shown: npt.NDArray[np.bool_], grid: Grid
 ) -> int:
     """Return the set of labels that the scan surely shows, drawn or not.
 
     These are the organs whose whole possible height lies within the slices that show
     the patient, and long ones of which enough does; none if the brain stem or a
     parotid was not drawn.
+
+    Args:
+        drawn: Everything that was drawn.
+        shown: Which levels show the patient (`shown_levels`).
+        grid: Where it lies.
     """
-    origin = _brain_stem(drawn, grid)
-    tissue_ml = (ct_hu > TISSUE_HU).sum(axis=(1, 2)) * grid.voxel_ml / grid.spacing[2]
-    levels = np.flatnonzero(tissue_ml > SMALLEST_SLICE_ML)
-    if origin is None or not len(levels):
+    origin = origin_of(drawn, grid)
+    if origin is None or not shown.any():
         return 0
-    x, y, z = _axes_from(origin, grid)
-    low, high = z[levels[[0, -1]]]
-    shown = {
+    x, y, z = axes_from(origin, grid)
+    low, high = z[np.flatnonzero(shown)[[0, -1]]]
+    surely = {
         label
         for label, place in places_of_organs().items()
         if low <= place.low[2] + MARGIN_Z_MM and place.high[2] - MARGIN_Z_MM <= high
     }
+    has_course = middle_of_cord(drawn, x, y) is not None
     for label, course in courses_of_organs().items():
-        shown.discard(label)
+        surely.discard(label)
         part = min(high, course.heights[-1]) - max(low, course.heights[0])
-        if part >= SHOWN_COURSE_MM and _cord(drawn, x, y) is not None:
-            shown.add(label)
-    return sum(1 << label for label in shown)
+        if has_course and part >= LEAST_COURSE_MM:
+            surely.add(label)
+    return sum(1 << label for label in surely)

@@ -6,6 +6,7 @@ A box about the brain stem says little of a neck, which bends: a carotid's would
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,8 +29,8 @@ USUAL_SHARE = 0.5
 """Where it begins and ends: there as many simulated patients show it, of which the
 coarse points that are looked at miss some."""
 
-SPARE_MM = 20.0
-"""How much higher or lower real patients may have it."""
+ABOVE_MM, BELOW_MM = 10.0, 20.0
+"""How much higher, and lower, real patients may have it."""
 
 Millimetres = npt.NDArray[np.float64]
 
@@ -41,7 +42,8 @@ class Course:
     Attributes:
         heights: Levels along z in mm from the brain stem's centroid, ascending.
         middle: Its middle there, in mm LPS from the cord's, ``(levels, 2)``: x, y.
-        area_mm2: Mean area of its cross-section.
+        area_mm2: Usual area of its cross-section: the geometric mean of where it is
+            narrowest and widest.
     """
 
     heights: Millimetres
@@ -60,7 +62,7 @@ class Course:
 
     def can_lie(self, height: float) -> bool:
         """Whether a patient can have it at a height."""
-        low, high = self.heights[0] - SPARE_MM, self.heights[-1] + SPARE_MM
+        low, high = self.heights[0] - BELOW_MM, self.heights[-1] + ABOVE_MM
         return bool(low <= height <= high)
 
     def middle_at(self, height: float) -> tuple[float, float]:
@@ -107,8 +109,9 @@ def _mean_course(label: int) -> Course:
                 middle[level] += at - about
                 area[level] += np.count_nonzero(labels[level] == label) * STEP_MM**2
     usual = shown >= USUAL_SHARE * len(patients)
+    areas = area[usual] / len(patients)
     return Course(
         z[usual].astype(np.float64),
         middle[usual] / shown[usual, None],
-        float((area[usual] / shown[usual]).mean()),
+        math.sqrt(float(areas.min() * areas.max())),
     )

@@ -14,8 +14,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from hanseg_segmentation.inference import preprocess
-from hanseg_segmentation.training import allowed, courses, label_sets, places
+from hanseg_segmentation.training import (
+    allowed,
+    courses,
+    drawn,
+    label_sets,
+    places,
+    sample,
+)
 from hanseg_segmentation.training import prepare as prepare_module
+from hanseg_segmentation.training.datasets import dataset, registered_mr
 from hanseg_segmentation.training.datasets.dataset import DatasetCase, stamp
 from hanseg_segmentation.training.datasets.registered_mr import (
     RegistrationPlan,
@@ -24,6 +32,7 @@ from hanseg_segmentation.training.datasets.registered_mr import (
 )
 from hanseg_segmentation.training.prepare import case_sample, phantom_sample
 from hanseg_segmentation.training.recipe import Recipe
+from hanseg_shared import itk
 from hanseg_shared.grid import Vector
 from hanseg_shared.phantom import case as case_module
 from hanseg_shared.phantom import patient, shapes, simulate, template, tissue
@@ -40,17 +49,22 @@ RULES = (
     allowed,
     case_module,
     courses,
+    dataset,
+    drawn,
+    itk,
     label_sets,
     patient,
     places,
     prepare_module,
     preprocess,
+    registered_mr,
+    sample,
     shapes,
     simulate,
     template,
     tissue,
 )
-"""The modules that decide what a sample holds."""
+"""The modules that make a sample of a case's images and drawings."""
 
 REGISTERED = "registered"
 """Sub-folder, in the folder of prepared samples, of registered MRs."""
@@ -168,9 +182,9 @@ def _name(job: _CaseJob, spacing: Vector, rules: str) -> str:
 
 
 def _rules() -> str:
-    """Return a short hash of the code that makes samples, simulated patients included.
+    """Return a short hash of the code that makes samples (`RULES`).
 
-    Samples that another version of it made are not used, whatever the change was.
+    Samples that another version of it made are not used.
     """
     code = "".join(inspect.getsource(module) for module in RULES)
     return hashlib.sha256(code.encode()).hexdigest()[:8]

@@ -27,6 +27,7 @@ from hanseg_segmentation.training.datasets.dataset import (
     DatasetCase,
     Drawing,
     drawings_of,
+    sella_of,
 )
 from hanseg_segmentation.training.datasets.registered_mr import (
     RegisteredMr,
@@ -37,6 +38,7 @@ from hanseg_segmentation.training.datasets.registered_mr import (
 from hanseg_segmentation.training.label_sets import ONLY_BACKGROUND
 from hanseg_segmentation.training.prepare import outlines
 from hanseg_shared.errors import GridMismatchError, OptionError
+from hanseg_shared.grid import Vector
 from hanseg_shared.io.write import write_volume
 from hanseg_shared.itk import Interpolation, resample
 from hanseg_shared.organs import BACKGROUND, ORGANS, organ
@@ -100,7 +102,7 @@ def label_map(case: DatasetCase, ct: Volume) -> LabelMap:
         GridMismatchError: A drawing is not on the CT's grid.
     """
     drawings = drawings_of(case)
-    labels = _where_nothing_is_known(drawings, ct)
+    labels = _where_nothing_is_known(drawings, ct, sella_of(case))
     own = [each for each in drawings if each.label.organ is not None]
     for each in sorted(own, key=lambda d: -int(np.count_nonzero(d.mask.array))):
         start = ct.grid.offset_of(each.mask.grid)
@@ -115,7 +117,9 @@ def label_map(case: DatasetCase, ct: Volume) -> LabelMap:
     return labels
 
 
-def _where_nothing_is_known(drawings: Sequence[Drawing], ct: Volume) -> LabelMap:
+def _where_nothing_is_known(
+    drawings: Sequence[Drawing], ct: Volume, sella: Vector | None
+) -> LabelMap:
     """Return 0 where only background can be, and `IGNORE` elsewhere.
 
     Organs drawn for themselves count as background here: their own voxels are set
@@ -125,7 +129,8 @@ def _where_nothing_is_known(drawings: Sequence[Drawing], ct: Volume) -> LabelMap
     if len(set(known)) == len(ORGANS):
         return np.zeros(ct.grid.shape, np.uint8)
     grid = model_grid(ct.grid, spacing=COARSE_MM)
-    allowed, _ = allowed_labels(outlines(drawings, ct.grid, grid), grid)
+    drawn = outlines(drawings, ct.grid, grid)
+    allowed, _ = allowed_labels(drawn, grid, sella=sella)
     certain = sum(1 << organ(name).label for name in set(known))
     unknown = (allowed & ~np.int32(certain | ONLY_BACKGROUND)) != 0
     coarse = Volume((unknown * IGNORE).astype(np.uint8), grid)

@@ -13,7 +13,7 @@ from hanseg_segmentation.inference.preprocess import CHANNELS, network_input
 from hanseg_segmentation.model_package import Channel, Normalisation
 from hanseg_segmentation.training.courses import courses_of_organs
 from hanseg_segmentation.training.label_sets import CLASSES, Bits, mirrored
-from hanseg_segmentation.training.places import places_of_organs
+from hanseg_segmentation.training.places import places_of_organs, usual_spots
 from hanseg_segmentation.training.sample import Sample
 from hanseg_shared.grid import Vector
 from hanseg_shared.phantom.patient import rotation_matrix
@@ -25,7 +25,7 @@ VISIBLE_SHARE = 0.55
 """Least share of an organ's possible place, which is much larger than the organ, in a
 patch that surely shows most of it."""
 
-SHOWN_COURSE_MM = 30.0
+LEAST_LENGTH_MM = 30.0
 """Least length of a long organ's course in a patch that surely shows the organ."""
 
 METAL_ABOVE_HU = 700.0
@@ -146,8 +146,12 @@ class PatchCutter:
         mr, view = self._mr(sample, field)
         self._truncate(ct, allowed)
         hu = self._degrade(ct)
-        imaged = (
-            mirrored(np.array([sample.imaged], np.int32)) if mirror else [sample.imaged]
+        imaged = np.array([sample.imaged], np.int32)
+        sizes = expected_sizes(
+            allowed,
+            int(mirrored(imaged)[0] if mirror else imaged[0]),
+            groups=groups,
+            voxel_ml=voxel_ml,
         )
         channels = network_input(
             hu, mr, view, normalisation=self.normalisation, names=self.channels
@@ -156,9 +160,7 @@ class PatchCutter:
             torch.from_numpy(channels),
             torch.from_numpy(np.ascontiguousarray(allowed)),
             torch.from_numpy(groups),
-            torch.from_numpy(
-                expected_sizes(allowed, int(imaged[0]), voxel_ml=voxel_ml)
-            ),
+            torch.from_numpy(sizes),
         )
 
     def _centre(self, sample: Sample, about: int | None) -> npt.NDArray[np.float64]:
@@ -304,16 +306,18 @@ class PatchCutter:
 
 
 def expected_sizes(
-    allowed: Bits, imaged: int, *, voxel_ml: float
+    allowed: Bits, imaged: int, *, groups: Bits, voxel_ml: float
 ) -> npt.NDArray[np.float32]:
     """Return how many voxels of each label a patch surely shows; 0 if unknown.
 
     Only for labels in `imaged` whose possible place lies in the patch almost whole;
-    of a long organ, for which a good part of its course does, no side cut off.
+    of a long organ, for which a good part of its course does, no side cut off; and
+    for what is taught at a sella that was seen, if all of its place does.
 
     Args:
         allowed: Label sets as bits.
         imaged: Set of the labels that the scan surely shows.
+        groups: Sets of labels that were drawn, or are taught at a sella.
         voxel_ml: How much of the patient a voxel is.
     """
     sizes = np.zeros(CLASSES, np.float32)
@@ -326,19 +330,25 @@ def expected_sizes(
         if label in courses:
             course = courses[label]
             length_mm = 1000.0 * possible_ml / course.corridor_mm2
-            if length_mm >= SHOWN_COURSE_MM and not _cut_off(possible):
+            if length_mm >= LEAST_LENGTH_MM and not _cut_off(possible, axes=(1, 2)):
                 sizes[label] = course.share * possible_ml / voxel_ml
             continue
         share = min(1.0, possible_ml / place.box_ml)
         if share >= VISIBLE_SHARE:
             sizes[label] = share * place.mean_ml / voxel_ml
+    for label, spot in usual_spots().items():
+        possible = ((allowed >> label) & 1).astype(bool)
+        share = np.count_nonzero(possible) * voxel_ml / spot.volume_ml
+        whole = share >= VISIBLE_SHARE and not _cut_off(possible, axes=(0, 1, 2))
+        if whole and 1 << label in groups:
+            sizes[label] = places_of_organs()[label].mean_ml / voxel_ml
     return sizes
 
 
-def _cut_off(region: npt.NDArray[np.bool_]) -> bool:
-    """Whether a region touches a patch's edge in front, behind or beside."""
-    sides = (region[:, [0, -1]], region[:, :, [0, -1]])
-    return any(bool(side.any()) for side in sides)
+def _cut_off(region: npt.NDArray[np.bool_], *, axes: tuple[int, ...]) -> bool:
+    """Whether a region touches a patch's edge along one of some axes."""
+    edges = (np.take(region, (0, -1), axis=axis) for axis in axes)
+    return any(bool(edge.any()) for edge in edges)
 
 
 def with_streaks(

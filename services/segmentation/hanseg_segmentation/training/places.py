@@ -36,10 +36,11 @@ MIDPLANE_ORGANS = ("OpticChiasm", "Pituitary")
 MIDPLANE_MARGIN_MM = (0.0, 10.0, 20.0)
 """Their margin: a model that may put them further off does, in the petrous bone."""
 
-SURE_MM = 3.0
-"""So near an organ's middle, where that was seen, there is nothing else."""
+SURE_SHARE = 0.5
+"""So near its middle, as a share of half its smallest extent, a voxel is taken to be
+an organ whose middle was seen."""
 
-SPARE_MM = 4.0
+FURTHER_MM = 4.0
 """How much further than in simulated patients an organ may reach from its middle."""
 
 NECK_TOP_MM = -60.0
@@ -80,10 +81,17 @@ class Spot:
     Attributes:
         middle: Its middle, in mm LPS from the brain stem's centroid.
         reach: How far from there along each axis it can extend, in mm.
+        sure_mm: How near its middle a voxel is taken to be it.
     """
 
     middle: Vector
     reach: Vector
+    sure_mm: float
+
+    @property
+    def volume_ml(self) -> float:
+        """Volume of the ellipsoid in which it can lie."""
+        return math.pi / 6 * math.prod(2 * each for each in self.reach) / 1000.0
 
 
 @cache
@@ -148,10 +156,19 @@ def spots_about(sella: Vector) -> dict[str, Spot]:
     pituitary, _ = usual["Pituitary"]
     return {
         name: Spot(
-            _vector(np.add(sella, middle - pituitary)), _vector(reach + SPARE_MM)
+            _vector(np.add(sella, middle - pituitary)),
+            _vector(half + FURTHER_MM),
+            SURE_SHARE * float(half.min()),
         )
-        for name, (middle, reach) in usual.items()
+        for name, (middle, half) in usual.items()
     }
+
+
+def usual_spots() -> dict[int, Spot]:
+    """Return the spots of a simulated patient's organs on the sella, by label."""
+    pituitary, _ = _midplane_organs()["Pituitary"]
+    spots = spots_about(_vector(pituitary))
+    return {organ(name).label: spot for name, spot in spots.items()}
 
 
 @cache

@@ -16,9 +16,9 @@ from hanseg_segmentation.inference.preprocess import (
     to_model_grid,
 )
 from hanseg_segmentation.training.allowed import (
-    Outline,
     allowed_labels,
     imaged_labels,
+    shown_levels,
 )
 from hanseg_segmentation.training.datasets.dataset import (
     DatasetCase,
@@ -27,6 +27,7 @@ from hanseg_segmentation.training.datasets.dataset import (
     sella_of,
 )
 from hanseg_segmentation.training.datasets.registered_mr import RegisteredMr
+from hanseg_segmentation.training.drawn import Outline
 from hanseg_segmentation.training.sample import Sample, encode
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.organs import ORGANS
@@ -63,7 +64,8 @@ def case_sample(
     grid = model_grid(ct.grid, spacing=spacing)
     image = to_model_grid(ct, grid, background=AIR_HU).array
     drawn = outlines(drawings_of(case), ct.grid, grid)
-    allowed, groups = allowed_labels(drawn, grid, sella_of(case))
+    shown = shown_levels(image, grid)
+    allowed, groups = allowed_labels(drawn, grid, shown=shown, sella=sella_of(case))
     codes, sets = encode(allowed)
     mr, view = (None, None) if registered is None else _scanned(registered, ct, grid)
     return Sample(
@@ -72,7 +74,7 @@ def case_sample(
         codes,
         sets,
         groups,
-        imaged_labels(drawn, image, grid),
+        imaged_labels(drawn, shown, grid),
         view,
     )
 

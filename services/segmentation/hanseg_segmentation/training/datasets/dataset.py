@@ -6,7 +6,6 @@ A case is light, and can be sent to another process; its voxels are read on dema
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,9 @@ from hanseg_segmentation.training.datasets.declaration import Declaration, Label
 from hanseg_shared.errors import InputError
 from hanseg_shared.grid import Vector
 from hanseg_shared.volume import Volume
+
+OPENKBP_PREFIX = "pt_"
+"""What OpenKBP's folders have before a case's number; its images have none."""
 
 NAMES_SHOWN = 8
 """How many names a message lists before it says how many more there are."""
@@ -128,8 +130,7 @@ def drawings_of(case: DatasetCase) -> tuple[Drawing, ...]:
 def sella_of(case: DatasetCase) -> Vector | None:
     """Return where a case's sella was seen, if it was; see `Declaration.sella`."""
     known = case.declaration.sella
-    number = re.search(r"[0-9]+$", case.name)
-    return known.get(case.name) or (known.get(number[0]) if number else None)
+    return known.get(case.name, known.get(case.name.removeprefix(OPENKBP_PREFIX)))
 
 
 def stamp(case: DatasetCase) -> str:

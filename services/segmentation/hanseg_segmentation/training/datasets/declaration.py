@@ -107,9 +107,9 @@ class Declaration(Document):
         evidence: Who drew its contours.
         ct_offset_hu: Added to the stored values of its CTs to get HU.
         labels: All labels that may occur.
-        sella: Where the middle of the sella's fossa was seen, by the case's name or
-            the number that it ends with: mm LPS from the drawn brain stem's centroid,
-            x from midway between the drawn parotids.
+        sella: Where the middle of the sella's fossa was seen, by the case's name: mm
+            LPS from the drawn brain stem's centroid, x from midway between the drawn
+            parotids.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

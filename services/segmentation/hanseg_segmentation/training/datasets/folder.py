@@ -49,6 +49,7 @@ def find_folder(folder: Path, declaration: Declaration | None = None) -> Dataset
         InputError: There is no case, it is unclear which file is whose CT, or the
             declaration is not valid.
     """
+    own = declaration is None
     declaration = declaration or _own_declaration(folder)
     every = find_cases(folder)
     cases, findings = [], []
@@ -67,12 +68,24 @@ def find_folder(folder: Path, declaration: Declaration | None = None) -> Dataset
             )
         findings += _strange_masks(images, declaration)
     findings += _strays(every, cases)
+    if own:
+        findings += _sellas_of_nobody(declaration, every)
     return Dataset(declaration, tuple(cases), tuple(findings))
 
 
 def _own_declaration(folder: Path) -> Declaration:
     file = folder / FILE
     return read_declaration(file) if file.exists() else Declaration(name=OWN_NAME)
+
+
+def _sellas_of_nobody(
+    declaration: Declaration, every: list[CaseFiles]
+) -> Iterator[Finding]:
+    names = {images.name for images in every}
+    for name in declaration.sella:
+        if name not in names:
+            message = f"sella of {name}: no case is called that"
+            yield Finding("", message)
 
 
 def _label_maps(

@@ -388,10 +388,8 @@ def main() -> int:
 
 
 def _told(scored: Scored) -> Scored:
-    print(
-        f"{scored.name}: {scored.seconds:.1f} s {scored.dice} {scored.off_mm}",
-        file=sys.stderr,
-    )
+    off = f", pituitary off by {scored.off_mm} mm" if scored.sella_seen else ""
+    print(f"{scored.name}: {scored.seconds:.1f} s {scored.dice}{off}", file=sys.stderr)
     return scored
 
 

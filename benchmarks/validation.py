@@ -34,7 +34,7 @@ from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.preprocess import AIR_HU
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_segmentation.training.data import held_out_cases
-from hanseg_segmentation.training.datasets.dataset import DatasetCase, sella_of
+from hanseg_segmentation.training.datasets.dataset import DatasetCase
 from hanseg_segmentation.training.datasets.find import find_datasets
 from hanseg_segmentation.training.drawn import Outline, origin_of
 from hanseg_segmentation.training.recipe import read_recipe
@@ -174,10 +174,11 @@ def sella_in(
     case: DatasetCase, drawn: npt.NDArray[np.uint8], grid: Grid
 ) -> npt.NDArray[np.float64] | None:
     """Return where a case's sella is, in mm LPS; None if it was not seen."""
-    sella = sella_of(case)
+    if case.sella is None:
+        return None
     outlines = [Outline(each, drawn == each.value) for each in case.declaration.labels]
     origin = origin_of(outlines, grid)
-    return None if sella is None or origin is None else origin + sella
+    return None if origin is None else origin + case.sella
 
 
 def matched_cases(data: Path) -> Iterator[Case]:
@@ -253,8 +254,12 @@ def _distance(
     """Return how far a mask's centroid is from a place, None without one of them."""
     if place is None or not ours.any():
         return None
-    centroid = grid.index_to_world(np.argwhere(ours).mean(axis=0)[::-1])
-    return round(float(np.linalg.norm(centroid - place)), 1)
+    return round(float(np.linalg.norm(_centroid(ours, grid) - place)), 1)
+
+
+def _centroid(mask: Mask, grid: Grid) -> npt.NDArray[np.float64]:
+    """Return a mask's centroid in mm LPS."""
+    return grid.index_to_world(np.argwhere(mask).mean(axis=0)[::-1])
 
 
 def comparable(drawn: Mask, ours: Mask, inlet: Mask) -> tuple[Mask, Mask]:
@@ -286,11 +291,9 @@ def _swapped(labels: npt.NDArray[np.uint8], grid: Grid) -> list[str]:
     for left in (o for o in ORGANS if o.side is Side.LEFT):
         right = counterpart(left)
         assert right is not None
-        a, b = (np.argwhere(labels == o.label) for o in (left, right))
-        if len(a) and len(b):
-            ax, bx = (grid.index_to_world(p.mean(axis=0)[::-1])[0] for p in (a, b))
-            if ax <= bx:
-                wrong.append(left.name)
+        a, b = (labels == o.label for o in (left, right))
+        if a.any() and b.any() and _centroid(a, grid)[0] <= _centroid(b, grid)[0]:
+            wrong.append(left.name)
     return wrong
 
 

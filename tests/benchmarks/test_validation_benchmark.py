@@ -13,7 +13,6 @@ from benchmarks.validation import (
     sella_in,
 )
 
-from hanseg_segmentation.training.datasets.dataset import sella_of
 from hanseg_segmentation.training.datasets.declaration import known_declaration
 from hanseg_segmentation.training.datasets.folder import find_folder
 from hanseg_shared.grid import Grid
@@ -87,8 +86,8 @@ def test_the_sellas_place_is_counted_from_brain_stem_and_parotids(tmp_path):
     drawn = np.zeros((20, 20, 20), np.uint8)
     drawn[10, 12, 9], drawn[5, 8, 4], drawn[7, 8, 16] = 1, 3, 4
     grid = Grid((20, 20, 20), (2.0, 3.0, 4.0), (100.0, 0.0, -50.0))
-    sella = sella_of(case)
-    assert sella is not None
-    assert sella_in(case, drawn, grid) == pytest.approx(np.add((120, 36, -10), sella))
+    assert case.sella is not None
+    place = np.add((120, 36, -10), case.sella)
+    assert sella_in(case, drawn, grid) == pytest.approx(place)
     assert sella_in(case, np.where(drawn == 3, 0, drawn), grid) is None
     assert sella_in(without, drawn, grid) is None

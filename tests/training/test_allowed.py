@@ -32,6 +32,7 @@ GULLET = ("Esophagus_S", "Cricopharyngeus")
 
 Block = tuple[slice, slice, slice]
 
+NOWHERE = (slice(0, 0), slice(0, 0), slice(0, 0))
 CORD = (slice(10, 20), slice(8, 10), slice(8, 10))
 LARYNX_BLOCK = (slice(5, 15), slice(2, 12), slice(2, 12))
 GULLET_BLOCK = (slice(0, 25), slice(12, 14), slice(12, 14))
@@ -60,12 +61,10 @@ def a_small_head() -> list[Outline]:
 
 def a_neck() -> list[Outline]:
     """A head whose cord leans to the patient's left from level to level."""
-    label = known_declaration("openkbp").label("SpinalCord")
-    assert label is not None
-    cord = np.zeros(WIDE.shape, bool)
+    cord = openkbp("SpinalCord", NOWHERE, grid=WIDE)
     for level in range(10, 34):
-        cord[level, 31:33, 40 - level // 4 : 42 - level // 4] = True
-    return [*a_head(), Outline(label, cord)]
+        cord.mask[level, 31:33, 40 - level // 4 : 42 - level // 4] = True
+    return [*a_head(), cord]
 
 
 def levels(first: int, last: int, *, grid: Grid = WIDE) -> np.ndarray:
@@ -104,8 +103,7 @@ def test_a_case_without_any_drawing_teaches_nothing():
 
 
 def test_an_outline_without_a_voxel_on_this_grid_was_not_drawn():
-    nothing = (slice(0, 0), slice(0, 0), slice(0, 0))
-    outlines = [openkbp("Larynx", nothing), openkbp("Esophagus", nothing)]
+    outlines = [openkbp("Larynx", NOWHERE), openkbp("Esophagus", NOWHERE)]
     allowed, groups = allowed_labels(outlines, GRID)
     assert set(np.unique(allowed)) == {EVERYTHING}
     assert len(groups) == 0
@@ -250,9 +248,8 @@ def test_air_and_blank_slices_show_no_patient():
 
 
 def test_a_cord_that_is_none_says_not_where_the_carotids_are():
-    label = known_declaration("openkbp").label("SpinalCord")
-    assert label is not None
-    box = outline(label, (slice(10, 34), slice(25, 45), slice(20, 40)), grid=WIDE)
+    block = (slice(10, 34), slice(25, 45), slice(20, 40))
+    box = openkbp("SpinalCord", block, grid=WIDE)
     allowed, _ = allowed_labels([*a_head(), box], WIDE)
     place = places_of_organs()[organ("A_Carotid_L").label]
     across = np.flatnonzero((allowed[20] & bits_of(["A_Carotid_L"])).any(axis=0))
@@ -264,7 +261,7 @@ def test_a_scan_shows_the_carotids_of_which_it_shows_a_good_part():
     assert imaged_labels(a_neck(), levels(18, 55), WIDE) & carotid
     assert not imaged_labels(a_neck(), levels(28, 55), WIDE) & carotid
     assert not imaged_labels(a_head(), levels(18, 55), WIDE) & carotid
-    lost = openkbp("SpinalCord", (slice(0, 0),) * 3, grid=WIDE)
+    lost = openkbp("SpinalCord", NOWHERE, grid=WIDE)
     assert not imaged_labels([*a_head(), lost], levels(18, 55), WIDE) & carotid
 
 

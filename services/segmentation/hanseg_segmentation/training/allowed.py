@@ -17,7 +17,6 @@ from scipy import ndimage
 from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
 from hanseg_segmentation.training.datasets.declaration import Extent
 from hanseg_segmentation.training.drawn import (
-    Millimetres,
     Outline,
     axes_from,
     middle_of_cord,
@@ -30,7 +29,7 @@ from hanseg_segmentation.training.label_sets import (
     bits_of,
 )
 from hanseg_segmentation.training.places import places_of_organs, spots_about
-from hanseg_shared.grid import Grid, Vector
+from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.volume import Mask
 
 TISSUE_HU = -300.0
@@ -77,7 +76,11 @@ def allowed_labels(
     for each in whole:
         known |= bits_of(each.label.organs)
     allowed = np.full(grid.shape, EVERYTHING & ~known, np.int32)
-    _leave_out_the_impossible(allowed, drawn, grid)
+    origin = origin_of(drawn, grid)
+    axes = None if origin is None else axes_from(origin, grid)
+    if axes is not None:
+        _leave_out_the_impossible(allowed, axes)
+        _keep_to_courses(allowed, drawn, axes)
     _open_below(allowed, drawn)
     if shown is not None:
         allowed[~shown] = ONLY_BACKGROUND
@@ -89,8 +92,8 @@ def allowed_labels(
         )
         claimed |= each.mask
     groups = dict.fromkeys(bits_of({*o.label.organs, *o.label.also}) for o in whole)
-    if sella is not None:
-        seen = _put_at_sella(allowed, sella, drawn, grid, free=~claimed)
+    if sella is not None and axes is not None:
+        seen = _put_at_sella(allowed, sella, drawn, axes, free=~claimed)
         groups |= dict.fromkeys(seen)
     return allowed, np.array(list(groups), np.int32)
 
@@ -146,14 +149,8 @@ def _open_below(allowed: Bits, drawn: Sequence[Outline]) -> None:
             allowed[: levels[0]] |= bits_of(each.label.organs)
 
 
-def _leave_out_the_impossible(
-    allowed: Bits, drawn: Sequence[Outline], grid: Grid
-) -> None:
+def _leave_out_the_impossible(allowed: Bits, axes: Sequence[Points]) -> None:
     """Take organs out of the sets of voxels where no patient has them."""
-    origin = origin_of(drawn, grid)
-    if origin is None:
-        return
-    axes = axes_from(origin, grid)
     for label, place in places_of_organs().items():
         x, y, z = (
             (axis >= low) & (axis <= high)
@@ -161,11 +158,10 @@ def _leave_out_the_impossible(
         )
         outside = ~(z[:, None, None] & y[:, None] & x)
         allowed[outside] &= ~np.int32(1 << label)
-    _keep_to_courses(allowed, drawn, axes)
 
 
 def _keep_to_courses(
-    allowed: Bits, drawn: Sequence[Outline], axes: Sequence[Millimetres]
+    allowed: Bits, drawn: Sequence[Outline], axes: Sequence[Points]
 ) -> None:
     """Take long organs out of the sets of voxels that are not near their course.
 
@@ -189,7 +185,12 @@ def _keep_to_courses(
 
 
 def _put_at_sella(
-    allowed: Bits, sella: Vector, drawn: Sequence[Outline], grid: Grid, *, free: Mask
+    allowed: Bits,
+    sella: Vector,
+    drawn: Sequence[Outline],
+    axes: Sequence[Points],
+    *,
+    free: Mask,
 ) -> list[int]:
     """Put what nobody drew at the sella: sure about its middle, and only near it.
 
@@ -197,16 +198,12 @@ def _put_at_sella(
         allowed: What each voxel may be, changed.
         sella: Where its fossa's middle is; see `allowed_labels`.
         drawn: What was drawn: organs that have a part in it stay as they are.
-        grid: The grid of all.
+        axes: Places (x, y, z) of the voxels, as the sella's.
         free: Where nothing was drawn.
 
     Returns:
-        The sets of these organs; none where brain stem or parotids were not drawn.
+        The sets of these organs.
     """
-    origin = origin_of(drawn, grid)
-    if origin is None:
-        return []
-    axes = axes_from(origin, grid)
     names = {n for o in drawn for n in (*o.label.organs, *o.label.also, *o.label.rim)}
     found: list[int] = []
     for name, spot in spots_about(sella).items():
@@ -223,7 +220,7 @@ def _put_at_sella(
     return found
 
 
-def _ellipsoid(axes: Sequence[Millimetres], middle: Vector, radii: Vector) -> Mask:
+def _ellipsoid(axes: Sequence[Points], middle: Vector, radii: Vector) -> Mask:
     """Return which voxels, given by their places (x, y, z), lie in an ellipsoid."""
     x, y, z = (
         ((axis - at) / radius) ** 2
@@ -260,15 +257,19 @@ def imaged_labels(
         return 0
     x, y, z = axes_from(origin, grid)
     low, high = z[np.flatnonzero(shown)[[0, -1]]]
-    surely = {
+    courses = courses_of_organs()
+    surely = [
         label
         for label, place in places_of_organs().items()
-        if low <= place.low[2] + MARGIN_Z_MM and place.high[2] - MARGIN_Z_MM <= high
-    }
-    has_course = middle_of_cord(drawn, x, y) is not None
-    for label, course in courses_of_organs().items():
-        surely.discard(label)
-        part = min(high, course.heights[-1]) - max(low, course.heights[0])
-        if has_course and part >= LEAST_COURSE_MM:
-            surely.add(label)
+        if label not in courses
+        and low <= place.low[2] + MARGIN_Z_MM
+        and place.high[2] - MARGIN_Z_MM <= high
+    ]
+    if middle_of_cord(drawn, x, y) is not None:
+        surely += [
+            label
+            for label, course in courses.items()
+            if min(high, course.heights[-1]) - max(low, course.heights[0])
+            >= LEAST_COURSE_MM
+        ]
     return sum(1 << label for label in surely)

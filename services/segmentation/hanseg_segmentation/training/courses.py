@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
 from hanseg_segmentation.training.places import AXES_MM, STEP_MM, simulated_labels
+from hanseg_shared.grid import Points
 from hanseg_shared.organs import organ
 
 LONG_ORGANS = ("A_Carotid_L", "A_Carotid_R")
@@ -32,8 +32,6 @@ coarse points that are looked at miss some."""
 ABOVE_MM, BELOW_MM = 10.0, 20.0
 """How much higher, and lower, real patients may have it."""
 
-Millimetres = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Course:
@@ -46,8 +44,8 @@ class Course:
             narrowest and widest.
     """
 
-    heights: Millimetres
-    middle: Millimetres
+    heights: Points
+    middle: Points
     area_mm2: float
 
     @property

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hanseg_segmentation.training.courses import AXIS_ORGANS
 from hanseg_segmentation.training.datasets.declaration import Label
-from hanseg_shared.grid import Grid
+from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import Mask
 
 LARGEST_CORD_MM2 = 600.0
 """A mean slice larger than this is no cord, nor a canal, and says not where it is."""
-
-Millimetres = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +29,7 @@ class Outline:
     mask: Mask
 
 
-def origin_of(drawn: Sequence[Outline], grid: Grid) -> Millimetres | None:
+def origin_of(drawn: Sequence[Outline], grid: Grid) -> Points | None:
     """Return the brain stem's centroid, in mm LPS, x midway between the parotids.
 
     None if one of the three was not drawn.
@@ -54,7 +51,7 @@ def origin_of(drawn: Sequence[Outline], grid: Grid) -> Millimetres | None:
     return grid.index_to_world(index)
 
 
-def axes_from(origin: Millimetres, grid: Grid) -> tuple[Millimetres, ...]:
+def axes_from(origin: Points, grid: Grid) -> tuple[Points, ...]:
     """Return the places (x, y, z) of a grid's voxels along its axes, from a point.
 
     Args:
@@ -67,9 +64,7 @@ def axes_from(origin: Millimetres, grid: Grid) -> tuple[Millimetres, ...]:
     )
 
 
-def middle_of_cord(
-    drawn: Sequence[Outline], x: Millimetres, y: Millimetres
-) -> Millimetres | None:
+def middle_of_cord(drawn: Sequence[Outline], x: Points, y: Points) -> Points | None:
     """Return the middle of cord and brain stem at each level, NaN where none is.
 
     None if no cord was drawn, or what was drawn as one is too large to be one.

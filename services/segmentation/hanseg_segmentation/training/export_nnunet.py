@@ -27,7 +27,6 @@ from hanseg_segmentation.training.datasets.dataset import (
     DatasetCase,
     Drawing,
     drawings_of,
-    sella_of,
 )
 from hanseg_segmentation.training.datasets.registered_mr import (
     RegisteredMr,
@@ -102,7 +101,7 @@ def label_map(case: DatasetCase, ct: Volume) -> LabelMap:
         GridMismatchError: A drawing is not on the CT's grid.
     """
     drawings = drawings_of(case)
-    labels = _where_nothing_is_known(drawings, ct, sella_of(case))
+    labels = _where_nothing_is_known(drawings, ct, case.sella)
     own = [each for each in drawings if each.label.organ is not None]
     for each in sorted(own, key=lambda d: -int(np.count_nonzero(d.mask.array))):
         start = ct.grid.offset_of(each.mask.grid)

@@ -337,10 +337,11 @@ def expected_sizes(
         if share >= VISIBLE_SHARE:
             sizes[label] = share * place.mean_ml / voxel_ml
     for label, spot in usual_spots().items():
+        if 1 << label not in groups:
+            continue
         possible = ((allowed >> label) & 1).astype(bool)
         share = np.count_nonzero(possible) * voxel_ml / spot.volume_ml
-        whole = share >= VISIBLE_SHARE and not _cut_off(possible, axes=(0, 1, 2))
-        if whole and 1 << label in groups:
+        if share >= VISIBLE_SHARE and not _cut_off(possible, axes=(0, 1, 2)):
             sizes[label] = places_of_organs()[label].mean_ml / voxel_ml
     return sizes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +15,7 @@ from hanseg_segmentation.training.label_sets import CLASSES
 from hanseg_shared.grid import Vector
 from hanseg_shared.organs import ORGANS, counterpart, organ
 from hanseg_shared.phantom.patient import Patient
+from hanseg_shared.volume import LabelMap
 
 PATIENTS = 40
 """How many simulated patients are looked at."""
@@ -95,11 +97,16 @@ class Spot:
 
 
 @cache
-def simulated_labels() -> tuple[npt.NDArray[np.uint8], ...]:
+def simulated_labels() -> tuple[LabelMap, ...]:
     """Return the labels of simulated patients at `AXES_MM`, indexed z, y, x."""
-    z, y, x = np.meshgrid(*AXES_MM[::-1], indexing="ij")
-    patients = (Patient.random(np.random.default_rng(k)) for k in range(PATIENTS))
-    return tuple(each.paint((x, y, z)).labels.astype(np.uint8) for each in patients)
+    return tuple(_painted(AXES_MM))
+
+
+def _painted(axes: Sequence[npt.NDArray[np.float32]]) -> Iterator[LabelMap]:
+    """Yield the labels of simulated patients at some points, indexed z, y, x."""
+    z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
+    for seed in range(PATIENTS):
+        yield Patient.random(np.random.default_rng(seed)).paint((x, y, z)).labels
 
 
 @cache
@@ -164,6 +171,7 @@ def spots_about(sella: Vector) -> dict[str, Spot]:
     }
 
 
+@cache
 def usual_spots() -> dict[int, Spot]:
     """Return the spots of a simulated patient's organs on the sella, by label."""
     pituitary, _ = _midplane_organs()["Pituitary"]
@@ -180,14 +188,13 @@ def _midplane_organs() -> dict[
     axes = [
         np.arange(low, high, FINE_STEP_MM, dtype=np.float32) for low, high in ranges
     ]
-    z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
     places: dict[str, list[tuple[npt.NDArray[np.float64], ...]]] = {}
-    for seed in range(PATIENTS):
-        patient = Patient.random(np.random.default_rng(seed))
-        labels = patient.paint((x, y, z)).labels
+    for labels in _painted(axes):
         for name in MIDPLANE_ORGANS:
-            at = labels == organ(name).label
-            points = np.stack([x[at], y[at], z[at]], axis=1).astype(np.float64)
+            at = np.nonzero(labels == organ(name).label)
+            points = np.stack(
+                [axis[k] for axis, k in zip(axes, at[::-1], strict=True)], axis=1
+            ).astype(np.float64)
             half = (np.ptp(points, axis=0) + FINE_STEP_MM) / 2
             places.setdefault(name, []).append((points.mean(axis=0), half))
     return {

@@ -24,7 +24,6 @@ from hanseg_segmentation.training.datasets.dataset import (
     DatasetCase,
     Drawing,
     drawings_of,
-    sella_of,
 )
 from hanseg_segmentation.training.datasets.registered_mr import RegisteredMr
 from hanseg_segmentation.training.drawn import Outline
@@ -65,7 +64,7 @@ def case_sample(
     image = to_model_grid(ct, grid, background=AIR_HU).array
     drawn = outlines(drawings_of(case), ct.grid, grid)
     shown = shown_levels(image, grid)
-    allowed, groups = allowed_labels(drawn, grid, shown=shown, sella=sella_of(case))
+    allowed, groups = allowed_labels(drawn, grid, shown=shown, sella=case.sella)
     codes, sets = encode(allowed)
     mr, view = (None, None) if registered is None else _scanned(registered, ct, grid)
     return Sample(

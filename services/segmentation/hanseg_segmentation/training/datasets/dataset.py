@@ -16,9 +16,6 @@ from hanseg_shared.errors import InputError
 from hanseg_shared.grid import Vector
 from hanseg_shared.volume import Volume
 
-OPENKBP_PREFIX = "pt_"
-"""What OpenKBP's folders have before a case's number; its images have none."""
-
 NAMES_SHOWN = 8
 """How many names a message lists before it says how many more there are."""
 
@@ -64,6 +61,7 @@ class DatasetCase(Protocol):
         mr: Path of the T1 MR, in its own frame; None without.
         mask_files: Every file that holds drawings.
         undrawn: Labels that a file holds but that do not count as drawn.
+        sella: Where its sella was seen, if it was; see `Declaration.sella`.
     """
 
     @property
@@ -78,6 +76,8 @@ class DatasetCase(Protocol):
     def mask_files(self) -> tuple[Path, ...]: ...  # noqa: D102
     @property
     def undrawn(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def sella(self) -> Vector | None: ...  # noqa: D102
 
     def read_ct(self) -> Volume:
         """Return the CT in HU, int16.
@@ -125,12 +125,6 @@ def drawings_of(case: DatasetCase) -> tuple[Drawing, ...]:
     }
     labels = case.declaration.labels
     return tuple(found[each.name] for each in labels if each.name in found)
-
-
-def sella_of(case: DatasetCase) -> Vector | None:
-    """Return where a case's sella was seen, if it was; see `Declaration.sella`."""
-    known = case.declaration.sella
-    return known.get(case.name, known.get(case.name.removeprefix(OPENKBP_PREFIX)))
 
 
 def stamp(case: DatasetCase) -> str:

@@ -27,7 +27,6 @@ UNSTATED = "unstated"
 
 Millimetres = Annotated[float, Field(ge=0)]
 
-
 SELLA_MM = ((-20.0, 20.0), (-60.0, -5.0), (-20.0, 60.0))
 """Where a sella can be at all: along x, y and z from the brain stem's centroid."""
 

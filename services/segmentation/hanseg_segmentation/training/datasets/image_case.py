@@ -11,6 +11,7 @@ from hanseg_segmentation.training.datasets.dataset import Drawing, listed
 from hanseg_segmentation.training.datasets.declaration import Declaration, Label
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.evaluation.case_masks import boxes_of_labels, cropped
+from hanseg_shared.grid import Vector
 from hanseg_shared.io.read import read_ct, read_image, read_labels
 from hanseg_shared.volume import Volume
 
@@ -46,6 +47,11 @@ class ImageCase:
     def mask_files(self) -> tuple[Path, ...]:
         """Every file that holds drawings."""
         return tuple(mask.path for mask in self.masks)
+
+    @property
+    def sella(self) -> Vector | None:
+        """By its name."""
+        return self.declaration.sella.get(self.name)
 
     def read_ct(self) -> Volume:
         """Return the CT in HU, int16."""

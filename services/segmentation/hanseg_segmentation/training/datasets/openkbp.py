@@ -27,7 +27,7 @@ from hanseg_segmentation.training.datasets.declaration import (
 from hanseg_shared.errors import ImageContentError, ImageError
 from hanseg_shared.evaluation.case_folders import natural
 from hanseg_shared.evaluation.case_masks import boxes_of_labels, cropped
-from hanseg_shared.grid import Grid
+from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.volume import Volume
 
 EDGE = 128
@@ -44,7 +44,10 @@ CT, DIMENSIONS = "ct.csv", "voxel_dimensions.csv"
 TRAIN_FOLDERS = (Path("provided-data", "train-pats"), Path("train-pats"))
 """Where the training patients lie in the repository; the others are never taken."""
 
-_PATIENT = re.compile(r"pt_[0-9]+")
+PREFIX = "pt_"
+"""What a patient's folder has before its number."""
+
+_PATIENT = re.compile(rf"{PREFIX}[0-9]+")
 _NO_ORGANS = re.compile(
     r"(ct|dose|voxel_dimensions|possible_dose_mask|PTV[0-9]+)\.csv", re.IGNORECASE
 )
@@ -86,6 +89,11 @@ class OpenKbpCase:
     def undrawn(self) -> frozenset[str]:
         """None: what was drawn has a file."""
         return frozenset()
+
+    @property
+    def sella(self) -> Vector | None:
+        """By its number: the packed images are called by that alone."""
+        return self.declaration.sella.get(self.name.removeprefix(PREFIX))
 
     def read_ct(self) -> Volume:
         """Return the CT in HU, int16."""

@@ -66,9 +66,33 @@ def test_jobs_are_filtered_by_batch(api, jobs):
     assert ids(api.get(f"/v1/jobs?batch={'0' * 32}")) == []
 
 
+def test_jobs_are_filtered_by_case(api, jobs):
+    assert ids(api.get("/v1/jobs", params={"case": "case_3"})) == [jobs[1]]
+    assert ids(api.get("/v1/jobs", params={"case": "case"})) == []
+    assert ids(api.get("/v1/jobs", params={"case": "CASE_3"})) == []
+
+
+@pytest.mark.parametrize("sent", ["Zo\u00eb", "Zoe\u0308"])
+@pytest.mark.parametrize("asked", ["Zo\u00eb", "Zoe\u0308"])
+def test_a_case_is_found_in_either_spelling(api, sent: str, asked: str):
+    job = new_job(api, case=sent)
+    assert api.get(f"/v1/jobs/{job}").json()["case"] == "Zo\u00eb"
+    assert ids(api.get("/v1/jobs", params={"case": asked})) == [job]
+
+
+def test_the_next_page_keeps_the_case(api):
+    found = [new_job(api, case="R&D + 1") for _ in range(3)][::-1]
+    new_job(api, case="another")
+    first = api.get("/v1/jobs", params={"case": "R&D + 1", "limit": 2})
+    assert ids(first) + ids(api.get(first.json()["next"])) == found
+
+
 @pytest.mark.parametrize(
     "query",
     [
+        "case=",
+        "case=%00",
+        f"case={'a' * 129}",
         "limit=0",
         "limit=201",
         "limit=many",

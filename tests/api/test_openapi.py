@@ -21,6 +21,7 @@ METHODS = {
     "/v1/jobs/{job_id}/events": {"get"},
     "/v1/jobs/{job_id}/results": {"get"},
     "/v1/jobs/{job_id}/results/{name}": {"get", "head"},
+    "/v1/jobs/{job_id}/retry": {"post"},
     "/v1/models": {"get"},
     "/v1/organs": {"get"},
     "/v1/uploads": {"post"},

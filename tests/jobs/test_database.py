@@ -212,3 +212,15 @@ def test_a_database_of_another_version_is_told_with_what_it_lacks(tmp_path):
     older.dispose()
     with pytest.raises(ServiceUnavailableError, match=r"another version.*remarks"):
         open_database(url)
+
+
+def test_a_database_of_an_earlier_version_gets_the_indexes_it_lacks(tmp_path):
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    engine = open_database(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP INDEX jobs_by_case"))
+    engine.dispose()
+    engine = open_database(url)
+    names = {each["name"] for each in sa.inspect(engine).get_indexes("jobs")}
+    assert "jobs_by_case" in names
+    engine.dispose()

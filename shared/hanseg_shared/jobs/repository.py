@@ -7,6 +7,7 @@ the token, so that a worker that lost its lease writes nothing (fencing).
 from __future__ import annotations
 
 import time
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -169,6 +170,7 @@ class JobRepository:
         states: tuple[JobState, ...] = (),
         created_after: float | None = None,
         batch_id: str | None = None,
+        case_name: str | None = None,
     ) -> Page:
         """Return jobs, newest first, that were created before a position."""
         query = sa.select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
@@ -186,6 +188,8 @@ class JobRepository:
             query = query.where(jobs.c.created_at > created_after)
         if batch_id is not None:
             query = query.where(jobs.c.batch_id == batch_id)
+        if case_name is not None:
+            query = query.where(jobs.c.case_name.in_(spellings(case_name)))
         with self._reading() as connection:
             rows = connection.execute(query.limit(limit + 1)).all()
         found = tuple(_job(row._mapping) for row in rows[:limit])
@@ -844,6 +848,14 @@ class JobRepository:
         connection.execute(statement.values(values))
 
 
+def spellings(name: str) -> tuple[str, ...]:
+    """Return the Unicode forms that a name may have been kept in.
+
+    The API keeps names composed (NFC); rows of earlier versions have what was sent.
+    """
+    return tuple({unicodedata.normalize(form, name) for form in ("NFC", "NFD")})
+
+
 def _row(job: NewJob, now: float) -> dict[str, Any]:
     return {
         "id": job.id,
@@ -894,6 +906,7 @@ def open_database(url: str) -> Engine:
         engine = _make_engine(url)
         _create_tables(engine)
         _require_own_columns(engine)
+        _create_indexes(engine)
     return engine
 
 
@@ -950,6 +963,17 @@ def _create_tables(engine: Engine) -> None:
     except (OperationalError, IntegrityError, ProgrammingError):
         # another process may be creating them at this very moment
         schema.metadata.create_all(engine)
+
+
+def _create_indexes(engine: Engine) -> None:
+    """Create the indexes that an earlier version's tables lack."""
+    for table in schema.metadata.sorted_tables:
+        for index in table.indexes:
+            try:
+                index.create(engine, checkfirst=True)
+            except (OperationalError, ProgrammingError):
+                # another process may be creating it at this very moment
+                index.create(engine, checkfirst=True)
 
 
 def _require_own_columns(engine: Engine) -> None:

@@ -57,6 +57,7 @@ jobs = Table(
     Index("jobs_by_state", "state", "token"),
     Index("jobs_by_time", "created_at", "id"),
     Index("jobs_by_batch", "batch_id"),
+    Index("jobs_by_case", "case_name", "created_at"),
 )
 
 uploads = Table(

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from anyio.to_thread import run_sync
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from hanseg_segmentation import model_package
 from hanseg_segmentation.api import (
@@ -27,6 +27,7 @@ from hanseg_segmentation.api.context import CheckCase, Context, Pace
 from hanseg_segmentation.api.incoming import remove_abandoned_folders
 from hanseg_segmentation.api.metrics import Metrics
 from hanseg_segmentation.api.observer import Observer
+from hanseg_segmentation.api.query import refuse_odd_parameters
 from hanseg_shared.io.sandbox import check_case_in_child
 from hanseg_shared.jobs.reconciler import Reconciler, ReconcilerThread
 from hanseg_shared.jobs.work import Services
@@ -72,7 +73,8 @@ def create_app(
     app = FastAPI(
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,  # the router of the docs has it, with the checks of all
+        dependencies=[Depends(refuse_odd_parameters)],
         lifespan=_lifespan(context, reconcile=reconcile),
         separate_input_output_schemas=False,
         redirect_slashes=False,

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 router = APIRouter(include_in_schema=False)
 
@@ -41,6 +41,12 @@ def root() -> RedirectResponse:
 def docs(request: Request) -> HTMLResponse:
     """Return the page."""
     return HTMLResponse(page(request.app.openapi()), headers=_HEADERS)
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> JSONResponse:
+    """Return the machine-readable description."""
+    return JSONResponse(request.app.openapi())
 
 
 def page(document: dict[str, Any]) -> str:

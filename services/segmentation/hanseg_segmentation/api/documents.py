@@ -5,6 +5,7 @@ What a job is, is in `hanseg_shared.documents`.
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Self
 
@@ -29,8 +30,16 @@ from hanseg_shared.organs import Evidence, Side
 MOST_CASES = 200
 """Most cases of one batch: all are looked at before it is accepted."""
 
+
+
+def _composed(name: object) -> object:
+    """Return a name in Unicode's composed form (NFC): one name, one spelling."""
+    return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+
+
 Label = Annotated[
     str,
+    BeforeValidator(_composed),
     StringConstraints(
         min_length=1,
         max_length=128,
@@ -38,7 +47,9 @@ Label = Annotated[
         strip_whitespace=True,
     ),
 ]
-"""A name given by the caller, shown again but never used in a path or a log."""
+"""A name given by the caller, shown again but never used in a path or a log.
+
+It is kept in Unicode's composed form (NFC), whichever form was sent."""
 
 
 def _no_number(value: object) -> object:

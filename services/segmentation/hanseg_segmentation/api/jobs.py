@@ -19,6 +19,7 @@ from hanseg_segmentation.api.cursor import next_page, position_of
 from hanseg_segmentation.api.documents import (
     Id,
     JobList,
+    Label,
     Moment,
 )
 from hanseg_segmentation.api.headers import none_match, preferred_wait, quoted
@@ -35,6 +36,7 @@ from hanseg_segmentation.api.respond import (
     described,
     problems,
 )
+from hanseg_segmentation.api.retrying import kept_submission, retry_key
 from hanseg_segmentation.api.submission import submit
 from hanseg_segmentation.api.watching import final_job, job_events
 from hanseg_shared.documents import JobDocument, JobState
@@ -158,6 +160,14 @@ def list_jobs(
     batch: Annotated[
         Id | None, Query(description="Only the jobs of this batch.")
     ] = None,
+    case: Annotated[
+        Label | None,
+        Query(
+            description="Only jobs of the case with exactly this name; both are "
+            "compared in Unicode's composed form (NFC).",
+            examples=["case_01"],
+        ),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Jobs a page.")] = 50,
     cursor: Annotated[
         str | None,
@@ -171,6 +181,7 @@ def list_jobs(
         states=tuple(state or ()),
         created_after=_moment(created_after),
         batch_id=batch,
+        case_name=case,
     )
     documents = tuple(job_document(job) for job in page.jobs)
     if page.next_position is None:
@@ -285,6 +296,35 @@ async def follow_job(
 def cancel_job(job_id: JobId, context: ContextDep) -> Response:
     """Cancel a job that is not finished."""
     return _accepted(context, context.services.repository.request_cancel(job_id))
+
+
+@router.post(
+    JOBS + "/{job_id}/retry",
+    status_code=202,
+    summary="Try a job again",
+    operation_id="retry_job",
+    responses=described(
+        202,
+        "A new job of the same images and options; asked again, the same new job.",
+        model=JobDocument,
+        headers=LOCATION | RETRY_AFTER,
+    )
+    | problems(404, 409, 410, 413, 422),
+)
+async def retry_job(job_id: JobId, context: ContextDep) -> Response:
+    """Queue the images and options of a failed or cancelled job as a new job.
+
+    The images are looked at as if they had just been sent. However often this is
+    asked, one new job is made; if that fails too, it is the one to try again.
+    """
+    await run_sync(refuse_when_disk_is_full, context.services)
+    async with request_folder(context.services.settings) as folder:
+        submission = await run_sync(kept_submission, context, job_id, folder)
+        job = await run_sync(
+            lambda: submit(context, submission, key=retry_key(job_id)),
+            limiter=context.checking,
+        )
+    return _accepted(context, job)
 
 
 @router.delete(

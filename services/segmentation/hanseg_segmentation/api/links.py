@@ -49,6 +49,8 @@ def _links(job: Job) -> dict[str, str]:
         links["results"] = f"{path}/results"
     if not job.state.is_final:
         links["cancel"] = f"{path}/cancel"
+    if job.state in {JobState.FAILED, JobState.CANCELLED}:
+        links["retry"] = f"{path}/retry"
     if job.batch_id is not None:
         links["batch"] = batch_path(job.batch_id)
     return links

@@ -63,7 +63,7 @@ def answer(
 
 def problems(*statuses: int) -> Responses:
     """Describe the errors that a route answers, beside those of every route."""
-    return {status: _problem(status) for status in sorted({*statuses, 500, 503})}
+    return {status: _problem(status) for status in sorted({*statuses, 422, 500, 503})}
 
 
 def described(

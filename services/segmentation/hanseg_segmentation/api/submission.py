@@ -27,7 +27,7 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
 )
 from hanseg_shared.io.case_check import CaseCheck
-from hanseg_shared.jobs import Job, NewJob, Upload
+from hanseg_shared.jobs import Job, NewJob
 from hanseg_shared.jobs.reconciler import publish_due
 from hanseg_shared.jobs.work import Services
 from hanseg_shared.store import Payload
@@ -37,11 +37,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A file that was received: where it lies, and what upload it came from if any."""
+    """A file that was received: where it lies, and who has it in the store if anyone.
+
+    Attributes:
+        path: Where it lies for the time of the request.
+        payload: Its hash and size.
+        owner: The upload or job that it was copied from.
+    """
 
     path: Path
     payload: Payload
-    upload: Upload | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +181,8 @@ def publish(services: Services, job_id: str) -> None:
 def _store(
     services: Services, job_id: str, image: Image, summary: InputSummary
 ) -> None:
-    if image.upload is not None:
-        services.store.adopt(image.upload.owner, image.upload.sha256, new_owner=job_id)
+    if image.owner is not None:
+        services.store.adopt(image.owner, image.payload.sha256, new_owner=job_id)
         return
     payload = services.store.put(job_id, image.path)
     if payload.sha256 != summary.sha256:

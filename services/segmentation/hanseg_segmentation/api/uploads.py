@@ -169,7 +169,7 @@ def fetch_upload(services: Services, upload_id: str, target: Path) -> Image:
     upload = received_upload(services, upload_id)
     with disk_faults_translated():
         services.store.fetch(upload.owner, upload.sha256, target)
-    return Image(target, Payload(upload.sha256, upload.bytes), upload)
+    return Image(target, Payload(upload.sha256, upload.bytes), upload.owner)
 
 
 def _document(upload: Upload) -> UploadDocument:

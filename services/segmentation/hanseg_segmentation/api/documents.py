@@ -31,7 +31,6 @@ MOST_CASES = 200
 """Most cases of one batch: all are looked at before it is accepted."""
 
 
-
 def _composed(name: object) -> object:
     """Return a name in Unicode's composed form (NFC): one name, one spelling."""
     return unicodedata.normalize("NFC", name) if isinstance(name, str) else name

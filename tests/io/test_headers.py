@@ -408,7 +408,7 @@ REFUSED = {
     "mha: a line without a key": (
         mha().replace(b"NDims", b"hello\nNDims"),
         ImageError,
-        "a line that is not: 'hello'",
+        "a line that is no 'key = value': 'hello'",
     ),
     "mha: no end": (
         mha(b"").replace(b"ElementDataFile = LOCAL\n", b""),

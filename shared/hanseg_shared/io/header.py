@@ -25,6 +25,7 @@ from hanseg_shared.io.layout import Affine, Encoding, Layout
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.metaimage import parse_metaimage
 from hanseg_shared.io.nifti import HEADER_BYTES, parse_nifti
+from hanseg_shared.io.nifti_extensions import require_few_extensions
 from hanseg_shared.io.nrrd import parse_nrrd
 from hanseg_shared.io.stream import inflate_head, require_enough_bytes
 from hanseg_shared.itk import matrix_rows
@@ -171,7 +172,11 @@ def _parse(
         return parse_metaimage(head, file_bytes=file_bytes)
     gzipped = head.startswith(_GZIP_MAGIC)
     start = inflate_head(path, HEADER_BYTES) if gzipped else head[:HEADER_BYTES]
-    return parse_nifti(start, gzipped=gzipped)
+    layout = parse_nifti(start, gzipped=gzipped)
+    until = min(layout.offset, limits.max_header_bytes)
+    whole = inflate_head(path, until) if gzipped else head[:until]
+    require_few_extensions(whole)
+    return layout
 
 
 def _require_file_within(file_bytes: int, limits: Limits) -> None:

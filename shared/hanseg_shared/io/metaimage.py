@@ -11,9 +11,9 @@ import re
 import numpy as np
 
 from hanseg_shared.errors import ImageContentError, ImageError, UnsafeImageError
+from hanseg_shared.io.header_text import header_lines, shown
 from hanseg_shared.io.layout import Encoding, Layout, Size
 
-_LINE = re.compile(r"([^=:\s][^=:]*?) *= *(.*)")
 _LAST_KEY = re.compile(rb"(?:^|\n)[ \t]*ElementDataFile[ \t]*[=:]([^\n]*)\n")
 _DTYPES = {
     "MET_CHAR": "i1",
@@ -84,14 +84,16 @@ def _split(head: bytes) -> tuple[str, int]:
 
 def _fields(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in text.split("\n"):
-        match = _LINE.fullmatch(line.rstrip("\r"))
-        if match is None:
-            raise ImageError(f"the MHA header has a line that is not: {line[:60]!r}")
-        key = match.group(1).strip().lower()
+    for line in header_lines(text, what="MHA"):
+        name, equals, value = line.partition("=")
+        key = name.strip().lower()
+        if not equals or not key or ":" in key or name[0].isspace():
+            raise ImageError(
+                f"the MHA header has a line that is no 'key = value': {shown(line)}"
+            )
         if key in found:
-            raise ImageError(f"the MHA key {match.group(1)[:40]!r} is given twice")
-        found[key] = match.group(2).strip()
+            raise ImageError(f"the MHA key {shown(key)} is given twice")
+        found[key] = value.strip()
     return found
 
 
@@ -111,7 +113,7 @@ def _size(fields: dict[str, str]) -> Size:
     if len(sizes) != 3:
         raise ImageContentError(
             f"one volume of three axes is needed, but the image has {axes} axes: "
-            f"{' x '.join(sizes)}"
+            f"{' x '.join(sizes)[:60]}"
         )
     x, y, z = (int(word) for word in sizes)
     if min(x, y, z) < 1:
@@ -162,7 +164,8 @@ def _dtype(fields: dict[str, str]) -> np.dtype[np.generic]:
     name = _required(fields, "elementtype")
     if name not in _DTYPES:
         raise ImageContentError(
-            f"voxels must be single numbers of a known type, got ElementType {name!r}"
+            f"voxels must be single numbers of a known type, got ElementType "
+            f"{shown(name)}"
         )
     orders = {
         _truth(fields, key)

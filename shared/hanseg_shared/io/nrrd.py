@@ -11,6 +11,7 @@ import re
 import numpy as np
 
 from hanseg_shared.errors import ImageContentError, ImageError, UnsafeImageError
+from hanseg_shared.io.header_text import header_lines, shown
 from hanseg_shared.io.layout import Encoding, Layout, Size
 
 _MAGIC = re.compile(r"NRRD000[1-5]")
@@ -46,6 +47,9 @@ _SPACES = {
     "las", "left-anterior-superior",
 }  # fmt: skip
 _SPATIAL_KINDS = {"domain", "space", "???"}
+_MOST_AXES = 16
+"""Most axes a NRRD can have; a message shows no more."""
+
 _VECTOR = re.compile(r"\(([^()]*)\)")
 
 
@@ -85,7 +89,7 @@ def _split(head: bytes) -> tuple[str, int]:
 
 
 def _fields(text: str) -> dict[str, str]:
-    lines = [line.rstrip("\r") for line in text.split("\n")]
+    lines = header_lines(text, what="NRRD")
     if not _MAGIC.fullmatch(lines[0]):
         raise ImageError(f"NRRD version not known: {lines[0][:20]!r}")
     found: dict[str, str] = {}
@@ -135,7 +139,8 @@ def _size(fields: dict[str, str]) -> Size:
     if len(sizes) != 3 or not set(kinds) <= _SPATIAL_KINDS:
         raise ImageContentError(
             "one volume of single numbers and three axes is needed, but the image has "
-            f"{len(sizes)} axes of {sizes} ({' '.join(kinds)})"
+            f"{len(sizes)} axes of {sizes[:_MOST_AXES]} "
+            f"({' '.join(kinds[:_MOST_AXES])})"
         )
     if min(sizes) < 1:
         raise ImageContentError(f"the image holds no voxels: its size is {sizes}")
@@ -152,7 +157,7 @@ def _dtype(fields: dict[str, str]) -> np.dtype[np.generic]:
     endian = _required(fields, "endian").lower()
     if endian not in {"little", "big"}:
         raise ImageError(
-            f"the NRRD field 'endian' must be little or big, got {endian!r}"
+            f"the NRRD field 'endian' must be little or big, got {shown(endian)}"
         )
     return np.dtype((">" if endian == "big" else "<") + code)
 
@@ -184,9 +189,9 @@ def _require_geometry(fields: dict[str, str]) -> None:
             "left-posterior-superior or right-anterior-superior), got "
             f"{space[:40] or 'none'!r}; save the image again with its geometry"
         )
-    units = set(fields.get("spaceunits", '"mm"').replace('"', "").split())
-    if units != {"mm"}:
-        raise ImageContentError(f"NRRD space units must be mm, got {sorted(units)}")
+    units = fields.get("spaceunits", '"mm"').replace('"', "")
+    if set(units.split()) != {"mm"}:
+        raise ImageContentError(f"NRRD space units must be mm, got {shown(units)}")
     _require_directions(_required(fields, "spacedirections"))
 
 

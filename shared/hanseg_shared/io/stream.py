@@ -16,7 +16,19 @@ from hanseg_shared.io.layout import Encoding, Layout
 PIECE_BYTES = 1 << 22
 """Most bytes of decoded voxels held at a time."""
 
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 14
+"""Packed bytes taken at a time; what is left of them is copied at each member's end."""
+
+MAX_SMALL_MEMBERS = 64
+"""Most members of a gzip file beyond one for each `MEMBER_BYTES` it inflates to. Tools
+that make many members (bgzip, pgzip) fill them with 64 KiB and more."""
+
+MEMBER_BYTES = 1 << 12
+
+MAX_SILENT_BYTES = 1 << 20
+"""Most packed bytes from which nothing comes: a gzip header's fields have no end of
+their own, and a stream may consist of empty blocks."""
+
 _MAX_DEFLATE_RATIO = 1032
 """Deflate's best (https://zlib.net/zlib_tech.html): 258 bytes from 2 bits."""
 
@@ -116,9 +128,11 @@ def _inflated_pieces(path: Path, layout: Layout) -> Iterator[bytes]:
 def _inflate(file: BinaryIO, *, most: int) -> Iterator[bytes]:
     """Yield what the gzip members (or the zlib stream) from here on hold."""
     decoder = zlib.decompressobj(wbits=_GZIP_OR_ZLIB)
+    account = _Account()
     data = file.read(_READ_BYTES)
     while True:
         piece = _decompress(decoder, data, most)
+        account.note(len(data) - len(decoder.unconsumed_tail), len(piece))
         if piece:
             yield piece
         data = decoder.unconsumed_tail
@@ -126,6 +140,7 @@ def _inflate(file: BinaryIO, *, most: int) -> Iterator[bytes]:
             data = decoder.unused_data or file.read(_READ_BYTES)
             if not data.strip(b"\0"):  # padding after the last member
                 return
+            account.note_member()
             decoder = zlib.decompressobj(wbits=_GZIP_OR_ZLIB)
         elif not data and len(piece) < most:
             data = file.read(_READ_BYTES)
@@ -134,6 +149,42 @@ def _inflate(file: BinaryIO, *, most: int) -> Iterator[bytes]:
                     "the image is cut short: its compressed stream has no end; send "
                     "the file again"
                 )
+
+
+class _Account:
+    """Counts what a compressed stream costs against what comes out of it."""
+
+    def __init__(self) -> None:
+        self._members = 1
+        self._inflated = 0
+        self._silent = 0
+
+    def note(self, packed: int, inflated: int) -> None:
+        """Note that so many packed bytes became so many.
+
+        Raises:
+            ImageError: Too many became nothing.
+        """
+        self._inflated += inflated
+        self._silent = 0 if inflated else self._silent + packed
+        if self._silent > MAX_SILENT_BYTES:
+            raise ImageError(
+                f"the compressed stream holds nothing in {self._silent} bytes, more "
+                f"than the {MAX_SILENT_BYTES} allowed; save the image again"
+            )
+
+    def note_member(self) -> None:
+        """Note that a further member begins.
+
+        Raises:
+            ImageError: There are too many for what they held.
+        """
+        self._members += 1
+        if self._members > MAX_SMALL_MEMBERS + self._inflated // MEMBER_BYTES:
+            raise ImageError(
+                f"the file has {self._members} gzip members and they hold only "
+                f"{self._inflated} bytes; save the image again"
+            )
 
 
 def _decompress(decoder: zlib._Decompress, data: bytes, most: int) -> bytes:

@@ -5,12 +5,14 @@ Seconds, millimetres and millilitres throughout; times are UTC, ISO 8601.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hanseg_shared.flags import MEANINGS, FlagCode, Number
 from hanseg_shared.organs import Evidence, OrganStatus
 
 
@@ -119,6 +121,95 @@ class RegistrationReport(Document):
     seconds: float = 0.0
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+Named = Annotated[float | None, Field(exclude_if=_is_none)]
+"""A number that is left out where a flag has none of that name."""
+
+_OLD_VOLUME_FLAG = re.compile(r"(pieces_removed|holes)_([0-9.e+-]{1,24})_ml")
+"""How jobs of version 0.1 wrote the two flags that had a number then."""
+
+
+class Flag(Document):
+    """One finding about an organ: a code, and the number that belongs to it.
+
+    `hanseg_shared.flags.MEANINGS` says what each code means and which number it has.
+    A flag that was stored as a bare string, as jobs of version 0.1 did, is read too;
+    its number may be missing then.
+
+    Attributes:
+        limit: What was accepted, in the unit of the number beside it.
+    """
+
+    code: FlagCode
+    ml: Named = None
+    mm: Named = None
+    voxels: Named = None
+    pieces: Named = None
+    ratio: Named = None
+    share: Named = None
+    probability: Named = None
+    dice: Named = None
+    limit: Named = None
+
+    @classmethod
+    def of(
+        cls, code: FlagCode, number: float | None = None, *, limit: float | None = None
+    ) -> Flag:
+        """Return a flag with its code's number, to three figures."""
+        name = MEANINGS[code].number
+        numbers = {} if name is None else {name.value: _three_figures(number)}
+        return cls(code=code, limit=limit, **numbers)
+
+    @property
+    def number(self) -> float | None:
+        """The number that belongs to the code; None if there is none."""
+        name = MEANINGS[self.code].number
+        return None if name is None else getattr(self, name.value)
+
+    @property
+    def words(self) -> str:
+        """The flag for a table or a picture, such as ``pieces removed 2.48 ml``."""
+        words = self.code.value.replace("_", " ")
+        if self.number is None:
+            return words
+        unit = _UNITS.get(MEANINGS[self.code].number, "")
+        limit = "" if self.limit is None else f" (limit {self.limit:g})"
+        return f"{words} {self.number:g}{unit}{limit}"
+
+    def __str__(self) -> str:
+        """Return the code and its numbers, such as ``pieces_removed ml=2.48``."""
+        _, *numbers = self.model_dump().items()
+        return " ".join((self.code, *(f"{name}={n:g}" for name, n in numbers)))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_version_0_1(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic's own
+        if not isinstance(value, str):
+            return value
+        old = _OLD_VOLUME_FLAG.fullmatch(value)
+        return {"code": old[1], "ml": old[2]} if old else {"code": value}
+
+    @model_validator(mode="after")
+    def _has_its_own_number(self) -> Self:
+        meaning = MEANINGS[self.code]
+        for name in Number:
+            if getattr(self, name.value) is not None and name is not meaning.number:
+                raise ValueError(f"the flag {self.code} has no number {name.value!r}")
+        if self.limit is not None and not meaning.limited:
+            raise ValueError(f"the flag {self.code} has no limit")
+        return self
+
+
+_UNITS: dict[Number | None, str] = {Number.ML: " ml", Number.MM: " mm"}
+
+
+def _three_figures(number: float | None) -> float | None:
+    return None if number is None else float(f"{number:.3g}")
+
+
 class OrganResult(Document):
     """What became of one organ.
 
@@ -126,7 +217,7 @@ class OrganResult(Document):
         volume_ml: The mask's volume; 0 where there is no mask.
         confidence: Mean probability the model gave the organ where it drew it, 0..1:
             on the model's own grid, strays that were removed afterwards included.
-        flags: Every check that found something, such as ``truncated_at_scan_edge``.
+        flags: Every check that found something, with its number.
         evidence: The best kind of data that taught the model this organ; None if
             the model does not know it.
     """
@@ -136,8 +227,13 @@ class OrganResult(Document):
     status: OrganStatus
     volume_ml: float = 0.0
     confidence: float | None = None
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     evidence: Evidence | None = None
+
+    @property
+    def codes(self) -> frozenset[FlagCode]:
+        """The flags without their numbers."""
+        return frozenset(flag.code for flag in self.flags)
 
 
 class ModelSummary(Document):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hanseg_shared.flags import FlagCode, Number
 from hanseg_shared.problems import KINDS
 from tests.api.requests import PROBLEM
 
@@ -117,3 +118,12 @@ def test_every_reference_leads_somewhere(document):
                 look(value)
 
     look(document)
+
+
+def test_a_flag_is_a_code_and_named_numbers(document):
+    schemas = document["components"]["schemas"]
+    flag = schemas["Flag"]
+    assert set(schemas["FlagCode"]["enum"]) == set(FlagCode)
+    assert flag["required"] == ["code"]
+    assert set(flag["properties"]) == {"code", "limit", *Number}
+    assert flag["additionalProperties"] is False

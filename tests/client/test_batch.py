@@ -7,11 +7,23 @@ import csv
 import pytest
 
 from hanseg_shared.client import Client
-from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, Batch
-from hanseg_shared.documents import JobOptions, JobState, Problem, TransformKind
+from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, Batch, outcome_of
+from hanseg_shared.documents import (
+    Flag,
+    JobDocument,
+    JobOptions,
+    JobState,
+    MrVerdict,
+    OrganResult,
+    Problem,
+    RegistrationReport,
+    TransformKind,
+)
 from hanseg_shared.errors import JobStateError, ServiceUnavailableError
+from hanseg_shared.flags import FlagCode
 from hanseg_shared.io.cases import CaseFiles
-from tests.client.fake_service import FakeService
+from hanseg_shared.organs import OrganStatus
+from tests.client.fake_service import NOW, FakeService
 
 
 @pytest.fixture
@@ -183,3 +195,29 @@ def test_a_case_that_cannot_be_read_is_refused_and_the_others_are_done(batch):
     assert outcomes["case_4"].state == "refused"
     assert "case_4_ct.nii.gz" in outcomes["case_4"].reason
     assert sum(outcome.succeeded for outcome in outcomes.values()) == 9
+
+
+def test_the_summary_says_why_the_mr_was_rejected_and_what_the_checks_found():
+    organ = OrganResult(
+        name="Cochlea_L",
+        label=8,
+        status=OrganStatus.LOW_CONFIDENCE,
+        flags=(
+            Flag.of(FlagCode.FEW_VOXELS, 1, limit=8),
+            Flag.of(FlagCode.PIECES_REMOVED, 2.48),
+        ),
+    )
+    report = RegistrationReport(verdict=MrVerdict.REJECTED, reason="MR rejected: no")
+    job = JobDocument(
+        id="1",
+        state=JobState.SUCCEEDED,
+        created_at=NOW,
+        organs=(organ,),
+        registration=report,
+        mr_verdict=report.verdict,
+    )
+    row = outcome_of("one", job)
+    assert (row.mr_verdict, row.mr_reason) == ("rejected", "MR rejected: no")
+    assert row.flags == (
+        "Cochlea_L few_voxels voxels=1 limit=8; Cochlea_L pieces_removed ml=2.48"
+    )

@@ -8,11 +8,15 @@ from rich.console import Console
 
 from hanseg_shared.client.tables import print_organs
 from hanseg_shared.documents import (
+    Flag,
     JobDocument,
     JobState,
     MrVerdict,
+    OrganResult,
     RegistrationReport,
 )
+from hanseg_shared.flags import FlagCode
+from hanseg_shared.organs import OrganStatus
 from tests.client.fake_service import NOW
 
 ODD = "elastix said: itk::ERROR [/path/x] in [red]"
@@ -29,3 +33,21 @@ def test_square_brackets_in_a_reason_or_a_remark_are_no_markup():
     shown = io.StringIO()
     print_organs(job, console=Console(file=shown, width=200))
     assert shown.getvalue().count(ODD) == 2
+
+
+def test_flags_are_told_in_words_with_their_numbers():
+    organ = OrganResult(
+        name="Cochlea_L",
+        label=8,
+        status=OrganStatus.LOW_CONFIDENCE,
+        volume_ml=0.01,
+        flags=(
+            Flag.of(FlagCode.SMALL_VOLUME, 0.01, limit=0.03),
+            Flag.of(FlagCode.PIECES_REMOVED, 2.48),
+        ),
+    )
+    job = JobDocument(id="1", state=JobState.SUCCEEDED, created_at=NOW, organs=(organ,))
+    shown = io.StringIO()
+    print_organs(job, console=Console(file=shown, width=200))
+    words = "small volume 0.01 ml (limit 0.03), pieces removed 2.48 ml"
+    assert words in shown.getvalue()

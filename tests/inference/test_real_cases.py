@@ -5,7 +5,7 @@ import pytest
 
 from hanseg_segmentation.model_package import DEFAULT_MODEL, find_models, shipped_models
 from hanseg_segmentation.pipeline import load_model, segment
-from hanseg_segmentation.quality.flags import Flag
+from hanseg_shared.flags import FlagCode
 from hanseg_shared.io import read_ct
 from hanseg_shared.organs import OrganStatus
 from tests.real_data import real_data
@@ -53,7 +53,7 @@ def test_all_30_organs_have_a_status_and_their_volume(results, case):
 @pytest.mark.parametrize("case", CASES)
 def test_left_and_right_are_not_exchanged(results, case):
     _, result = results[case]
-    swapped = [o.name for o in result.organs if Flag.LEFT_RIGHT_SWAPPED in o.flags]
+    swapped = [o.name for o in result.organs if FlagCode.LEFT_RIGHT_SWAPPED in o.codes]
     assert swapped == []
 
 

@@ -138,16 +138,16 @@ def test_the_job_says_how_it_was_run(case):
     assert found.inference.second_stage is not None
     assert found.inference.second_stage.tiles > 0
     assert "second_stage" in found.seconds
-    assert "first_stage_only" not in result_of(found, LEFT).flags
+    assert "first_stage_only" not in result_of(found, LEFT).codes
 
 
 def test_an_organ_that_only_the_first_stage_finds_is_flagged(case):
     found = run(case, two_stages(blind_network()))
     result = result_of(found, LEFT)
     assert result.status is OrganStatus.LOW_CONFIDENCE
-    assert "first_stage_only" in result.flags
+    assert "first_stage_only" in result.codes
     assert result.volume_ml > 1
-    assert "first_stage_only" not in result_of(found, RIGHT).flags
+    assert "first_stage_only" not in result_of(found, RIGHT).codes
 
 
 def test_without_time_the_first_stage_s_organs_stay(case):
@@ -165,7 +165,7 @@ def test_without_time_the_first_stage_s_organs_stay(case):
     assert found.inference.second_stage is not None
     assert found.inference.second_stage.tiles == 0
     assert "left" in found.inference.second_stage.reason
-    assert "first_stage_only" in result_of(found, LEFT).flags
+    assert "first_stage_only" in result_of(found, LEFT).codes
 
 
 def test_tiles_lie_where_the_first_stage_found_the_organs(case, monkeypatch):

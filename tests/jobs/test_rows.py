@@ -17,6 +17,7 @@ from hanseg_shared.documents import (
 from hanseg_shared.errors import JobNotFoundError
 from hanseg_shared.jobs.record import NewJob
 from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.schema import jobs
 from hanseg_shared.jobs.stages import Stage
 from tests.jobs.fakes import CT, EPOCH, PROBLEM, claim, new_job
 
@@ -275,3 +276,18 @@ class TestTombstones:
 
         assert owners.kept == {kept.id, upload.owner}
         assert owners.expired == {gone.id}
+
+
+def test_the_flags_of_a_job_of_version_0_1_are_read(repository):
+    job = new_job(repository)
+    organ = {"name": "Lips", "label": 23, "status": "contoured", "volume_ml": 9.0}
+    old = [{**organ, "flags": ["pieces_removed_0.31_ml", "truncated_at_scan_edge"]}]
+    with repository._engine.begin() as connection:
+        connection.execute(sa.update(jobs).values(organs=old))
+
+    (read,) = repository.get(job.id).organs
+
+    assert [str(flag) for flag in read.flags] == [
+        "pieces_removed ml=0.31",
+        "truncated_at_scan_edge",
+    ]

@@ -11,8 +11,8 @@ from hanseg_segmentation.preview import (
     layout_of,
     write_preview,
 )
-from hanseg_segmentation.quality.flags import Flag
-from hanseg_shared.documents import MrVerdict, OrganResult, RegistrationReport
+from hanseg_shared.documents import Flag, MrVerdict, OrganResult, RegistrationReport
+from hanseg_shared.flags import FlagCode
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import OrganStatus, organ
 from hanseg_shared.planes import Direction
@@ -132,7 +132,7 @@ def test_an_organ_that_the_scan_cuts_is_called_cut():
         label=27,
         status=OrganStatus.CONTOURED,
         volume_ml=12.34,
-        flags=(Flag.TRUNCATED,),
+        flags=(Flag.of(FlagCode.TRUNCATED_AT_SCAN_EDGE),),
     )
     doubted = cut.model_copy(update={"status": OrganStatus.LOW_CONFIDENCE})
     assert _remark(cut) == "cut, 12.3 ml"

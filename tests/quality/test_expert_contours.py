@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from hanseg_segmentation.quality.check import Checked, check_organs
-from hanseg_segmentation.quality.flags import Flag
+from hanseg_shared.flags import FlagCode
 from hanseg_shared.itk import from_image
 from hanseg_shared.organs import OrganStatus, organ
 from hanseg_shared.volume import Volume
@@ -75,5 +75,8 @@ def test_clinical_contours_lie_on_their_side_and_in_their_place():
     assert paths
     for path in paths:
         for each in checked(renamed(path, CLINICAL)).organs:
-            assert Flag.LEFT_RIGHT_SWAPPED not in each.flags, (path.name, each.name)
-            assert Flag.UNEXPECTED_POSITION not in each.flags, (path.name, each.name)
+            assert FlagCode.LEFT_RIGHT_SWAPPED not in each.codes, (path.name, each.name)
+            assert FlagCode.UNEXPECTED_POSITION not in each.codes, (
+                path.name,
+                each.name,
+            )

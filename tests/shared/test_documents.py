@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from hanseg_shared.documents import (
     FINAL_STATES,
+    Flag,
     InputSummary,
     JobDocument,
     JobOptions,
@@ -22,6 +23,7 @@ from hanseg_shared.documents import (
     RegistrationReport,
     TransformKind,
 )
+from hanseg_shared.flags import MEANINGS, FlagCode
 from hanseg_shared.organs import ORGANS, OrganStatus
 
 
@@ -109,3 +111,61 @@ def test_an_input_says_size_and_spacing_in_x_y_z():
 
 def test_progress_begins_at_nothing():
     assert Progress(stage="registering").done == 0.0
+
+
+def test_a_flag_is_its_code_and_the_number_that_belongs_to_it():
+    flag = Flag.of(FlagCode.PIECES_REMOVED, 2.4789)
+    assert flag.model_dump(mode="json") == {"code": "pieces_removed", "ml": 2.48}
+    assert flag.words == "pieces removed 2.48 ml"
+    assert str(flag) == "pieces_removed ml=2.48"
+
+
+def test_a_flag_without_a_number_is_its_code_alone():
+    flag = Flag.of(FlagCode.TRUNCATED_AT_SCAN_EDGE)
+    assert flag.model_dump_json() == '{"code":"truncated_at_scan_edge"}'
+    assert flag.words == "truncated at scan edge"
+
+
+def test_a_flag_says_the_limit_that_decided():
+    flag = Flag.of(FlagCode.SMALL_VOLUME, 0.012, limit=0.03)
+    assert flag.model_dump() == {"code": "small_volume", "ml": 0.012, "limit": 0.03}
+    assert flag.words == "small volume 0.012 ml (limit 0.03)"
+
+
+@pytest.mark.parametrize("code", FlagCode)
+def test_every_flag_comes_back_from_json_with_its_number(code):
+    meaning = MEANINGS[code]
+    number = None if meaning.number is None else 0.5
+    flag = Flag.of(code, number, limit=1.5 if meaning.limited else None)
+    assert Flag.model_validate_json(flag.model_dump_json()) == flag
+    assert flag.number == number
+
+
+@pytest.mark.parametrize(
+    ("old", "flag"),
+    [
+        ("pieces_removed_31_ml", Flag(code=FlagCode.PIECES_REMOVED, ml=31.0)),
+        ("pieces_removed_1.2e+03_ml", Flag(code=FlagCode.PIECES_REMOVED, ml=1200.0)),
+        ("holes_0.0625_ml", Flag(code=FlagCode.HOLES, ml=0.0625)),
+        ("small_volume", Flag(code=FlagCode.SMALL_VOLUME)),
+        ("folds_disagree", Flag(code=FlagCode.FOLDS_DISAGREE)),
+    ],
+)
+def test_a_flag_of_version_0_1_is_read(old, flag):
+    stored = {"name": "Lips", "label": 23, "status": "low_confidence", "flags": [old]}
+    assert OrganResult.model_validate(stored).flags == (flag,)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ({"code": "holes", "mm": 3.0}, "the flag holes has no number 'mm'"),
+        ({"code": "holes", "ml": 3.0, "limit": 1.0}, "the flag holes has no limit"),
+        ({"code": "blurred"}, "left_right_swapped"),
+        ("holes_many_ml", "left_right_swapped"),
+        ({"code": "holes", "ml": float("nan")}, "finite"),
+    ],
+)
+def test_a_flag_that_no_check_raises_is_refused(flag, message):
+    with pytest.raises(ValidationError, match=message):
+        Flag.model_validate(flag)

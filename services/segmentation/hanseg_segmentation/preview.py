@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.quality.flags import Flag
 from hanseg_shared.documents import (
     ModelSummary,
     MrVerdict,
     OrganResult,
     RegistrationReport,
 )
+from hanseg_shared.flags import FlagCode
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.itk import Interpolation
 from hanseg_shared.organs import ORGANS, OrganStatus
@@ -269,7 +269,7 @@ def _remark(result: OrganResult) -> str:
     """Return an organ's volume and status in a few words, and if the scan cuts it."""
     digits = 1 if result.volume_ml >= 1 else 2
     volume = f"{result.volume_ml:.{digits}f} ml"
-    cut = "cut, " if Flag.TRUNCATED in result.flags else ""
+    cut = "cut, " if FlagCode.TRUNCATED_AT_SCAN_EDGE in result.codes else ""
     words = {
         OrganStatus.CONTOURED: f"{cut}{volume}",
         OrganStatus.LOW_CONFIDENCE: f"check! {cut}{volume}",

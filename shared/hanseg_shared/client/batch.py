@@ -49,7 +49,13 @@ FOUND = frozenset({OrganStatus.CONTOURED, OrganStatus.LOW_CONFIDENCE})
 
 @dataclass(frozen=True, slots=True)
 class CaseOutcome:
-    """One row of the summary."""
+    """One row of the summary.
+
+    Attributes:
+        reason: Why there are no results.
+        mr_reason: Why the MR was used or rejected.
+        flags: What the checks found, organ by organ; see `flags_of`.
+    """
 
     case: str
     state: str
@@ -58,6 +64,8 @@ class CaseOutcome:
     seconds: float = 0.0
     job: str = ""
     reason: str = ""
+    mr_reason: str = ""
+    flags: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -215,7 +223,17 @@ def outcome_of(name: str, job: JobDocument) -> CaseOutcome:
         seconds=round(sum(stage.seconds for stage in job.stages), 1),
         job=job.id,
         reason=job.error.detail if job.error else "",
+        mr_reason=job.registration.reason if job.registration else "",
+        flags=flags_of(job.organs),
     )
+
+
+def flags_of(organs: Sequence[OrganResult]) -> str:
+    """Return the flagged organs, such as ``Cochlea_L few_voxels voxels=1 limit=8``.
+
+    Findings are separated by semicolons; each starts with its organ.
+    """
+    return "; ".join(f"{organ.name} {flag}" for organ in organs for flag in organ.flags)
 
 
 def count_found(organs: Sequence[OrganResult]) -> int:

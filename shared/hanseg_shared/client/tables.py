@@ -63,5 +63,5 @@ def _row(organ: OrganResult) -> tuple[str, ...]:
         organ.name + (UNPROVEN if organ.evidence is Evidence.PHANTOM else ""),
         f"[{colour}]{organ.status.value}[/]",
         f"{organ.volume_ml:.2f}" if organ.volume_ml else "",
-        ", ".join(flag.replace("_", " ") for flag in organ.flags),
+        ", ".join(flag.words for flag in organ.flags),
     )

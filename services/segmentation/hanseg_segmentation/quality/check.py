@@ -14,11 +14,11 @@ from hanseg_segmentation.compiled import over_parts
 from hanseg_segmentation.model_package import ModelPackage
 from hanseg_segmentation.quality.anatomy import anatomy
 from hanseg_segmentation.quality.find import Found, find_organs
-from hanseg_segmentation.quality.flags import DOUBTS, Flag, holes, pieces_removed
 from hanseg_segmentation.quality.frame import Frame
 from hanseg_segmentation.quality.pieces import Pieces, find_pieces
 from hanseg_segmentation.quality.seen import seen_part
-from hanseg_shared.documents import OrganResult
+from hanseg_shared.documents import Flag, OrganResult
+from hanseg_shared.flags import DOUBTS, FlagCode
 from hanseg_shared.organs import BACKGROUND, OrganStatus, Side, counterpart
 from hanseg_shared.volume import Mask, Volume
 
@@ -43,6 +43,10 @@ LEAST_PROBABILITY = 0.5
 LEAST_AGREEMENT = 0.6
 """A mean Dice below this between folds or mirrored passes says that the model does not
 know. A choice: experts agree by 0.6 and more even on the organs they find hardest."""
+
+FEWEST_VOXELS = 8
+"""Fewer do not extend over two voxels in every direction. The cochlea, the smallest
+organ, has 12 and more in the expert contours of 26 scans with voxels of 2 to 4 mm3."""
 
 FRAGMENTED_SHARE = 0.5
 """More removed than this share of what was kept makes an organ fragmented."""
@@ -100,7 +104,7 @@ def check_organs(
 
 def _result(
     found: Found,
-    flags: list[str],
+    flags: list[Flag],
     labels: Volume,
     package: ModelPackage,
     confidences: Mapping[str, float | None],
@@ -118,13 +122,13 @@ def _result(
     )
 
 
-def _status(found: Found, flags: list[str], *, known: bool) -> OrganStatus:
+def _status(found: Found, flags: list[Flag], *, known: bool) -> OrganStatus:
     if not known:
         return OrganStatus.NOT_IN_MODEL
     if not found.kept:
         outside = found.outside
         return OrganStatus.OUTSIDE_FIELD_OF_VIEW if outside else OrganStatus.EMPTY
-    if DOUBTS.intersection(flags):
+    if any(flag.code in DOUBTS for flag in flags):
         return OrganStatus.LOW_CONFIDENCE
     return OrganStatus.CONTOURED
 
@@ -145,11 +149,11 @@ def _all_flags(
     confidences: Mapping[str, float | None],
     agreements: Mapping[str, float],
     coarse: Collection[str],
-) -> dict[str, list[str]]:
+) -> dict[str, list[Flag]]:
     """Return each organ's flags by name, in the order of the checks."""
     voxel_ml = labels.grid.voxel_ml
     by_name = {each.organ.name: each for each in found}
-    flags: dict[str, list[str]] = {}
+    flags: dict[str, list[Flag]] = {}
     hollow = over_parts(lambda n, _: _holes(found[n], labels), range(len(found) + 1))
     for each, of_holes in zip(found, hollow, strict=True):
         own = itertools.chain(
@@ -158,15 +162,17 @@ def _all_flags(
             _volume(each, by_name, voxel_ml),
             _certainty(each, confidences),
             _agreement(each, agreements),
-            [Flag.COARSE] if each.kept and each.organ.name in coarse else [],
+            [Flag.of(FlagCode.FIRST_STAGE_ONLY)]
+            if each.kept and each.organ.name in coarse
+            else [],
             _pieces(each, voxel_ml),
             of_holes,
         )
-        flags[each.organ.name] = [str(flag) for flag in own]
+        flags[each.organ.name] = list(own)
     return flags
 
 
-def _side(found: Found, others: Mapping[str, Found], frame: Frame | None) -> list[str]:
+def _side(found: Found, others: Mapping[str, Found], frame: Frame | None) -> list[Flag]:
     """Check that a left organ is left of the right one, and of the middle."""
     other = counterpart(found.organ)
     if found.landmark is None or other is None:
@@ -178,7 +184,7 @@ def _side(found: Found, others: Mapping[str, Found], frame: Frame | None) -> lis
         wrong = sign * _across(found.landmark - opposite, frame) <= 0
     if frame is not None:
         wrong |= sign * float(frame.unplace(found.landmark)[0]) < -SIDE_MM
-    return [Flag.LEFT_RIGHT_SWAPPED] if wrong else []
+    return [Flag.of(FlagCode.LEFT_RIGHT_SWAPPED)] if wrong else []
 
 
 def _across(vector: npt.NDArray[np.float64], frame: Frame | None) -> float:
@@ -186,38 +192,45 @@ def _across(vector: npt.NDArray[np.float64], frame: Frame | None) -> float:
     return float(vector[0] if frame is None else vector @ frame.rotation[:, 0])
 
 
-def _position(found: Found, frame: Frame | None) -> list[str]:
+def _position(found: Found, frame: Frame | None) -> list[Flag]:
     """Check the distance to the expected place; not for what the scan's edge cuts."""
     if frame is None or found.landmark is None or found.cut:
         return []
     expected = found.expected
     distance = float(np.linalg.norm(found.landmark - frame.place(expected.place_mm)))
     spread = frame.uncertainty_mm(expected.place_mm, expected.spread_mm)
-    far = distance > max(POSITION_MM, POSITION_DEVIATIONS * spread)
-    return [Flag.UNEXPECTED_POSITION] if far else []
+    limit = max(POSITION_MM, POSITION_DEVIATIONS * spread)
+    if distance <= limit:
+        return []
+    return [Flag.of(FlagCode.UNEXPECTED_POSITION, distance, limit=limit)]
 
 
-def _volume(found: Found, others: Mapping[str, Found], voxel_ml: float) -> list[str]:
+def _volume(found: Found, others: Mapping[str, Found], voxel_ml: float) -> list[Flag]:
     """Check the volume against what is plausible and against the other side's."""
     if not found.kept:
         return []
-    flags: list[str] = []
+    flags: list[Flag] = []
     volume = found.volume_ml(voxel_ml)
     whole = not (found.cut or found.at_feet)
-    if whole and volume < found.expected.smallest_ml:
-        flags.append(Flag.SMALL_VOLUME)
-    if volume > found.expected.largest_ml:
-        flags.append(Flag.LARGE_VOLUME)
+    smallest, largest = found.expected.smallest_ml, found.expected.largest_ml
+    if whole and volume < smallest:
+        flags.append(Flag.of(FlagCode.SMALL_VOLUME, volume, limit=smallest))
+    voxels = found.voxels
+    if voxels < FEWEST_VOXELS:
+        flags.append(Flag.of(FlagCode.FEW_VOXELS, voxels, limit=FEWEST_VOXELS))
+    if volume > largest:
+        flags.append(Flag.of(FlagCode.LARGE_VOLUME, volume, limit=largest))
     other = counterpart(found.organ)
     twin = None if other is None else others[other.name]
     if twin is not None and twin.kept and not (found.cut or twin.cut):
         ratio = volume / twin.volume_ml(voxel_ml)
-        if max(ratio, 1 / ratio) > LARGEST_RATIO:
-            flags.append(Flag.ASYMMETRIC)
+        ratio = max(ratio, 1 / ratio)
+        if ratio > LARGEST_RATIO:
+            flags.append(Flag.of(FlagCode.ASYMMETRIC, ratio, limit=LARGEST_RATIO))
     return flags
 
 
-def _certainty(found: Found, confidences: Mapping[str, float | None]) -> list[str]:
+def _certainty(found: Found, confidences: Mapping[str, float | None]) -> list[Flag]:
     """Check the model's own probability; none at all counts as low.
 
     An organ with a probability but without voxels was lost on the way to the CT's grid.
@@ -225,34 +238,43 @@ def _certainty(found: Found, confidences: Mapping[str, float | None]) -> list[st
     confidence = confidences.get(found.organ.name)
     if not found.kept:
         lost = confidence is not None and not found.removed
-        return [Flag.BETWEEN_VOXELS] if lost else []
-    low = confidence is None or confidence < LEAST_PROBABILITY
-    return [Flag.LOW_PROBABILITY] if low else []
+        return [Flag.of(FlagCode.BETWEEN_VOXELS)] if lost else []
+    if confidence is not None and confidence >= LEAST_PROBABILITY:
+        return []
+    return [Flag.of(FlagCode.LOW_PROBABILITY, confidence, limit=LEAST_PROBABILITY)]
 
 
-def _agreement(found: Found, agreements: Mapping[str, float]) -> list[str]:
+def _agreement(found: Found, agreements: Mapping[str, float]) -> list[Flag]:
     """Check that the model's folds and mirrored passes mean the same organ."""
     share = agreements.get(found.organ.name)
-    apart = bool(found.kept) and share is not None and share < LEAST_AGREEMENT
-    return [Flag.DISAGREEMENT] if apart else []
+    if not found.kept or share is None or share >= LEAST_AGREEMENT:
+        return []
+    return [Flag.of(FlagCode.FOLDS_DISAGREE, share, limit=LEAST_AGREEMENT)]
 
 
-def _pieces(found: Found, voxel_ml: float) -> list[str]:
-    """Tell what was removed, what is split and what the scan's edge cuts."""
-    flags: list[str] = []
+def _pieces(found: Found, voxel_ml: float) -> list[Flag]:
+    """Tell what was removed, what is split and what the scan's edge cuts.
+
+    The lower edge cuts the cord and the carotids of every scan: that is told only where
+    less of them is seen than of the smallest whole one.
+    """
+    flags: list[Flag] = []
     kept, removed = found.volume_ml(voxel_ml), found.removed_ml(voxel_ml)
     if found.removed:
-        flags.append(pieces_removed(removed))
+        flags.append(Flag.of(FlagCode.PIECES_REMOVED, removed))
     if found.kept and removed > FRAGMENTED_SHARE * kept:
-        flags.append(Flag.FRAGMENTED)
-    if len(found.kept) > found.expected.pieces and not found.cut:
-        flags.append(Flag.SPLIT)
-    if found.cut:
-        flags.append(Flag.TRUNCATED)
+        share = removed / kept
+        flags.append(Flag.of(FlagCode.FRAGMENTED, share, limit=FRAGMENTED_SHARE))
+    count, limit = len(found.kept), found.expected.pieces
+    if count > limit and not found.cut:
+        flags.append(Flag.of(FlagCode.SPLIT_IN_PIECES, count, limit=limit))
+    little = found.at_feet and kept < found.expected.smallest_ml
+    if found.cut or little:
+        flags.append(Flag.of(FlagCode.TRUNCATED_AT_SCAN_EDGE))
     return flags
 
 
-def _holes(found: Found, labels: Volume) -> list[str]:
+def _holes(found: Found, labels: Volume) -> list[Flag]:
     """Tell how much background an organ encloses; nothing is filled."""
     if found.low is None or found.high is None:
         return []
@@ -263,7 +285,7 @@ def _holes(found: Found, labels: Volume) -> list[str]:
     part = labels.array[box]
     enclosed = _enclosed(part == found.organ.label) & (part == BACKGROUND)
     volume = float(np.count_nonzero(enclosed)) * labels.grid.voxel_ml
-    return [holes(volume)] if volume >= SMALLEST_HOLE_ML else []
+    return [Flag.of(FlagCode.HOLES, volume)] if volume >= SMALLEST_HOLE_ML else []
 
 
 def _enclosed(mask: Mask) -> Mask:

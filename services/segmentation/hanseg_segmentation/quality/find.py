@@ -81,9 +81,14 @@ class Found:
     at_feet: bool
     outside: bool
 
+    @property
+    def voxels(self) -> int:
+        """How many voxels were kept."""
+        return sum(piece.voxels for piece in self.kept)
+
     def volume_ml(self, voxel_ml: float) -> float:
         """Return the volume of what was kept."""
-        return sum(piece.voxels for piece in self.kept) * voxel_ml
+        return self.voxels * voxel_ml
 
     def removed_ml(self, voxel_ml: float) -> float:
         """Return the volume of what was not."""

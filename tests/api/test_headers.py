@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanseg_segmentation.api.headers import (
+    LONGEST_FIELD,
     UnsatisfiableRangeError,
     attachment,
     declared_digest,
     digest_field,
+    known_version,
     none_match,
     parse_range,
     preferred_wait,
@@ -118,3 +122,70 @@ def test_names_in_content_disposition_are_harmless(name: str, shown: str):
 @pytest.mark.parametrize("header", ["bytes={}-", "bytes=0-{}", "bytes=-{}"])
 def test_a_number_too_long_to_be_one_is_no_range(header: str):
     assert parse_range(header.format("9" * 5000), 10) is None
+
+
+@pytest.mark.parametrize(
+    "header", ["bytes{0}={0}2{0}-{0}4", "{0}bytes=2{0}-4", "BYTES=2-{0}4{0}"]
+)
+@pytest.mark.parametrize("blanks", [0, 1, 200])
+def test_blanks_in_a_range_mean_nothing(header: str, blanks: int):
+    found = parse_range(header.format(" " * blanks), 10)
+    assert found is not None
+    assert (found.start, found.stop) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "bytes=0-1" + ",2-3" * LONGEST_FIELD,
+        "bytes=" + " " * LONGEST_FIELD + "0-1",
+        "bytes=0-1" + " " * LONGEST_FIELD,
+        "bytes=0-1,3-4",
+        "bytes=0--1",
+        "bytes=+1-2",
+        "bytes=1_0-20",
+        "bytes=\u0661-\u0662",
+        "=0-1",
+    ],
+)
+def test_what_is_not_one_plain_range_is_answered_with_the_whole_file(header: str):
+    assert parse_range(header, 1000) is None
+
+
+@pytest.mark.parametrize("filler", [" ", ",", ";", '"', "a", "=", ", ", "wait"])
+def test_a_long_field_says_nothing(filler: str):
+    long = filler * LONGEST_FIELD + "x"
+    assert preferred_wait(f"wait=5,{long}", at_most=60) is None
+    assert none_match(f'"a",{long}', '"a"')
+    assert declared_digest(f"{digest_field('00' * 32)},{long}") == ""
+
+
+@pytest.mark.parametrize(
+    ("header", "version"),
+    [("7", 7), (None, None), ("", None), ("-1", None), ("9" * 19, None), ("²", None)],
+)
+def test_the_last_event_is_a_number(header: str | None, version: int | None):
+    assert known_version(header) == version
+
+
+FILLERS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [" ", "\t", "bytes", "=", "-", ",", ";", '"', ":", "1", "wait"]
+        ),
+        st.sampled_from([1, 2, 40, 30_000]),
+    ),
+    max_size=6,
+)
+
+
+@given(FILLERS)
+@settings(max_examples=300, deadline=200, derandomize=True)
+def test_no_field_takes_long(runs: list[tuple[str, int]]):
+    header = "".join(piece * times for piece, times in runs)
+    with contextlib.suppress(UnsatisfiableRangeError):
+        parse_range(header, 100)
+    none_match(header, '"a"')
+    preferred_wait(header, at_most=60)
+    declared_digest(f"sha-256{header}")
+    known_version(header)

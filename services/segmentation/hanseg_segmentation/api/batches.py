@@ -14,6 +14,7 @@ from hanseg_segmentation.api.idempotency import KeyHeader, scoped
 from hanseg_segmentation.api.ids import BatchId
 from hanseg_segmentation.api.incoming import request_folder
 from hanseg_segmentation.api.links import BATCHES, batch_jobs_path, batch_path
+from hanseg_segmentation.api.parsing import StrictRoute
 from hanseg_segmentation.api.respond import (
     LOCATION,
     RETRY_AFTER,
@@ -24,7 +25,7 @@ from hanseg_segmentation.api.respond import (
 from hanseg_shared.jobs import Batch
 from hanseg_shared.jobs.record import moment
 
-router = APIRouter(tags=["batches"])
+router = APIRouter(tags=["batches"], route_class=StrictRoute)
 
 
 @router.post(

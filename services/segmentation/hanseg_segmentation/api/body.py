@@ -17,6 +17,8 @@ from hanseg_segmentation.api.problems import TOO_LARGE, problem_response
 LARGEST_JSON_BYTES = 1 << 20
 """Limit of every body that is no image."""
 
+_MOST_DIGITS = 18
+
 _JOBS = "/v1/jobs"
 _CONTENT = re.compile(r"/v1/uploads/[^/]+/content")
 
@@ -40,7 +42,7 @@ class BodyLimit:
             return
         limit = self._limit(scope)
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit:
+        if declared.isdecimal() and _is_beyond(declared, limit):
             problem = TOO_LARGE.problem(_detail(limit), instance=scope["path"])
             await problem_response(problem)(scope, receive, send)
             return
@@ -71,6 +73,10 @@ def _counted(receive: Receive, limit: int) -> Receive:
         return message
 
     return receive_counted
+
+
+def _is_beyond(declared: str, limit: int) -> bool:
+    return len(declared) > _MOST_DIGITS or int(declared) > limit
 
 
 def _detail(limit: int) -> str:

@@ -11,10 +11,14 @@ import binascii
 import re
 from dataclasses import dataclass
 
+LONGEST_FIELD = 1024
+"""A field of more characters than this says nothing that is honoured here: a range or
+a preference may be ignored, and an unknown tag or digest is another one."""
+
+_MOST_DIGITS = 18
+_MOST_SECONDS_DIGITS = 9
+
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
-_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.IGNORECASE)
-_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
-_DIGEST = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):")
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -43,7 +47,7 @@ def quoted(tag: str) -> str:
 
 def none_match(header: str | None, etag: str) -> bool:
     """Whether ``If-None-Match`` lets the request through; without it, it does."""
-    if header is None:
+    if header is None or len(header) > LONGEST_FIELD:
         return True
     return header.strip() != "*" and etag not in _TAG.findall(header)
 
@@ -65,10 +69,14 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     Raises:
         UnsatisfiableRangeError: The file has none of these bytes.
     """
-    match = _RANGE.fullmatch(header.strip()) if header else None
-    if match is None or not any(match.groups()):
+    if header is None or len(header) > LONGEST_FIELD:
         return None
-    first, last = match.groups()
+    unit, equals, asked = header.partition("=")
+    first, dash, last = (word.strip() for word in asked.partition("-"))
+    if unit.strip().lower() != "bytes" or not (equals and dash and first + last):
+        return None
+    if not all(_is_number(word) for word in (first, last) if word):
+        return None
     if not first:
         start, stop = max(0, size - int(last)), size
     else:
@@ -89,22 +97,53 @@ def digest_field(sha256: str) -> str:
 
 def declared_digest(header: str | None) -> str | None:
     """Return the hexadecimal SHA-256 of a digest field, None if it has none."""
-    match = _DIGEST.search(header) if header else None
-    if match is None:
+    if header is None:
         return None
-    try:
-        return base64.b64decode(match[1], validate=True).hex()
-    except binascii.Error:
+    if len(header) > LONGEST_FIELD:
         return ""  # equals no hash
+    for member in header.split(","):
+        name, _, value = (word.strip() for word in member.partition("="))
+        if name == "sha-256" and len(value) > 1 and value[0] == value[-1] == ":":
+            return _decoded(value[1:-1])
+    return None
 
 
 def preferred_wait(header: str | None, *, at_most: int) -> int | None:
     """Return for how many seconds ``Prefer: wait`` asks, None if it does not."""
-    match = _WAIT.search(header) if header else None
-    return None if match is None else min(int(match[1]), at_most)
+    if header is None or len(header) > LONGEST_FIELD:
+        return None
+    for preference in header.replace(";", ",").split(","):
+        name, _, value = (word.strip() for word in preference.partition("="))
+        if name.lower() == "wait":
+            return _seconds(value.removeprefix('"').removesuffix('"'), at_most=at_most)
+    return None
+
+
+def known_version(last_event_id: str | None) -> int | None:
+    """Return the version of a job that ``Last-Event-ID`` names, None if it does not."""
+    known = last_event_id is not None and _is_number(last_event_id)
+    return int(last_event_id) if known and last_event_id else None
 
 
 def attachment(name: str) -> str:
     """Return ``Content-Disposition`` for a result: saved, never shown in a page."""
     safe = _UNSAFE_IN_NAME.sub("_", name.rsplit("/", 1)[-1]).lstrip(".") or "result"
     return f'attachment; filename="{safe}"'
+
+
+def _is_number(word: str, *, digits: int = _MOST_DIGITS) -> bool:
+    return len(word) <= digits and word.isascii() and word.isdecimal()
+
+
+def _seconds(word: str, *, at_most: int) -> int | None:
+    if not _is_number(word, digits=_MOST_SECONDS_DIGITS):
+        return None
+    return min(int(word), at_most)
+
+
+def _decoded(value: str) -> str:
+    """Return base64 as hexadecimal digits; "", which equals no hash, if it is none."""
+    try:
+        return base64.b64decode(value, validate=True).hex()
+    except (binascii.Error, ValueError):
+        return ""

@@ -22,7 +22,12 @@ from hanseg_segmentation.api.documents import (
     Label,
     Moment,
 )
-from hanseg_segmentation.api.headers import none_match, preferred_wait, quoted
+from hanseg_segmentation.api.headers import (
+    known_version,
+    none_match,
+    preferred_wait,
+    quoted,
+)
 from hanseg_segmentation.api.idempotency import KeyHeader, scoped
 from hanseg_segmentation.api.ids import JobId
 from hanseg_segmentation.api.incoming import request_folder
@@ -270,7 +275,7 @@ async def follow_job(
 ) -> Response:
     """Stream a job's changes as server-sent events."""
     job = await final_job(context, job_id, seconds=0)
-    seen = _version(last_event_id)
+    seen = known_version(last_event_id)
     if job.state.is_final and seen == job.version:
         return Response(status_code=204)
     return StreamingResponse(
@@ -359,11 +364,6 @@ def _accepted(context: Context, job: Job) -> Response:
     if not job.state.is_final:
         headers["Retry-After"] = str(context.pace.retry_after)
     return answer(job_document(job), status=202, headers=headers)
-
-
-def _version(last_event_id: str | None) -> int | None:
-    known = last_event_id is not None and last_event_id.isdecimal()
-    return int(last_event_id[:18]) if known and last_event_id else None
 
 
 def _moment(shown: datetime | None) -> float | None:

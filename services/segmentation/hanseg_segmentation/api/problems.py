@@ -32,6 +32,12 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 10
 """What a caller is told to wait when the service cannot work now."""
 
+MOST_FAULTS_TOLD = 20
+"""Most faults of one request that an answer lists."""
+
+_LONGEST_PART = 60
+"""Most characters of a key that the place of a fault repeats."""
+
 BAD_REQUEST = ProblemKind("bad-request", "The request cannot be understood", 400)
 NOT_FOUND = KINDS[JobNotFoundError]
 NOT_ALLOWED = ProblemKind("method-not-allowed", "The resource has no such method", 405)
@@ -177,7 +183,7 @@ def _on_invalid(request: Request, error: Exception) -> Response:
     faults = error.errors()
     syntax = any(fault["type"] == "json_invalid" for fault in faults)
     kind = BAD_REQUEST if syntax else INVALID
-    told = [_told(fault) for fault in faults]
+    told = [_told(fault) for fault in faults[:MOST_FAULTS_TOLD]]
     detail = "; ".join(f"{each['at']}: {each['detail']}" for each in told)
     problem = kind.problem(detail, instance=request.url.path)
     errors = [each["member"] for each in told]
@@ -186,8 +192,15 @@ def _on_invalid(request: Request, error: Exception) -> Response:
 
 def _told(fault: Mapping[str, Any]) -> dict[str, Any]:
     """Return one fault without the value sent: it may name a patient."""
-    place, *where = fault["loc"]
+    place, *where = (
+        part[:_LONGEST_PART] if isinstance(part, str) else part for part in fault["loc"]
+    )
     detail = str(fault["msg"])
+    if fault["type"] == "json_invalid":  # FastAPI appends where in the text it is
+        detail = (
+            f"no JSON that can be read: {fault.get('ctx', {}).get('error', detail)}"
+        )
+        where = [part for part in where if isinstance(part, str)]
     if place != "body":
         name = ".".join(str(part) for part in where)
         member = {"detail": detail, "in": place, "parameter": name}

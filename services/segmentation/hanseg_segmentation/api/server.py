@@ -79,6 +79,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
+            http="h11",  # the other parser knows no limit of a head
             server_header=False,
             h11_max_incomplete_event_size=HEADER_BYTES,
             timeout_graceful_shutdown=int(settings.grace_seconds),

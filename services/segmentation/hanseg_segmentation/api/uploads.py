@@ -20,6 +20,7 @@ from hanseg_segmentation.api.headers import declared_digest
 from hanseg_segmentation.api.ids import UploadId
 from hanseg_segmentation.api.incoming import FileSink, request_folder
 from hanseg_segmentation.api.links import UPLOADS, upload_path
+from hanseg_segmentation.api.parsing import StrictRoute
 from hanseg_segmentation.api.problems import (
     CONTENT_MISMATCH,
     TOO_LARGE,
@@ -36,7 +37,7 @@ from hanseg_shared.jobs.record import moment
 from hanseg_shared.jobs.work import Services
 from hanseg_shared.store import Payload
 
-router = APIRouter(tags=["uploads"])
+router = APIRouter(tags=["uploads"], route_class=StrictRoute)
 
 _CONTENT_BODY: dict[str, Any] = {
     "requestBody": {

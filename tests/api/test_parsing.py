@@ -1,0 +1,72 @@
+"""JSON that is costly, or that two readers would read in two ways."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hanseg_segmentation.api.parsing import MOST_MEMBERS, read_json
+from hanseg_segmentation.api.problems import MOST_FAULTS_TOLD
+from tests.api.fakes import CT
+from tests.api.requests import assert_problem
+
+JSON = {"Content-Type": "application/json"}
+ROUTES = ["/v1/jobs", "/v1/uploads", "/v1/batches"]
+DEEP = 90_000
+
+REFUSED = {
+    "deep arrays": (b"[" * DEEP, "nested too deeply"),
+    "deep objects": (b'{"options":' * DEEP, "nested too deeply"),
+    "closed arrays": (b"[" * DEEP + b"]" * DEEP, "nested too deeply"),
+    "a key twice": (b'{"ct": "a", "ct": "b"}', "'ct' is given twice"),
+    "a key twice, escaped": (b'{"ct": "a", "\\u0063t": "b"}', "'ct' is given twice"),
+    "a key twice inside": (b'{"options": {"x": 1, "x": 1}}', "'x' is given twice"),
+    "a huge number": (b'{"bytes": ' + b"1" * 5000 + b"}", "4300 digits"),
+    "NaN": (b'{"bytes": NaN}', "NaN is no number"),
+    "infinity": (b'{"bytes": -Infinity}', "-Infinity is no number"),
+    "many members": (
+        json.dumps({f"k{n}": n for n in range(MOST_MEMBERS + 1)}).encode(),
+        f"{MOST_MEMBERS + 1} members",
+    ),
+    "no UTF-8": (b'{"ct": "\xff"}', "utf-8"),
+    "nothing": (b"", ""),
+}
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(("body", "says"), REFUSED.values(), ids=REFUSED)
+def test_such_json_is_refused_alike_by_every_route(api, path, body, says):
+    answer = api.post(path, content=body, headers=JSON)
+    if body or path == "/v1/jobs":
+        assert_problem(answer, 400, "bad-request", says)
+    else:
+        assert_problem(answer, 422, "invalid-request")
+    assert len(answer.content) < 1000
+
+
+@pytest.mark.parametrize(("body", "says"), REFUSED.values(), ids=REFUSED)
+def test_the_request_of_a_form_is_read_as_strictly(api, body, says):
+    if len(body) > 64 * 1024 or not body:
+        pytest.skip("refused by its length, or left out")
+    answer = api.post("/v1/jobs", files={"ct": ("ct", CT)}, data={"request": body})
+    assert_problem(answer, 400, "bad-request", says)
+
+
+def test_an_answer_does_not_repeat_a_long_key(api):
+    body = json.dumps({"k" * 100_000: 1}).encode()
+    answer = api.post("/v1/uploads", content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert len(answer.content) < 2000
+
+
+def test_an_answer_lists_a_few_faults_of_many(api):
+    asked = {"cases": [{"x": number} for number in range(200)]}
+    answer = api.post("/v1/batches", json=asked)
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == MOST_FAULTS_TOLD
+
+
+def test_plain_json_is_what_it_says():
+    said = {"a": [1, 2.5, None, True], "b": {"a": "ä"}}
+    assert read_json(json.dumps(said).encode()) == said

@@ -11,6 +11,7 @@ HansegError
  │   └─ OptionError             an option has no such value
  ├─ ModelError                  a model package is missing, damaged or unfit
  ├─ RegistrationError           a registration could not be computed
+ ├─ ProcessLostError            a process was killed or had too little memory
  ├─ JobError                    a job cannot do what was asked of it
  │   ├─ JobNotFoundError
  │   ├─ JobStateError           the job's state does not allow it
@@ -69,6 +70,10 @@ class ModelError(HansegError):
 
 class RegistrationError(HansegError):
     """A registration could not be computed at all."""
+
+
+class ProcessLostError(HansegError):
+    """A process was killed or had too little memory; the images are not at fault."""
 
 
 class JobError(HansegError):

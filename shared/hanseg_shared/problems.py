@@ -64,6 +64,7 @@ KINDS: dict[type[errors.HansegError], ProblemKind] = {
     errors.RegistrationError: ProblemKind(
         "registration-failed", "The registration could not be computed", 500
     ),
+    errors.ProcessLostError: WORKER_LOST,
     errors.JobError: ProblemKind("job-error", "The job cannot do that", 409),
     errors.JobNotFoundError: ProblemKind("not-found", "There is no such thing", 404),
     errors.JobStateError: ProblemKind(

@@ -30,7 +30,7 @@ from celery.signals import (
 from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
 from hanseg_shared.jobs.repository import JobRepository, open_database
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.work import Body, Services, work_on
+from hanseg_shared.jobs.work import Body, Services, StopNotice, work_on
 from hanseg_shared.leash import die_with_parent
 from hanseg_shared.messages import BrokerPublisher, QueueName, make_celery
 from hanseg_shared.settings import Settings
@@ -53,6 +53,9 @@ folder for temporary files (``TMPDIR``), what the checks and elastix were given.
 
 RETRY_SECONDS = 5.0
 """How long a worker's child that could not start waits before it tries again."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""What tells a worker, or its child, to stop."""
 
 REMAPPED_SIGTERM = "SIGQUIT"
 """What Celery takes SIGTERM for: the stop that waits for the grace time."""
@@ -115,7 +118,7 @@ def run_worker(plan: WorkerPlan, settings: Settings) -> None:
     """Serve the plan's queue until told to stop; does not return before."""
     _remap_sigterm()
     clean_scratch(settings)
-    app = make_worker_app(plan, settings)
+    app = make_worker_app(plan, settings, signalled=_write_signals_to_pipe())
     app.worker_main(
         [
             "worker",
@@ -137,7 +140,9 @@ def _bound_shutdown(settings: Settings) -> Callable[..., None]:
     It does when the broker goes first: the rows have the truth, so nothing is lost.
     """
 
-    def watch(**_: object) -> None:
+    def watch(how: str = "Cold", **_: object) -> None:
+        if how == "Warm":  # Ctrl-C: there is a limit to what is waited for, as always
+            os.kill(os.getpid(), signal.SIGQUIT)
         limit = settings.grace_seconds + SHUTDOWN_SECONDS
         timer = threading.Timer(limit, os._exit, args=(os.EX_TEMPFAIL,))
         timer.daemon = True
@@ -155,10 +160,31 @@ def _remap_sigterm() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def make_worker_app(plan: WorkerPlan, settings: Settings) -> Celery:
-    """Return a Celery application whose tasks do the plan's stages."""
+def _write_signals_to_pipe() -> int:
+    """Have the numbers of signals written to a pipe; return where they are read.
+
+    The child of this process inherits both ends. It learns at once what either of the
+    two was told, even while their main threads wait or compute.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    return told
+
+
+def make_worker_app(
+    plan: WorkerPlan, settings: Settings, *, signalled: int | None = None
+) -> Celery:
+    """Return a Celery application whose tasks do the plan's stages.
+
+    Args:
+        plan: The queue and what is done for its stages.
+        settings: The worker's.
+        signalled: Where the child reads the numbers of signals that it or its parent
+            got; None where nobody stops it by signals.
+    """
     app = make_celery(settings)
-    child = _Child(plan, settings)
+    child = _Child(plan, settings, signalled)
     for stage, body in plan.bodies.items():
         # shared tasks would reach every other application of this process
         app.task(name=stage.task, shared=False)(child.task(stage, body))
@@ -185,9 +211,12 @@ def clean_scratch(settings: Settings) -> None:
 class _Child:
     """What lives in the prefork child, and only there."""
 
-    def __init__(self, plan: WorkerPlan, settings: Settings) -> None:
+    def __init__(
+        self, plan: WorkerPlan, settings: Settings, signalled: int | None
+    ) -> None:
         self._plan = plan
         self._settings = settings
+        self._signalled = signalled
         self._services: Services | None = None
         self._stopping = threading.Event()
         self._name = ""
@@ -227,6 +256,13 @@ class _Child:
             return False
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._services = services
+        if self._signalled is not None:
+            threading.Thread(
+                target=listen_for_stop,
+                args=(self._signalled, services.stop, self._settings.grace_seconds),
+                name="signals",
+                daemon=True,
+            ).start()
         logger.info(
             "%s worker is ready on %s after %.1f s",
             self._plan.queue,
@@ -257,6 +293,18 @@ class _Child:
                 logger.warning("no heartbeat: %s", error)
             if self._stopping.wait(HEARTBEAT_SECONDS):
                 return
+
+
+def listen_for_stop(signalled: int, stop: StopNotice, grace_seconds: float) -> None:
+    """Give notice when a signal to stop is read from a pipe, until the pipe ends.
+
+    The first is followed by the time of grace. The second ends it: someone is in a
+    hurry, or Celery, which waits as long, ends its child.
+    """
+    while numbers := os.read(signalled, 64):
+        for number in numbers:
+            if number in STOP_SIGNALS:
+                stop.give(grace_seconds=0.0 if stop.is_given() else grace_seconds)
 
 
 def _configure_logging(**_: object) -> None:

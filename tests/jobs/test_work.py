@@ -14,19 +14,21 @@ from hanseg_shared.documents import JobState, Problem, Progress
 from hanseg_shared.errors import (
     ImageContentError,
     JobCancelledError,
+    ProcessLostError,
     RegistrationError,
     ServiceUnavailableError,
     StoreError,
 )
+from hanseg_shared.jobs import work
 from hanseg_shared.jobs.reconciler import Reconciler
 from hanseg_shared.jobs.record import Job, NewJob
 from hanseg_shared.jobs.repository import JobRepository, StageResult, open_database
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.work import Services, Workplace, work_on
+from hanseg_shared.jobs.work import Services, StopNotice, Workplace, work_on
 from hanseg_shared.messages import TASK_PACKAGE, TASK_REGISTER, TASK_SEGMENT
-from hanseg_shared.problems import DEADLINE, INTERNAL, kind_of
+from hanseg_shared.problems import DEADLINE, INTERNAL, WORKER_LOST, kind_of
 from hanseg_shared.settings import Settings
-from tests.jobs.fakes import CT, PROBLEM, FakeClock, claim, new_job
+from tests.jobs.fakes import CT, PROBLEM, FakeClock, Gate, claim, new_job
 
 
 class WatchedRepository(JobRepository):
@@ -313,6 +315,188 @@ class TestFailure:
 
         assert done.state is JobState.SEGMENTING
         assert len(done.stages) == 1
+
+
+@pytest.fixture
+def hurried(monkeypatch) -> None:
+    """Do not wait for a notice to stop."""
+    monkeypatch.setattr(work, "NOTICE_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("hurried")
+class TestKilledProcess:
+    KILLED = ProcessLostError("the process was killed by signal 11 (SIGSEGV)")
+
+    def test_a_stage_whose_process_was_killed_is_due_again_after_a_while(
+        self, services, repository, clock
+    ):
+        job = register(services, new_job(repository), Body(raising(self.KILLED)))
+
+        assert (job.state, job.attempts) == (JobState.REGISTERING, 1)
+        assert repository.due(published_before_seconds=None) == []
+        clock.advance(21.0)
+        assert repository.due(published_before_seconds=20.0) == [job]
+
+    def test_a_stage_that_is_killed_every_time_has_lost_its_worker(
+        self, services, repository
+    ):
+        job = new_job(repository)
+        body = Body(raising(self.KILLED))
+        for _ in range(3):
+            failed = register(services, job, body)
+
+        assert failed.state is JobState.FAILED
+        assert problem(failed).type == WORKER_LOST.type
+        assert "signal 11 (SIGSEGV) (tried 3 times" in problem(failed).detail
+
+    def test_the_body_knows_its_last_attempt(self, services, repository):
+        job = new_job(repository)
+        asked: list[bool] = []
+
+        def ask(workplace: Workplace) -> None:
+            asked.append(workplace.is_last_attempt)
+
+        body = Body(ask, raising(self.KILLED))
+        for _ in range(3):
+            register(services, job, body)
+        assert asked == [False, False, True]
+
+    def test_a_process_that_was_stopped_with_its_worker_was_not_killed(
+        self, services, repository, publisher
+    ):
+        job = new_job(repository)
+
+        def stop(workplace: Workplace) -> None:
+            services.stop.give(grace_seconds=60.0)
+            assert not workplace.is_last_attempt
+
+        for _ in range(4):
+            given_back = register(services, job, Body(stop, raising(self.KILLED)))
+
+        assert (given_back.state, given_back.attempts) == (JobState.REGISTERING, 0)
+        assert publisher.sent == [(TASK_REGISTER, job.id)] * 4
+
+
+class TestStoppingWorker:
+    def test_a_worker_that_must_leave_gives_its_job_back_at_once(
+        self, services, repository, publisher
+    ):
+        job = new_job(repository)
+        for _ in range(4):  # more than the attempts of a stage
+            with pytest.raises(SystemExit):
+                register(services, job, Body(raising(SystemExit(-253))))
+        done = register(services, job, Body())
+
+        assert done.state is JobState.SEGMENTING
+        assert [time.attempts for time in done.stages] == [1]
+        assert done.total_attempts == 5
+        assert publisher.sent == [(TASK_REGISTER, job.id)] * 4 + [
+            (TASK_SEGMENT, job.id)
+        ]
+        assert scratch_is_clean(services)
+
+    def test_a_body_that_does_not_listen_loses_its_job_when_the_grace_is_over(
+        self, hasty, repository, publisher
+    ):
+        job = new_job(repository)
+        given_back = Gate()
+        publish = publisher.publish
+
+        def published(*message: str) -> None:
+            publish(*message)
+            given_back.open()
+
+        publisher.publish = published
+
+        def compute(_: Workplace) -> None:
+            hasty.stop.give(grace_seconds=0.0)
+            given_back.wait()
+
+        after = register(hasty, job, Body(compute))
+
+        assert (after.state, after.token, after.attempts) == (
+            JobState.REGISTERING,
+            None,
+            0,
+        )
+        assert after.versions == {}
+        assert publisher.sent == [(TASK_REGISTER, job.id)]
+
+    def test_a_stage_that_ends_within_the_grace_is_published(
+        self, hasty, repository, publisher
+    ):
+        done = register(
+            hasty,
+            new_job(repository),
+            Body(
+                lambda _: hasty.stop.give(grace_seconds=60.0),
+                lambda _: repository.wait_for_renewal(),
+            ),
+        )
+
+        assert done.state is JobState.SEGMENTING
+
+    def test_a_cancelled_job_ends_with_its_worker(self, services, repository):
+        job = new_job(repository)
+        body = Body(lambda _: repository.request_cancel(job.id), raising(SystemExit(0)))
+        with pytest.raises(SystemExit):
+            register(services, job, body)
+
+        assert repository.get(job.id).state is JobState.CANCELLED
+
+    def test_without_a_broker_the_job_is_given_back_all_the_same(
+        self, services, repository, publisher
+    ):
+        publisher.down = True
+        with pytest.raises(SystemExit):
+            register(services, new_job(repository), Body(raising(SystemExit(0))))
+        [due] = repository.due(published_before_seconds=None)
+
+        assert due.attempts == 0
+
+    def test_a_worker_that_lost_its_job_gives_nothing_back(
+        self, services, repository, clock
+    ):
+        job = new_job(repository)
+        holders = []
+
+        def lose(_: Workplace) -> None:
+            clock.advance(31.0)
+            repository.release_lost_leases(attempts=3, problem=PROBLEM)
+            holders.append(claim(repository, job))
+
+        with pytest.raises(SystemExit):
+            register(services, job, Body(lose, raising(SystemExit(0))))
+
+        assert [repository.get(job.id)] == holders
+
+    def test_a_kill_among_restarts_is_the_only_attempt(
+        self, services, repository, clock
+    ):
+        job = new_job(repository)
+        with pytest.raises(SystemExit):
+            register(services, job, Body(raising(SystemExit(0))))
+        claim(repository, job)
+        clock.advance(31.0)
+        repository.release_lost_leases(attempts=3, problem=PROBLEM)
+
+        assert repository.get(job.id).attempts == 1
+
+
+class TestStopNotice:
+    def test_it_is_due_after_the_time_of_grace(self):
+        notice = StopNotice()
+        assert not notice.is_given()
+        assert not notice.is_due
+        notice.give(grace_seconds=60.0)
+        assert notice.is_given()
+        assert not notice.is_due
+
+    def test_the_shortest_grace_counts(self):
+        notice = StopNotice()
+        notice.give(grace_seconds=0.0)
+        notice.give(grace_seconds=60.0)
+        assert notice.is_due
 
 
 class TestCancel:

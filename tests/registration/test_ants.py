@@ -29,7 +29,7 @@ from hanseg_registration.motions import (
 )
 from hanseg_registration.pipeline import register
 from hanseg_shared.documents import Backend, MrVerdict, TransformKind
-from hanseg_shared.errors import OptionError, RegistrationError
+from hanseg_shared.errors import OptionError, ProcessLostError, RegistrationError
 
 ASIDE = translation((4, -3, 3)) @ rotation((3, -2, 4), centre=(0, 30, 40))
 
@@ -107,13 +107,23 @@ def test_a_region_is_the_fixed_images_mask(standing_in, aligned, tmp_path):
     ("script", "message"),
     [
         ("echo 'Description: ITK ERROR: Metric(0x5): No samples.'", "No samples"),
-        ("kill -KILL $$", r"died \(SIGKILL\)"),
         ("true", "wrote no transform"),
     ],
 )
 def test_a_run_that_fails_says_why(standing_in, aligned, script, message):
     with pytest.raises(RegistrationError, match=f"ants gave up: .*{message}"):
         find(standing_in(script), aligned, aligned.pose)
+
+
+def test_a_run_that_is_killed_says_nothing_of_the_images(standing_in, aligned):
+    with pytest.raises(ProcessLostError, match=r"killed by signal 11 \(SIGSEGV\)"):
+        find(standing_in("kill -SEGV $$"), aligned, aligned.pose)
+
+
+def test_a_run_without_memory_says_nothing_of_the_images(standing_in, aligned):
+    engine = standing_in("echo 'ITK ERROR: Image(0x5): Failed to allocate memory.'")
+    with pytest.raises(ProcessLostError, match="ants ran out of memory"):
+        find(engine, aligned, aligned.pose)
 
 
 def test_an_interpreter_without_this_antspyx_is_refused(aligned, monkeypatch):

@@ -6,7 +6,12 @@ from typing import NoReturn
 import pytest
 
 from hanseg_registration.beside import side_by_side
-from hanseg_shared.errors import ImageContentError, RegistrationError
+from hanseg_shared.errors import (
+    ImageContentError,
+    ProcessLostError,
+    RegistrationError,
+    StoreError,
+)
 
 
 def raising(error: Exception) -> Callable[[], NoReturn]:
@@ -39,8 +44,17 @@ def test_a_killed_child_is_noticed():
     def suicide():
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(RegistrationError, match="died"):
+    with pytest.raises(ProcessLostError, match=r"killed by signal 9 \(SIGKILL\)"):
         side_by_side(lambda: 1, suicide)
+
+
+@pytest.mark.parametrize(
+    ("surprise", "fault"),
+    [(MemoryError(), ProcessLostError), (OSError(28, "No space left"), StoreError)],
+)
+def test_a_fault_of_the_machine_in_the_child_is_none_of_the_images(surprise, fault):
+    with pytest.raises(fault):
+        side_by_side(lambda: 1, raising(surprise))
 
 
 def test_an_error_here_leaves_no_child_behind():

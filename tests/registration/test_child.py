@@ -22,6 +22,7 @@ from hanseg_shared.errors import (
     ImageError,
     JobCancelledError,
     OptionError,
+    ProcessLostError,
     RegistrationError,
     StoreError,
 )
@@ -123,13 +124,16 @@ def test_a_deadline_kills_the_child():
 
 
 def test_a_child_that_is_killed_is_told_as_lack_of_memory():
-    with pytest.raises(RegistrationError, match=r"killed \(SIGKILL\); memory may have"):
+    with pytest.raises(
+        ProcessLostError, match=r"signal 9 \(SIGKILL\); memory may have"
+    ):
         run(kills_itself_with(signal.SIGKILL))
 
 
-def test_a_child_that_crashes_is_told_with_its_signal():
-    with pytest.raises(RegistrationError, match=r"crashed \(SIGSYS\)"):
-        run(kills_itself_with(signal.SIGSYS))
+@pytest.mark.parametrize("number", [signal.SIGSYS, signal.SIGBUS, signal.SIGTERM])
+def test_a_child_that_crashes_is_told_with_its_signal(number):
+    with pytest.raises(ProcessLostError, match=rf"\({number.name}\)$"):
+        run(kills_itself_with(number))
 
 
 def test_a_child_that_leaves_is_told_with_its_status():
@@ -151,7 +155,7 @@ def test_an_unexpected_error_becomes_a_registration_error():
 
 
 def test_a_lack_of_memory_is_told():
-    with pytest.raises(RegistrationError, match="ran out of memory"):
+    with pytest.raises(ProcessLostError, match="ran out of memory"):
         run(raises(MemoryError()))
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,10 +28,11 @@ from hanseg_registration.ants_parameters import AntsParameters, load_ants_parame
 from hanseg_registration.deformation import Deformation
 from hanseg_registration.elastix import moved_to_start
 from hanseg_registration.engines import Step
+from hanseg_registration.faults import killed, library_fault
 from hanseg_registration.motions import Motion, from_transform, mean_motion
 from hanseg_shared.available import ANTS_REMEDY
 from hanseg_shared.documents import Backend
-from hanseg_shared.errors import OptionError, RegistrationError
+from hanseg_shared.errors import OptionError
 from hanseg_shared.itk import to_image
 from hanseg_shared.volume import Volume
 
@@ -88,18 +88,20 @@ class AntsEngine:
         """Run antsRegistration with the step's parameters.
 
         Raises:
-            RegistrationError: antsRegistration gave up or died.
+            RegistrationError: antsRegistration gave up.
+            ProcessLostError: It was killed, or had too little memory.
+            StoreError: The disk is full.
             OptionError: The parameters cannot be used, or the interpreter has no
                 antspyx.
         """
         parameters = load_ants_parameters(step, self.parameters)
         with tempfile.TemporaryDirectory(prefix="hanseg-ants-") as name:
             folder = Path(name)
-            sitk.WriteImage(to_image(fixed), str(folder / FIXED))
-            sitk.WriteImage(moved_to_start(moving, start), str(folder / MOVING))
+            _write(to_image(fixed), folder / FIXED)
+            _write(moved_to_start(moving, start), folder / MOVING)
             arguments = _arguments(parameters, step, seed)
             if region is not None:
-                sitk.WriteImage(to_image(region), str(folder / REGION))
+                _write(to_image(region), folder / REGION)
                 arguments += ["--masks", f"[{REGION},NULL]"]
             self._run(folder, arguments)
             found = _motion(folder)
@@ -139,8 +141,18 @@ class AntsEngine:
         )
         if done.returncode == ants_script.NOT_INSTALLED:
             raise OptionError(f"{python}: {done.stderr.strip()}; {ANTS_REMEDY}")
+        if done.returncode < 0:
+            raise killed("antsRegistration's process", -done.returncode)
         if cause := _failure(done):
-            raise RegistrationError(f"ants gave up: {cause}")
+            raise library_fault("ants", cause, folder)
+
+
+def _write(image: sitk.Image, path: Path) -> None:
+    try:
+        sitk.WriteImage(image, str(path))
+    except RuntimeError as error:
+        cause = f"{path.name} could not be written"
+        raise library_fault("ants", cause, path.parent) from error
 
 
 def _arguments(parameters: AntsParameters, step: Step, seed: int | None) -> list[str]:
@@ -163,7 +175,7 @@ def _motion(folder: Path) -> Motion:
     try:
         return from_transform(sitk.ReadTransform(str(folder / RESULT)))
     except RuntimeError as error:
-        raise RegistrationError("ants gave up: it wrote no transform") from error
+        raise library_fault("ants", "it wrote no transform", folder) from error
 
 
 def _failure(done: subprocess.CompletedProcess[str]) -> str | None:
@@ -174,9 +186,6 @@ def _failure(done: subprocess.CompletedProcess[str]) -> str | None:
     found = re.search(r"ITK ERROR: (?:\w+\(\w+\): )?(.+)", done.stdout + done.stderr)
     if found:
         return found[1].strip()[:200]
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        return f"its process died ({name}); memory may have run out"
     if done.returncode:
         return f"its process ended with status {done.returncode}"
     return None

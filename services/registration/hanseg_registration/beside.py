@@ -8,7 +8,6 @@ does to its process ends with the child.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import pickle
 import signal
@@ -17,10 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, NoReturn, TypeVar
 
-from hanseg_shared.errors import HansegError, RegistrationError
+from hanseg_registration.faults import as_fault, killed
+from hanseg_shared.errors import HansegError, ProcessLostError
 from hanseg_shared.leash import die_with_parent
-
-logger = logging.getLogger(__name__)
 
 One = TypeVar("One")
 Other = TypeVar("Other")
@@ -36,7 +34,7 @@ def side_by_side(
         beside: Runs in a forked child; its result is pickled.
 
     Raises:
-        RegistrationError: The child died.
+        ProcessLostError: The child was killed.
         HansegError: What either function raised of its kind.
     """
     with _forked(beside) as child:
@@ -55,18 +53,25 @@ class _Child(Generic[Other]):
         """Wait for the child's answer.
 
         Raises:
-            RegistrationError: The child died without one.
+            ProcessLostError: The child was killed before it had one.
             HansegError: What its function raised.
         """
         with open(self.answers, "rb", closefd=False) as pipe:
             answer = pipe.read()
         if not answer:
-            raise RegistrationError("a process of the registration died at its work")
+            raise self._obituary()
         result = pickle.loads(answer)  # from our own child
         if isinstance(result, HansegError):
             raise result
         done: Other = result
         return done
+
+    def _obituary(self) -> ProcessLostError:
+        name = "a process of the registration"
+        end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        if end is not None and end.si_code != os.CLD_EXITED:
+            return killed(name, end.si_status)
+        return ProcessLostError(f"{name} ended without an answer")
 
 
 @contextmanager
@@ -104,8 +109,5 @@ def _attempt(work: Callable[[], object]) -> object:
     """Return what a function returns, or the error it raises."""
     try:
         return work()
-    except HansegError as error:
-        return error
-    except Exception as error:
-        logger.exception("a process of the registration failed unexpectedly")
-        return RegistrationError(f"the registration failed unexpectedly: {error!r}")
+    except Exception as error:  # noqa: BLE001 - the parent is told
+        return as_fault(error)

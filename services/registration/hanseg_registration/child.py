@@ -23,6 +23,7 @@ from billiard.connection import Connection
 from billiard.context import ForkProcess
 
 from hanseg_registration.engines import Engine
+from hanseg_registration.faults import as_fault, killed
 from hanseg_registration.pictures import illustrated
 from hanseg_registration.pipeline import (
     DEFAULT_ENGINE,
@@ -32,7 +33,7 @@ from hanseg_registration.pipeline import (
 )
 from hanseg_shared.available import require_available
 from hanseg_shared.documents import RegistrationReport, TransformKind
-from hanseg_shared.errors import HansegError, RegistrationError, StoreError
+from hanseg_shared.errors import HansegError, ProcessLostError, RegistrationError
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.leash import die_with_parent
 
@@ -87,7 +88,9 @@ def register_files(
 
     Raises:
         InputError: An image cannot be used, or an option is not available.
-        RegistrationError: The child was killed, died or took too long.
+        RegistrationError: It cannot be computed, or took too long.
+        ProcessLostError: The child was killed, or had too little memory.
+        StoreError: The disk is full.
     """
     require_available(kind, engine.backend)
     with tempfile.TemporaryDirectory(prefix=".registration-", dir=out) as scratch:
@@ -134,7 +137,8 @@ def run_in_child(
     """Run a function of a request in a child and return what it returns.
 
     Raises:
-        RegistrationError: The child was killed, died or took too long.
+        RegistrationError: The child ended without an answer, or took too long.
+        ProcessLostError: The child was killed.
         HansegError: Whatever of its kind the function raised.
     """
     receiver, sender = billiard.Pipe(duplex=False)
@@ -177,7 +181,8 @@ def _next_message(receiver: Connection, child: ForkProcess) -> Message | None:
     """Wait a little for the child's next word; None if there was none.
 
     Raises:
-        RegistrationError: The child has died.
+        RegistrationError: The child has ended.
+        ProcessLostError: The child was killed.
     """
     if not receiver.poll(POLL_SECONDS):
         return None
@@ -185,22 +190,18 @@ def _next_message(receiver: Connection, child: ForkProcess) -> Message | None:
         message: Message = receiver.recv()
     except (EOFError, OSError):
         child.join(JOIN_SECONDS)
-        raise RegistrationError(_obituary(child.exitcode)) from None
+        raise _obituary(child.exitcode) from None
     return message
 
 
-def _obituary(exitcode: int | None) -> str:
-    """Say in a sentence how a child died."""
+def _obituary(exitcode: int | None) -> HansegError:
+    """Return how a child ended that gave no answer."""
+    name = "the registration's process"
     if exitcode is None:
-        return "the registration's process fell silent and was stopped"
-    if exitcode >= 0:
-        return f"the registration's process ended with status {exitcode}"
-    name = signal.Signals(-exitcode).name
-    if -exitcode == signal.SIGKILL:
-        return (
-            f"the registration's process was killed ({name}); memory may have run out"
-        )
-    return f"the registration's process crashed ({name})"
+        return ProcessLostError(f"{name} fell silent and was stopped")
+    if exitcode < 0:
+        return killed(name, -exitcode)
+    return RegistrationError(f"{name} ended with status {exitcode}")
 
 
 def _kill(child: ForkProcess) -> None:
@@ -218,17 +219,8 @@ def _child(body: Work, request: Request, sender: Connection, parent: int) -> Non
     _detach(parent)
     try:
         message: Message = body(request, sender.send)
-    except HansegError as error:
-        message = error
-    except MemoryError:
-        message = RegistrationError("the registration ran out of memory")
-    except OSError as error:  # a full disk says nothing about the MR
-        message = StoreError(
-            f"the registration could not be written: {error.strerror or error}"
-        )
-    except Exception as error:
-        logger.exception("the registration failed unexpectedly")
-        message = RegistrationError(f"the registration failed unexpectedly: {error!r}")
+    except Exception as error:  # noqa: BLE001 - the parent is told
+        message = as_fault(error)
     sender.send(message)
     sender.close()
 

@@ -20,6 +20,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from hanseg_registration.deformation import Deformation
 from hanseg_registration.engines import Step
+from hanseg_registration.faults import library_fault
 from hanseg_registration.head import Head
 from hanseg_registration.motions import Motion, apply, from_transform, inverse
 from hanseg_registration.parameter_maps import ParameterMap, load_parameters
@@ -159,6 +160,8 @@ def transform_found(
 
     Raises:
         RegistrationError: elastix gave up.
+        ProcessLostError: It got no memory.
+        StoreError: The disk is full.
     """
     elastix = sitk.ElastixImageFilter()
     elastix.LogToConsoleOff()
@@ -174,7 +177,7 @@ def transform_found(
         try:
             elastix.Execute()
         except RuntimeError as error:
-            raise RegistrationError(f"elastix gave up: {_cause(error)}") from error
+            raise library_fault("elastix", _cause(error), Path(folder)) from error
     return dict(elastix.GetTransformParameterMap()[0])
 
 

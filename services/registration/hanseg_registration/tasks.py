@@ -9,7 +9,7 @@ from hanseg_registration.backends import engine_for
 from hanseg_registration.child import register_files
 from hanseg_registration.pipeline import absent_report, rejected_report
 from hanseg_shared.documents import Backend, RegistrationReport
-from hanseg_shared.errors import RegistrationError
+from hanseg_shared.errors import ProcessLostError, RegistrationError
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
 from hanseg_shared.result_files import REPORT
@@ -25,8 +25,13 @@ DEADLINE_SHARE = 0.8
 def register_stage(place: Workplace) -> StageResult:
     """Register the job's MR to its CT; a job without MR gets the verdict `absent`.
 
-    A registration that crashes or takes too long is a verdict, `rejected`, and not the
-    end of the job: the organs then come from the CT alone, and the result says so.
+    A registration that cannot be computed or takes too long is a verdict, `rejected`,
+    and not the end of the job: the organs then come from the CT alone, and the result
+    says so. One whose process was killed is tried again first.
+
+    Raises:
+        ProcessLostError: It was killed or had too little memory; attempts are left.
+        StoreError: The disk is full.
     """
     out = place.folder / "registration"
     out.mkdir()
@@ -69,6 +74,14 @@ def _register(place: Workplace) -> RegistrationReport:
     except RegistrationError as error:
         logger.warning("job %s: %s", place.job.id, error)
         return rejected_report(error.message)
+    except ProcessLostError as error:
+        if not place.is_last_attempt:
+            raise
+        logger.error("job %s: %s; the MR is left out", place.job.id, error)  # noqa: TRY400
+        return rejected_report(
+            f"the registration could not be run, {place.job.attempts} times tried: at "
+            f"last {error.message}; nothing is known of the MR, send the case again"
+        )
 
 
 def deadline_s(settings: Settings) -> float:

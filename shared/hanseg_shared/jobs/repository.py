@@ -373,12 +373,17 @@ class JobRepository:
             values = self._touched(now) | self._final(JobState.CANCELLED, now)
             return self._update_claimed(connection, job, values)
 
-    def release(self, job: Job, *, later: bool = False) -> bool:
+    def release(self, job: Job, *, later: bool = False, counted: bool = True) -> bool:
         """Give a claimed stage back, to be tried again; a cancelled job ends.
 
-        Its message is sent with the reconciler's next pass. `later` treats it as sent
-        just now, so that it is sent when a lost one would be: an outage gets time to
-        pass.
+        Its message is sent with the reconciler's next pass.
+
+        Args:
+            job: As it was claimed.
+            later: Treats the message as sent just now, so that it is sent when a lost
+                one would be: an outage gets time to pass.
+            counted: Whether this was one of the stage's attempts. It always is one of
+                `total_attempts`, which tell how often the job was begun.
 
         Returns:
             False when the token is no longer valid.
@@ -387,6 +392,8 @@ class JobRepository:
             now = self._clock(connection)
             values = self._touched(now) | _UNCLAIMED
             values["published_at"] = now if later else None
+            if not counted:
+                values["attempts"] = jobs.c.attempts - 1
             released = self._update_claimed(connection, job, values)
             if released:
                 self._end_unclaimed_cancelled(connection, now, job.id)

@@ -7,12 +7,13 @@ for a job, whatever messages arrive, and what it returns is published as a whole
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -22,6 +23,7 @@ from hanseg_shared.errors import (
     HansegError,
     JobCancelledError,
     LeaseLostError,
+    ProcessLostError,
     ServiceUnavailableError,
     StoreError,
 )
@@ -30,7 +32,7 @@ from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.repository import JobRepository, StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.messages import Publisher
-from hanseg_shared.problems import DEADLINE, INTERNAL, problem_of
+from hanseg_shared.problems import DEADLINE, INTERNAL, WORKER_LOST, problem_of
 from hanseg_shared.settings import Settings
 from hanseg_shared.store import PayloadStore
 
@@ -38,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 1.0
 """How often progress is written to the row."""
+
+NOTICE_SECONDS = 1.0
+"""How long a worker whose process was killed waits for the notice that it must stop."""
 
 MEDIA_TYPES = {
     ".json": "application/json",
@@ -49,6 +54,28 @@ MEDIA_TYPES = {
 """Media types of result files by their last suffix."""
 
 
+class StopNotice:
+    """Whether this worker was told to stop, and until when its stage may go on."""
+
+    def __init__(self) -> None:
+        self._given = threading.Event()
+        self._until = math.inf
+
+    def give(self, *, grace_seconds: float) -> None:
+        """Tell the worker to stop, after a time of grace; the shortest one counts."""
+        self._until = min(self._until, time.monotonic() + grace_seconds)
+        self._given.set()
+
+    def is_given(self, *, within_seconds: float = 0.0) -> bool:
+        """Whether it was given, or is within a time that is waited for."""
+        return self._given.wait(within_seconds)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the time of grace is over."""
+        return time.monotonic() >= self._until
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a worker works with."""
@@ -57,13 +84,15 @@ class Services:
     store: PayloadStore
     publisher: Publisher
     settings: Settings
+    stop: StopNotice = field(default_factory=StopNotice)
 
 
 class Lease:
     """Keeps a claimed job ours, from a thread of its own.
 
-    The thread renews the lease, writes the progress and learns of a cancel. The
-    working thread asks `check` between its steps.
+    The thread renews the lease, writes the progress and learns of a cancel. When the
+    worker must stop, it gives the job back, whatever the working thread is busy with.
+    The working thread asks `check` between its steps.
     """
 
     def __init__(self, services: Services, job: Job, stage: Stage) -> None:
@@ -107,6 +136,9 @@ class Lease:
         interval = min(PROGRESS_SECONDS, lease_seconds / 3)
         expires = time.monotonic() + lease_seconds
         while not self._stopping.wait(interval):
+            if self._services.stop.is_due and _give_back(self._job, self._services):
+                self._lost = True
+                return
             asked = time.monotonic()
             try:
                 going_on = self._services.repository.renew(
@@ -141,6 +173,12 @@ class Workplace:
     folder: Path
     services: Services
     lease: Lease
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether the stage is not tried again should this attempt fail now."""
+        used_up = self.job.attempts >= self.services.settings.attempts
+        return used_up and not _is_stopping(self.services)
 
     def fetch_input(self, role: str) -> Path | None:
         """Copy an input into the folder; None when the job has none of that role."""
@@ -200,8 +238,9 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
 
     A message that comes twice, too late or for a cancelled job does nothing. An error
     of the product's own fails the job; anything else gives it back to be tried again,
-    until the attempts are used up: at once, or after a while when it was the store or
-    the database that failed.
+    until the attempts are used up: at once, or after a while when the store or the
+    database failed or a process was killed, for want of memory most often. A worker
+    that is told to stop gives the job back at once, and the attempt does not count.
     """
     job = services.repository.claim(
         job_id, stage, lease_seconds=services.settings.lease_seconds
@@ -223,6 +262,9 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
         logger.info("job %s: cancelled while %s", job_id, stage.state)
     except LeaseLostError as error:
         logger.warning("%s", error)
+    except SystemExit:  # the worker's signal handler: its time of grace is over
+        _give_back(job, services)
+        raise
     except SoftTimeLimitExceeded:
         limit = services.settings.stage_seconds
         services.repository.fail(
@@ -232,7 +274,7 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
                 "HANSEG_STAGE_SECONDS raises it"
             ),
         )
-    except (StoreError, ServiceUnavailableError) as error:
+    except (ProcessLostError, StoreError, ServiceUnavailableError) as error:
         logger.warning("job %s: %s is put off: %s", job_id, stage.state, error)
         _try_again(job, services, error, later=True)
     except OSError as error:  # the scratch folder's disk is full, most often
@@ -260,16 +302,44 @@ def _publish(job: Job, stage: Stage, result: StageResult, services: Services) ->
         logger.warning("job %s: the reconciler will send it on: %s", job.id, error)
 
 
+def _is_stopping(services: Services) -> bool:
+    # Who stops a worker may signal all its processes at once, and one that computes
+    # may be gone before the notice is here.
+    return services.stop.is_given(within_seconds=NOTICE_SECONDS)
+
+
+def _give_back(job: Job, services: Services) -> bool:
+    """Make a claimed stage due again at once, as if it had not been begun.
+
+    Returns:
+        False when it could not be done; the lease then lapses.
+    """
+    try:
+        if services.repository.release(job, counted=False):
+            logger.warning("job %s is given back: the worker stops", job.id)
+            publish_due(
+                services.repository.get(job.id), services.repository, services.publisher
+            )
+    except ServiceUnavailableError as error:  # the reconciler does the rest
+        logger.warning("job %s: %s", job.id, error)
+        return False
+    return True
+
+
 def _try_again(
     job: Job, services: Services, error: Exception, *, later: bool = False
 ) -> None:
+    if isinstance(error, ProcessLostError) and _is_stopping(services):
+        _give_back(job, services)
+        return
     if job.attempts < services.settings.attempts:
         services.repository.release(job, later=later)
         return
     detail = error.message if isinstance(error, HansegError) else type(error).__name__
+    kind = WORKER_LOST if isinstance(error, ProcessLostError) else INTERNAL
     services.repository.fail(
         job,
-        INTERNAL.problem(
+        kind.problem(
             f"{detail} (tried {job.attempts} times; the worker's log has the details)"
         ),
     )

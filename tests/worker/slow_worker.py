@@ -1,0 +1,40 @@
+"""A real worker whose stage never ends; ``python -m tests.worker.slow_worker HOW``.
+
+``listening`` asks its lease, as a registration does; ``deaf`` is in a library that
+computes and answers no signal, as a network may be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+
+from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.work import Workplace
+from hanseg_shared.messages import QueueName
+from hanseg_shared.settings import Settings
+from hanseg_shared.worker import WorkerPlan, run_worker
+
+
+def listen(place: Workplace) -> StageResult:
+    """Work until the lease says that it is enough."""
+    while True:
+        place.lease.check()
+        time.sleep(0.05)
+
+
+def compute(place: Workplace) -> StageResult:
+    """Work for minutes in C, where no signal handler of Python's can run."""
+    hashlib.pbkdf2_hmac("sha512", b"", b"", 2**31 - 1)
+    return StageResult()
+
+
+BODIES = {"listening": listen, "deaf": compute}
+
+if __name__ == "__main__":
+    plan = WorkerPlan(
+        QueueName.REGISTRATION, {Stage.REGISTER: BODIES[sys.argv[1]]}, lambda _: "cpu"
+    )
+    run_worker(plan, Settings())

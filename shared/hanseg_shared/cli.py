@@ -48,6 +48,9 @@ class InstalledCommands(click.Group):
 @click.version_option(package_name="hanseg-shared")
 def hanseg() -> None:
     """Contour the 30 HaN-Seg organs at risk on a planning CT, with a T1 MR if any."""
+    from hanseg_shared.settings import require_known_variables
+
+    require_known_variables(os.environ)
 
 
 @click.command()

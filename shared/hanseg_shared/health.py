@@ -12,7 +12,7 @@ import sys
 
 from hanseg_shared.errors import HansegError
 from hanseg_shared.messages import QueueName
-from hanseg_shared.settings import Settings
+from hanseg_shared.settings import Settings, settings_of_process
 from hanseg_shared.worker import ALIVE_SECONDS, healthy
 
 API = "api"
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Return the exit status for what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m hanseg_shared.health")
     parser.add_argument("part", choices=[API, *(queue.value for queue in QueueName)])
-    found = complaint(parser.parse_args(arguments).part, Settings())
+    found = complaint(parser.parse_args(arguments).part, settings_of_process())
     if found is not None:
         sys.stderr.write(f"{found}\n")
     return 0 if found is None else 1

@@ -6,7 +6,11 @@ name in a secrets folder (``/run/secrets/hanseg_broker_url``).
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +24,42 @@ SECRETS_FOLDERS = (Path("/run/hanseg"), Path("/run/secrets"))
 """Where secrets are files: what the containers made among themselves, and what the site
 gave to the container engine. The latter wins, and the environment wins over both."""
 
+
+PREFIX = "HANSEG_"
+"""How every variable of ours begins; one that nobody reads is a mistake."""
+
+OF_COMMANDS = frozenset({"HANSEG_URL"})
+"""What the command line reads beside the settings: the service to use."""
+
+OF_COMPOSE = frozenset(
+    {
+        "HANSEG_API_EGRESS",
+        "HANSEG_API_MEMORY",
+        "HANSEG_BUILD_NETWORK",
+        "HANSEG_GPU_COUNT",
+        "HANSEG_PIP_CONF",
+        "HANSEG_PIP_NO_INDEX",
+        "HANSEG_PUBLISH",
+        "HANSEG_PYTHON_IMAGE",
+        "HANSEG_REDIS_HOST",
+        "HANSEG_REDIS_IMAGE",
+        "HANSEG_REGISTRATION_MEMORY",
+        "HANSEG_REVISION",
+        "HANSEG_SEGMENTATION_MEMORY",
+        "HANSEG_TAG",
+    }
+)
+"""What docker-compose.yml and the broker's container read; a shell may have them too."""
+
+OF_DEVELOPERS = frozenset(
+    {"HANSEG_FINE_MODEL", "HANSEG_PEER_PYTHON", "HANSEG_REAL_DATA"}
+)
+"""What tests and benchmarks read, beside everything that begins with `OF_TESTS`."""
+
+OF_TESTS = "HANSEG_TEST_"
+
+BAD_SETTINGS = 2
+"""Exit status of a process of the service whose settings are at fault."""
 
 DEFAULT_REGISTRATION_SECONDS = 300
 """A registration takes seconds; after this time something hangs."""
@@ -35,7 +75,7 @@ class Settings(BaseSettings):
     """What the API and both workers must know; seconds and bytes throughout."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HANSEG_",
+        env_prefix=PREFIX,
         frozen=True,
         extra="ignore",
         secrets_dir=[folder for folder in SECRETS_FOLDERS if folder.is_dir()],
@@ -128,7 +168,7 @@ class Settings(BaseSettings):
         """Return the settings that were given a value as environment variables."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return {
-            f"HANSEG_{name.upper()}": _plain(value)
+            f"{PREFIX}{name.upper()}": _plain(value)
             for name, value in given.items()
             if value is not None
         }
@@ -158,14 +198,75 @@ def read_settings() -> Settings:
     """Return the settings of this process's environment.
 
     Raises:
-        OptionError: A variable has a value that makes no sense.
+        OptionError: A variable has a value that makes no sense, or there is no such
+            setting.
     """
+    require_known_variables(os.environ | dict.fromkeys(_secrets(), "a secret"))
     try:
         return Settings()
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = "_".join(str(part) for part in fault["loc"]).upper()
         raise OptionError(f"HANSEG_{name}: {fault['msg']}") from None
+
+
+def settings_of_process() -> Settings:
+    """Return the settings, or end this process with one line that says what is wrong.
+
+    For the processes of the service, which have no command line that tells errors.
+    """
+    try:
+        return read_settings()
+    except OptionError as error:
+        sys.stderr.write(f"{error.message}\n")
+        sys.exit(BAD_SETTINGS)
+
+
+def require_known_variables(environment: Mapping[str, str]) -> None:
+    """Raise unless every variable of ours is one that something reads.
+
+    Names are compared without regard to case, as `Settings` reads them.
+
+    Raises:
+        OptionError: One is not, or is a setting without a value; the message names
+            it, and the nearest there is.
+    """
+    known, ours = known_variables(), setting_variables()
+    for name in sorted(environment):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper.startswith(OF_TESTS):
+            continue
+        if upper not in known:
+            raise OptionError(f"there is no setting {name}: {_remedy(upper, known)}")
+        if upper in ours and not environment[name].strip():
+            raise OptionError(f"{name} is empty; give it a value or remove it")
+
+
+def setting_variables() -> frozenset[str]:
+    """Return the variable of every setting."""
+    return frozenset(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
+
+
+def known_variables() -> frozenset[str]:
+    """Return every variable with our prefix that something reads, tests' apart."""
+    return setting_variables() | OF_COMMANDS | OF_COMPOSE | OF_DEVELOPERS
+
+
+def _remedy(name: str, known: frozenset[str]) -> str:
+    rests = [each.removeprefix(PREFIX) for each in sorted(known)]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), rests, n=1)
+    if near:
+        return f"did you mean {PREFIX}{near[0]}?"
+    return "remove it; docs/deploy.md lists the settings"
+
+
+def _secrets() -> Iterator[str]:
+    """Yield the names of ours among the files of the secrets folders."""
+    for folder in SECRETS_FOLDERS:
+        with contextlib.suppress(OSError):  # most machines have none
+            for path in folder.iterdir():
+                if path.name.upper().startswith(PREFIX):
+                    yield path.name
 
 
 def _plain(value: object) -> str:

@@ -16,6 +16,7 @@ from tests.evaluation.folders import (
     write_label_maps,
     write_masks,
 )
+from tests.io.files import dicom
 
 
 @pytest.mark.parametrize(
@@ -120,10 +121,22 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 
 def test_an_rtstruct_is_refused_with_the_remedy(tmp_path):
-    (tmp_path / "rs.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "rs.dcm").write_bytes(dicom(b"1.2.840.10008.5.1.4.1.1.481.3"))
     for path in (tmp_path, tmp_path / "rs.dcm"):
         with pytest.raises(InputError, match=r"RTSTRUCT.*export"):
             find_case_masks(path)
+
+
+def test_a_ct_slice_is_not_called_an_rtstruct(tmp_path):
+    (tmp_path / "1.IMA").write_bytes(dicom(b"1.2.840.10008.5.1.4.1.1.2"))
+    with pytest.raises(InputError, match=r"1\.IMA: it is a slice of a DICOM CT"):
+        find_case_masks(tmp_path)
+
+
+def test_what_is_only_named_as_dicom_is_called_that(tmp_path):
+    (tmp_path / "notes.dcm").write_text("no DICOM")
+    with pytest.raises(InputError, match="named as a DICOM file"):
+        find_case_masks(tmp_path)
 
 
 def test_an_organ_that_there_is_not_is_refused(tmp_path):

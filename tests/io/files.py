@@ -107,3 +107,13 @@ def zlibbed(data: bytes) -> bytes:
 def raw_copy(volume: Volume, offset: float) -> Volume:
     """Return the volume with its values shifted."""
     return volume.with_array(volume.array + np.int16(offset))
+
+
+def dicom(sop_class: bytes) -> bytes:
+    """Return the start of a DICOM file: preamble and meta header (PS3.10 7.1)."""
+    uid = sop_class + b"\0" * (len(sop_class) % 2)
+    version = b"\x02\x00\x01\x00OB\x00\x00" + struct.pack("<I", 2) + b"\x00\x01"
+    element = b"\x02\x00\x02\x00UI" + struct.pack("<H", len(uid)) + uid
+    length = len(version) + len(element)
+    group = b"\x02\x00\x00\x00UL" + struct.pack("<HI", 4, length)
+    return bytes(128) + b"DICM" + group + version + element

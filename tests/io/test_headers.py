@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hanseg_shared.errors import (
     NotAnImageError,
 )
 from hanseg_shared.io import ImageFormat, Limits, read_header, read_image
-from tests.io.files import VOXELS, gzipped, mha, nifti, nrrd, written, zlibbed
+from tests.io.files import VOXELS, dicom, gzipped, mha, nifti, nrrd, written, zlibbed
 
 NAN = float("nan")
 BIG_ENDIAN = VOXELS.astype(">i2").tobytes()
@@ -139,7 +140,8 @@ REFUSED = {
     "damaged gzip": (b"\x1f\x8b\x08\xff\xff\xff", NotAnImageError, "gzip stream"),
     "gzipped nrrd": (gzipped(nrrd()), NotAnImageError, "what the gzip stream holds"),
     "dicom": (bytes(128) + b"DICM", NotAnImageError, "DICOM series are not read yet"),
-    "zip": (b"PK\x03\x04....", NotAnImageError, "DICOM series are not read yet"),
+    "zip": (b"PK\x03\x04....", NotAnImageError, "a zip archive.*unpack it"),
+    "empty zip": (b"PK\x05\x06" + bytes(18), NotAnImageError, "a zip archive"),
     "nifti-2": (
         struct.pack("<i", 540) + b"n+2\0" + bytes(600),
         NotAnImageError,
@@ -432,8 +434,32 @@ def test_a_missing_file_is_told(tmp_path):
         read_header(tmp_path / "ct.nii")
 
 
-def test_a_folder_is_told_that_dicom_is_not_read_yet(tmp_path):
-    with pytest.raises(NotAnImageError, match="DICOM series are not read yet"):
+def test_a_zip_with_a_nifti_is_not_called_dicom(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
+        archive.writestr("head/ct.nii", nifti())
+    with pytest.raises(NotAnImageError, match="it is a zip archive.*unpack it"):
+        read_header(tmp_path / "ct.zip")
+
+
+@pytest.mark.parametrize(
+    ("uid", "kind"),
+    [
+        (b"1.2.840.10008.5.1.4.1.1.2", "a slice of a DICOM CT"),
+        (b"1.2.840.10008.5.1.4.1.1.4", "a slice of a DICOM MR"),
+        (b"1.2.840.10008.5.1.4.1.1.481.3", "an RTSTRUCT"),
+        (b"1.2.840.10008.5.1.4.1.1.66.4", "a DICOM SEG"),
+        (b"1.2.840.10008.5.1.4.1.1.88.67", "a DICOM file"),
+        (b"1.2.3", "a DICOM file"),
+    ],
+)
+def test_a_dicom_file_is_called_what_it_is(tmp_path, uid: bytes, kind: str):
+    path = written(tmp_path / "a", dicom(uid))
+    with pytest.raises(NotAnImageError, match=rf"it is {kind}; .*not read yet"):
+        read_header(path)
+
+
+def test_a_folder_is_told_what_to_send(tmp_path):
+    with pytest.raises(NotAnImageError, match="it is a folder; send one NIfTI"):
         read_header(tmp_path)
 
 

@@ -226,13 +226,16 @@ def _child(body: Work, request: Request, sender: Connection, parent: int) -> Non
 
 
 def _detach(parent: int) -> None:
-    """Die with the parent, take signals as a plain process does, write to stderr.
+    """Die with the parent, take signals as a plain process does, print nothing.
 
-    The C++ side of elastix writes to standard output, which may be a command's own.
+    The C++ side of elastix writes to standard output, whatever it is told about its
+    log; what Python says of a failure goes to the error stream.
     """
     die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it died before the kernel was told
         os._exit(1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-    os.dup2(2, 1)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.close(silence)

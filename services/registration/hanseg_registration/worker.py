@@ -9,7 +9,7 @@ import SimpleITK as sitk  # noqa: N813
 from hanseg_registration.tasks import register_stage
 from hanseg_shared.jobs import Stage
 from hanseg_shared.messages import QueueName
-from hanseg_shared.settings import Settings
+from hanseg_shared.settings import Settings, settings_of_process
 from hanseg_shared.worker import WorkerPlan, run_worker
 
 
@@ -30,12 +30,13 @@ def prepare(settings: Settings) -> str:
 
 def main() -> None:
     """Serve the queue until told to stop."""
+    settings = settings_of_process()
     plan = WorkerPlan(
         queue=QueueName.REGISTRATION,
         bodies={Stage.REGISTER: register_stage},
         prepare=prepare,
     )
-    run_worker(plan, Settings())
+    run_worker(plan, settings)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from hanseg_segmentation.model_package import (
 )
 from hanseg_shared.jobs import Stage
 from hanseg_shared.messages import QueueName
-from hanseg_shared.settings import Settings
+from hanseg_shared.settings import Settings, settings_of_process
 from hanseg_shared.worker import WorkerPlan, run_worker
 
 
@@ -35,6 +35,7 @@ def check(settings: Settings) -> None:
 
 def main() -> None:
     """Serve the queue until told to stop."""
+    settings = settings_of_process()
     # The parent of the prefork child must never touch CUDA, so that torch is
     # imported only here, in the worker's own process, and used only in its child.
     ask_for_huge_pages()
@@ -50,7 +51,7 @@ def main() -> None:
         },
         prepare=segmenter.prepare,
     )
-    run_worker(plan, Settings())
+    run_worker(plan, settings)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.evaluation.case_masks import CaseSource
+from hanseg_shared.io.formats import dicom_kind, start_of
 from hanseg_shared.organs import ORGANS, organ
 
 _IMAGE_NAME = re.compile(r"(.+?)(\.seg)?\.(nii\.gz|nii|nrrd|mha)", re.IGNORECASE)
@@ -186,8 +187,9 @@ def _stem(path: Path) -> str:
 
 def _refuse_dicom(path: Path) -> None:
     if path.is_file() and path.suffix.lower() in {".dcm", ".ima"}:
+        kind = dicom_kind(start_of(path)) or "named as a DICOM file"
         raise InputError(
-            f"{path}: RTSTRUCT and DICOM SEG are not read by this version; export the "
+            f"{path}: it is {kind}, which is not read by this version; export the "
             "structures as a label map or as masks (NIfTI, NRRD or MHA)"
         )
 

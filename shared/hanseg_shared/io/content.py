@@ -175,7 +175,7 @@ def _why_no_hu(found: Intensities) -> str:
     if found.lowest >= 0 and found.highest <= 255:
         return (
             f"the file sent as CT holds no Hounsfield units: {span}, as in an 8-bit "
-            "picture or an MR; export the planning CT as DICOM or NIfTI in HU"
+            "picture or an MR; export the planning CT as NIfTI, NRRD or MHA in HU"
         )
     if found.lowest >= 0 and _raw_share(found) >= _RAW_SOFT_TISSUE_SHARE:
         return (

@@ -17,7 +17,7 @@ SNIFFED_BYTES = 512
 """How much of a file is looked at to recognise it."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_ZIP_MAGIC = b"PK\x03\x04"
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _DICOM_MAGIC = (128, b"DICM")
 _NIFTI_MAGIC = (344, b"n+1\x00")
 _NIFTI_PAIR_MAGIC = (344, b"ni1\x00")
@@ -27,9 +27,38 @@ _METAIMAGE_START = re.compile(rb"(ObjectType|NDims|Comment)\s*=")
 
 _DETACHED_SUFFIXES = {".nhdr", ".mhd", ".hdr", ".img"}
 
-_NO_DICOM = (
+_CONVERT = (
     "DICOM series are not read yet by this version; convert to NIfTI, NRRD or MHA"
 )
+
+_ZIP = (
+    "it is a zip archive, which is not read; unpack it and send the NIfTI, NRRD or MHA "
+    "file in it (a DICOM series must be converted first)"
+)
+
+_FOLDER = (
+    "it is a folder; send one NIfTI, NRRD or MHA file (a DICOM series must be converted "
+    "first)"
+)
+
+_SOP_CLASS = re.compile(
+    rb"\x02\x00\x02\x00UI..1\.2\.840\.10008\.5\.1\.4\.1\.1\.([0-9.]{1,32})", re.DOTALL
+)
+"""(0002,0002) Media Storage SOP Class UID of a DICOM file's meta header (PS3.10)."""
+
+_SOP_CLASSES = {
+    b"2": "a slice of a DICOM CT",
+    b"2.1": "a DICOM CT",
+    b"4": "a slice of a DICOM MR",
+    b"4.1": "a DICOM MR",
+    b"66.1": "a DICOM registration",
+    b"66.4": "a DICOM SEG",
+    b"128": "a slice of a DICOM PET",
+    b"481.2": "an RTDOSE",
+    b"481.3": "an RTSTRUCT",
+    b"481.5": "an RTPLAN",
+}
+"""What the storage classes of radiotherapy hold (PS3.4 B.5)."""
 
 
 class ImageFormat(StrEnum):
@@ -65,20 +94,12 @@ def sniff(path: Path) -> ImageFormat:
         UnsafeImageError: It is a format whose voxels lie in a second file.
     """
     if path.is_dir():
-        raise NotAnImageError(f"it is a folder; {_NO_DICOM}")
+        raise NotAnImageError(_FOLDER)
     if not path.is_file():
         raise NotAnImageError("there is no such file")
     if path.suffix.lower() in _DETACHED_SUFFIXES:
         raise _detached(f"{path.suffix.lower()} files keep their voxels elsewhere")
-    return recognise(_start_of(path))
-
-
-def _start_of(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(SNIFFED_BYTES)
-    except OSError as error:
-        raise NotAnImageError(f"the file cannot be opened: {error.strerror}") from None
+    return recognise(start_of(path))
 
 
 def recognise(start: bytes) -> ImageFormat:
@@ -96,9 +117,33 @@ def recognise(start: bytes) -> ImageFormat:
         return ImageFormat.NRRD
     if _METAIMAGE_START.match(start):
         return ImageFormat.MHA
-    if start.startswith(_ZIP_MAGIC) or _at(start, _DICOM_MAGIC):
-        raise NotAnImageError(_NO_DICOM)
+    if start.startswith(_ZIP_MAGICS):
+        raise NotAnImageError(_ZIP)
+    dicom = dicom_kind(start)
+    if dicom is not None:
+        raise NotAnImageError(f"it is {dicom}; {_CONVERT}")
     return _nifti(start, gzipped=False)
+
+
+def dicom_kind(start: bytes) -> str | None:
+    """Return what a DICOM file that starts with these bytes holds; None for no DICOM."""
+    if not _at(start, _DICOM_MAGIC):
+        return None
+    found = _SOP_CLASS.search(start, _DICOM_MAGIC[0])
+    return _SOP_CLASSES.get(found.group(1), "a DICOM file") if found else "a DICOM file"
+
+
+def start_of(path: Path) -> bytes:
+    """Return the first bytes of a file, by which it is recognised.
+
+    Raises:
+        NotAnImageError: It cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(SNIFFED_BYTES)
+    except OSError as error:
+        raise NotAnImageError(f"the file cannot be opened: {error.strerror}") from None
 
 
 def _nifti(start: bytes, *, gzipped: bool) -> ImageFormat:

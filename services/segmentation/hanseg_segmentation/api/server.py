@@ -14,7 +14,7 @@ import uvicorn
 
 from hanseg_segmentation.api.app import create_app
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
-from hanseg_shared.settings import Settings, read_settings
+from hanseg_shared.settings import Settings, settings_of_process
 from hanseg_shared.worker import open_services
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ def command(settings: Settings) -> list[str]:
 def main() -> None:
     """Serve until told to stop by SIGTERM or SIGINT."""
     _configure_logging()
+    settings = settings_of_process()
     try:
-        settings = read_settings()
         serve(settings, listen(settings))
     except HansegError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line for the terminal

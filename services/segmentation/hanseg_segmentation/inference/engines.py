@@ -26,6 +26,7 @@ from hanseg_segmentation.inference.device import inferring, precision_on
 from hanseg_segmentation.network.convolution import winograd_convolutions
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
+from hanseg_shared.user_cache import user_cache
 
 if TYPE_CHECKING:
     from hanseg_shared.settings import Settings
@@ -41,7 +42,8 @@ The logits are valid until the engine is called again.
 Library = Literal["eager", "winograd", "compile", "openvino"]
 
 ENGINES_FOLDER = "engines"
-"""Sub-folder of the data folder for what engines keep between processes."""
+"""Sub-folder of the user's cache, or of the data folder where there is none, for what
+engines keep between processes."""
 
 LARGEST_STRIDE = 32
 """By how much a network's coarsest features are coarser than its input, at most."""
@@ -109,7 +111,7 @@ class EngineOptions:
         return cls(
             mode=settings.inference,
             library=settings.engine,
-            cache=settings.data / ENGINES_FOLDER,
+            cache=(user_cache() or settings.data) / ENGINES_FOLDER,
             threads=settings.threads,
         )
 

@@ -77,6 +77,9 @@ ROUNDS = 4
 """Further passes of each engine, in turn, so that a busy moment hits all of them. The
 shortest counts."""
 
+VERSIONS = ("hanseg-segmentation", "openvino", "torch")
+"""Distributions whose version may change what is fastest."""
+
 PHANTOM_SEED = 3
 PHANTOM_SPACING_MM = 4.0
 """The simulated patient of the test, who is always the same one."""
@@ -347,7 +350,7 @@ def _kept_in(
         if device.type == "cuda"
         else str(device),
         "threads": options.threads or torch.get_num_threads(),
-        "versions": [_version(name) for name in ("torch", "openvino")],
+        "versions": [_version(name) for name in VERSIONS],
         "options": [options.mode, options.library, *candidates(options, device)],
     }
     text = json.dumps(circumstances, sort_keys=True)

@@ -49,7 +49,7 @@ OF_COMPOSE = frozenset(
         "HANSEG_TAG",
     }
 )
-"""What docker-compose.yml and the broker's container read; a shell may have them too."""
+"""What docker-compose.yml and the broker's container read; shells may have them."""
 
 OF_DEVELOPERS = frozenset(
     {"HANSEG_FINE_MODEL", "HANSEG_PEER_PYTHON", "HANSEG_REAL_DATA"}

@@ -23,9 +23,8 @@ def user_cache() -> Path | None:
     folder = base / NAME
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid == os.geteuid() and os.access(
-            folder, os.W_OK | os.X_OK
-        ):
+        is_ours = folder.stat().st_uid == os.geteuid()
+        if is_ours and os.access(folder, os.W_OK | os.X_OK):
             return folder
     return None
 

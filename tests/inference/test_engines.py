@@ -100,14 +100,15 @@ def test_pytorchs_compiler_needs_a_cpp_compiler(monkeypatch, tmp_path):
     assert engines._available("compile", CUDA)
 
 
-def test_settings_become_options(tmp_path):
+def test_settings_become_options(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     settings = Settings(
         data=tmp_path, inference=InferenceMode.EXACT, engine="openvino", threads=3
     )
     assert EngineOptions.of(settings) == EngineOptions(
         mode=InferenceMode.EXACT,
         library="openvino",
-        cache=tmp_path / "engines",
+        cache=tmp_path / "hanseg" / "engines",
         threads=3,
     )
 

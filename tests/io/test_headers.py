@@ -437,7 +437,7 @@ def test_a_missing_file_is_told(tmp_path):
 def test_a_zip_with_a_nifti_is_not_called_dicom(tmp_path):
     with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
         archive.writestr("head/ct.nii", nifti())
-    with pytest.raises(NotAnImageError, match="it is a zip archive.*unpack it"):
+    with pytest.raises(NotAnImageError, match=r"it is a zip archive.*unpack it"):
         read_header(tmp_path / "ct.zip")
 
 

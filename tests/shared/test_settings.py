@@ -58,7 +58,7 @@ def test_an_unknown_secret_is_refused(monkeypatch, tmp_path):
     (tmp_path / "another_programs").write_text("secret")
     read_settings()
     (tmp_path / "hanseg_database").write_text("postgresql://")
-    with pytest.raises(OptionError, match="hanseg_database: .*HANSEG_DATABASE_URL"):
+    with pytest.raises(OptionError, match=r"hanseg_database: .*HANSEG_DATABASE_URL"):
         read_settings()
 
 

@@ -37,8 +37,8 @@ _ZIP = (
 )
 
 _FOLDER = (
-    "it is a folder; send one NIfTI, NRRD or MHA file (a DICOM series must be converted "
-    "first)"
+    "it is a folder; send one NIfTI, NRRD or MHA file (a DICOM series must be "
+    "converted first)"
 )
 
 _SOP_CLASS = re.compile(
@@ -126,7 +126,7 @@ def recognise(start: bytes) -> ImageFormat:
 
 
 def dicom_kind(start: bytes) -> str | None:
-    """Return what a DICOM file that starts with these bytes holds; None for no DICOM."""
+    """Return what a DICOM file that starts so holds; None if it is no DICOM."""
     if not _at(start, _DICOM_MAGIC):
         return None
     found = _SOP_CLASS.search(start, _DICOM_MAGIC[0])

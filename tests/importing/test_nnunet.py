@@ -109,7 +109,8 @@ def test_weights_are_stored_once(trained, into):
 
 
 def test_a_transposed_plan_keeps_its_axes_apart(trained, into):
-    edit_json(trained / "plans.json", transpose_forward=[2, 0, 1])
+    turns = {"transpose_forward": [2, 0, 1], "transpose_backward": [1, 2, 0]}
+    edit_json(trained / "plans.json", **turns)
     package = add(trained, into)
     assert package.spacing_mm == (3.0, 0.9, 1.0)
     assert package.transpose == (2, 0, 1)

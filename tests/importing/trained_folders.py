@@ -17,6 +17,7 @@ from hanseg_segmentation.network.nnunet import (
 
 LABELS = {"background": 0, "parotid_left": 1, "SPINAL_CORD": 2, "Brainstem": 3}
 FEATURES, STRIDES, KERNELS = [2, 4], [[1, 1, 1], [1, 2, 2]], [[1, 3, 3], [3, 3, 3]]
+ARCHITECTURES = "dynamic_network_architectures.architectures.unet"
 INTENSITIES = {
     "mean": 90.0,
     "std": 120.0,
@@ -51,6 +52,8 @@ def trained_folder(
         {
             "dataset_name": "Dataset999_HaNSeg",
             "plans_name": "nnUNetPlans",
+            "image_reader_writer": "SimpleITKIO",
+            "experiment_planner_used": "ExperimentPlanner",
             "transpose_forward": [0, 1, 2],
             "transpose_backward": [0, 1, 2],
             "label_manager": "LabelManager",
@@ -154,7 +157,7 @@ def _configuration(channels: tuple[str, ...], *, residual: bool) -> dict[str, An
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
         "resampling_fn_probabilities_kwargs": {**kwargs, "order": 1},
         "architecture": {
-            "network_class_name": f"dynamic_network_architectures.unet.{network}",
+            "network_class_name": f"{ARCHITECTURES}.{network}",
             "arch_kwargs": {
                 "n_stages": 2,
                 "features_per_stage": FEATURES,
@@ -162,6 +165,7 @@ def _configuration(channels: tuple[str, ...], *, residual: bool) -> dict[str, An
                 "strides": STRIDES,
                 "n_blocks_per_stage" if residual else "n_conv_per_stage": [1, 1],
                 "n_conv_per_stage_decoder": [1],
+                "conv_op": "torch.nn.modules.conv.Conv3d",
                 "conv_bias": True,
                 "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
                 "norm_op_kwargs": {"eps": 1e-05, "affine": True},

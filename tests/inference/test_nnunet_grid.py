@@ -166,7 +166,21 @@ def test_the_nearest_slice_is_the_one_scipy_takes(size, count):
     ],
 )
 def test_thick_slices_are_kept_apart(current, new, axis):
-    assert separate_axis(current, new) == axis
+    assert separate_axis(current, new, above=3.0) == axis
+
+
+@pytest.mark.parametrize(
+    ("above", "axis"), [(None, None), (0.0, 2), (3.9, 2), (4.0, None), (10.0, None)]
+)
+def test_a_plan_may_keep_other_slices_apart(above, axis):
+    assert separate_axis((1.0, 1.0, 4.0), (1.0, 1.0, 1.0), above=above) == axis
+
+
+def test_a_frame_keeps_slices_apart_as_its_package_says(ct):
+    apart = place_in(ct.grid, [ct.array], ct_only(separate_above=2.0))
+    assert (apart.separate_axis, apart.separate_axis_back) == (0, None)
+    back = place_in(ct.grid, [ct.array], ct_only(separate_above_back=1.0))
+    assert (back.separate_axis, back.separate_axis_back) == (None, 0)
 
 
 def test_the_input_is_nnunets(ct):

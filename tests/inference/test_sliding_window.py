@@ -265,16 +265,16 @@ def test_mirrored_passes_are_mirrored_back(model, channels, tiling, axis):
 
 
 @pytest.mark.parametrize(
-    ("axes", "transpose", "flips"),
+    ("axes", "order", "flips"),
     [
-        ((), (0, 1, 2), ((),)),
-        (("x",), (0, 1, 2), ((), (4,))),
-        (("z", "y"), (0, 1, 2), ((), (2,), (3,), (2, 3))),
-        (("x",), (2, 0, 1), ((), (2,))),  # the network's first axis is x
+        ((), "zyx", ((),)),
+        (("x",), "zyx", ((), (4,))),
+        (("z", "y"), "zyx", ((), (2,), (3,), (2, 3))),
+        (("x",), "xzy", ((), (2,))),
     ],
 )
-def test_axes_are_the_patients_whatever_the_networks_order(axes, transpose, flips):
-    assert sliding_window._flips(axes, transpose) == flips
+def test_axes_are_the_patients_whatever_the_networks_order(axes, order, flips):
+    assert sliding_window._flips(axes, tuple(order)) == flips
 
 
 def test_folds_that_contradict_each_other_are_counted(model, channels, tiling):

@@ -62,6 +62,16 @@ def models(context: click.Context, *, as_json: bool) -> None:
 )
 @click.option("--channels", default="", help="What the channels are, such as ct,mr.")
 @click.option(
+    "--orientation",
+    help="Towards which sides the axes x, y, z of the training images ran, such as RAS,"
+    " where the plan's reader takes them as they are stored; LPS without.",
+)
+@click.option(
+    "--trainer",
+    help="nnU-Net's trainer whose network this one's is, such as nnUNetTrainer, for a"
+    " trainer of your own that changes the training alone.",
+)
+@click.option(
     "--map",
     "map_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -77,6 +87,8 @@ def add(
     licence: str | None,
     evidence: str,
     channels: str,
+    orientation: str | None,
+    trainer: str | None,
     map_file: Path | None,
 ) -> None:
     """Install the model that nnU-Net v2's training left in FOLDER."""
@@ -84,6 +96,7 @@ def add(
         NO_LICENCE,
         ImportOptions,
         import_nnunet,
+        unfinished_folds,
     )
     from hanseg_segmentation.importing.organ_names import read_map
     from hanseg_segmentation.model_package import model_folders
@@ -96,6 +109,8 @@ def add(
         licence=licence or NO_LICENCE,
         evidence=Evidence(evidence),
         channels=_channels(channels),
+        orientation=orientation,
+        trainer=trainer,
         organs={} if map_file is None else read_map(map_file),
     )
     package = import_nnunet(
@@ -105,6 +120,20 @@ def add(
         f"model {package.name} is installed: {len(package.labels)} organs from"
         f" {', '.join(package.channels)}, {len(package.folds)} folds"
     )
+    for fold in unfinished_folds(package):
+        file = package.provenance[f"checkpoint_fold_{fold}"]
+        click.echo(
+            f"fold {fold} holds {file} instead of checkpoint_final.pth: its training"
+            " may not have ended"
+        )
+    reader = package.provenance["image_reader_writer"]
+    if orientation is None and not reader.endswith("WithReorient"):
+        click.echo(
+            f"{reader} takes images as they are stored; images are given to this model"
+            f" as {package.orientation} (x to the left, y to the back, z up), as DICOM"
+            " and HaN-Seg store them: if yours were stored otherwise for training, add"
+            " the model again with --orientation, such as RAS"
+        )
 
 
 @models.command()

@@ -44,6 +44,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Edge = Annotated[int, Field(ge=4, le=1024)]
 Step = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 ImageChannel = Literal["ct", "mr", "field_of_view"]
@@ -55,6 +56,21 @@ Channel = Literal[
     "stroke_window",
 ]
 Axis = Literal["x", "y", "z"]
+
+PATIENT_AXES: dict[str, Axis] = dict(
+    zip("LRPASI", ("x", "x", "y", "y", "z", "z"), strict=True)
+)
+"""The patient's axis that runs towards each side: left and right, posterior and
+anterior, superior and inferior."""
+
+LPS = "LPS"
+"""The orientation of DICOM's patient axes: x to the left, y to the back, z up."""
+
+
+def is_orientation(sides: str) -> bool:
+    """Whether a word names one side of each of the patient's axes."""
+    return sorted(PATIENT_AXES.get(side, "") for side in sides) == ["x", "y", "z"]
+
 
 PATIENT_FRAME_MULTIPLE = 8
 """Patches of the patient's frame have edges that are multiples of this, in voxels."""
@@ -171,8 +187,15 @@ class ModelPackage(Document):
             resampled by cubic splines.
         spacing_mm: Spacing (x, y, z) of the grid the network works on; in the frame
             ``image`` along the reoriented image's axes, whatever `transpose` is.
+        orientation: Towards which side of the patient the axes x, y and z of the
+            reoriented image run, in the frame ``image``: ``LPS`` is DICOM's, ``RAS``
+            what nnU-Net's reorienting readers make of every image.
         transpose: Which of the axes (z, y, x) = (0, 1, 2) each of the network's
             axes is: nnU-Net's ``transpose_forward``.
+        separate_above: An image is resampled slice by slice where its spacings, or
+            the network's, are further apart than this ratio: nnU-Net's
+            ``separate_z_anisotropy_threshold``; None for never.
+        separate_above_back: The same on the logits' way back.
         patch: Voxels of one tile in the network's order of axes, which is
             (z, y, x) unless `transpose` says otherwise.
         step: Distance between tiles as a part of the patch.
@@ -206,7 +229,10 @@ class ModelPackage(Document):
     )
     frame: Literal["patient", "image"] = "patient"
     spacing_mm: tuple[Positive, Positive, Positive]
+    orientation: str = LPS
     transpose: tuple[int, int, int] = (0, 1, 2)
+    separate_above: Ratio | None = 3.0
+    separate_above_back: Ratio | None = 3.0
     patch: tuple[Edge, Edge, Edge]
     step: Step = 0.5
     labels: dict[str, Annotated[int, Field(ge=1, le=254)]]
@@ -235,6 +261,15 @@ class ModelPackage(Document):
         if sorted(axes) != [0, 1, 2]:
             raise ValueError(f"must be an order of the axes 0, 1 and 2, got {axes}")
         return axes
+
+    @field_validator("orientation")
+    @classmethod
+    def _one_side_of_each_axis(cls, sides: str) -> str:
+        if not is_orientation(sides):
+            raise ValueError(
+                f"must be one of L and R, of P and A, and of S and I, got {sides!r}"
+            )
+        return sides
 
     @field_validator("labels")
     @classmethod
@@ -270,8 +305,8 @@ class ModelPackage(Document):
             if odd := set(self.channels) - set(get_args(ImageChannel)):
                 raise ValueError(f"channels {sorted(odd)} belong to frame 'patient'")
             return self
-        if self.transpose != (0, 1, 2):
-            raise ValueError("transpose belongs to the frame 'image'")
+        if self.transpose != (0, 1, 2) or self.orientation != LPS:
+            raise ValueError("turning axes belongs to the frame 'image'")
         if any(edge % PATIENT_FRAME_MULTIPLE for edge in self.patch):
             raise ValueError(
                 f"patch edges must be a multiple of {PATIENT_FRAME_MULTIPLE} in the"
@@ -291,6 +326,14 @@ class ModelPackage(Document):
         """The weights of every fold, the first one's included."""
         first = FoldWeights(weights=self.weights, sha256=self.sha256)
         return (first, *self.further_folds)
+
+    @property
+    def network_axes(self) -> tuple[Axis, Axis, Axis]:
+        """The patient's axis along each of the network's."""
+        first, second, third = (
+            PATIENT_AXES[self.orientation[2 - axis]] for axis in self.transpose
+        )
+        return first, second, third
 
     @property
     def summary(self) -> ModelSummary:

@@ -21,7 +21,10 @@ import torch
 from hanseg_segmentation.network.nnunet import without_duplicates
 from hanseg_shared.errors import InputError
 
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
+FINAL = "checkpoint_final.pth"
+"""What training leaves at its end, and nnU-Net's predictor takes."""
+
+CHECKPOINTS = (FINAL, "checkpoint_best.pth")
 """What a fold's folder may hold, the preferred first."""
 
 NUMPY_NUMBERS = ("float64", "float32", "float16", "int64", "int32", "bool")

@@ -17,6 +17,7 @@ import torch
 from pydantic import JsonValue
 
 from hanseg_segmentation.importing.checkpoint import (
+    FINAL,
     Checkpoint,
     checkpoint_file,
     read_checkpoint,
@@ -28,7 +29,7 @@ from hanseg_segmentation.importing.plan import (
     coarser_strides,
     find_trained_folder,
     image_channels,
-    is_stunet,
+    image_orientation,
     label_channels,
     network_spec,
     normalisation,
@@ -37,6 +38,7 @@ from hanseg_segmentation.importing.plan import (
     spacing_xyz,
     validated,
 )
+from hanseg_segmentation.importing.trainers import is_stunet, known_trainer
 from hanseg_segmentation.inference.networks import build
 from hanseg_segmentation.model_package import (
     Channel,
@@ -76,6 +78,9 @@ class ImportOptions:
         licence: SPDX expression of the weights' licence.
         evidence: The best kind of data that taught the model its organs.
         channels: What the image channels are; empty finds them by name.
+        orientation: Towards which sides the axes x, y and z of the training images
+            ran, where the plan's reader leaves them as they are stored; None for LPS.
+        trainer: The known trainer whose network this one's is; None for its own.
         organs: The organ of labels that are not to be found by name, None for what
             is to count as background.
     """
@@ -86,6 +91,8 @@ class ImportOptions:
     licence: str = NO_LICENCE
     evidence: Evidence = Evidence.UNSTATED
     channels: tuple[Channel, ...] = ()
+    orientation: str | None = None
+    trainer: str | None = None
     organs: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -115,7 +122,12 @@ def import_nnunet(
     folds = options.folds or _every_fold(found)
     files = [checkpoint_file(found, fold) for fold in folds]
     checkpoints = [read_checkpoint(path) for path in files]
-    package = describe(trained, checkpoints[0], name=name, options=options)
+    trainer = known_trainer(
+        checkpoints[0].trainer, given=options.trainer, where=str(files[0])
+    )
+    package = describe(
+        trained, checkpoints[0], name=name, trainer=trainer, options=options
+    )
     for path, checkpoint in zip(files, checkpoints, strict=True):
         _require_fitting(package.network, checkpoint, checkpoints[0], file=path)
         if checkpoint.configuration != options.configuration:
@@ -123,12 +135,34 @@ def import_nnunet(
                 f"{path} was trained in {checkpoint.configuration}, not in"
                 f" {options.configuration}; choose with --configuration"
             )
-    origin = {
-        f"checkpoint_sha256_fold_{fold}": _sha256(path)
-        for fold, path in zip(folds, files, strict=True)
-    }
-    package = package.model_copy(update={"provenance": package.provenance | origin})
+    package = _with_origin(package, dict(zip(folds, files, strict=True)))
     return _install(package, [each.weights for each in checkpoints], into=into)
+
+
+def unfinished_folds(package: ModelPackage) -> tuple[str, ...]:
+    """Return the folds of an imported package that are not of training's end."""
+    start = "checkpoint_fold_"
+    return tuple(
+        name.removeprefix(start)
+        for name, file in package.provenance.items()
+        if name.startswith(start) and file != FINAL
+    )
+
+
+def _with_origin(package: ModelPackage, files: Mapping[str, Path]) -> ModelPackage:
+    """Return a package that says of which file each fold is."""
+    origin = {}
+    for fold, path in files.items():
+        origin[f"checkpoint_fold_{fold}"] = path.name
+        origin[f"checkpoint_sha256_fold_{fold}"] = _sha256(path)
+    named = package.model_copy(update={"provenance": package.provenance | origin})
+    if unfinished := unfinished_folds(named):
+        remark = (
+            f" Not the end of training, but its best checkpoint so far: fold"
+            f" {', '.join(unfinished)} of {len(files)}."
+        )
+        return named.model_copy(update={"description": named.description + remark})
+    return named
 
 
 def describe(
@@ -136,9 +170,17 @@ def describe(
     checkpoint: Checkpoint,
     *,
     name: str,
+    trainer: str,
     options: ImportOptions,
 ) -> ModelPackage:
     """Return the package that a trained folder means, without SHA-256 yet.
+
+    Args:
+        trained: The folder.
+        checkpoint: The first fold's.
+        name: What jobs call the model.
+        trainer: The known trainer whose network it is.
+        options: What the user says about it.
 
     Raises:
         InputError: Channels, labels, normalisation or network cannot be run.
@@ -146,6 +188,9 @@ def describe(
     channels = image_channels(trained, given=options.channels)
     labels = label_channels(trained)
     organs = organs_of_labels(labels, given=options.organs, file=trained.dataset_file)
+    orientation = image_orientation(trained, given=options.orientation)
+    network = _network(trained, checkpoint, trainer, len(channels), len(labels) + 1)
+    chosen = trained.configuration
     return validated(
         {
             "name": name,
@@ -156,21 +201,30 @@ def describe(
             "channels": channels,
             "frame": "image",
             "spacing_mm": spacing_xyz(trained),
+            "orientation": orientation,
             "transpose": trained.plans.transpose_forward,
+            "separate_above": chosen.resampling_fn_data_kwargs.separate_above,
+            "separate_above_back": (
+                chosen.resampling_fn_probabilities_kwargs.separate_above
+            ),
             "patch": trained.configuration.patch_size,
             "labels": organs,
             "normalisation": normalisation(trained, channels),
-            "network": _network(trained, checkpoint, len(channels), len(labels) + 1),
+            "network": network,
             "evidence": dict.fromkeys(organs, options.evidence),
             "sha256": "0" * 64,
             "combine": "logits",
-            "mirror_axes": patient_axes(trained, checkpoint.mirror_axes),
+            "mirror_axes": patient_axes(
+                trained, checkpoint.mirror_axes, orientation=orientation
+            ),
             "provenance": {
                 "trained_with": "nnU-Net v2",
                 "dataset": trained.plans.dataset_name,
                 "plans": trained.plans.plans_name,
                 "configuration": trained.configuration_name,
                 "trainer": checkpoint.trainer,
+                "image_reader_writer": trained.reader,
+                **({} if trainer == checkpoint.trainer else {"run_as": trainer}),
             },
         },
         ModelPackage,
@@ -179,21 +233,20 @@ def describe(
 
 
 def _network(
-    trained: TrainedFolder, checkpoint: Checkpoint, inputs: int, outputs: int
+    trained: TrainedFolder,
+    checkpoint: Checkpoint,
+    trainer: str,
+    inputs: int,
+    outputs: int,
 ) -> NetworkSpec:
-    if not is_stunet(checkpoint.trainer):
+    if not is_stunet(trainer):
         return network_spec(
-            trained,
-            in_channels=inputs,
-            out_channels=outputs,
-            trainer=checkpoint.trainer,
+            trained, in_channels=inputs, out_channels=outputs, trainer=trainer
         )
     try:
         config = stunet_config(checkpoint.weights, strides=coarser_strides(trained))
     except ValueError as error:
-        raise InputError(
-            f"{trained.folder}: trainer {checkpoint.trainer}, but {error}"
-        ) from error
+        raise InputError(f"{trained.folder}: trainer {trainer}, but {error}") from error
     values: dict[str, JsonValue] = {
         "in_channels": config.in_channels,
         "out_channels": config.out_channels,

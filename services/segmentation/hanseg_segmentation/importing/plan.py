@@ -7,20 +7,36 @@ without looking so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, StrictBool, ValidationError
 
+from hanseg_segmentation.importing.known_settings import (
+    OF_ARCHITECTURE,
+    OF_CONFIGURATION,
+    OF_DATASET,
+    OF_INTENSITIES,
+    OF_PLANS,
+    Part,
+    require_known,
+    require_known_names,
+    shown,
+)
+from hanseg_segmentation.importing.trainers import NORMS as NORMS_OF_TRAINERS
 from hanseg_segmentation.model_package import (
+    LPS,
+    PATIENT_AXES,
     Axis,
     Channel,
     CtNormalisation,
     NetworkSpec,
     Normalisation,
     ZScore,
+    is_orientation,
 )
 from hanseg_shared.errors import InputError
 
@@ -67,38 +83,102 @@ NORMS: dict[str, Literal["instance", "batch"]] = {
     "BatchNorm3d": "batch",
 }
 
-DEFINING_TRAINERS = {"nnUNetTrainerBN": "batch"}
-"""Trainers that change the plan's network in a way known here: its normalisation."""
+ARCHITECTURES = "dynamic_network_architectures."
+"""The package whose networks this version computes."""
+
+KINDS = {
+    "PlainConvUNet": ("plain_conv_unet", "n_conv_per_stage", "nonlin_first"),
+    "ResidualEncoderUNet": (
+        "residual_encoder_unet",
+        "n_blocks_per_stage",
+        "stem_channels",
+    ),
+}
+"""The networks known: our name, what its blocks are called, and its own argument."""
+
+ARGUMENTS = (
+    "n_stages",
+    "features_per_stage",
+    "conv_op",
+    "kernel_sizes",
+    "strides",
+    "n_conv_per_stage_decoder",
+    "conv_bias",
+    "norm_op",
+    "norm_op_kwargs",
+    "dropout_op",
+    "dropout_op_kwargs",
+    "nonlin",
+    "nonlin_kwargs",
+    "deep_supervision",
+)
+"""Arguments of both networks; dropout and deep supervision are for training alone."""
+
+NORM_ARGUMENTS = ("eps", "affine", "momentum", "track_running_stats")
+NONLIN_ARGUMENTS = ("inplace", "negative_slope")
+
+DEFAULT_THRESHOLD = 3.0
+"""nnU-Net's ``ANISO_THRESHOLD``, unless the plan names another."""
 
 
-class _Lenient(BaseModel):
-    """Part of a file of nnU-Net; members not needed here are ignored."""
+class Reader(StrEnum):
+    """nnU-Net's classes that read images, of those that read 3D medical ones.
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    They decide which side of the patient the network's axes run towards.
+    """
+
+    SIMPLE_ITK = "SimpleITKIO"
+    """The axes as they are stored, whatever they are."""
+
+    NIBABEL = "NibabelIO"
+    """The axes as they are stored, in the same order as SimpleITK's."""
+
+    SIMPLE_ITK_REORIENT = "SimpleITKIOWithReorient"
+    """Turned to RAS by ITK's ``DICOMOrient``."""
+
+    NIBABEL_REORIENT = "NibabelIOWithReorient"
+    """Turned to RAS, nibabel's closest canonical orientation."""
+
+    @property
+    def orientation(self) -> str | None:
+        """What images are turned to; None if they stay as they are stored."""
+        turns = self in (Reader.SIMPLE_ITK_REORIENT, Reader.NIBABEL_REORIENT)
+        return "RAS" if turns else None
 
 
-class Resampling(_Lenient):
-    """Arguments of nnU-Net's resampling."""
+class Resampling(Part):
+    """Arguments of nnU-Net's resampling, with the defaults of its function."""
 
+    is_seg: StrictBool = False
     order: int = 3
     order_z: int = 0
-    force_separate_z: bool | None = None
+    force_separate_z: StrictBool | None = False
+    separate_z_anisotropy_threshold: float = DEFAULT_THRESHOLD
+
+    @property
+    def separate_above(self) -> float | None:
+        """Ratio of spacings above which slices are apart: 0 always, None never."""
+        if self.force_separate_z is None:
+            return max(self.separate_z_anisotropy_threshold, 0.0)
+        return 0.0 if self.force_separate_z else None
 
 
-class Architecture(_Lenient):
+class Architecture(Part):
     """The network, as nnU-Net 2.4 and later write it."""
 
+    without_effect: ClassVar[frozenset[str]] = OF_ARCHITECTURE
     network_class_name: str
     arch_kwargs: dict[str, Any]
 
 
-class Configuration(_Lenient):
+class Configuration(Part):
     """One configuration of plans.json, inheritance resolved."""
 
+    without_effect: ClassVar[frozenset[str]] = OF_CONFIGURATION
     patch_size: tuple[int, ...]
     spacing: tuple[float, ...]
     normalization_schemes: tuple[str, ...]
-    use_mask_for_norm: tuple[bool, ...]
+    use_mask_for_norm: tuple[StrictBool, ...]
     preprocessor_name: str = PREPROCESSOR
     resampling_fn_data: str
     resampling_fn_data_kwargs: Resampling
@@ -115,21 +195,25 @@ class Configuration(_Lenient):
     conv_kernel_sizes: tuple[tuple[int, ...], ...] = ()
 
 
-class Intensities(_Lenient):
+class Intensities(Part):
     """What the training images' fingerprint says of a channel."""
 
+    without_effect: ClassVar[frozenset[str]] = OF_INTENSITIES
     mean: float
     std: float
     percentile_00_5: float
     percentile_99_5: float
 
 
-class Plans(_Lenient):
+class Plans(Part):
     """plans.json."""
 
+    without_effect: ClassVar[frozenset[str]] = OF_PLANS
     dataset_name: str
+    image_reader_writer: str
     plans_name: str = "nnUNetPlans"
     transpose_forward: tuple[int, int, int]
+    transpose_backward: tuple[int, int, int]
     configurations: dict[str, dict[str, Any]]
     label_manager: str = "LabelManager"
     foreground_intensity_properties_per_channel: dict[str, Intensities] | None = None
@@ -145,13 +229,15 @@ class Plans(_Lenient):
         )
 
 
-class Dataset(_Lenient):
+class Dataset(Part):
     """dataset.json."""
 
+    without_effect: ClassVar[frozenset[str]] = OF_DATASET
     channel_names: dict[int, str] | None = None
     modality: dict[int, str] | None = None
     labels: dict[str, int | tuple[int, ...]]
     regions_class_order: tuple[int, ...] | None = None
+    overwrite_image_reader_writer: str | None = None
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -170,6 +256,7 @@ class TrainedFolder:
         dataset: Its dataset.json.
         configuration: The one that was trained.
         configuration_name: That one's name.
+        reader: What read its images.
     """
 
     folder: Path
@@ -177,6 +264,7 @@ class TrainedFolder:
     dataset: Dataset
     configuration: Configuration
     configuration_name: str
+    reader: Reader
 
     @property
     def plans_file(self) -> Path:
@@ -200,9 +288,39 @@ def read_trained_folder(folder: Path, *, configuration: str) -> TrainedFolder:
     dataset = _read(folder / DATASET_FILE, Dataset)
     values = _resolved(plans, configuration, file=folder / PLANS_FILE)
     chosen = validated(values, Configuration, file=folder / PLANS_FILE)
-    found = TrainedFolder(folder, plans, dataset, chosen, configuration)
+    reader = _reader(plans, dataset, folder)
+    found = TrainedFolder(folder, plans, dataset, chosen, configuration, reader)
     _require_runnable(found)
+    require_known(plans, file=found.plans_file)
+    require_known(chosen, file=found.plans_file, within=f"{configuration}.")
+    require_known(dataset, file=found.dataset_file)
     return found
+
+
+def image_orientation(trained: TrainedFolder, *, given: str | None) -> str:
+    """Return towards which sides of the patient the axes x, y and z of images run.
+
+    Args:
+        trained: The folder.
+        given: How the training images were stored, if the user says it.
+
+    Raises:
+        InputError: It is no orientation, or the plan's reader turns images otherwise.
+    """
+    if given is not None and not is_orientation(given):
+        raise InputError(
+            f"--orientation must be one of L and R, of P and A, and of S and I, such as"
+            f" LPS, got {given!r}"
+        )
+    turned = trained.reader.orientation
+    if turned is None:
+        return LPS if given is None else given
+    if given not in (None, turned):
+        raise InputError(
+            f"{trained.plans_file}: {trained.reader} turns every image to {turned}, but"
+            f" --orientation is {given}; leave it out"
+        )
+    return turned
 
 
 def find_trained_folder(folder: Path, *, configuration: str) -> Path:
@@ -266,6 +384,8 @@ def label_channels(trained: TrainedFolder) -> dict[str, int]:
     """
     file = trained.dataset_file
     labels: dict[str, int] = {}
+    if "background" not in trained.dataset.labels:
+        raise InputError(f"{file}: no label is called background; nnU-Net wants it, 0")
     for name, value in trained.dataset.labels.items():
         if name == "ignore":
             continue
@@ -285,6 +405,11 @@ def label_channels(trained: TrainedFolder) -> dict[str, int]:
         raise InputError(
             f"{file}: labels must be background 0 and 1, 2, … without gaps, got"
             f" {sorted(labels.values())}"
+        )
+    if trained.dataset.labels.get("ignore", len(labels)) != len(labels):
+        raise InputError(
+            f"{file}: the label ignore is {trained.dataset.labels['ignore']}, but must"
+            f" be the highest, {len(labels)}"
         )
     return {name: value for name, value in labels.items() if value != 0}
 
@@ -324,20 +449,17 @@ def network_spec(
     Raises:
         InputError: The architecture is one that this version does not have.
     """
-    kind, values = _architecture(trained)
-    blocks = (
-        "n_blocks_per_stage" if kind == "residual_encoder_unet" else "n_conv_per_stage"
-    )
-    norm = DEFINING_TRAINERS.get(trainer) or _norm(values, trained)
-    options = values.get("norm_op_kwargs") or {}
+    kind, blocks, values = _architecture(trained)
+    norm = NORMS_OF_TRAINERS.get(trainer) or _norm(values, trained)
+    options = _norm_options(values, norm, trained)
     try:
         stages = int(values["n_stages"])
         config: dict[str, JsonValue] = {
             "in_channels": in_channels,
             "out_channels": out_channels,
             "features": _per_stage(values["features_per_stage"], stages),
-            "kernels": _triples(values["kernel_sizes"], stages),
-            "strides": _triples(values["strides"], stages),
+            "kernels": _odd(_triples(values["kernel_sizes"], stages)),
+            "strides": cast("JsonValue", _triples(values["strides"], stages)),
             "blocks": _per_stage(values[blocks], stages),
             "decoder_blocks": _per_stage(
                 values["n_conv_per_stage_decoder"], stages - 1
@@ -356,11 +478,6 @@ def network_spec(
     return NetworkSpec(kind=kind, config=config)
 
 
-def is_stunet(trainer: str) -> bool:
-    """Whether a trainer is one of STU-Net's, whose network the plan does not tell."""
-    return trainer.startswith("STUNetTrainer")
-
-
 def coarser_strides(trained: TrainedFolder) -> tuple[tuple[int, int, int], ...]:
     """Return each stage's strides in the network's axes, the first stage left out."""
     if trained.configuration.architecture is not None:
@@ -374,7 +491,7 @@ def coarser_strides(trained: TrainedFolder) -> tuple[tuple[int, int, int], ...]:
 
 
 def spacing_xyz(trained: TrainedFolder) -> tuple[float, float, float]:
-    """Return the spacing along the image's axes x, y, z, before nnU-Net's transpose."""
+    """Return the spacing along the axes x, y, z that images have when they are read."""
     z, y, x = (
         trained.configuration.spacing[trained.plans.transpose_forward.index(axis)]
         for axis in range(3)
@@ -382,11 +499,12 @@ def spacing_xyz(trained: TrainedFolder) -> tuple[float, float, float]:
     return x, y, z
 
 
-def patient_axes(trained: TrainedFolder, axes: Sequence[int]) -> tuple[Axis, ...]:
+def patient_axes(
+    trained: TrainedFolder, axes: Sequence[int], *, orientation: str
+) -> tuple[Axis, ...]:
     """Return which of the patient's axes the network's axes are."""
-    names = ("z", "y", "x")
     forward = trained.plans.transpose_forward
-    return tuple(cast("Axis", names[forward[axis]]) for axis in axes)
+    return tuple(PATIENT_AXES[orientation[2 - forward[axis]]] for axis in axes)
 
 
 def _require_runnable(trained: TrainedFolder) -> None:
@@ -407,6 +525,15 @@ def _require_runnable(trained: TrainedFolder) -> None:
     if sorted(trained.plans.transpose_forward) != [0, 1, 2]:
         raise InputError(
             f"{file}: transpose_forward is {trained.plans.transpose_forward}"
+        )
+    forward, backward = (
+        trained.plans.transpose_forward,
+        trained.plans.transpose_backward,
+    )
+    if [forward.index(axis) for axis in range(3)] != list(backward):
+        raise InputError(
+            f"{file}: transpose_backward is {backward}, which does not undo"
+            f" transpose_forward, {forward}"
         )
     if chosen.preprocessor_name != PREPROCESSOR:
         raise InputError(
@@ -433,11 +560,31 @@ def _require_resampling(trained: TrainedFolder) -> None:
                 f"{trained.plans_file}: {name} {function} is unknown to this version,"
                 f" which knows {RESAMPLING}; plan and train with nnU-Net's default"
             )
-        if options != Resampling(order=order):
+        if options.is_seg or (options.order, options.order_z) != (order, 0):
             raise InputError(
-                f"{trained.plans_file}: {name} with {options!r}; this version knows"
-                f" order {order}, order_z 0 and force_separate_z null"
+                f"{trained.plans_file}: {name} with order {options.order},"
+                f" order_z {options.order_z} and is_seg {options.is_seg}; this version"
+                f" knows order {order}, order_z 0 and is_seg false"
             )
+
+
+def _reader(plans: Plans, dataset: Dataset, folder: Path) -> Reader:
+    name = plans.image_reader_writer
+    overwritten = dataset.overwrite_image_reader_writer
+    if overwritten not in (None, "None", name):
+        raise InputError(
+            f"{folder / DATASET_FILE}: overwrite_image_reader_writer is {overwritten},"
+            f" but {PLANS_FILE} has image_reader_writer {name}: which of them read the"
+            " training images?"
+        )
+    try:
+        return Reader(name)
+    except ValueError:
+        raise InputError(
+            f"{folder / PLANS_FILE}: image_reader_writer {name} is unknown to this"
+            " version, and decides which side is left; known for 3D images:"
+            f" {', '.join(Reader)}"
+        ) from None
 
 
 def _resolved(plans: Plans, name: str, *, file: Path) -> dict[str, Any]:
@@ -487,31 +634,53 @@ def _ct_normalisation(trained: TrainedFolder, number: int) -> CtNormalisation:
     return validated(values, CtNormalisation, file=trained.plans_file)
 
 
-def _architecture(trained: TrainedFolder) -> tuple[str, Mapping[str, Any]]:
-    """Return the kind of network and its arguments, old plans rewritten as new."""
-    chosen = trained.configuration
+def _architecture(trained: TrainedFolder) -> tuple[str, str, Mapping[str, Any]]:
+    """Return the kind of network, its blocks' name, and its arguments.
+
+    Old plans are rewritten as new.
+    """
+    chosen, file = trained.configuration, trained.plans_file
     if chosen.architecture is not None:
-        name = chosen.architecture.network_class_name.rpartition(".")[2]
+        name = chosen.architecture.network_class_name
         values: Mapping[str, Any] = chosen.architecture.arch_kwargs
     else:
-        name = chosen.UNet_class_name or "none"
+        name = ARCHITECTURES + (chosen.UNet_class_name or "none")
         values = _old_arguments(chosen)
-    kinds = {
-        "PlainConvUNet": "plain_conv_unet",
-        "ResidualEncoderUNet": "residual_encoder_unet",
-    }
-    if name not in kinds:
+    short = name.rpartition(".")[2]
+    kind = KINDS.get(short)
+    if kind is None or not name.startswith(ARCHITECTURES):
         raise InputError(
-            f"{trained.plans_file}: architecture {name} is unknown to this version,"
-            f" which knows {', '.join(kinds)} and STU-Net"
+            f"{file}: architecture {short if kind is None else name} is unknown to"
+            f" this version, which knows {', '.join(KINDS)} of {ARCHITECTURES[:-1]},"
+            " and STU-Net"
         )
-    odd = [each for each in ("block", "bottleneck_channels") if values.get(each)]
-    if odd or values.get("nonlin_first"):
+    ours, blocks, own = kind
+    if chosen.architecture is not None:
+        known = (*ARGUMENTS, blocks, own)
+        require_known_names(values, known, file=file, within="arch_kwargs")
+    if values.get("nonlin_first"):
+        raise InputError(f"{file}: nonlin_first is unknown to this version")
+    _torch_name(values, "conv_op", ("Conv3d",), trained)
+    return ours, blocks, values
+
+
+def _torch_name(
+    values: Mapping[str, Any], key: str, known: Collection[str], trained: TrainedFolder
+) -> str:
+    """Return which of PyTorch's classes an argument names.
+
+    Raises:
+        InputError: It names none of the known ones.
+    """
+    module, _, name = str(values.get(key)).rpartition(".")
+    if name not in known or not (
+        module == "torch.nn" or module.startswith("torch.nn.")
+    ):
         raise InputError(
-            f"{trained.plans_file}: {name} with {', '.join(odd) or 'nonlin_first'} is"
-            " unknown to this version"
+            f"{trained.plans_file}: {key} {shown(values.get(key))} is unknown to this"
+            f" version, which knows torch.nn's {', '.join(known)}"
         )
-    return kinds[name], values
+    return name
 
 
 def _old_arguments(chosen: Configuration) -> dict[str, Any]:
@@ -527,25 +696,52 @@ def _old_arguments(chosen: Configuration) -> dict[str, Any]:
         "n_blocks_per_stage": chosen.n_conv_per_stage_encoder,
         "n_conv_per_stage_decoder": chosen.n_conv_per_stage_decoder,
         "conv_bias": True,
-        "norm_op": "InstanceNorm3d",
+        "conv_op": "torch.nn.Conv3d",
+        "norm_op": "torch.nn.InstanceNorm3d",
         "norm_op_kwargs": {"eps": OLD_EPSILON, "affine": True},
-        "nonlin": "LeakyReLU",
+        "nonlin": "torch.nn.LeakyReLU",
     }
 
 
 def _norm(values: Mapping[str, Any], trained: TrainedFolder) -> str:
-    name = str(values.get("norm_op")).rpartition(".")[2]
-    if name not in NORMS:
-        raise InputError(f"{trained.plans_file}: norm_op {name} is unknown")
-    return NORMS[name]
+    return NORMS[_torch_name(values, "norm_op", NORMS, trained)]
+
+
+def _norm_options(
+    values: Mapping[str, Any], norm: str, trained: TrainedFolder
+) -> Mapping[str, Any]:
+    """Return a normalisation's arguments.
+
+    Raises:
+        InputError: One is not known, or its statistics are not those of its kind:
+            of the image for ``instance``, of the training for ``batch``.
+    """
+    options: Mapping[str, Any] = values.get("norm_op_kwargs") or {}
+    file = trained.plans_file
+    require_known_names(options, NORM_ARGUMENTS, file=file, within="norm_op_kwargs")
+    tracked = options.get("track_running_stats", norm == "batch")
+    if tracked is not (norm == "batch"):
+        raise InputError(
+            f"{file}: norm_op_kwargs.track_running_stats {shown(tracked)} of {norm}"
+            " normalisation is unknown to this version"
+        )
+    return options
 
 
 def _leak(values: Mapping[str, Any], trained: TrainedFolder) -> float:
-    name = str(values.get("nonlin")).rpartition(".")[2]
-    if name not in LEAKS:
-        raise InputError(f"{trained.plans_file}: nonlin {name} is unknown")
-    options = values.get("nonlin_kwargs") or {}
+    name = _torch_name(values, "nonlin", LEAKS, trained)
+    options: Mapping[str, Any] = values.get("nonlin_kwargs") or {}
+    known = NONLIN_ARGUMENTS if name == "LeakyReLU" else NONLIN_ARGUMENTS[:1]
+    file = trained.plans_file
+    require_known_names(options, known, file=file, within="nonlin_kwargs")
     return float(options.get("negative_slope", LEAKS[name]))
+
+
+def _odd(triples: list[list[int]]) -> JsonValue:
+    """Return kernels once their edges are odd: even ones have no middle."""
+    if even := [each for triple in triples for each in triple if each % 2 == 0]:
+        raise ValueError(f"kernel_sizes: edge {even[0]} is even")
+    return cast("JsonValue", triples)
 
 
 def _per_stage(value: Any, stages: int) -> JsonValue:  # noqa: ANN401
@@ -553,10 +749,13 @@ def _per_stage(value: Any, stages: int) -> JsonValue:  # noqa: ANN401
     return [value] * stages if isinstance(value, int) else [int(each) for each in value]
 
 
-def _triples(value: Any, stages: int) -> JsonValue:  # noqa: ANN401
+def _triples(value: Any, stages: int) -> list[list[int]]:  # noqa: ANN401
     """Return three edges for each stage; nnU-Net may write one for all."""
     every = [value] * stages if isinstance(value, int) else value
-    return [[each] * 3 if isinstance(each, int) else list(each) for each in every]
+    return [
+        [each] * 3 if isinstance(each, int) else [int(edge) for edge in each]
+        for each in every
+    ]
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -7,8 +7,9 @@ The same voxels come out here, but each axis' spline is one fixed matrix, and on
 part that is asked for is ever made: at 0.5 mm the whole would be the largest array.
 
 Images are turned to the nearest axes of the patient first, by flips and permutations,
-so that left is left however a scanner stored it. Arrays are in the network's order of
-axes, which is (z, y, x) unless the model's ``transpose`` says otherwise.
+so that left is left however a scanner stored it: towards the sides that the model's
+``orientation`` names. Arrays are in the network's order of axes, which is (z, y, x)
+unless the model's ``transpose`` says otherwise.
 """
 
 from __future__ import annotations
@@ -21,11 +22,17 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float32
-from scipy import ndimage, optimize
+from scipy import ndimage
 
 from hanseg_segmentation.inference.tile_input import ChannelVoxels
 from hanseg_segmentation.inference.tiling import Shape, Worth
-from hanseg_segmentation.model_package import ModelPackage, MrNormalisation, ZScore
+from hanseg_segmentation.model_package import (
+    LPS,
+    PATIENT_AXES,
+    ModelPackage,
+    MrNormalisation,
+    ZScore,
+)
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.volume import Mask, Volume, Voxels
@@ -35,10 +42,6 @@ FloatLine = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 Slices = tuple[slice, slice, slice]
 T = TypeVar("T")
-
-SEPARATE_ABOVE = 3.0
-"""Spacings further apart than this ratio are resampled slice by slice (nnU-Net's
-``ANISO_THRESHOLD``)."""
 
 SMALLEST_DEVIATION = 1e-8
 """An image without contrast is divided by this, not by zero; nnU-Net's."""
@@ -69,6 +72,8 @@ class ImageFrame:
         spacing_mm: Of the turned image, along the network's axes.
         model_spacing_mm: Of the model, along the network's axes.
         image_shape: Of the turned image, before the crop.
+        separate_above: Where images are resampled slice by slice; see `ModelPackage`.
+        separate_above_back: The same for logits.
     """
 
     axes: Shape
@@ -78,6 +83,8 @@ class ImageFrame:
     spacing_mm: Vector
     model_spacing_mm: Vector
     image_shape: Shape
+    separate_above: float | None
+    separate_above_back: float | None
 
     @property
     def cropped_shape(self) -> Shape:
@@ -88,12 +95,16 @@ class ImageFrame:
     @property
     def separate_axis(self) -> int | None:
         """The network's axis along which images are not interpolated, if any."""
-        return separate_axis(self.spacing_mm, self.model_spacing_mm)
+        return separate_axis(
+            self.spacing_mm, self.model_spacing_mm, above=self.separate_above
+        )
 
     @property
     def separate_axis_back(self) -> int | None:
         """The network's axis along which logits are not interpolated, if any."""
-        return separate_axis(self.model_spacing_mm, self.spacing_mm)
+        return separate_axis(
+            self.model_spacing_mm, self.spacing_mm, above=self.separate_above_back
+        )
 
     def turned(self, array: Voxels) -> Voxels:
         """Return a view of an image's array, turned and cropped."""
@@ -193,8 +204,8 @@ def place_in(grid: Grid, images: Sequence[Voxels], package: ModelPackage) -> Ima
     Raises:
         ImageContentError: All images hold nothing but 0.
     """
-    patient_axes, flips = _patient_axes(grid)
-    axes = _three_of(patient_axes[axis] for axis in package.transpose)
+    turned_axes, flips = _turned_axes(grid, package.orientation)
+    axes = _three_of(turned_axes[axis] for axis in package.transpose)
     flipped = _three_of(flips[axis] for axis in package.transpose)
     turned = [_turned(image, axes, flipped) for image in images]
     box = _nonzero_box(turned)
@@ -205,7 +216,17 @@ def place_in(grid: Grid, images: Sequence[Voxels], package: ModelPackage) -> Ima
         for s, m, part in zip(spacing, model, box, strict=True)
     )
     image_shape: Shape = _three_of(turned[0].shape)
-    return ImageFrame(axes, flipped, box, shape, spacing, model, image_shape)
+    return ImageFrame(
+        axes,
+        flipped,
+        box,
+        shape,
+        spacing,
+        model,
+        image_shape,
+        package.separate_above,
+        package.separate_above_back,
+    )
 
 
 class ImageInput:
@@ -289,14 +310,16 @@ def worth_above(frame: ImageFrame, ct: Volume, hu: float) -> Worth:
     return Worth(around, (z, y, x))
 
 
-def separate_axis(current: Vector, new: Vector) -> int | None:
+def separate_axis(current: Vector, new: Vector, *, above: float | None) -> int | None:
     """Return the axis that nnU-Net does not interpolate along; None if there is none.
 
-    It is the axis of the largest spacing of the first of both that is anisotropic; two
-    such axes are none.
+    It is the axis of the largest spacing of the first of both whose spacings are
+    further apart than `above`, None for never; two such axes are none.
     """
+    if above is None:
+        return None
     for spacing in (current, new):
-        if max(spacing) / min(spacing) > SEPARATE_ABOVE:
+        if max(spacing) / min(spacing) > above:
             largest = [axis for axis in range(3) if max(spacing) / spacing[axis] == 1]
             return largest[0] if len(largest) == 1 else None
     return None
@@ -575,15 +598,36 @@ def _cubic_weight(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(away < 1, near, np.maximum(2 - away, 0) ** 3 / 6)
 
 
-def _patient_axes(grid: Grid) -> tuple[Shape, tuple[bool, bool, bool]]:
-    """Return the image's axis nearest to the patient's z, y and x, and its flips."""
-    direction = np.array(grid.direction)
-    patient, own = optimize.linear_sum_assignment(-np.abs(direction))
+def _turned_axes(grid: Grid, orientation: str) -> tuple[Shape, tuple[bool, bool, bool]]:
+    """Return the image's axes that are turned to z, y and x, and their flips.
+
+    Args:
+        grid: The image's.
+        orientation: Towards which sides x, y and z are to run, such as ``RAS``.
+    """
+    nearest = _nearest_axes(grid)
     axes, flips = [0, 0, 0], [False, False, False]
-    for row, column in zip(patient, own, strict=True):
-        axes[2 - row] = 2 - int(column)
-        flips[2 - row] = bool(direction[row, column] < 0)
+    for number, side in enumerate(orientation):
+        own, against = nearest[PATIENT_AXES[side]]
+        axes[2 - number] = 2 - own
+        flips[2 - number] = against != (side not in LPS)
     return _three_of(axes), _three_of(flips)
+
+
+def _nearest_axes(grid: Grid) -> dict[str, tuple[int, bool]]:
+    """Return the image's axis nearest to each of the patient's, and if it runs against.
+
+    The pair that agrees best is chosen first, as ITK's ``DICOMOrient`` and nibabel's
+    ``io_orientation`` do.
+    """
+    direction = np.array(grid.direction)
+    left = np.abs(direction)
+    found = {}
+    for _ in range(3):
+        patient, own = np.unravel_index(int(left.argmax()), left.shape)
+        found["xyz"[patient]] = (int(own), bool(direction[patient, own] < 0))
+        left[patient, :] = left[:, own] = -1.0
+    return found
 
 
 def _turned(array: Voxels, axes: Shape, flipped: tuple[bool, bool, bool]) -> Voxels:

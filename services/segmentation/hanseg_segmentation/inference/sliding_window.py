@@ -174,7 +174,7 @@ def _run(
     progress: Callable[[float], None],
 ) -> Sink:
     folds = model.folds_on(placement.device)[: effort.folds]
-    flips = _flips(effort.mirror_axes, model.package.transpose)
+    flips = _flips(effort.mirror_axes, model.package.network_axes)
     done = 0
     with torch.inference_mode():
         for row in sweep.rows:
@@ -211,10 +211,10 @@ def _add(slab: Slab, start: Shape, tile: torch.Tensor, model: LoadedModel) -> No
 
 
 def _flips(
-    mirror_axes: tuple[str, ...], transpose: tuple[int, int, int]
+    mirror_axes: tuple[str, ...], network_axes: tuple[str, str, str]
 ) -> tuple[tuple[int, ...], ...]:
     """Return the dimensions of a batch to flip in each pass, the first one none."""
-    dims = [2 + transpose.index("zyx".index(axis)) for axis in mirror_axes]
+    dims = [2 + network_axes.index(axis) for axis in mirror_axes]
     return tuple(
         chosen
         for count in range(len(dims) + 1)

@@ -115,7 +115,7 @@ def box_on(grid: Grid) -> tuple[Volume, np.ndarray]:
     """Return a CT of a box along the patient's axes, and the box's middle in mm."""
     size = (26, 24, 22)
     on = Grid(size, (3.0, 3.0, 3.0), grid.origin, grid.direction)
-    index = np.stack(np.indices(on.shape), axis=-1)[..., ::-1]
+    index = np.moveaxis(np.indices(on.shape), 0, -1)[..., ::-1]
     middle = on.index_to_world((np.array(size) - 1) / 2)
     inside = (np.abs(on.index_to_world(index) - middle) < (19, 17, 15)).all(axis=-1)
     return Volume(np.where(inside, 60, -1000).astype(np.int16), on), middle

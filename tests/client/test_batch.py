@@ -21,7 +21,7 @@ from hanseg_shared.documents import (
 )
 from hanseg_shared.errors import JobStateError, ServiceUnavailableError
 from hanseg_shared.flags import FlagCode
-from hanseg_shared.io.cases import CaseFiles
+from hanseg_shared.io.cases import CaseFiles, PassedOver
 from hanseg_shared.organs import OrganStatus
 from tests.client.fake_service import NOW, FakeService
 
@@ -221,3 +221,14 @@ def test_the_summary_says_why_the_mr_was_rejected_and_what_the_checks_found():
     assert row.flags == (
         "Cochlea_L few_voxels voxels=1 limit=8; Cochlea_L pieces_removed ml=2.48"
     )
+
+
+def test_what_was_passed_over_is_in_the_summary(batch, tmp_path):
+    skipped = PassedOver(tmp_path / "dose.nii.gz", "dose.nii.gz", "its name says dose")
+    again(batch, passed_over=(skipped,)).run()
+    with (batch.out / SUMMARY).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 11
+    assert rows[-1]["case"] == "dose.nii.gz"
+    assert rows[-1]["state"] == "passed over"
+    assert rows[-1]["reason"] == "its name says dose"

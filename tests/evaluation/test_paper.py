@@ -62,6 +62,22 @@ def test_the_winner_is_printed_as_in_the_paper():
     assert (distance.mean, distance.sd) == (3.5, 2.4)
 
 
+def test_the_organs_give_the_overall_figures_as_printed():
+    table = published()
+    assert len(table.of_organs(Metric.DSC, "eli1")) == len(ORGANS)
+    for method in table.methods:
+        mean, sd = overall_of_organs(table.of_organs(Metric.DSC, method))
+        printed = table.find(Metric.DSC, ALL_ORGANS, method)
+        assert printed is not None
+        assert (round(mean, 1), round(sd, 1)) == (printed.mean, printed.sd)
+
+
+def test_the_published_wins_are_those_of_the_paper():
+    won = wins(published(), Metric.DSC)
+    assert sorted(won.values(), reverse=True) == [14, 12, 2, 1, 1, 0]
+    assert (won["cwlg102"], won["eli1"], won["m.m.gs"]) == (14, 12, 2)
+
+
 def test_a_table_with_organs_is_held_against_its_own_overall_figures(tmp_path):
     table = read_paper_table(write(tmp_path / "table.csv", simulated_table()))
     for method in table.methods:

@@ -75,9 +75,12 @@ def test_the_published_results_stand_beside(results, tmp_path):
     out = tmp_path / "out"
     result = run("rank", *results, "--out", out, "--paper", "--bootstrap", "0")
     page = (out / "report.html").read_text()
-    for text in ("eli1", "76.9 ± 8.4", "60.9 to 76.9", "no figures per organ"):
+    for text in ("eli1", "76.9 ± 8.4", "60.9 to 76.9", "no HD95 of single organs"):
         assert text in page
     assert "76.9 ± 8.4" in result.stdout
+    assert "cwlg102 14, eli1 12, m.m.gs 2, CHB-QuantIF 1, Mamaa 1" in result.stdout
+    assert "CC BY" in result.stdout
+    assert "94.3 ± 1.7" in page  # the mandible, by the winner
 
 
 def test_one_method_can_only_stand_beside_the_published(results, tmp_path):
@@ -98,7 +101,7 @@ def test_a_table_per_organ_may_be_dropped_in(results, tmp_path):
     run("rank", *results, *arguments)
     page = (out / "report.html").read_text()
     assert "70.0 to 75.0" in page
-    assert "a 0, b 1" in page
+    assert "b 1, a 0" in page
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def found(root: Path) -> list[tuple[str, str, str | None]]:
             case.ct.relative_to(root).as_posix(),
             None if case.mr is None else case.mr.relative_to(root).as_posix(),
         )
-        for case in find_cases(root)
+        for case in find_cases(root).cases
     ]
 
 
@@ -55,7 +55,7 @@ def test_han_segs_own_layout_is_found(tmp_path):
 @pytest.mark.parametrize("given", ["", "set_1", "set_1/case_01"])
 def test_the_root_the_set_or_one_case_may_be_given(tmp_path, given):
     make(tmp_path, *hanseg_case("01"))
-    (case,) = find_cases(tmp_path / given)
+    (case,) = find_cases(tmp_path / given).cases
     assert case.name == "case_01"
     assert case.mr is not None
 
@@ -67,7 +67,7 @@ def test_the_challenges_name_makes_no_file_a_segmentation(tmp_path):
 
 def test_the_challenge_folder_may_lie_deeper(tmp_path):
     make(tmp_path / "download" / "HaN-Seg", *hanseg_case("07"))
-    assert [case.name for case in find_cases(tmp_path)] == ["case_07"]
+    assert [case.name for case in find_cases(tmp_path).cases] == ["case_07"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_role_may_stand_in_front(tmp_path):
 
 def test_names_sort_as_people_count(tmp_path):
     make(tmp_path, *(f"case_{n}/ct.nii.gz" for n in (10, 9, 1, 100, 2)))
-    assert [case.name for case in find_cases(tmp_path)] == [
+    assert [case.name for case in find_cases(tmp_path).cases] == [
         "case_1",
         "case_2",
         "case_9",
@@ -161,14 +161,14 @@ def test_a_link_to_a_file_is_followed(tmp_path):
     make(tmp_path, "archive/scan.nii.gz", "cases/anna/readme.txt")
     link = tmp_path / "cases" / "anna" / "ct.nii.gz"
     link.symlink_to(tmp_path / "archive" / "scan.nii.gz")
-    assert find_cases(tmp_path / "cases") == [CaseFiles("anna", link)]
+    assert find_cases(tmp_path / "cases").cases == (CaseFiles("anna", link),)
 
 
 def test_a_link_to_a_folder_is_not_followed(tmp_path):
     make(tmp_path, "cases/anna/ct.nii.gz", "elsewhere/bert/ct.nii.gz")
     (tmp_path / "cases" / "more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "cases" / "round").symlink_to(tmp_path / "cases")
-    assert [case.name for case in find_cases(tmp_path / "cases")] == ["anna"]
+    assert [case.name for case in find_cases(tmp_path / "cases").cases] == ["anna"]
 
 
 def test_a_link_to_nothing_is_no_image(tmp_path):
@@ -217,3 +217,115 @@ def test_a_long_listing_is_cut(tmp_path):
 def test_a_missing_folder_is_told(tmp_path):
     with pytest.raises(InputError, match="there is no such folder"):
         find_cases(tmp_path / "none")
+
+
+def passed(root: Path) -> list[str]:
+    return [each.name for each in find_cases(root).passed_over]
+
+
+def test_no_word_in_a_patients_name_hides_the_ct(tmp_path):
+    names = ["Dose-03", "clinical_9", "Mr Brown", "oar", "Segmentation Ltd 4"]
+    make(tmp_path, *(f"{name}_ct.nii.gz" for name in names))
+    cases = find_cases(tmp_path)
+    assert {case.name for case in cases.cases} == set(names)
+    assert cases.passed_over == ()
+
+
+def test_no_word_in_a_folders_name_hides_the_ct(tmp_path):
+    names = ["dose", "Mr Brown", "clinical", "T2 study", "contours", "mr"]
+    make(tmp_path, *(f"{name}/ct.nii.gz" for name in names))
+    assert {case.name for case in find_cases(tmp_path).cases} == set(names)
+
+
+def test_a_salutation_is_no_mr(tmp_path):
+    make(tmp_path, "Mr Brown/scan.nii.gz", "Mrs Brown/scan.nii.gz")
+    names = [case.name for case in find_cases(tmp_path).cases]
+    assert names == ["Mr Brown", "Mrs Brown"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CT_Seg4.nii.gz",
+        "bert_clinical.nii.gz",
+        "anna_ct_clinical.nii.gz",
+        "anna_registered_ct.nii.gz",
+        "contours/scan.nii.gz",
+        "lip.nii.gz",
+        "bert_ct.mhd",
+        "bert_ct.dcm",
+        "bert_ct.nii.xz",
+    ],
+)
+def test_what_may_be_a_ct_is_named(tmp_path, name):
+    make(tmp_path, "anna_ct.nii.gz", name)
+    assert [case.name for case in find_cases(tmp_path).cases] == ["anna"]
+    assert passed(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anna/labels.nii.gz",
+        "anna/t2.nii.gz",
+        "anna/anna_OAR_Lips.seg.nrrd",
+        "anna/masks/Lips.nii.gz",
+        "anna/Parotid_L.nii.gz",
+        "anna/plan_dose.nii.gz",
+    ],
+)
+def test_what_belongs_to_a_case_is_not_named(tmp_path, name):
+    make(tmp_path, "anna/ct.nii.gz", "bert/ct.nii.gz", name)
+    assert len(find_cases(tmp_path).cases) == 2
+    assert passed(tmp_path) == []
+
+
+def test_our_own_results_are_no_cases(tmp_path):
+    results = ["job.json", "field_of_view.nii.gz", "segmentation.nii.gz"]
+    make(tmp_path, "anna_ct.nii.gz", *(f"out/anna/{name}" for name in results))
+    make(tmp_path, "out/anna/masks/Lips.nii.gz", "out/anna/registered_mr.nii.gz")
+    assert found(tmp_path) == [("anna", "anna_ct.nii.gz", None)]
+    assert passed(tmp_path) == []
+
+
+def test_masks_called_as_their_cts_are_no_cases(tmp_path):
+    make(tmp_path, "scans/7_ct.nii.gz", "scans/8_ct.nii.gz", "labels/7_ct.nii.gz")
+    assert [case.name for case in find_cases(tmp_path).cases] == ["7", "8"]
+    assert passed(tmp_path) == ["labels/7_ct.nii.gz"]
+
+
+def test_names_are_paired_however_their_umlauts_are_written(tmp_path):
+    make(tmp_path, "Ja\u0308ger_ct.nii.gz", "J\u00e4ger_t1.nii.gz", "x_ct.nii.gz")
+    cases = find_cases(tmp_path).cases
+    assert [case.name for case in cases] == ["J\u00e4ger", "x"]
+    assert cases[0].mr is not None
+
+
+def test_another_patients_mr_is_not_taken(tmp_path):
+    make(tmp_path, "anna_ct.nii.gz", "bert_t1.nii.gz")
+    with pytest.raises(InputError, match=r"found anna_ct.nii.gz, bert_t1.nii.gz"):
+        find_cases(tmp_path)
+
+
+def test_two_cts_in_one_folder_are_told(tmp_path):
+    make(tmp_path, "anna/ct.nii.gz", "anna/ct_with_contrast.nii.gz")
+    with pytest.raises(InputError, match="case anna needs one file named ct"):
+        find_cases(tmp_path)
+
+
+def test_links_that_lead_nowhere_or_to_folders_are_named(tmp_path):
+    make(tmp_path, "cases/anna/ct.nii.gz", "elsewhere/bert/ct.nii.gz")
+    (tmp_path / "cases" / "carl_ct.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    (tmp_path / "cases" / "more").symlink_to(tmp_path / "elsewhere")
+    assert passed(tmp_path / "cases") == ["carl_ct.nii.gz", "more"]
+
+
+def test_a_name_that_is_no_text_is_named(tmp_path):
+    make(tmp_path, "anna_ct.nii.gz")
+    (tmp_path / "b\udcffrt_ct.nii.gz").touch()
+    assert passed(tmp_path) == ["b?rt_ct.nii.gz"]
+
+
+def test_where_nothing_is_found_every_file_is_told_of(tmp_path):
+    with pytest.raises(InputError, match=r"mask.nii.gz: its name says 'mask'"):
+        find_cases(make(tmp_path, "mask.nii.gz"))

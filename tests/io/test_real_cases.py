@@ -25,12 +25,14 @@ def path_of(name: str) -> Path:
 
 @pytest.mark.parametrize("folder", ["rire_001", "head"])
 def test_a_real_pair_is_accepted(folder):
-    (case,) = find_cases(real_data(folder))
+    (case,) = find_cases(real_data(folder)).cases
     assert [each.role for each in check_case(case.ct, case.mr).inputs] == ["ct", "mr"]
 
 
 def test_every_validation_ct_is_accepted_and_is_in_hu():
-    cases = find_cases(real_data("openkbp", "validation"))
+    found = find_cases(real_data("openkbp", "validation"))
+    assert found.passed_over == ()
+    cases = found.cases
     assert len(cases) == 33
     for case in cases:
         array = read_ct(case.ct).array

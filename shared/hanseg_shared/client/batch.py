@@ -27,7 +27,7 @@ from hanseg_shared.errors import (
     JobStateError,
     ServiceUnavailableError,
 )
-from hanseg_shared.io.cases import CaseFiles
+from hanseg_shared.io.cases import CaseFiles, PassedOver
 from hanseg_shared.organs import OrganStatus
 from hanseg_shared.result_files import RECORD
 from hanseg_shared.store import hash_file
@@ -44,12 +44,15 @@ SUMMARY = "summary.csv"
 REFUSED = "refused"
 """State, in the summary, of a case whose images the service did not take."""
 
+PASSED_OVER = "passed over"
+"""State, in the summary, of a file that may be a CT and was not taken for one."""
+
 FOUND = frozenset({OrganStatus.CONTOURED, OrganStatus.LOW_CONFIDENCE})
 
 
 @dataclass(frozen=True, slots=True)
 class CaseOutcome:
-    """One row of the summary.
+    """One row of the summary: a case, or a file that was passed over.
 
     Attributes:
         reason: Why there are no results.
@@ -84,6 +87,7 @@ class Batch:
         out: Output folder: one sub-folder a case, and the summary.
         on_change: Told after every change, for a progress bar.
         pause: Waits for so many seconds.
+        passed_over: What the search for cases did not take, for the summary.
     """
 
     client: Client
@@ -92,6 +96,7 @@ class Batch:
     out: Path
     on_change: Callable[[Batch], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
+    passed_over: Sequence[PassedOver] = ()
     outcomes: dict[str, CaseOutcome] = field(default_factory=dict)
     in_flight: dict[str, JobDocument] = field(default_factory=dict)
 
@@ -102,6 +107,7 @@ class Batch:
             ServiceUnavailableError: The service did not answer for about a minute.
         """
         self.out.mkdir(parents=True, exist_ok=True)
+        self._write_summary()
         waiting = deque(self.cases)
         failures = 0
         while waiting or self.in_flight:
@@ -167,8 +173,15 @@ class Batch:
 
     def _settle(self, name: str, outcome: CaseOutcome) -> None:
         self.outcomes[name] = outcome
-        write_summary(self.out / SUMMARY, self._in_order())
+        self._write_summary()
         self.on_change(self)
+
+    def _write_summary(self) -> None:
+        rows = [
+            CaseOutcome(each.name, PASSED_OVER, reason=each.reason)
+            for each in self.passed_over
+        ]
+        write_summary(self.out / SUMMARY, [*self._in_order(), *rows])
 
     def _in_order(self) -> list[CaseOutcome]:
         return [self.outcomes[c.name] for c in self.cases if c.name in self.outcomes]
@@ -245,7 +258,7 @@ def write_summary(path: Path, outcomes: Sequence[CaseOutcome]) -> None:
     """Write the table of outcomes; it is replaced as a whole."""
     names = list(CaseOutcome.__dataclass_fields__)
     partial = path.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
+    with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(names)
         for outcome in outcomes:

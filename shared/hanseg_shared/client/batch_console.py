@@ -14,10 +14,14 @@ from rich.progress import (
 
 from hanseg_shared.client.batch import Batch
 from hanseg_shared.client.console import Bar, Lines, Shown, share_done
+from hanseg_shared.io.cases import PassedOver
 
 
 class BatchReporter(Shown, Protocol):
     """Shows how a batch goes."""
+
+    def pass_over(self, each: PassedOver) -> None:
+        """Tell of a file that may be a CT and was not taken for one."""
 
     def show(self, batch: Batch) -> None:
         """Show where the batch stands."""
@@ -37,6 +41,10 @@ class BatchBar(Bar):
         )
         self._task = self._progress.add_task("", total=total)
 
+    def pass_over(self, each: PassedOver) -> None:
+        """Print a line."""
+        self.say(f"passed over {each.name}: {each.reason}")
+
     def show(self, batch: Batch) -> None:
         """Move the bar: finished cases, and the shares of those under way."""
         parts = sum(share_done(job) for job in batch.in_flight.values())
@@ -53,6 +61,12 @@ class BatchLines(Lines):
 
     def __init__(self) -> None:
         self._told: set[str] = set()
+
+    def pass_over(self, each: PassedOver) -> None:
+        """Print an event."""
+        self.print_event(
+            {"event": "passed over", "file": each.name, "reason": each.reason}
+        )
 
     def show(self, batch: Batch) -> None:
         """Print the cases that ended since the last call."""

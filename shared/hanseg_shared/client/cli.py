@@ -109,15 +109,22 @@ def batch(
     from hanseg_shared.io.cases import find_cases
 
     require_writable(out)
-    cases = find_cases(folder)
+    found = find_cases(folder)
     service = out / ".service"
     options = _options(model, registration, backend)
-    reporter = make_batch_reporter(len(cases), as_json=as_json)
-    with (
-        reporter,
-        open_client(url, announce=reporter.say, data=service) as client,
-    ):
-        outcomes = Batch(client, cases, options, out, reporter.show).run()
+    reporter = make_batch_reporter(len(found.cases), as_json=as_json)
+    with reporter:
+        for each in found.passed_over:
+            reporter.pass_over(each)
+        with open_client(url, announce=reporter.say, data=service) as client:
+            outcomes = Batch(
+                client,
+                found.cases,
+                options,
+                out,
+                reporter.show,
+                passed_over=found.passed_over,
+            ).run()
     unfinished = [outcome for outcome in outcomes if not outcome.succeeded]
     for outcome in unfinished:
         click.echo(f"{outcome.case}: {outcome.state}: {outcome.reason}", err=True)

@@ -20,7 +20,8 @@ from rich.table import Table
 
 from hanseg_shared.evaluation.evaluation import Evaluation, number
 from hanseg_shared.evaluation.metric import Metric
-from hanseg_shared.evaluation.rank_page import beside_paper
+from hanseg_shared.evaluation.paper import SOURCE
+from hanseg_shared.evaluation.rank_page import beside_paper, published_wins
 from hanseg_shared.evaluation.score_cases import CaseScores
 from hanseg_shared.evaluation.standing import Standing, remarks, standing_rows
 from hanseg_shared.evaluation.summary import Statistics, summarise
@@ -118,6 +119,13 @@ def print_standing(standing: Standing) -> None:
                 organs = []  # nothing stands beside them; the report has them
             title = f"{table.metric}, mean ± SD, beside the published results"
             print_table([header, *organs, overall], title=title)
+            print_line(published_wins(standing.paper, table.metric))
+        print_line(f"published: {SOURCE}")
+
+
+def print_line(line: str) -> None:
+    """Print a sentence, whatever characters it has."""
+    Console().print(line, markup=False, highlight=False)
 
 
 def print_table(rows: list[list[str]], title: str | None = None) -> None:

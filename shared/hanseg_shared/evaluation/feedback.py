@@ -19,6 +19,7 @@ from hanseg_shared.evaluation import measures
 from hanseg_shared.evaluation.case_folders import find_case_masks
 from hanseg_shared.evaluation.case_masks import CaseMasks, CaseSource, read_case_masks
 from hanseg_shared.evaluation.comparison import compare
+from hanseg_shared.io.csv_file import CsvRow, read_csv
 from hanseg_shared.organs import ORGANS
 from hanseg_shared.result_files import RECORD, SEGMENTATION
 from hanseg_shared.volume import Volume
@@ -133,11 +134,7 @@ def read_history(folder: Path) -> list[Change]:
     path = folder / HISTORY
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames != COLUMNS:
-            raise InputError(f"{path}: the columns must be {', '.join(COLUMNS)}")
-        changes = [_parsed(row, line, path) for line, row in enumerate(reader, 2)]
+    changes = [_parsed(row, path) for row in read_csv(path, COLUMNS, exact=True)]
     return sorted(changes, key=lambda change: (change.corrected_at, change.job))
 
 
@@ -224,7 +221,7 @@ def _write(changes: Iterable[Change], path: Path) -> None:
     draft.replace(path)
 
 
-def _parsed(row: dict[str, str], line: int, path: Path) -> Change:
+def _parsed(row: CsvRow, path: Path) -> Change:
     try:
         when = datetime.fromisoformat(row["corrected_at"])
         return Change(
@@ -234,11 +231,11 @@ def _parsed(row: dict[str, str], line: int, path: Path) -> Change:
             model=row["model"],
             model_sha256=row["model_sha256"],
             organ=row["organ"],
-            dice=float(row["dice"]),
-            surface_dice=float(row["surface_dice"]),
-            added_path_mm=float(row["added_path_mm"]),
-            volume_ml=float(row["volume_ml"]),
-            corrected_ml=float(row["corrected_ml"]),
+            dice=row.number("dice"),
+            surface_dice=row.number("surface_dice"),
+            added_path_mm=row.number("added_path_mm"),
+            volume_ml=row.number("volume_ml"),
+            corrected_ml=row.number("corrected_ml"),
         )
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}, line {line}: {error}") from error
+    except (ValueError, InputError) as error:
+        raise InputError(f"{path}, line {row.line}: {error}") from error

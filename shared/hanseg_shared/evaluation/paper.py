@@ -1,15 +1,14 @@
 """The challenge's published results as data (Podobnik et al. 2024, CC BY).
 
-doi:10.1016/j.radonc.2024.110410. `paper.csv` has the overall figures of all six
-methods: DSC in %, HD95 in mm, on the 14 withheld cases. The figures per organ (the
-paper's Tables 2 and 3) are not in it: a table that also has them, with the organ's
-name in place of "all organs", can be given instead, and is checked by the rule that
-joins organs and overall figures.
+doi:10.1016/j.radonc.2024.110410. `paper.csv` has the six methods' DSC in % of each
+organ (the paper's Table 2) and the overall figures of DSC and HD95 in mm, on the 14
+withheld cases. HD95 per organ (Table 3) is not in it: another table that also has it
+can be given instead. Each table is checked by the rule that joins organs and overall
+figures.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from hanseg_shared.errors import InputError
 from hanseg_shared.evaluation.metric import DEFINITIONS, Metric
 from hanseg_shared.evaluation.summary import overall_mean, overall_sd
+from hanseg_shared.io.csv_file import CsvRow, parse_csv, read_text
 from hanseg_shared.organs import ORGANS
 
 SOURCE = "Podobnik et al. 2024, doi:10.1016/j.radonc.2024.110410, CC BY"
@@ -104,11 +104,7 @@ def read_paper_table(path: Path) -> PaperTable:
         InputError: The file is no such table, a method lacks an organ that others
             have, or its overall figures are not those that its organs give.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    return _table(text, path.name)
+    return _table(read_text(path), str(path))
 
 
 def wins(table: PaperTable, metric: Metric) -> dict[str, int]:
@@ -131,28 +127,29 @@ def overall_of_organs(lines: Sequence[Published]) -> tuple[float, float]:
 
 
 def _table(text: str, name: str) -> PaperTable:
-    rows = list(csv.DictReader(text.splitlines()))
-    if not rows or list(rows[0]) != COLUMNS:
-        raise InputError(f"{name}: the columns {', '.join(COLUMNS)} are needed")
-    table = PaperTable(tuple(_line(row, n, name) for n, row in enumerate(rows, 2)))
+    rows = parse_csv(text, name, COLUMNS)
+    if not rows:
+        raise InputError(f"{name}: there are no figures in it")
+    table = PaperTable(tuple(_line(row, name) for row in rows))
     _require_complete(table, name)
     _require_consistent(table, name)
     return table
 
 
-def _line(row: dict[str, str], number: int, name: str) -> Published:
+def _line(row: CsvRow, name: str) -> Published:
+    number = row.line
     try:
         metric = Metric(row["metric"])
         line = Published(
             metric,
             row["organ"],
             row["method"],
-            float(row["mean"]),
-            float(row["sd"]),
-            float(row["median"]) if row["median"] else None,
-            float(row["iqr"]) if row["iqr"] else None,
+            row.number("mean"),
+            row.number("sd"),
+            row.number("median") if row["median"] else None,
+            row.number("iqr") if row["iqr"] else None,
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, InputError) as error:
         raise InputError(f"{name}, line {number}: {error}") from error
     if metric not in UNITS or line.organ not in _NAMES | {ALL_ORGANS}:
         raise InputError(

@@ -109,14 +109,16 @@ def _add_paper(page: Page, standing: Standing, paper: PaperTable) -> None:
         header, *rows = beside_paper(table, paper)
         page.heading(f"{table.metric} [{UNITS[table.metric]}], mean ± SD")
         page.table(header, rows[:-1], total=rows[-1])
-        won = wins(paper, table.metric)
-        if any(won.values()):
-            page.paragraph(
-                "Best of the published, by organs: "
-                + ", ".join(f"{method} {count}" for method, count in won.items())
-            )
-        else:
-            page.paragraph("The published table at hand has no figures per organ.")
+        page.paragraph(published_wins(paper, table.metric))
+
+
+def published_wins(paper: PaperTable, metric: Metric) -> str:
+    """Return a sentence about how many organs each published method is best in."""
+    if not paper.organs(metric):
+        return f"The published table at hand has no {metric} of single organs."
+    won = sorted(wins(paper, metric).items(), key=lambda item: -item[1])
+    told = ", ".join(f"{method} {count}" for method, count in won)
+    return f"Best {metric} of the published, number of organs: {told}"
 
 
 def beside_paper(table: MetricTable, paper: PaperTable) -> list[list[str]]:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hanseg_shared.errors import InputError, OptionError
+from hanseg_shared.errors import InputError
 from hanseg_shared.evaluation.metric import Metric
+from hanseg_shared.io.csv_file import CsvRow, read_csv
+from hanseg_shared.io.names import normalised
 from hanseg_shared.organs import organ
 
 COLUMNS = ("case", "organ", "metric", "value")
@@ -43,34 +45,28 @@ def read_scores(path: Path) -> list[Score]:
     Raises:
         InputError: The file is no such table; the first line at fault is named.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if not set(COLUMNS) <= set(reader.fieldnames or ()):
-                raise InputError(
-                    f"{path}: the columns {', '.join(COLUMNS)} are needed, got "
-                    f"{', '.join(reader.fieldnames or ()) or 'none'}"
-                )
-            scores = list(_scores(reader, path))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    scores = list(_scores(read_csv(path, COLUMNS), path))
     _require_unique(scores, path)
     return scores
 
 
-def _scores(reader: csv.DictReader[str], path: Path) -> Iterator[Score]:
+def _scores(rows: Iterable[CsvRow], path: Path) -> Iterator[Score]:
     known = {metric.value: metric for metric in Metric}
-    for line, row in enumerate(reader, start=2):
-        metric = known.get(row["metric"] or "")
+    for row in rows:
+        metric = known.get(row["metric"])
         if metric is None:
             continue
         try:
-            name, value = organ(row["organ"]).name, float(row["value"])
-        except (OptionError, ValueError, TypeError) as error:
-            raise InputError(f"{path}, line {line}: {error}") from error
-        if math.isnan(value):
-            raise InputError(f"{path}, line {line}: a value must be a number, got nan")
-        yield Score(row["case"], name, metric, value)
+            name, value = organ(row["organ"]).name, _not_nan(row.number("value"))
+        except InputError as error:
+            raise InputError(f"{path}, line {row.line}: {error}") from error
+        yield Score(normalised(row["case"]), name, metric, value)
+
+
+def _not_nan(value: float) -> float:
+    if math.isnan(value):
+        raise InputError("a value must be a number, got nan")
+    return value
 
 
 def _require_unique(scores: list[Score], path: Path) -> None:

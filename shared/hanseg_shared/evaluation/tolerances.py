@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from hanseg_shared.errors import InputError, OptionError
+from hanseg_shared.errors import InputError
+from hanseg_shared.io.csv_file import CsvRow, read_csv
 from hanseg_shared.organs import ORGANS, organ
 
 DEFAULT_TOLERANCE_MM = 2.0
@@ -25,7 +25,7 @@ OBSERVER_TOLERANCES_MM: Mapping[str, float] = {
 """95th percentile of the distances between observers (Nikolov et al. 2021,
 doi:10.2196/26151), for the organs whose outlines agree with HaN-Seg's."""
 
-COLUMNS = ["organ", "tolerance_mm"]
+COLUMNS = ("organ", "tolerance_mm")
 
 
 def default_tolerances() -> dict[str, float]:
@@ -41,24 +41,23 @@ def read_tolerances(path: Path) -> dict[str, float]:
         path: A CSV file with the columns ``organ`` and ``tolerance_mm``.
 
     Raises:
-        InputError: The file is not such a table, or names no organ, or a tolerance
-            is negative or not finite.
+        InputError: The file is not such a table, or names no organ or one twice, or a
+            tolerance is negative or not finite.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path.name} cannot be read: {error}") from error
-    if not rows or list(rows[0]) != COLUMNS:
-        raise InputError(f"{path.name}: a table with columns {COLUMNS} is needed")
-    return default_tolerances() | dict(_tolerance(row, path) for row in rows)
+    own: dict[str, float] = {}
+    for row in read_csv(path, COLUMNS, exact=True):
+        try:
+            name, value = _tolerance(row)
+        except InputError as error:
+            raise InputError(f"{path}, line {row.line}: {error}") from error
+        if name in own:
+            raise InputError(f"{path}, line {row.line}: {name} has two tolerances")
+        own[name] = value
+    return default_tolerances() | own
 
 
-def _tolerance(row: dict[str, str], path: Path) -> tuple[str, float]:
-    try:
-        name, value = organ(row["organ"]).name, float(row["tolerance_mm"])
-    except (OptionError, ValueError, TypeError) as error:
-        raise InputError(f"{path.name}: {row}: {error}") from error
+def _tolerance(row: CsvRow) -> tuple[str, float]:
+    name, value = organ(row["organ"]).name, row.number("tolerance_mm")
     if not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{path.name}: the tolerance of {name} must be 0 or more")
+        raise InputError(f"the tolerance of {name} must be 0 or more, got {value:g} mm")
     return name, value

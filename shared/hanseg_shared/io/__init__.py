@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hanseg_shared.io.case_check import CaseCheck, Role
-    from hanseg_shared.io.cases import CaseFiles, find_cases
+    from hanseg_shared.io.cases import CaseFiles, FoundCases, PassedOver, find_cases
     from hanseg_shared.io.check import check_case
     from hanseg_shared.io.formats import ImageFormat
     from hanseg_shared.io.header import ImageHeader, read_header
@@ -31,9 +31,11 @@ __all__ = [
     "CaseCheck",
     "CaseFiles",
     "Confines",
+    "FoundCases",
     "ImageFormat",
     "ImageHeader",
     "Limits",
+    "PassedOver",
     "Role",
     "check_case",
     "check_case_in_child",
@@ -49,7 +51,7 @@ __all__ = [
 
 _MODULES = {
     "case_check": ("CaseCheck", "Role"),
-    "cases": ("CaseFiles", "find_cases"),
+    "cases": ("CaseFiles", "FoundCases", "PassedOver", "find_cases"),
     "check": ("check_case",),
     "formats": ("ImageFormat",),
     "header": ("ImageHeader", "read_header"),

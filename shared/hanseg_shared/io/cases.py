@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hanseg_shared.errors import InputError
-
-_IMAGE_NAME = re.compile(r"(.+)\.(nii\.gz|nii|nrrd|mha)", re.IGNORECASE)
-_CT_WORDS = {"ct", "pct", "planct", "planningct"}
-_MR_WORDS = {"mr", "mri", "mrt", "t1", "t1w", "mrt1", "mrit1"}
-_FILLER_WORDS = {"img", "image"}
-_NO_INPUT = re.compile(
-    r"(oars?|labels?|labelmaps?|masks?|segs?|segmentations?|contours?|structures?|"
-    r"doses?|clinical|deepmind|registered|fov)[0-9]*|t2w?|flair|dwi|adc|stir"
+from hanseg_shared.io.names import (
+    NameRole,
+    ParsedName,
+    image_stem,
+    is_printable,
+    is_segment_file,
+    is_unread_image,
+    natural,
+    normalised,
+    parse_name,
+    printable,
+    says_only_masks,
 )
-"""Words in the names of masks, results and of MR that is not T1-weighted."""
+from hanseg_shared.organ_names import organ_of
+from hanseg_shared.result_files import (
+    FIELD_OF_VIEW,
+    MASKS,
+    RECORD,
+    REGISTERED_MR,
+    REPORT,
+    SEGMENTATION,
+)
 
-_DATA_SET_NAME = re.compile(r"han[-_ ]?seg", re.IGNORECASE)
-"""The challenge's name, whose "seg" makes no file a segmentation."""
-
+_RESULTS = {SEGMENTATION, REGISTERED_MR, FIELD_OF_VIEW, MASKS}
+_IMAGES = {NameRole.CT, NameRole.MR, NameRole.UNCLEAR, NameRole.NONE}
 _NAMES_SHOWN = 6
 
 
@@ -40,15 +50,72 @@ class CaseFiles:
     mr: Path | None = None
 
 
-def find_cases(folder: Path | str) -> list[CaseFiles]:
-    """Return the cases of a folder, in natural order of their names.
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A file or folder that may be or hold a CT, and that was not taken.
+
+    Attributes:
+        path: Where it is.
+        name: The same as it is told: from the folder that was looked through.
+        reason: Why, and what helps.
+    """
+
+    path: Path
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCases:
+    """What was found in a folder.
+
+    Attributes:
+        cases: In natural order of their names.
+        passed_over: Whatever may be a CT and is none of theirs, in the same order.
+    """
+
+    cases: tuple[CaseFiles, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image file and what its name says."""
+
+    path: Path
+    name: ParsedName
+
+
+@dataclass(slots=True)
+class _Folder:
+    """What lies directly in one folder.
+
+    Attributes:
+        path: Where it is.
+        is_root: Whether it is the folder that was given.
+        of_masks: Whether its name, or that of a folder around it, speaks of masks.
+        images: What may be a CT or an MR, by the names.
+        others: Images that are something else, by their names.
+        cases: What was made of the images.
+    """
+
+    path: Path
+    is_root: bool
+    of_masks: bool
+    images: list[_Image] = field(default_factory=list)
+    others: list[_Image] = field(default_factory=list)
+    cases: list[CaseFiles] = field(default_factory=list)
+
+
+def find_cases(folder: Path | str) -> FoundCases:
+    """Return the cases of a folder, and what was passed over.
 
     Three layouts are known: HaN-Seg's own (`set_1/case_01/case_01_IMG_CT.nrrd` and
     `case_01_IMG_MR_T1.nrrd`; the root, `set_1` or one case may be given), a sub-folder
-    a case, and files side by side (`anna_ct.nii.gz`, `anna_t1.nii.gz`). A file is the
-    CT or the MR by the words in its name (ct; mr, mri or t1); the only image of a
-    folder is its CT. Masks and results (`.seg.nrrd`, `*_oars*`, `*_label*`, ...) and
-    MR of another weighting (t2, flair, ...) are never taken.
+    a case, and files side by side (`anna_ct.nii.gz`, `anna_t1.nii.gz`). The last word
+    of a file's name that says a role decides (see `names`); the only image of a
+    folder is its CT. Masks, results and MR of another weighting are not taken. Any of
+    these that may be a CT all the same, because its case has no other, is reported.
 
     Folders are looked into however deep. A link to a file is followed, since cases are
     often gathered by links; a link to a folder is not, so that no search leaves the
@@ -58,110 +125,243 @@ def find_cases(folder: Path | str) -> list[CaseFiles]:
         InputError: There is no such folder, no case in it, or it is unclear which
             file is which; the message names what was found.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder")
-    cases: list[CaseFiles] = []
-    for each, images in _images_by_folder(folder).items():
-        cases += _cases_of(each, images, is_root=each == folder)
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(f"{root}: there is no such folder")
+    search = _Search(root)
+    search.look_into(root, of_masks=False)
+    folders, passed = search.folders, search.passed
+    for each in folders:
+        if not each.of_masks:
+            each.cases = _cases_of(each)
+    known = {case.name for each in folders for case in each.cases}
+    for each in folders:
+        if each.of_masks:
+            passed += _take_out_copies(each, known)
+            each.cases = _cases_of(each)
+    cases = [case for each in folders for case in each.cases]
+    passed += _left_over(folders)
+    passed_over = tuple(_told(root, path, why) for path, why in _sorted(passed))
     if not cases:
-        raise InputError(_nothing_found(folder))
+        raise InputError(_nothing_found(root, passed_over))
     _require_unique(cases)
-    return sorted(cases, key=lambda case: _natural(case.name))
+    return FoundCases(
+        tuple(sorted(cases, key=lambda case: natural(case.name))), passed_over
+    )
 
 
-def _images_by_folder(folder: Path) -> dict[Path, list[Path]]:
-    found: dict[Path, list[Path]] = {}
-    entries = sorted(folder.iterdir(), key=lambda path: _natural(path.name))
-    images = [path for path in entries if path.is_file() and _is_input(path)]
-    if images:
-        found[folder] = images
-    for path in entries:
-        if path.is_dir() and not path.is_symlink() and _is_open(path.name):
-            found |= _images_by_folder(path)
-    return found
+class _Search:
+    """A walk through folders that sorts what lies in them.
 
+    Attributes:
+        folders: Those that were looked into.
+        passed: What was passed over, and why.
+    """
 
-def _is_input(path: Path) -> bool:
-    """Whether a file may be a CT or MR, judged by its name."""
-    if _IMAGE_NAME.fullmatch(path.name) is None or path.name.startswith("."):
-        return False
-    stem = _DATA_SET_NAME.sub("", _stem(path))
-    return not any(_NO_INPUT.fullmatch(word) for word in _words(stem))
+    def __init__(self, root: Path) -> None:
+        self.folders: list[_Folder] = []
+        self.passed: list[tuple[Path, str]] = []
+        self._root = root
 
+    def look_into(self, folder: Path, *, of_masks: bool) -> None:
+        """Sort what lies in a folder, and in those in it."""
+        found = _Folder(folder, folder == self._root, of_masks)
+        self.folders.append(found)
+        entries = self._entries(folder)
+        for path in entries:
+            if not path.is_dir():
+                self._sort_in(path, found)
+        self._pass_dicom(folder, [path for path in entries if _is_dicom(path)])
+        for path in entries:
+            if not path.is_dir():
+                continue
+            if path.is_symlink():
+                why = "links to folders are not followed; move the folder here"
+                self.passed.append((path, why))
+            else:
+                self.look_into(path, of_masks=of_masks or says_only_masks(path.name))
 
-def _is_open(folder_name: str) -> bool:
-    """Whether a folder may hold cases: it is not hidden, and not one of masks only."""
-    words = _words(folder_name)
-    only_masks = words and all(_NO_INPUT.fullmatch(word) for word in words)
-    return not folder_name.startswith(".") and not only_masks
-
-
-def _cases_of(folder: Path, images: list[Path], *, is_root: bool) -> list[CaseFiles]:
-    """Return the cases whose images lie directly in one folder."""
-    groups: dict[str, list[Path]] = {}
-    for image in images:
-        groups.setdefault(_case_name(image), []).append(image)
-    if len(images) > 1 and len(_those(images, _CT_WORDS)) != 1:
-        return [
-            _case(name or folder.name, folder, each) for name, each in groups.items()
+    def _entries(self, folder: Path) -> list[Path]:
+        """Return what lies in a folder, but what is hidden or a result of ours."""
+        try:
+            entries = sorted(folder.iterdir(), key=lambda path: natural(path.name))
+        except OSError as error:
+            if folder == self._root:
+                raise InputError(f"{folder} cannot be read: {error.strerror}") from None
+            why = f"it cannot be looked into: {error.strerror}"
+            self.passed.append((folder, why))
+            return []
+        names = {path.name for path in entries}
+        results = _RESULTS if names & {RECORD, REPORT} else set()
+        shown = [
+            path
+            for path in entries
+            if not path.name.startswith(".") and path.name not in results
         ]
-    name = next(iter(groups)) if is_root and len(groups) == 1 else ""
-    return [_only_case(name or folder.name, folder, images)]
+        for path in shown:
+            if not is_printable(path.name):
+                self.passed.append((path, "its name is not UTF-8; rename it"))
+        return [path for path in shown if is_printable(path.name)]
+
+    def _pass_dicom(self, folder: Path, files: list[Path]) -> None:
+        if files:
+            told = files[0] if len(files) == 1 else folder
+            why = "DICOM files are not read here; convert the series to an image file"
+            self.passed.append((told, why))
+
+    def _sort_in(self, path: Path, folder: _Folder) -> None:
+        stem = image_stem(path)
+        if stem is None:
+            if is_unread_image(path):
+                why = "it is not read here; save it as .nii.gz, .nrrd or .mha"
+                self.passed.append((path, why))
+        elif not path.is_file():
+            self.passed.append((path, "it is a link to nothing, or no file"))
+        else:
+            image = _Image(path, parse_name(stem))
+            group = folder.images if _may_be_input(image, folder) else folder.others
+            group.append(image)
 
 
-def _only_case(name: str, folder: Path, images: list[Path]) -> CaseFiles:
+def _is_dicom(path: Path) -> bool:
+    return path.suffix.lower() in {".dcm", ".ima"} and path.is_file()
+
+
+def _may_be_input(image: _Image, folder: _Folder) -> bool:
+    """Whether a file may be a CT or MR, judged by its name and its folder's."""
+    if is_segment_file(image.path) or _is_organ(image):
+        return False
+    if image.name.role is NameRole.NONE:
+        return not folder.of_masks
+    return image.name.role in _IMAGES
+
+
+def _is_organ(image: _Image) -> bool:
+    """Whether a file that says no role is called as an organ."""
+    stem = image_stem(image.path) or ""
+    return image.name.role is NameRole.NONE and organ_of(stem) is not None
+
+
+def _cases_of(folder: _Folder) -> list[CaseFiles]:
+    """Return the cases whose images lie directly in one folder."""
+    images = folder.images
+    if not images:
+        return []
+    name = folder.path.resolve().name
+    groups: dict[str, list[_Image]] = {}
+    for image in images:
+        groups.setdefault(image.name.case, []).append(image)
+    cts = [image for image in images if image.name.role is NameRole.CT]
+    if len(images) > 1 and len(cts) != 1:
+        if "" in groups and len(groups) > 1:
+            raise _unclear(name, folder, images)
+        return [_case(key or name, folder, each) for key, each in groups.items()]
+    if (folder.is_root or folder.of_masks) and len(groups) == 1:
+        name = next(iter(groups)) or name
+    if folder.is_root and len(groups) > 1 and "" not in groups:
+        _require_one_patient(folder, list(groups))
+    return [_only_case(normalised(name), folder, images)]
+
+
+def _require_one_patient(folder: _Folder, names: list[str]) -> None:
+    """Refuse files side by side whose names begin differently."""
+    first, *others = sorted(names, key=len)
+    if not all(other.startswith(first) for other in others):
+        raise _unclear(others[0], folder, folder.images)
+
+
+def _only_case(name: str, folder: _Folder, images: list[_Image]) -> CaseFiles:
     """Return the case of a folder that holds one; its only image is the CT."""
-    words = {*_words(_stem(images[0])), *_words(folder.name)}
-    if len(images) == 1 and not words & _MR_WORDS:
-        return CaseFiles(name, images[0])
+    only = images[0]
+    of_mr = not folder.is_root and _is_of_mr(folder.path.name)
+    if len(images) == 1 and only.name.role is NameRole.NONE and not of_mr:
+        return CaseFiles(name, only.path)
     return _case(name, folder, images)
 
 
-def _case(name: str, folder: Path, images: list[Path]) -> CaseFiles:
-    cts, mrs = _those(images, _CT_WORDS), _those(images, _MR_WORDS)
+def _is_of_mr(folder_name: str) -> bool:
+    return parse_name(folder_name).role in {NameRole.MR, NameRole.UNCLEAR}
+
+
+def _case(name: str, folder: _Folder, images: list[_Image]) -> CaseFiles:
+    cts = [each.path for each in images if each.name.role is NameRole.CT]
+    mrs = [each.path for each in images if each.name.role is NameRole.MR]
     if len(cts) != 1 or len(mrs) > 1 or len(cts) + len(mrs) != len(images):
-        raise InputError(
-            f"{folder}: case {name} needs one file named ct and at most one named mr "
-            f"or t1, found {_listed(image.name for image in images)}; rename the files "
-            "or move the others away"
+        raise _unclear(name, folder, images)
+    return CaseFiles(normalised(name), cts[0], mrs[0] if mrs else None)
+
+
+def _unclear(name: str, folder: _Folder, images: list[_Image]) -> InputError:
+    return InputError(
+        f"{folder.path}: case {name} needs one file named ct and at most one named mr "
+        f"or t1, found {_listed(image.path.name for image in images)}; rename the "
+        "files or move the others away"
+    )
+
+
+def _take_out_copies(folder: _Folder, known: set[str]) -> Iterator[tuple[Path, str]]:
+    """Yield a mask folder's files that are called as a CT elsewhere, taken out.
+
+    Masks are often called as the CTs they were drawn on.
+    """
+    for image in [each for each in folder.images if each.name.case in known]:
+        folder.images.remove(image)
+        yield (
+            image.path,
+            f"it lies in a folder of masks by its name, and {image.name.case} has a CT "
+            "elsewhere",
         )
-    return CaseFiles(name, cts[0], mrs[0] if mrs else None)
 
 
-def _those(images: list[Path], role: set[str]) -> list[Path]:
-    """Return the images whose names have a word of this role and none of the other."""
-    other = _MR_WORDS if role is _CT_WORDS else _CT_WORDS
-    return [
-        image
-        for image in images
-        if role & set(_words(_stem(image))) and not other & set(_words(_stem(image)))
-    ]
+def _left_over(folders: list[_Folder]) -> Iterator[tuple[Path, str]]:
+    """Yield images that are no CT by their names, but of no case that has another."""
+    by_path = {folder.path: folder for folder in folders}
+    for folder in folders:
+        around = by_path.get(folder.path.parent, folder) if folder.of_masks else folder
+        for image in folder.others:
+            if not _belongs(image, around, is_mask=folder.of_masks):
+                yield image.path, _why_passed(image, folder)
 
 
-def _stem(path: Path) -> str:
-    match = _IMAGE_NAME.fullmatch(path.name)
-    return match.group(1) if match else path.name
+def _belongs(image: _Image, around: _Folder, *, is_mask: bool) -> bool:
+    """Whether an image is surely something beside a case's CT.
+
+    Args:
+        image: What is no CT by its name or place.
+        around: The folder with the CTs it may belong to.
+        is_mask: Whether it lies in a folder of masks.
+    """
+    if is_segment_file(image.path) or (is_mask and _is_organ(image)):
+        return True
+    if image.name.role is NameRole.DERIVED and image.name.names_ct:
+        return False
+    return _holds_one_case(around) or image.name.case in {
+        case.name for case in around.cases
+    }
 
 
-def _words(name: str) -> list[str]:
-    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+def _holds_one_case(folder: _Folder) -> bool:
+    """Whether a folder is one case's, not one of files side by side."""
+    if len(folder.cases) != 1:
+        return False
+    stem = image_stem(folder.cases[0].ct) or ""
+    return not folder.is_root or not parse_name(stem).case
 
 
-def _case_name(image: Path) -> str:
-    """Return a file's name without the words that say its role."""
-    words = re.split(r"([ ._-]+)", _stem(image))
-    kept = [
-        word if word.lower() not in _CT_WORDS | _MR_WORDS | _FILLER_WORDS else ""
-        for word in words
-    ]
-    return re.sub(r"([ ._-])[ ._-]+", r"\1", "".join(kept)).strip(" ._-")
+def _why_passed(image: _Image, folder: _Folder) -> str:
+    if folder.of_masks:
+        return "it lies in a folder of masks by its name; a CT must be called ct there"
+    word = repr(image.name.word) if image.name.word else "an organ"
+    return f"its name says {word}; if it is a CT, let its name end in _ct"
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts case_2 before case_10."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", name.lower())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+def _sorted(passed: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    return sorted(passed, key=lambda each: natural(str(each[0])))
+
+
+def _told(root: Path, path: Path, reason: str) -> PassedOver:
+    name = path.relative_to(root).as_posix() if path != root else path.resolve().name
+    return PassedOver(path, printable(normalised(name)), reason)
 
 
 def _require_unique(cases: list[CaseFiles]) -> None:
@@ -176,12 +376,13 @@ def _require_unique(cases: list[CaseFiles]) -> None:
         seen[case.name] = case
 
 
-def _nothing_found(folder: Path) -> str:
-    found = _listed(sorted(path.name for path in folder.iterdir()))
+def _nothing_found(folder: Path, passed_over: Iterable[PassedOver]) -> str:
+    found = _listed(sorted(printable(path.name) for path in folder.iterdir()))
+    told = "".join(f"\n  {each.name}: {each.reason}" for each in passed_over)
     return (
         f"{folder}: no case was found, only {found}; a case is a folder with a CT "
         "(.nii.gz, .nii, .nrrd, .mha) and an MR, or files such as anna_ct.nii.gz and "
-        "anna_t1.nii.gz"
+        f"anna_t1.nii.gz{told}"
     )
 
 

@@ -154,12 +154,15 @@ def _check_folder(
     return checks.require_all()
 
 
-def _find_cases(folder: Path, name: str) -> list[CaseFiles]:
+def _find_cases(folder: Path, name: str) -> tuple[CaseFiles, ...]:
     try:
-        found = find_cases(folder)
+        looked = find_cases(folder)
     except InputError as error:
         # the caller knows the folder by its name, not by where it is here
         raise type(error)(error.message.replace(str(folder), name)) from error
+    if looked.passed_over:
+        logger.warning("%s files of a batch were passed over", len(looked.passed_over))
+    found = looked.cases
     if len(found) > MOST_CASES:
         raise OptionError(
             f"{name} holds {len(found)} cases and a batch may have {MOST_CASES}; queue "

@@ -11,7 +11,7 @@ case has several.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hanseg_segmentation.training.datasets.dataset import Dataset, Finding
@@ -22,7 +22,7 @@ from hanseg_segmentation.training.datasets.declaration import (
 )
 from hanseg_segmentation.training.datasets.image_case import ImageCase, MaskFile
 from hanseg_shared.evaluation.case_folders import case_name
-from hanseg_shared.io.cases import CaseFiles, find_cases
+from hanseg_shared.io.cases import CaseFiles, PassedOver, find_cases
 
 OWN_NAME = "own-cases"
 """What a folder that declares nothing is called."""
@@ -51,7 +51,8 @@ def find_folder(folder: Path, declaration: Declaration | None = None) -> Dataset
     """
     own = declaration is None
     declaration = declaration or _own_declaration(folder)
-    every = find_cases(folder)
+    looked = find_cases(folder)
+    every = looked.cases
     cases, findings = [], []
     for images in every:
         masks = (
@@ -68,6 +69,7 @@ def find_folder(folder: Path, declaration: Declaration | None = None) -> Dataset
             )
         findings += _strange_masks(images, declaration)
     findings += _strays(every, cases)
+    findings += _passed_over(looked.passed_over, every, cases)
     if own:
         findings += _sellas_of_nobody(declaration, every)
     return Dataset(declaration, tuple(cases), tuple(findings))
@@ -79,7 +81,7 @@ def _own_declaration(folder: Path) -> Declaration:
 
 
 def _sellas_of_nobody(
-    declaration: Declaration, every: list[CaseFiles]
+    declaration: Declaration, every: Sequence[CaseFiles]
 ) -> Iterator[Finding]:
     names = {images.name for images in every}
     for name in declaration.sella:
@@ -89,7 +91,7 @@ def _sellas_of_nobody(
 
 
 def _label_maps(
-    images: CaseFiles, declaration: Declaration, every: list[CaseFiles]
+    images: CaseFiles, declaration: Declaration, every: Sequence[CaseFiles]
 ) -> Iterator[MaskFile]:
     """Yield a case's label maps: those that are declared, or the one that is found."""
     alone = sum(other.ct.parent == images.ct.parent for other in every) == 1
@@ -132,6 +134,20 @@ def _strays(
         for path in _image_files(folder):
             if path not in used:
                 yield Finding("", f"{path} is of no use and left out", refuses=False)
+
+
+def _passed_over(
+    passed_over: Iterable[PassedOver],
+    every: Iterable[CaseFiles],
+    cases: Iterable[ImageCase],
+) -> Iterator[Finding]:
+    """Yield what may be a CT and was not taken; drawings and strays are told of."""
+    drawings = {path for each in cases for path in each.mask_files}
+    told = {path for each in every for path in _image_files(each.ct.parent)}
+    for each in passed_over:
+        if each.path not in drawings | told:
+            message = f"{each.name} was passed over: {each.reason}"
+            yield Finding("", message, refuses=False)
 
 
 def _image_files(folder: Path) -> list[Path]:

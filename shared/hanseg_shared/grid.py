@@ -13,6 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hanseg_shared.affine import (
+    Matrix34,
+    apart_mm,
+    apart_voxels,
+    differences,
+    nearest_rotation,
+    orientation_of,
+    shear_degrees,
+)
 from hanseg_shared.errors import GridMismatchError, ImageContentError
 
 Vector = tuple[float, float, float]
@@ -21,13 +30,15 @@ Points = npt.NDArray[np.float64]
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
-ORTHONORMAL_TOLERANCE = 1e-3
-"""Largest deviation of ``D D^T`` from identity that a header's rounding explains."""
+ORTHONORMAL_TOLERANCE = 1e-6
+"""Largest deviation of ``D D^T`` from identity: the rounding of 32-bit numbers."""
 
-SAME_GRID_TOLERANCE = 1e-3
-"""Largest distance, as a share of a voxel, between corners of "the same" grid."""
+_EXACT = 1e-12
+"""A direction that deviates less from a rotation is left as it is."""
 
-_AXIS_LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
+SAME_GRID_VOXELS = 0.1
+"""Grids are the same if no voxel of one lies farther from its place in the other than
+this share of a voxel: rounded headers do so much, and no measure can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,38 @@ class Grid:
                 f"direction must be orthonormal, got {self.direction}"
             )
 
+    @classmethod
+    def nearest(
+        cls,
+        size: tuple[int, int, int],
+        *,
+        spacing: Vector,
+        origin: Vector,
+        direction: Matrix,
+    ) -> Grid:
+        """Return the grid that a header means whose direction cosines are rounded.
+
+        The direction becomes the nearest rotation (or mirrored rotation); spacing and
+        first voxel stay as they are.
+
+        Raises:
+            ImageContentError: The direction is no rounded rotation: a voxel would move
+                by more than `SAME_GRID_VOXELS`.
+        """
+        stated = np.column_stack([np.array(direction) * np.array(spacing), origin])
+        if not np.isfinite(stated).all() or min(spacing) <= 0:
+            return cls(size, spacing, origin, direction)  # refuses it
+        matrix = np.array(direction, dtype=np.float64)
+        if np.abs(matrix @ matrix.T - np.eye(3)).max() > _EXACT:
+            matrix = nearest_rotation(matrix)
+        grid = cls(size, spacing, origin, _matrix(matrix))
+        apart = apart_mm(size, grid.affine, stated) / min(spacing)
+        if apart > SAME_GRID_VOXELS:
+            raise ImageContentError(
+                _not_rigid(np.array(direction, dtype=np.float64), apart)
+            )
+        return grid
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape (z, y, x) of an array sampled on this grid."""
@@ -99,12 +142,12 @@ class Grid:
     @property
     def orientation(self) -> str:
         """Nearest anatomical direction of each index axis, such as ``LPS``."""
-        columns = np.array(self.direction).T
-        letters = []
-        for column in columns:
-            axis = int(np.abs(column).argmax())
-            letters.append(_AXIS_LETTERS[axis][int(column[axis] > 0)])
-        return "".join(letters)
+        return orientation_of(self.direction)
+
+    @property
+    def affine(self) -> Matrix34:
+        """The 3 x 4 matrix that maps indices (x, y, z, 1) to mm LPS."""
+        return self.world_from_index[:3]
 
     @property
     def world_from_index(self) -> npt.NDArray[np.float64]:
@@ -135,11 +178,13 @@ class Grid:
         return Grid(size, self.spacing, _vector(origin), self.direction)
 
     def is_same(self, other: Grid) -> bool:
-        """Whether both grids put every voxel in the same place (within rounding)."""
+        """Whether both grids put every voxel in the same place.
+
+        Differences below `SAME_GRID_VOXELS`, over the whole image, do not matter.
+        """
         if self.size != other.size:
             return False
-        limit = SAME_GRID_TOLERANCE * min(self.spacing)
-        return bool(np.abs(self.corners() - other.corners()).max() <= limit)
+        return apart_voxels(self.size, self.affine, other.affine) <= SAME_GRID_VOXELS
 
     def offset_of(self, part: Grid) -> tuple[int, int, int] | None:
         """Return the voxel (x, y, z) of this grid at which another one begins.
@@ -147,15 +192,36 @@ class Grid:
         It may reach beyond this grid. None if its voxels are not this grid's, thought
         to go on: if it is rotated, has other spacing or lies between them.
         """
+        start = self._nearest_voxel(part)
+        return start if self.crop(start, part.size).is_same(part) else None
+
+    def difference_of_part(self, part: Grid) -> str:
+        """Return why another grid's voxels are not this one's; see `offset_of`."""
+        return self.crop(self._nearest_voxel(part), part.size).difference_of(part)
+
+    def _nearest_voxel(self, part: Grid) -> tuple[int, int, int]:
+        """Return the voxel, perhaps outside this grid, nearest to a part's first."""
         x, y, z = (round(float(i)) for i in self.world_to_index(part.origin))
-        return (x, y, z) if self.crop((x, y, z), part.size).is_same(part) else None
+        return x, y, z
 
     def require_same(self, other: Grid, *, what: str) -> None:
-        """Raise `GridMismatchError`, naming `what`, unless the grids are the same."""
+        """Raise `GridMismatchError` unless `other`, the grid of `what`, is the same."""
         if not self.is_same(other):
             raise GridMismatchError(
-                f"{what} is not on the grid: {other!r}, not {self!r}"
+                f"{what} is not on the grid: {self.difference_of(other)}"
             )
+
+    def difference_of(self, other: Grid) -> str:
+        """Return in what another grid differs from this one, and by how much."""
+        if self.size != other.size:
+            sizes = ("x".join(map(str, grid.size)) for grid in (other, self))
+            return "it has {} voxels, not {}".format(*sizes)
+        apart = apart_mm(self.size, self.affine, other.affine)
+        parts = differences(self.size, self.affine, other.affine)
+        return (
+            f"its voxels lie up to {apart:.3g} mm "
+            f"({apart / min(self.spacing):.3g} voxels) away ({'; '.join(parts)})"
+        )
 
     @classmethod
     def axis_aligned(
@@ -174,6 +240,26 @@ class Grid:
         spacing = "x".join(f"{s:.4g}" for s in self.spacing)
         origin = ", ".join(f"{o:.1f}" for o in self.origin)
         return f"Grid({size} at {spacing} mm, {self.orientation}, from ({origin}))"
+
+
+def _not_rigid(direction: npt.NDArray[np.float64], apart: float) -> str:
+    """Say why a direction is no rounded rotation; `apart` in voxels."""
+    lengths = np.linalg.norm(direction, axis=0)
+    if np.abs(lengths - 1.0).max() > math.sin(math.radians(shear_degrees(direction))):
+        fault = "its columns have the lengths ({:.5g}, {:.5g}, {:.5g})".format(*lengths)
+    else:
+        fault = f"its axes are sheared by {shear_degrees(direction):.3g} degrees"
+    return (
+        f"direction must be orthonormal, but {fault}: the nearest rectangular grid "
+        f"lies up to {apart:.2g} voxels away, and at most {SAME_GRID_VOXELS} are taken "
+        "for rounding; write the direction cosines with more digits, or resample the "
+        "image onto a rectangular grid"
+    )
+
+
+def _matrix(values: npt.NDArray[np.float64]) -> Matrix:
+    first, second, third = values
+    return _vector(first), _vector(second), _vector(third)
 
 
 def _vector(values: npt.NDArray[np.float64]) -> Vector:

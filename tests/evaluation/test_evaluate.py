@@ -154,7 +154,7 @@ def test_masks_of_organs_on_different_grids_are_refused(folders, tmp_path):
     other = Volume(label_map().array > 0, Grid(GRID.size, (1.0, 1.0, 3.0)))
     write_volume(other, folder / "SpinalCord.nii.gz")
     message = refusal((tmp_path / "m", references, folders[2]))
-    assert "case_02: SpinalCord.nii.gz is on" in message
+    assert "case_02: SpinalCord.nii.gz is not on the grid" in message
 
 
 def test_a_mask_with_two_labels_is_refused(folders, tmp_path):
@@ -224,7 +224,7 @@ def test_another_grid_is_refused(folders):
     predictions, _, _ = folders
     other = Volume(label_map().array, Grid(GRID.size, (1.0, 1.0, 2.4), GRID.origin))
     write_volume(other, predictions / "case_02.nii.gz")
-    assert "case_02: the reference is not on the grid" in refusal(folders)
+    assert "case_02: the prediction is not on the grid" in refusal(folders)
 
 
 def test_a_label_that_is_no_organs_is_refused(folders):

@@ -85,13 +85,13 @@ def test_masks_may_cover_different_parts_of_one_lattice():
 def test_a_lattice_shifted_by_half_a_voxel_is_refused():
     first = mask(np.ones((4, 4, 4)))
     second = Volume(first.array, Grid((4, 4, 4), origin=(0.5, 0.0, 0.0)))
-    with pytest.raises(GridMismatchError, match="lattice"):
+    with pytest.raises(GridMismatchError, match=r"lies 0\.5 mm away"):
         surface_distances(first, second)
 
 
 def test_another_spacing_is_refused():
     first = mask(np.ones((4, 4, 4)))
-    with pytest.raises(GridMismatchError, match="lattice"):
+    with pytest.raises(GridMismatchError, match="not 1x1x1 mm"):
         surface_distances(first, mask(np.ones((4, 4, 4)), (1.0, 1.0, 1.1)))
 
 

@@ -20,7 +20,6 @@ FILES = {
     "swapped.nii": nifti(SWAPPED, order=">"),
     "scaled.nii": nifti(scaling=(2.0, -1024.0)),
     "shifted.nii": nifti(scaling=(1.0, -1024.0)),
-    "shifted_without_slope.nii": nifti(scaling=(0.0, -1024.0)),
     "raw.nrrd": nrrd(),
     "swapped.nrrd": nrrd(SWAPPED, endian="big"),
     "packed.nrrd": nrrd(gzipped(DATA), encoding="gzip"),

@@ -186,7 +186,7 @@ REFUSED = {
     "nifti: negative spacing": (
         nifti(pixdim=(1, 1, -2, 3, 0, 0, 0, 0)),
         ImageContentError,
-        "spacing must be positive and finite",
+        "in pixdim: programs differ in whether .* convert it again",
     ),
     "nifti: spacing NaN": (
         nifti(pixdim=(1, 1, NAN, 3, 0, 0, 0, 0)),
@@ -201,7 +201,7 @@ REFUSED = {
     "nifti: sheared": (
         nifti(sform=SHEARED_SFORM),
         ImageContentError,
-        "the sform is sheared",
+        "axes are sheared by 11.5 degrees",
     ),
     "nifti: two spacings": (
         nifti(sform=DOUBLE_SFORM),
@@ -231,15 +231,15 @@ REFUSED = {
         ImageTooLargeError,
         "save the image without extensions",
     ),
-    "nifti: infinite scaling": (
-        nifti(scaling=(float("inf"), 0.0)),
+    "nifti: a slope without intercept": (
+        nifti(scaling=(2.0, NAN)),
         ImageError,
-        "scaling must be finite",
+        "got scl_slope 2 and scl_inter nan",
     ),
-    "nifti: a slope too small for ITK": (
-        nifti(scaling=(1e-40, 0.0)),
+    "nifti: an infinite intercept": (
+        nifti(scaling=(1.0, float("-inf"))),
         ImageError,
-        "can be read in two ways",
+        "got scl_slope 1 and scl_inter -inf",
     ),
     "nifti: too large": (
         nifti(dim=(3, 4096, 4096, 4096, 1, 1, 1, 1)),

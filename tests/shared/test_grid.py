@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,10 +109,10 @@ def test_a_grid_is_the_same_as_itself_within_rounding(grid):
     assert grid.is_same(rounded)
 
 
-def test_a_tenth_of_a_voxel_makes_another_grid(grid):
+def test_a_fifth_of_a_voxel_makes_another_grid(grid):
     x, y, z = grid.origin
     moved = Grid(
-        grid.size, grid.spacing, (x + 0.1 * grid.spacing[0], y, z), grid.direction
+        grid.size, grid.spacing, (x + 0.2 * grid.spacing[0], y, z), grid.direction
     )
     assert not grid.is_same(moved)
 
@@ -122,6 +124,81 @@ def test_another_size_makes_another_grid():
 def test_a_grid_mismatch_names_what_does_not_fit():
     with pytest.raises(GridMismatchError, match="the mask is not on the grid"):
         AXIAL.require_same(FLIPPED, what="the mask")
+
+
+EXPECTED = Grid((100, 90, 40), (1.0, 1.0, 3.0), (-50.0, -45.0, 10.0))
+TURN = math.radians(0.4)
+OTHERS = {
+    "size": (
+        replace(EXPECTED, size=(100, 90, 41)),
+        r"has 100x90x41 voxels, not 100x90",
+    ),
+    "spacing": (
+        replace(EXPECTED, spacing=(1.0, 1.0, 3.00625)),
+        r"up to 0\.244 mm \(0\.244 voxels\) away \(spacing 1x1x3\.006 mm, not 1x1x3 mm",
+    ),
+    "a little spacing": (
+        replace(EXPECTED, size=(4000, 4, 4), spacing=(1.00004, 1.0, 3.0)),
+        r"0\.16 voxels\) away \(spacing 1\.00004x1x3 mm, not 1x1x3 mm\)",
+    ),
+    "origin": (
+        replace(EXPECTED, origin=(-50.0, -44.75, 10.0)),
+        r"lies 0\.25 mm away, at \(-50, -44\.75, 10\), not at \(-50, -45, 10\)\)",
+    ),
+    "turn": (
+        replace(
+            EXPECTED,
+            direction=(
+                (math.cos(TURN), -math.sin(TURN), 0.0),
+                (math.sin(TURN), math.cos(TURN), 0.0),
+                (0.0, 0.0, 1.0),
+            ),
+        ),
+        r"away \(it is turned by 0\.4 degrees\)",
+    ),
+    "axes": (
+        replace(EXPECTED, direction=FLIPPED.direction),
+        "its axes run RAS, not LPS",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_mismatch_says_what_differs_and_by_how_much(name):
+    other, told = OTHERS[name]
+    expected = replace(EXPECTED, size=other.size) if "little" in name else EXPECTED
+    with pytest.raises(GridMismatchError, match=told):
+        expected.require_same(other, what="the mask")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spacing": (1.0005, 1.0, 3.0)},
+        {"origin": (-50.0, -45.0, 10.08)},
+        {"spacing": (1.0, 1.0, 3.001), "origin": (-50.0, -45.0, 9.99)},
+    ],
+)
+def test_less_than_a_tenth_of_a_voxel_over_the_image_does_not_matter(changes):
+    other = replace(EXPECTED, **changes)
+    assert EXPECTED.is_same(other)
+    assert other.is_same(EXPECTED)
+
+
+@given(shift=st.floats(0.101, 1.0))
+def test_a_mismatch_never_prints_two_equal_values(shift):
+    near = replace(EXPECTED, origin=(-51.123456, 12.3, 1234.5678))
+    far = replace(EXPECTED, origin=(-51.123456, 12.3 + shift, 1234.5678))
+    found = re.search(r"at (\(.*?\)), not at (\(.*?\))", near.difference_of(far))
+    assert found is not None
+    assert found.group(1) != found.group(2)
+
+
+def test_a_part_between_the_voxels_is_told():
+    part = replace(EXPECTED.crop((3, 4, 5), (6, 7, 8)), origin=(-47.0, -40.6, 25.0))
+    assert EXPECTED.offset_of(part) is None
+    told = EXPECTED.difference_of_part(part)
+    assert "lies 0.4 mm away, at (-47, -40.6, 25), not at (-47, -41, 25)" in told
 
 
 @given(points=st.lists(points, min_size=1, max_size=8), margin=st.floats(0, 50))

@@ -126,7 +126,8 @@ def _read_organ_files(source: CaseSource) -> CaseMasks:
             masks[name] = mask
         if not source.may_be_cropped and not grid.is_same(grids[0]):
             raise GridMismatchError(
-                f"{path.name} is on {grid!r}, but the case's first mask on {grids[0]!r}"
+                f"{path.name} is not on the grid of the case's first mask: "
+                f"{grids[0].difference_of(grid)}"
             )
     alike = all(grid.is_same(grids[0]) for grid in grids)
     return CaseMasks(masks, grids[0] if alike else None)

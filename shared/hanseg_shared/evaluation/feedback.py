@@ -90,7 +90,7 @@ def changes_of_job(
     source = _only_case(corrected)
     theirs = read_case_masks(source)
     if ours.grid is not None and theirs.grid is not None:
-        ours.grid.require_same(theirs.grid, what="the job's segmentation")
+        ours.grid.require_same(theirs.grid, what="the corrected drawing")
     looked_at = set(source.organ_files) or {organ.name for organ in ORGANS}
     return [
         _change(job, organ.name, ours, theirs, corrected_at, tolerances_mm[organ.name])

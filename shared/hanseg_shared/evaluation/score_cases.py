@@ -105,7 +105,7 @@ def score_case(pair: CasePair, scoring: Scoring) -> CaseScores:
         reference = read_case_masks(pair.reference)
         prediction = read_case_masks(pair.prediction)
         if reference.grid is not None and prediction.grid is not None:
-            reference.grid.require_same(prediction.grid, what="the reference")
+            reference.grid.require_same(prediction.grid, what="the prediction")
     except HansegError as error:
         return CaseScores(pair.name, problems=(f"{pair.name}: {error.message}",))
     return _score_organs(pair.name, reference, prediction, scoring)

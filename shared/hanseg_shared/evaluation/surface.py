@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from hanseg_shared.errors import GridMismatchError
 from hanseg_shared.evaluation.surfels import surfel_areas
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Mask, Volume, Voxels
@@ -98,9 +99,12 @@ def lattice_offset(grid: Grid, other: Grid) -> Start:
     Raises:
         GridMismatchError: The voxels of one are not where those of the other are.
     """
-    x, y, z = (round(float(i)) for i in grid.world_to_index(other.origin))
-    moved = grid.crop((x, y, z), other.size)
-    other.require_same(moved, what="one mask's lattice")
+    start = grid.offset_of(other)
+    if start is None:
+        raise GridMismatchError(
+            f"one mask is not on the other's grid: {grid.difference_of_part(other)}"
+        )
+    x, y, z = start
     return z, y, x
 
 

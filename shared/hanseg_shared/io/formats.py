@@ -1,17 +1,18 @@
-"""Image file formats: how each is recognised, and which ITK reader takes it.
+"""Image file formats: how each is recognised.
 
-A file is recognised by its first bytes. Its name decides nothing, except that a name
-of a format that keeps its voxels in a second file is refused.
+A file is recognised by its first bytes, a gzip file by those of what it holds. Its
+name decides nothing, except that a name of a format that keeps its voxels in a second
+file is refused.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
 from enum import StrEnum
 from pathlib import Path
 
-from hanseg_shared.errors import NotAnImageError, UnsafeImageError
+from hanseg_shared.errors import ImageError, NotAnImageError, UnsafeImageError
+from hanseg_shared.io.stream import inflate_head
 
 SNIFFED_BYTES = 512
 """How much of a file is looked at to recognise it."""
@@ -73,18 +74,6 @@ class ImageFormat(StrEnum):
     MHA = "mha"
     """MetaImage with its data attached."""
 
-    @property
-    def itk_reader(self) -> str:
-        """Name of the one ITK reader that may open the file."""
-        return _ITK_READERS[self]
-
-
-_ITK_READERS = {
-    ImageFormat.NIFTI: "NiftiImageIO",
-    ImageFormat.NRRD: "NrrdImageIO",
-    ImageFormat.MHA: "MetaImageIO",
-}
-
 
 def sniff(path: Path) -> ImageFormat:
     """Return the format of a file, judged by its first bytes.
@@ -99,11 +88,14 @@ def sniff(path: Path) -> ImageFormat:
         raise NotAnImageError("there is no such file")
     if path.suffix.lower() in _DETACHED_SUFFIXES:
         raise _detached(f"{path.suffix.lower()} files keep their voxels elsewhere")
-    return recognise(start_of(path))
+    start = start_of(path)
+    if start.startswith(_GZIP_MAGIC):
+        return _nifti(_inflated_start(path), gzipped=True)
+    return recognise(start)
 
 
 def recognise(start: bytes) -> ImageFormat:
-    """Return the format of a file that starts with these bytes.
+    """Return the format of a file, not packed, that starts with these bytes.
 
     Raises:
         NotAnImageError: No reader knows it.
@@ -111,8 +103,6 @@ def recognise(start: bytes) -> ImageFormat:
     """
     if not start:
         raise NotAnImageError("the file is empty")
-    if start.startswith(_GZIP_MAGIC):
-        return _nifti(_inflate_start(start), gzipped=True)
     if start.startswith(b"NRRD"):
         return ImageFormat.NRRD
     if _METAIMAGE_START.match(start):
@@ -168,11 +158,12 @@ def _nifti(start: bytes, *, gzipped: bool) -> ImageFormat:
     )
 
 
-def _inflate_start(start: bytes) -> bytes:
+def _inflated_start(path: Path) -> bytes:
+    """Return the beginning of what a gzip file holds, however long its own header."""
     try:
-        return zlib.decompressobj(wbits=31).decompress(start, SNIFFED_BYTES)
-    except zlib.error as error:
-        raise NotAnImageError(f"the gzip stream is damaged ({error})") from None
+        return inflate_head(path, SNIFFED_BYTES)
+    except ImageError as error:
+        raise NotAnImageError(f"the gzip stream cannot be read: {error}") from None
 
 
 def _at(start: bytes, magic: tuple[int, bytes]) -> bool:

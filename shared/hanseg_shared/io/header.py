@@ -1,13 +1,13 @@
 """What an image's header says, checked before any voxel is read.
 
 Our own parsers go first: they know every field that could point outside the file,
-and the caps are applied to what they find. Only then does ITK read the same header
-and say where the voxels lie; both must agree.
+and the caps are applied to what they find. Only then does ITK read the same NRRD or
+MHA header and say where the voxels lie; both must agree. Where a NIfTI's voxels lie,
+and what their values are, is decided by our parser alone: readers differ there.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 import tempfile
 from collections.abc import Iterator
@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_shared.affine import Matrix34, apart_voxels
 from hanseg_shared.errors import ImageContentError, ImageError, ImageTooLargeError
-from hanseg_shared.grid import Grid
+from hanseg_shared.grid import SAME_GRID_VOXELS, Grid
 from hanseg_shared.io.formats import ImageFormat, sniff
-from hanseg_shared.io.layout import Affine, Encoding, Layout
+from hanseg_shared.io.layout import Layout, Lies
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.metaimage import parse_metaimage
 from hanseg_shared.io.nifti import HEADER_BYTES, parse_nifti
@@ -30,11 +31,10 @@ from hanseg_shared.io.nrrd import parse_nrrd
 from hanseg_shared.io.stream import inflate_head, require_enough_bytes
 from hanseg_shared.itk import matrix_rows
 
-_APART_SHARE = 0.25
-"""From this share of a voxel on, a second geometry in a header is another one."""
+_TOLD_VOXELS = 0.01
+"""A direction is told to be rounded if that moved a voxel by more than this."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_ITK_FLOATS = {sitk.sitkFloat32, sitk.sitkFloat64}
 _ITK_TYPES = {
     "i1": sitk.sitkInt8,
     "u1": sitk.sitkUInt8,
@@ -58,32 +58,19 @@ class ImageHeader:
         grid: Where the voxels are.
         layout: Where the file keeps them, and as which type.
         file_bytes: Length of the file.
+        remarks: What a person should know, though the image is not refused for it.
     """
 
     format: ImageFormat
     grid: Grid
     layout: Layout
     file_bytes: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of one stored voxel."""
         return self.layout.dtype
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a person should know, though the image is not refused for it."""
-        if not self.layout.geometries:
-            return ()
-        apart = {name: _apart_mm(self.grid, a) for name, a in self.layout.geometries}
-        farther = max(apart.values())
-        if farther <= _APART_SHARE * min(self.grid.spacing):
-            return ()
-        followed = min(apart, key=lambda name: apart[name])
-        return (
-            f"{' and '.join(apart)} put its voxels up to {farther:.3g} mm apart; the "
-            f"{followed} is followed, as by ITK and 3D Slicer, but not by all programs",
-        )
 
 
 def read_header(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> ImageHeader:
@@ -108,9 +95,12 @@ def read_header(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> ImageHeade
         layout = _parse(path, image_format, file_bytes, limits)
         _require_layout_within(layout, limits)
         require_enough_bytes(path, layout)
-        grid = _itk_grid(path, image_format, layout)
-        _require_grid_within(grid, limits)
-        return ImageHeader(image_format, grid, layout, file_bytes)
+        lies = layout.lies or _itk_lies(path, image_format, layout)
+        _require_lies_within(lies, limits)
+        grid = Grid.nearest(layout.size, **lies._asdict())
+        _require_storable(grid)
+        remarks = layout.remarks + _rounding_remarks(grid, lies)
+        return ImageHeader(image_format, grid, layout, file_bytes, remarks)
 
 
 @contextmanager
@@ -124,16 +114,16 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened_by_itk(
-    path: Path, image_format: ImageFormat, encoding: Encoding
+    path: Path, image_format: ImageFormat
 ) -> Iterator[sitk.ImageFileReader]:
-    """Yield the one ITK reader for the format, with the file set.
+    """Yield ITK's one reader for NRRD or MHA, with the file set.
 
     ITK's readers look at a file's name, whatever its content; they are given a link
     with the name they expect.
     """
-    suffix = _ITK_SUFFIX[image_format, encoding]
+    name, suffix = _ITK_READERS[image_format]
     reader = sitk.ImageFileReader()
-    reader.SetImageIO(image_format.itk_reader)
+    reader.SetImageIO(name)
     with tempfile.TemporaryDirectory(prefix="hanseg-read-") as folder:
         link = Path(folder, f"image{suffix}")
         link.symlink_to(path.resolve())
@@ -144,13 +134,9 @@ def opened_by_itk(
             raise ImageError(f"ITK cannot read it: {_reason(error, link)}") from None
 
 
-_ITK_SUFFIX = {
-    (ImageFormat.NIFTI, Encoding.RAW): ".nii",
-    (ImageFormat.NIFTI, Encoding.GZIP_FILE): ".nii.gz",
-    (ImageFormat.NRRD, Encoding.RAW): ".nrrd",
-    (ImageFormat.NRRD, Encoding.DEFLATED): ".nrrd",
-    (ImageFormat.MHA, Encoding.RAW): ".mha",
-    (ImageFormat.MHA, Encoding.DEFLATED): ".mha",
+_ITK_READERS = {
+    ImageFormat.NRRD: ("NrrdImageIO", ".nrrd"),
+    ImageFormat.MHA: ("MetaImageIO", ".mha"),
 }
 
 
@@ -201,22 +187,49 @@ def _require_layout_within(layout: Layout, limits: Limits) -> None:
         )
 
 
-def _require_grid_within(grid: Grid, limits: Limits) -> None:
+def _require_lies_within(lies: Lies, limits: Limits) -> None:
     low, high = limits.min_spacing_mm, limits.max_spacing_mm
-    if min(grid.spacing) < low or max(grid.spacing) > high:
+    if min(lies.spacing) < low or max(lies.spacing) > high:
         raise ImageContentError(
-            f"spacing must be {low} to {high} mm, got {grid.spacing}; check the "
+            f"spacing must be {low} to {high} mm, got {lies.spacing}; check the "
             "header's units"
         )
-    if max(abs(o) for o in grid.origin) > limits.max_origin_mm:
+    if max(abs(o) for o in lies.origin) > limits.max_origin_mm:
         raise ImageContentError(
-            f"origin must lie within {limits.max_origin_mm} mm, got {grid.origin}"
+            f"origin must lie within {limits.max_origin_mm} mm, got {lies.origin}"
         )
 
 
-def _itk_grid(path: Path, image_format: ImageFormat, layout: Layout) -> Grid:
-    """Return the grid as ITK reads it, once both readers agree on the voxels."""
-    with opened_by_itk(path, image_format, layout.encoding) as reader:
+def _require_storable(grid: Grid) -> None:
+    """Refuse a grid that results, whose NIfTI headers are of 32 bits, cannot state."""
+    stored = grid.affine.astype(np.float32).astype(np.float64)
+    apart = apart_voxels(grid.size, grid.affine, stored)
+    if apart > SAME_GRID_VOXELS:
+        raise ImageContentError(
+            f"the image begins at {grid.origin} mm, too far away for voxels of "
+            f"{min(grid.spacing):.3g} mm: NIfTI's 32-bit numbers put them {apart:.2g} "
+            "voxels off; move its origin nearer to 0"
+        )
+
+
+def _rounding_remarks(grid: Grid, lies: Lies) -> tuple[str, ...]:
+    apart = apart_voxels(grid.size, grid.affine, _stated(lies))
+    if apart <= _TOLD_VOXELS:
+        return ()
+    return (
+        "its direction cosines are rounded; the nearest rectangular grid, up to "
+        f"{apart:.2g} voxels away, is used",
+    )
+
+
+def _stated(lies: Lies) -> Matrix34:
+    scaled = np.array(lies.direction) * np.array(lies.spacing)
+    return np.column_stack([scaled, lies.origin])
+
+
+def _itk_lies(path: Path, image_format: ImageFormat, layout: Layout) -> Lies:
+    """Return where ITK puts the voxels, once both readers agree on what they are."""
+    with opened_by_itk(path, image_format) as reader:
         reader.ReadImageInformation()
     found = (tuple(reader.GetSize()), reader.GetNumberOfComponents())
     if found != (layout.size, 1) or not _same_type(reader.GetPixelID(), layout):
@@ -226,21 +239,10 @@ def _itk_grid(path: Path, image_format: ImageFormat, layout: Layout) -> Grid:
             f"{sitk.GetPixelIDValueAsString(reader.GetPixelID())} in {found[0]}; save "
             "the image again"
         )
-    (dx, dy, dz), (ox, oy, oz) = reader.GetSpacing(), reader.GetOrigin()
-    direction = matrix_rows(reader.GetDirection())
-    return Grid(layout.size, (dx, dy, dz), (ox, oy, oz), direction)
-
-
-def _apart_mm(grid: Grid, other: Affine) -> float:
-    """Return how far, at most, another geometry puts a corner of the grid."""
-    matrix = np.array(other)
-    last = [(0, n - 1) for n in grid.size]
-    indices = np.array(list(itertools.product(*last)), dtype=np.float64)
-    there = indices @ matrix[:, :3].T + matrix[:, 3]
-    return float(np.linalg.norm(there - grid.corners(), axis=1).max())
+    return Lies(
+        reader.GetSpacing(), reader.GetOrigin(), matrix_rows(reader.GetDirection())
+    )
 
 
 def _same_type(pixel_id: int, layout: Layout) -> bool:
-    if layout.is_scaled:
-        return pixel_id in _ITK_FLOATS
-    return pixel_id == _ITK_TYPES[layout.dtype.str[1:]]
+    return bool(pixel_id == _ITK_TYPES[layout.dtype.str[1:]])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hanseg_shared.grid import Matrix, Vector
+
 Size = tuple[int, int, int]
-Affine = tuple[tuple[float, ...], ...]
 
 
 class Encoding(Enum):
@@ -26,6 +28,14 @@ class Encoding(Enum):
     """A gzip or zlib stream begins at the offset."""
 
 
+class Lies(NamedTuple):
+    """Where a header puts voxels, in mm LPS; its direction may be rounded."""
+
+    spacing: Vector
+    origin: Vector
+    direction: Matrix
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What a header says about the voxels, before anything of them is read.
@@ -37,8 +47,8 @@ class Layout:
         offset: Where the voxels begin, in bytes; see `Encoding`.
         slope: A voxel's value is ``stored * slope + intercept``.
         intercept: See `slope`.
-        geometries: Where a header that says it twice puts the voxels: names, and the
-            three rows of matrices that map (x, y, z, 1) to mm LPS.
+        lies: Where the voxels lie, if this header's parser says it; see `Lies`.
+        remarks: What a person should know of where they lie, though nothing is refused.
     """
 
     size: Size
@@ -47,7 +57,8 @@ class Layout:
     offset: int
     slope: float = 1.0
     intercept: float = 0.0
-    geometries: tuple[tuple[str, Affine], ...] = ()
+    lies: Lies | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def voxels(self) -> int:

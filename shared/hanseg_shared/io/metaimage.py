@@ -30,6 +30,12 @@ _DTYPES = {
 _NUMBERED = {"elementspacing": 3, "elementsize": 3, "offset": 3, "position": 3,
              "origin": 3, "transformmatrix": 9, "rotation": 9, "orientation": 9,
              "centerofrotation": 3}  # fmt: skip
+_SYNONYMS = (
+    ("offset", "position", "origin"),
+    ("transformmatrix", "rotation", "orientation"),
+)
+"""Keys that mean the same; readers differ in which they follow."""
+
 _IDENTITY_OF = {
     "elementnumberofchannels": "1",
     "headersize": "0",
@@ -145,6 +151,17 @@ def _require_geometry(fields: dict[str, str]) -> None:
     for key, count in _NUMBERED.items():
         if key in fields:
             _require_numbers(fields[key], key, count)
+    for names in _SYNONYMS:
+        _require_said_once(fields, names)
+
+
+def _require_said_once(fields: dict[str, str], names: tuple[str, ...]) -> None:
+    said = {key: fields[key] for key in names if key in fields}
+    if len({tuple(map(float, value.split())) for value in said.values()}) > 1:
+        both = " and ".join(f"{key} {value[:60]!r}" for key, value in said.items())
+        raise ImageContentError(
+            f"the MHA header contradicts itself: {both}; save the image again"
+        )
 
 
 def _require_numbers(value: str, key: str, count: int) -> None:
@@ -157,7 +174,10 @@ def _require_numbers(value: str, key: str, count: int) -> None:
     if not all(math.isfinite(number) for number in numbers):
         raise ImageContentError(f"{key} must be finite, got {value[:60]!r}")
     if key in {"elementspacing", "elementsize"} and min(numbers) <= 0:
-        raise ImageContentError(f"spacing must be positive, got {value[:60]!r} mm")
+        raise ImageContentError(
+            f"spacing must be positive, got {value[:60]!r} mm in {key}; save the image "
+            "again (an axis that runs the other way belongs into TransformMatrix)"
+        )
 
 
 def _dtype(fields: dict[str, str]) -> np.dtype[np.generic]:

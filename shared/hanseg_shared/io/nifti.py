@@ -9,10 +9,10 @@ import math
 import struct
 
 import numpy as np
-import numpy.typing as npt
 
 from hanseg_shared.errors import ImageContentError, ImageError
-from hanseg_shared.io.layout import Affine, Encoding, Layout, Size
+from hanseg_shared.io.layout import Encoding, Layout, Size
+from hanseg_shared.io.nifti_forms import geometry
 
 HEADER_BYTES = 348
 _DATA_START = 352
@@ -30,15 +30,6 @@ _DTYPES = {
     1280: "u8",
 }
 _COLOUR_OR_COMPLEX = {32: "complex", 128: "RGB", 1792: "complex", 2304: "RGBA"}
-
-_SCANNER_CODES = {1, 2}
-_MM_UNITS = {0, 2}
-
-_SCALE_TOLERANCE = 0.01
-"""Share by which the sform's column lengths may differ from pixdim."""
-
-_SHEAR_TOLERANCE = 1e-3
-"""Largest cosine between two axes of the sform that rounding explains."""
 
 
 def parse_nifti(header: bytes, *, gzipped: bool) -> Layout:
@@ -58,7 +49,7 @@ def parse_nifti(header: bytes, *, gzipped: bool) -> Layout:
     order = _byte_order(header)
     size = _size(struct.unpack_from(f"{order}8h", header, 40))
     dtype = _dtype(order, *struct.unpack_from(f"{order}hh", header, 70))
-    _require_geometry(header, order)
+    lies, remarks = geometry(header, order, size)
     slope, intercept = _scaling(*struct.unpack_from(f"{order}ff", header, 112))
     return Layout(
         size=size,
@@ -67,7 +58,8 @@ def parse_nifti(header: bytes, *, gzipped: bool) -> Layout:
         offset=_offset(struct.unpack_from(f"{order}f", header, 108)[0]),
         slope=slope,
         intercept=intercept,
-        geometries=_geometries(header, order),
+        lies=lies,
+        remarks=remarks,
     )
 
 
@@ -121,111 +113,19 @@ def _offset(vox_offset: float) -> int:
 
 
 def _scaling(slope: float, intercept: float) -> tuple[float, float]:
-    """Return slope and intercept; a slope of 0 or NaN means: not scaled."""
-    if math.isinf(slope) or math.isinf(intercept):
-        raise ImageError(f"the values' scaling must be finite: {slope}, {intercept}")
-    if math.isnan(intercept):
-        intercept = 0.0
-    if math.isnan(slope) or slope == 0.0:
-        slope = 1.0
-    return slope, intercept
+    """Return slope and intercept; without a finite slope but 0, nothing is scaled.
 
-
-def _require_geometry(header: bytes, order: str) -> None:
-    qform, sform = struct.unpack_from(f"{order}hh", header, 252)
-    pixdim = np.array(struct.unpack_from(f"{order}3f", header, 80), dtype=np.float64)
-    if not (np.isfinite(pixdim).all() and (pixdim > 0).all()):
-        raise ImageContentError(
-            f"spacing must be positive and finite, got {tuple(pixdim.tolist())} mm"
-        )
-    if qform <= 0 and sform <= 0:
-        raise ImageContentError(
-            "the header does not say how the image lies in the patient (qform_code and "
-            "sform_code are 0), so left and right cannot be told apart; convert it "
-            "again from the DICOM series"
-        )
-    if qform > 0:
-        _require_finite(struct.unpack_from(f"{order}6f", header, 256), "qform")
-    else:
-        _require_rigid_sform(struct.unpack_from(f"{order}12f", header, 280), pixdim)
-
-
-def _geometries(header: bytes, order: str) -> tuple[tuple[str, Affine], ...]:
-    """Return qform and sform, in LPS, where both are there and should agree.
-
-    An sform to an atlas (codes 3 and above) is meant to differ.
+    The intercept then says nothing (nifti1.h, "data scaling"; nibabel reads so, ITK
+    adds it all the same).
 
     Raises:
-        ImageContentError: They let an axis run in opposite directions.
+        ImageError: The values are scaled, but the intercept is no number.
     """
-    qform, sform = struct.unpack_from(f"{order}hh", header, 252)
-    if qform <= 0 or sform not in _SCANNER_CODES or header[123] & 7 not in _MM_UNITS:
-        return ()
-    rows = np.array(struct.unpack_from(f"{order}12f", header, 280), dtype=np.float64)
-    if not np.isfinite(rows).all():
-        return ()
-    qform_affine, sform_affine = _qform(header, order), rows.reshape(3, 4)
-    _require_same_way(qform_affine, sform_affine)
-    both = (("qform", qform_affine), ("sform", sform_affine))
-    return tuple((name, _lps(affine)) for name, affine in both)
-
-
-def _require_same_way(
-    qform: npt.NDArray[np.float64], sform: npt.NDArray[np.float64]
-) -> None:
-    """Refuse a header in which an axis runs one way and also the opposite way."""
-    opposite = (qform[:, :3] * sform[:, :3]).sum(axis=0) < 0
-    if opposite.any():
-        axes = " and ".join(np.array(["x", "y", "z"])[opposite])
-        raise ImageContentError(
-            f"qform and sform let the image's {axes} axis run in opposite directions, "
-            "so left and right cannot be told apart; convert it again from the DICOM "
-            "series"
+    if not math.isfinite(slope) or slope == 0.0:
+        return 1.0, 0.0
+    if not math.isfinite(intercept):
+        raise ImageError(
+            f"the values' scaling must be finite, got scl_slope {slope:g} and "
+            f"scl_inter {intercept:g}; convert the image again"
         )
-
-
-def _qform(header: bytes, order: str) -> npt.NDArray[np.float64]:
-    """Return the qform as a 3 x 4 matrix, in RAS (nifti1.h, method 2)."""
-    b, c, d, *offset = struct.unpack_from(f"{order}6f", header, 256)
-    a = math.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
-    handed, dx, dy, dz = struct.unpack_from(f"{order}4f", header, 76)
-    scale = np.array([dx, dy, -dz if handed < 0 else dz])
-    return np.column_stack([rotation * scale, offset])
-
-
-def _lps(affine: npt.NDArray[np.float64]) -> Affine:
-    return tuple(map(tuple, (np.diag([-1.0, -1.0, 1.0]) @ affine).tolist()))
-
-
-def _require_finite(numbers: tuple[float, ...], what: str) -> None:
-    if not all(math.isfinite(number) for number in numbers):
-        raise ImageContentError(f"the {what} must be finite, got {numbers}")
-
-
-def _require_rigid_sform(
-    rows: tuple[float, ...], pixdim: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> None:
-    """Refuse an sform that ITK would quietly replace by another geometry."""
-    _require_finite(rows, "sform")
-    columns = np.array(rows, dtype=np.float64).reshape(3, 4)[:, :3].T
-    lengths = np.linalg.norm(columns, axis=1)
-    if not (np.abs(lengths - pixdim) <= _SCALE_TOLERANCE * pixdim).all():
-        raise ImageContentError(
-            "the header contradicts itself: spacing in mm is "
-            f"{tuple(pixdim.round(4).tolist())} in pixdim, but "
-            f"{tuple(lengths.round(4).tolist())} in the sform; convert the image again"
-        )
-    axes = columns / lengths[:, None]
-    shear = float(np.abs(axes @ axes.T - np.eye(3)).max())
-    if shear > _SHEAR_TOLERANCE:
-        raise ImageContentError(
-            f"direction must be orthonormal, but the sform is sheared by {shear:.3g}; "
-            "resample the image onto a rectangular grid"
-        )
+    return slope, intercept

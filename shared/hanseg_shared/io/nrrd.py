@@ -193,6 +193,12 @@ def _require_geometry(fields: dict[str, str]) -> None:
     if set(units.split()) != {"mm"}:
         raise ImageContentError(f"NRRD space units must be mm, got {shown(units)}")
     _require_directions(_required(fields, "spacedirections"))
+    spacings = fields.get("spacings", "")
+    if set(spacings.lower().split()) - {"nan", "none"}:
+        raise ImageContentError(
+            f"the NRRD header gives the spacing twice: spacings {spacings[:60]!r} "
+            "beside the space directions; save the image again without spacings"
+        )
 
 
 def _require_directions(value: str) -> None:

@@ -114,7 +114,11 @@ def mask_to_model_grid(mask: Volume, whole: Grid, grid: Grid) -> FloatVoxels:
         GridMismatchError: The part lies on no voxels of `whole`.
     """
     start = whole.offset_of(mask.grid)
-    if start is None or not _lies_within(start, mask.grid, whole):
+    if start is None:
+        raise GridMismatchError(
+            f"a mask is not on the grid: {whole.difference_of_part(mask.grid)}"
+        )
+    if not _lies_within(start, mask.grid, whole):
         raise GridMismatchError(f"a mask on {mask.grid!r} is no part of {whole!r}")
     spacing, counts, tents = _tents(whole, grid)
     x, y, z = (

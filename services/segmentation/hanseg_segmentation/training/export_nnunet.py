@@ -106,7 +106,10 @@ def label_map(case: DatasetCase, ct: Volume) -> LabelMap:
     for each in sorted(own, key=lambda d: -int(np.count_nonzero(d.mask.array))):
         start = ct.grid.offset_of(each.mask.grid)
         if start is None:
-            raise GridMismatchError(f"{each.label.name} is not on the CT's grid")
+            raise GridMismatchError(
+                f"{each.label.name} is not on the CT's grid: "
+                f"{ct.grid.difference_of_part(each.mask.grid)}"
+            )
         z, y, x = (
             slice(i, i + n)
             for i, n in zip(start[::-1], each.mask.grid.shape, strict=True)

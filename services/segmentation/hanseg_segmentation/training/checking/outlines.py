@@ -54,8 +54,8 @@ def off_grid(drawing: Drawing, ct: Grid) -> str | None:
     start = place_in_ct(drawing, ct)
     if start is None:
         return (
-            f"{name} is not on the CT's grid: its voxels lie on {grid!r}, the CT's on "
-            f"{ct!r}; resample it to the CT"
+            f"{name} is not on the CT's grid: {ct.difference_of_part(grid)}; resample "
+            "it to the CT"
         )
     ends = np.add(start, grid.size)
     if min(start) < 0 or bool((ends > ct.size).any()):

@@ -51,7 +51,7 @@ HEADERS = {
     ),
     "a short first member": member(IMAGE[:1], name=b"n" * 506) + gzipped(IMAGE[1:]),
     "many short members": b"".join(
-        member(IMAGE[n : n + 7], name=b"part") for n in range(0, len(IMAGE), 7)
+        member(IMAGE[n : n + 20], name=b"part") for n in range(0, len(IMAGE), 20)
     ),
     "an empty member first": gzipped(b"") + gzipped(IMAGE),
     "nothing packed": gzip.compress(IMAGE, 0),

@@ -107,7 +107,9 @@ class RegistrationReport(Document):
 
     Attributes:
         verdict: Whether the network may see the MR.
-        reason: One sentence for a person, with the number that decided.
+        reason: For a person: a sentence that names every check that failed, with its
+            value and limit, such as ``MR rejected: it does not match this CT (skin 4.1
+            mm apart, limit 2.5). Possibly another patient.``
         measures: The numbers behind the verdict, by name with unit, such as
             ``rotation_deg``, ``field_of_view_share``, ``mutual_information_after``.
         seconds: Wall time of the stage's computation.
@@ -119,6 +121,19 @@ class RegistrationReport(Document):
     backend: Backend | None = None
     measures: dict[str, float] = {}
     seconds: float = 0.0
+
+    @property
+    def why(self) -> str:
+        """The reason without the verdict it begins with, for below a headline."""
+        words = self.reason.removeprefix(f"MR {self.verdict}: ")
+        return f"{words[:1].upper()}{words[1:]}"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict and its reason, also where the reason does not begin with it."""
+        if "MR" in self.reason[:5]:
+            return self.reason
+        return f"MR {self.verdict}: {self.reason}"
 
 
 def _is_none(value: object) -> bool:

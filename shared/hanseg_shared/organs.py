@@ -79,7 +79,8 @@ class Organ:
         name: The challenge's name, at most 16 characters as TG-263 asks.
         side: The patient's side it lies on.
         code: Its anatomical concept.
-        colour: Display colour, red, green and blue from 0 to 255.
+        colour: Display colour, red, green and blue from 0 to 255; organs within 10 mm
+            of each other differ by 25 and more (CIEDE2000).
         description: What it is, in words.
     """
 
@@ -105,7 +106,7 @@ ORGANS: tuple[Organ, ...] = (
         "A_Carotid_R",
         Side.RIGHT,
         Code("69105007", "Carotid artery"),
-        (172, 48, 40),
+        (255, 92, 38),
         "right common and internal carotid artery",
     ),
     Organ(
@@ -113,7 +114,7 @@ ORGANS: tuple[Organ, ...] = (
         "Arytenoid",
         Side.NONE,
         Code("77578007", "Arytenoid cartilage"),
-        (120, 200, 220),
+        (201, 38, 255),
         "arytenoid cartilage",
     ),
     Organ(
@@ -121,7 +122,7 @@ ORGANS: tuple[Organ, ...] = (
         "Bone_Mandible",
         Side.NONE,
         Code("91609006", "Mandible"),
-        (222, 198, 101),
+        (255, 212, 140),
         "mandible",
     ),
     Organ(
@@ -129,7 +130,7 @@ ORGANS: tuple[Organ, ...] = (
         "Brainstem",
         Side.NONE,
         Code("119238007", "Brain stem"),
-        (90, 140, 200),
+        (101, 111, 184),
         "brain stem",
     ),
     Organ(
@@ -137,7 +138,7 @@ ORGANS: tuple[Organ, ...] = (
         "BuccalMucosa",
         Side.NONE,
         Code("16811007", "Buccal mucosa"),
-        (230, 130, 150),
+        (255, 140, 169),
         "buccal mucosa",
     ),
     Organ(
@@ -145,7 +146,7 @@ ORGANS: tuple[Organ, ...] = (
         "Cavity_Oral",
         Side.NONE,
         Code("74262004", "Oral cavity"),
-        (190, 100, 130),
+        (155, 140, 255),
         "oral cavity",
     ),
     Organ(
@@ -153,7 +154,7 @@ ORGANS: tuple[Organ, ...] = (
         "Cochlea_L",
         Side.LEFT,
         Code("80169004", "Cochlea"),
-        (240, 150, 40),
+        (255, 159, 0),
         "left cochlea",
     ),
     Organ(
@@ -161,7 +162,7 @@ ORGANS: tuple[Organ, ...] = (
         "Cochlea_R",
         Side.RIGHT,
         Code("80169004", "Cochlea"),
-        (192, 120, 32),
+        (217, 163, 0),
         "right cochlea",
     ),
     Organ(
@@ -169,7 +170,7 @@ ORGANS: tuple[Organ, ...] = (
         "Cricopharyngeus",
         Side.NONE,
         Code("28276008", "Cricopharyngeus muscle"),
-        (150, 90, 60),
+        (184, 109, 64),
         "cricopharyngeus muscle",
     ),
     Organ(
@@ -177,7 +178,7 @@ ORGANS: tuple[Organ, ...] = (
         "Esophagus_S",
         Side.NONE,
         Code("32849002", "Esophagus"),
-        (211, 171, 143),
+        (184, 173, 101),
         "cervical oesophagus",
     ),
     Organ(
@@ -185,7 +186,7 @@ ORGANS: tuple[Organ, ...] = (
         "Eye_AL",
         Side.LEFT,
         Code("79652003", "Eyeball"),
-        (60, 180, 230),
+        (28, 125, 184),
         "anterior part of the left eyeball",
     ),
     Organ(
@@ -193,7 +194,7 @@ ORGANS: tuple[Organ, ...] = (
         "Eye_AR",
         Side.RIGHT,
         Code("79652003", "Eyeball"),
-        (48, 144, 184),
+        (0, 163, 217),
         "anterior part of the right eyeball",
     ),
     Organ(
@@ -201,7 +202,7 @@ ORGANS: tuple[Organ, ...] = (
         "Eye_PL",
         Side.LEFT,
         Code("79652003", "Eyeball"),
-        (30, 110, 180),
+        (0, 184, 184),
         "posterior part of the left eyeball",
     ),
     Organ(
@@ -209,7 +210,7 @@ ORGANS: tuple[Organ, ...] = (
         "Eye_PR",
         Side.RIGHT,
         Code("79652003", "Eyeball"),
-        (24, 88, 144),
+        (76, 217, 199),
         "posterior part of the right eyeball",
     ),
     Organ(
@@ -217,7 +218,7 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Lacrimal_L",
         Side.LEFT,
         Code("13561001", "Lacrimal gland"),
-        (200, 120, 220),
+        (205, 119, 217),
         "left lacrimal gland",
     ),
     Organ(
@@ -225,7 +226,7 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Lacrimal_R",
         Side.RIGHT,
         Code("13561001", "Lacrimal gland"),
-        (160, 96, 176),
+        (153, 101, 184),
         "right lacrimal gland",
     ),
     Organ(
@@ -233,7 +234,7 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Submand_L",
         Side.LEFT,
         Code("54019009", "Submandibular gland"),
-        (130, 200, 90),
+        (124, 184, 64),
         "left submandibular gland",
     ),
     Organ(
@@ -241,7 +242,7 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Submand_R",
         Side.RIGHT,
         Code("54019009", "Submandibular gland"),
-        (104, 160, 72),
+        (127, 153, 84),
         "right submandibular gland",
     ),
     Organ(
@@ -249,27 +250,27 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Thyroid",
         Side.NONE,
         Code("69748006", "Thyroid"),
-        (62, 162, 114),
+        (54, 153, 103),
         "thyroid",
     ),
     Organ(
-        21, "Glottis", Side.NONE, Code("1307006", "Glottis"), (100, 160, 250), "glottis"
+        21, "Glottis", Side.NONE, Code("1307006", "Glottis"), (89, 151, 255), "glottis"
     ),
     Organ(
         22,
         "Larynx_SG",
         Side.NONE,
         Code("119255006", "Supraglottis"),
-        (150, 208, 243),
+        (0, 223, 255),
         "supraglottic larynx",
     ),
-    Organ(23, "Lips", Side.NONE, Code("48477009", "Lip"), (188, 91, 95), "lip"),
+    Organ(23, "Lips", Side.NONE, Code("48477009", "Lip"), (217, 76, 93), "lip"),
     Organ(
         24,
         "OpticChiasm",
         Side.NONE,
         Code("244453006", "Optic chiasm"),
-        (99, 106, 24),
+        (153, 120, 23),
         "optic chiasm",
     ),
     Organ(
@@ -277,7 +278,7 @@ ORGANS: tuple[Organ, ...] = (
         "OpticNrv_L",
         Side.LEFT,
         Code("18234004", "Optic nerve"),
-        (235, 225, 80),
+        (217, 217, 76),
         "left optic nerve",
     ),
     Organ(
@@ -285,7 +286,7 @@ ORGANS: tuple[Organ, ...] = (
         "OpticNrv_R",
         Side.RIGHT,
         Code("18234004", "Optic nerve"),
-        (188, 180, 64),
+        (174, 255, 38),
         "right optic nerve",
     ),
     Organ(
@@ -293,7 +294,7 @@ ORGANS: tuple[Organ, ...] = (
         "Parotid_L",
         Side.LEFT,
         Code("45289007", "Parotid gland"),
-        (70, 190, 130),
+        (76, 217, 146),
         "left parotid gland",
     ),
     Organ(
@@ -301,7 +302,7 @@ ORGANS: tuple[Organ, ...] = (
         "Parotid_R",
         Side.RIGHT,
         Code("45289007", "Parotid gland"),
-        (56, 152, 104),
+        (0, 255, 128),
         "right parotid gland",
     ),
     Organ(
@@ -309,7 +310,7 @@ ORGANS: tuple[Organ, ...] = (
         "Pituitary",
         Side.NONE,
         Code("56329008", "Pituitary"),
-        (57, 157, 110),
+        (0, 153, 0),
         "pituitary",
     ),
     Organ(
@@ -317,7 +318,7 @@ ORGANS: tuple[Organ, ...] = (
         "SpinalCord",
         Side.NONE,
         Code("2748008", "Spinal cord"),
-        (244, 214, 49),
+        (255, 183, 140),
         "spinal cord",
     ),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hanseg_registration.judge import CHECKS
 from hanseg_segmentation.quality.anatomy import anatomy
 from hanseg_shared.documents import JobState, MrVerdict
 from hanseg_shared.flags import DOUBTS, MEANINGS, FlagCode, Meaning
@@ -35,6 +36,10 @@ def rows_of(heading: str) -> dict[str, list[str]]:
         ("Flags", FlagCode),
         ("Verdicts on the MR", MrVerdict),
         ("Plausible volumes", anatomy().organs),
+        (
+            "Why an MR is rejected",
+            ["transform_is_finite", *(check.measure for check in CHECKS)],
+        ),
     ],
 )
 def test_the_page_lists_every_word_once_and_no_other(heading, words):

@@ -41,7 +41,7 @@ def run(*arguments: object) -> Result:
 def test_the_verdict_is_the_last_line(files, tmp_path, quick):
     result = run(*files, "--out", tmp_path / "out")
     assert result.exit_code == 0
-    assert "rejected: two starts end 9.0 mm apart (1.2 s)" in result.stdout
+    assert "MR rejected: two starts end 9.0 mm apart (1.2 s; see" in result.stdout
 
 
 def test_json_prints_one_object_a_line(files, tmp_path, quick):

@@ -68,7 +68,7 @@ def test_an_engine_that_gives_up_is_a_verdict(pair):
 
     found = registered(pair, fail)
     assert found.report.verdict is MrVerdict.REJECTED
-    assert found.report.reason == "the library gave up: no samples"
+    assert found.report.reason == "MR rejected: the library gave up: no samples."
 
 
 def test_an_affine_step_that_goes_astray_leaves_the_rigid_pose(pair, aligned):
@@ -80,7 +80,7 @@ def test_an_affine_step_that_goes_astray_leaves_the_rigid_pose(pair, aligned):
 
     found = registered(pair, answer, TransformKind.AFFINE)
     assert found.report.measures["affine_kept"] == 0.0
-    assert "the rigid pose is kept" in found.report.reason
+    assert "The rigid pose is kept" in found.report.reason
     assert error_mm(found, pair) < 1e-6
 
 

@@ -211,7 +211,7 @@ def test_a_picture_that_fails_costs_no_registration(tmp_path, ct, monkeypatch, e
     monkeypatch.setattr(pictures, "save", fail)
     found = illustrated(tmp_path, ct, registration(ct))
     assert list(tmp_path.iterdir()) == []
-    assert found.report.reason == f"it fits; {NO_PICTURES}"
+    assert found.report.reason == f"it fits {NO_PICTURES}"
     assert found.report.verdict is MrVerdict.USED
 
 

@@ -174,7 +174,7 @@ def test_a_mirrored_mr_is_rejected(pair):
     swapped = np.ascontiguousarray(pair.mr.array[:, :, ::-1])
     found = register(pair.ct, pair.mr.with_array(swapped))
     assert found.report.verdict is MrVerdict.REJECTED
-    assert "left and right may be swapped" in found.report.reason
+    assert "Left and right may be swapped." in found.report.reason
 
 
 def test_a_ct_without_a_head_is_rejected(pair):
@@ -283,4 +283,4 @@ def test_a_job_without_mr_is_absent():
 def test_a_registration_that_crashed_is_rejected_with_its_reason():
     report = rejected_report("the process was killed")
     assert report.verdict is MrVerdict.REJECTED
-    assert report.reason == "the process was killed"
+    assert report.reason == "MR rejected: the process was killed."

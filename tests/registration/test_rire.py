@@ -65,7 +65,7 @@ def test_a_swap_of_left_and_right_is_noticed(ct, mr):
     swapped = mr.with_array(np.ascontiguousarray(mr.array[:, :, ::-1]))
     found = register(ct, swapped)
     assert found.report.verdict is MrVerdict.REJECTED
-    assert "left and right" in found.report.reason
+    assert "Left and right" in found.report.reason
 
 
 def test_another_persons_head_is_rejected(ct):

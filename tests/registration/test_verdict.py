@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hanseg_registration.judge import CHECKS, judge
 from hanseg_registration.sampling import look_up
 from hanseg_registration.verdict import (
     LARGEST_DISAGREEMENT_MM,
@@ -12,7 +13,6 @@ from hanseg_registration.verdict import (
     LARGEST_ROTATION_DEG,
     SMALLEST_SKIN_SHARE,
     Evidence,
-    judge,
 )
 from hanseg_shared.documents import MrVerdict
 from tests.registration.volumes import box
@@ -47,22 +47,49 @@ def test_a_right_registration_is_used():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"finite": False}, "not finite and invertible"),
-        ({"rotation_deg": 55.0}, "turned by 55 degrees"),
-        ({"stretch_share": 0.2}, "stretched by 20 %"),
-        ({"field_of_view_share": 0.01}, "covers 1 % of the CT's head"),
-        ({"similarity_after": 0.001}, "too little in common"),
-        ({"similarity_displaced": 0.15}, "fits displaced poses nearly as well"),
-        ({"agreement_mean_mm": 8.6}, "two starts end 8.6 mm apart"),
-        ({"agreement_mean_mm": 1.49}, "two starts end 1.5 mm apart; up to 1.0 mm"),
-        ({"drift_mm": 7.5}, "fits better 7.5 mm away; up to 4.0 mm are accepted"),
-        ({"skin_near_share": 0.31}, "skin lies on 31 % of the CT's"),
-        ({"similarity_mirrored": 0.29}, "left and right may be swapped"),
-        ({"similarity_mirrored": 0.231}, "no better than its own mirror image"),
+        (
+            {"finite": False},
+            "could not be computed (the transform is not finite and invertible).",
+        ),
+        (
+            {"rotation_deg": 55.0},
+            "not believable (turned by 55 degrees, limit 40). Check the orientation",
+        ),
+        ({"stretch_share": 0.2}, "not believable (stretched by 20 %, limit 8)."),
+        (
+            {"field_of_view_share": 0.01},
+            "this CT's head (covers 1 % of the CT's head, at least 5). An MR",
+        ),
+        (
+            {"similarity_after": 0.001},
+            "does not match this CT (similarity 0.001, at least 0.05; its",
+        ),
+        (
+            {"similarity_displaced": 0.15},
+            "exceeds that of displaced places 0.5-fold, at least 2.5). Possibly",
+        ),
+        (
+            {"agreement_mean_mm": 8.6},
+            "not certain (two starts end 8.6 mm apart, limit 1).",
+        ),
+        ({"agreement_mean_mm": 1.49}, "(two starts end 1.5 mm apart, limit 1)."),
+        ({"drift_mm": 7.5}, "(fits better 7.5 mm away, limit 4)."),
+        (
+            {"skin_near_share": 0.31},
+            "(31 % of the CT's skin within 3 mm of the MR's, at least 55). Possib",
+        ),
+        (
+            {"similarity_mirrored": 0.29},
+            "which is 125 % as similar, limit 96). Left and right may be swapped.",
+        ),
+        (
+            {"similarity_mirrored": 0.231},
+            "no better than its mirror image, which is 100 % as similar, limit 96).",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_wrong_registration_is_rejected_with_the_number_that_decided(change, reason):
+def test_a_wrong_registration_is_rejected_with_the_value_and_the_limit(change, reason):
     verdict, said = judge(replace(RIRE, **change))
     assert verdict is MrVerdict.REJECTED
     assert reason in said
@@ -145,13 +172,15 @@ def test_an_mr_that_hardly_stands_out_from_displaced_poses_is_rejected():
     found = replace(RIRE, similarity_displaced_sd=0.03)
     verdict, reason = judge(found)
     assert verdict is MrVerdict.REJECTED
-    assert "6.1 standard deviations" in reason
+    assert "6.1 standard deviations above displaced places, at least 8.4" in reason
 
 
 def test_skin_that_lies_off_is_rejected():
     verdict, reason = judge(replace(RIRE, skin_distance_mm=3.0))
     assert verdict is MrVerdict.REJECTED
-    assert "skin lies 3.0 mm" in reason
+    assert (
+        "(skin 3.0 mm apart, limit 2.5). Possibly another patient, or a wrong" in reason
+    )
 
 
 BENT = replace(RIRE, skin_distance_mm=3.0, skin_distance_deformed_mm=1.0)
@@ -164,11 +193,95 @@ def test_the_skin_of_a_bent_patient_may_lie_further_off_before_the_deformation()
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"skin_distance_mm": 4.0}, "skin lies 4.0 mm from the CT's, in the median"),
-        ({"skin_distance_deformed_mm": 3.0}, "3.0 mm from the CT's after the deform"),
+        (
+            {"skin_distance_mm": 4.0},
+            "skin 4.0 mm apart before the deformation, limit 3.5",
+        ),
+        (
+            {"skin_distance_deformed_mm": 3.0},
+            "skin 3.0 mm apart after the deformation, limit 2.5",
+        ),
     ],
 )
 def test_but_not_too_far_and_not_after_it(change, reason):
     verdict, found = judge(replace(BENT, **change))
     assert verdict is MrVerdict.REJECTED
     assert reason in found
+
+
+def test_every_failed_check_is_named_and_the_reason_is_one_a_person_can_act_on():
+    found = replace(RIRE, skin_distance_mm=4.13, similarity_mirrored=0.232)
+    assert judge(found)[1] == (
+        "MR rejected: it does not match this CT (skin 4.1 mm apart, limit 2.5; no"
+        " better than its mirror image, which is 100 % as similar, limit 96)."
+        " Possibly another patient."
+    )
+
+
+FAILING = {
+    "not_a_number": {"bone_darker_share": math.nan},
+    "rotation_deg": {"rotation_deg": 90.0},
+    "stretch_share": {"stretch_share": 0.3},
+    "field_of_view_share": {"field_of_view_share": 0.02},
+    "similarity_after": {"similarity_after": 0.01},
+    "similarity_excess": {"similarity_displaced": 0.2},
+    "similarity_z_score": {"similarity_displaced_sd": 0.05},
+    "skin_distance_mm": {"skin_distance_mm": 6.0},
+    "skin_distance_deformed_mm": {"skin_distance_deformed_mm": 5.0},
+    "skin_near_share": {"skin_near_share": 0.2},
+    "similarity_mirrored": {"similarity_mirrored": 0.3},
+    "agreement_mean_mm": {"agreement_mean_mm": 3.0},
+    "drift_mm": {"drift_mm": 9.0},
+}
+"""For each check numbers that fail it."""
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.measure)
+def test_each_check_fails_with_words_of_its_own(check):
+    changed: dict[str, Any] = FAILING[check.measure]
+    words = check.failure(replace(RIRE, **changed))
+    assert words is not None
+    assert check.failure(RIRE) is None
+
+
+def test_all_that_fail_at_once_are_all_told():
+    changes: dict[str, Any] = {}
+    for change in FAILING.values():
+        changes |= change
+    found = replace(RIRE, **changes)
+    said = judge(found)[1]
+    for check in CHECKS:
+        words = check.failure(found)
+        if words is not None:
+            assert words in said
+    assert (
+        said.count(";") == sum(check.failure(found) is not None for check in CHECKS) - 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"skin_distance_mm": 2.5004}, "skin 2.5004 mm apart, limit 2.5"),
+        ({"rotation_deg": 40.2}, "turned by 40.2 degrees, limit 40"),
+        ({"skin_near_share": 0.5496}, "54.96 % of the CT's skin"),
+        ({"similarity_after": 0.04998}, "similarity 0.04998, at least 0.05"),
+    ],
+)
+def test_a_value_is_never_printed_equal_to_the_limit_it_fails(change, words):
+    assert words in judge(replace(RIRE, **change))[1]
+
+
+def test_an_mr_that_does_not_meet_the_ct_is_not_said_to_be_mirrored():
+    nowhere = replace(
+        RIRE,
+        similarity_after=0.0,
+        similarity_mirrored=0.0,
+        field_of_view_share=0.0,
+    )
+    said = judge(nowhere)[1]
+    assert said.startswith(
+        "MR rejected: it shows too little of this CT's head (covers 0"
+    )
+    assert "mirror" not in said
+    assert "swapped" not in said

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hanseg_shared.errors import OptionError
 from hanseg_shared.organs import (
@@ -14,6 +17,12 @@ from hanseg_shared.organs import (
     mirrored_labels,
     organ,
 )
+from hanseg_shared.phantom import Scope, make_case
+from hanseg_shared.volume import Volume
+from tests.shared.colours import ciede2000, lab
+
+NEAR_MM = 10.0
+"""Organs this close to each other are neighbours."""
 
 IN_ORDER = (
     "A_Carotid_L A_Carotid_R Arytenoid Bone_Mandible Brainstem BuccalMucosa "
@@ -88,3 +97,57 @@ def test_mirroring_twice_changes_no_label():
 def test_an_unknown_organ_is_told():
     with pytest.raises(OptionError, match="no organ is called 'Heart'"):
         organ("Heart")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "difference"),
+    [
+        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+        ((50.0, 2.5, 0.0), (50.0, 0.0, -2.5), 4.3065),
+        ((2.0776, 0.0795, -1.1350), (0.9033, -0.0636, -0.5514), 0.9082),
+    ],
+)
+def test_the_difference_of_colours_is_that_of_the_reference(one, other, difference):
+    assert ciede2000(one, other) == pytest.approx(difference, abs=1e-4)
+
+
+def test_neighbours_have_colours_that_differ():
+    case = make_case(
+        4,
+        ct_spacing=(2.0, 2.0, 2.5),
+        ct_width_mm=260,
+        mr=False,
+        scope=Scope.HEAD_AND_NECK,
+    )
+    labs = {each.label: lab(each.colour) for each in ORGANS}
+    pairs = neighbours(case.labels)
+    assert len(pairs) > 30
+    for a, b in pairs:
+        difference = ciede2000(labs[a], labs[b])
+        assert difference >= 25, (ORGANS[a - 1].name, ORGANS[b - 1].name, difference)
+
+
+def test_no_two_organs_look_alike_and_none_is_dark_or_grey():
+    labs = [lab(each.colour) for each in ORGANS]
+    for a, b in itertools.combinations(labs, 2):
+        assert ciede2000(a, b) >= 10
+    for lightness, a, b in labs:
+        assert lightness >= 45
+        assert np.hypot(a, b) >= 30
+
+
+def neighbours(labels: Volume) -> set[tuple[int, int]]:
+    """Return the pairs of labels that lie within 10 mm of each other."""
+    sampling = labels.grid.spacing[::-1]
+    margin = [int(NEAR_MM / step) + 1 for step in sampling]
+    found = set()
+    for label, box in enumerate(ndimage.find_objects(labels.array), start=1):
+        wide = tuple(
+            slice(max(0, span.start - m), span.stop + m)
+            for span, m in zip(box, margin, strict=True)
+        )
+        part = labels.array[wide]
+        distance = ndimage.distance_transform_edt(part != label, sampling=sampling)
+        near = set(np.unique(part[distance <= NEAR_MM]).tolist()) - {0, label}
+        found |= {(min(label, each), max(label, each)) for each in near}
+    return found

@@ -117,4 +117,4 @@ def _last_line(report: RegistrationReport, out: Path, *, as_json: bool) -> str:
     if as_json:
         event = {"event": "registered", "out": str(out)}
         return json.dumps(event | report.model_dump(mode="json"))
-    return f"{report.verdict}: {report.reason} ({report.seconds:.1f} s); see {out}"
+    return f"{report.sentence} ({report.seconds:.1f} s; see {out})"

@@ -108,7 +108,7 @@ HEADLINES = {
 """The banner's words and colour."""
 
 NO_OVERLAP = "no part of the MR lies in the CT"
-NO_PICTURES = "its pictures could not be drawn"
+NO_PICTURES = "Its pictures could not be drawn."
 
 
 class Look(NamedTuple):
@@ -190,7 +190,7 @@ def illustrated(folder: Path, ct: Volume, registration: Registration) -> Registr
         for name in (CHECKERBOARD, EDGES):
             (folder / name).unlink(missing_ok=True)
         report = registration.report
-        reason = f"{report.reason}; {NO_PICTURES}"
+        reason = f"{report.reason} {NO_PICTURES}"
         remarked = report.model_copy(update={"reason": reason})
         return replace(registration, report=remarked)
     return registration
@@ -400,8 +400,7 @@ def _draw_banner(figure: Figure, layout: Layout, report: RegistrationReport) -> 
         weight="bold",
     )
     letters = int((layout.size[0] - 2 * GAP) * LETTERS_PER_INCH)
-    reason = f"{report.reason[:1].upper()}{report.reason[1:]}"
-    lines = textwrap.wrap(reason, letters, max_lines=2, placeholder=" …")
+    lines = textwrap.wrap(report.why, letters, max_lines=2, placeholder=" …")
     for number, line in enumerate([*lines, _facts(report)][:2]):
         inches = -0.54 - 0.22 * number
         write_line(figure, layout, line, inches=inches, colour=TEXT_COLOUR, size=10)

@@ -39,6 +39,7 @@ from hanseg_registration.field_of_view import (
 from hanseg_registration.head import Head, ct_head, mr_head
 from hanseg_registration.held_out import Gain, gain
 from hanseg_registration.initialise import find_starts
+from hanseg_registration.judge import judge, rejection, sentence
 from hanseg_registration.mirror import (
     mirrored_pose,
     mirrored_similarity,
@@ -62,7 +63,6 @@ from hanseg_registration.verdict import (
     LARGEST_DISAGREEMENT_MM,
     Evidence,
     Similarity,
-    judge,
     motion_numbers,
 )
 from hanseg_shared.available import require_available
@@ -136,13 +136,14 @@ class Registration:
 def absent_report() -> RegistrationReport:
     """Return the report of a job without MR."""
     return RegistrationReport(
-        verdict=MrVerdict.ABSENT, reason="no MR was sent; the CT alone is used"
+        verdict=MrVerdict.ABSENT,
+        reason="No MR was sent: the organs come from the CT alone.",
     )
 
 
-def rejected_report(reason: str) -> RegistrationReport:
+def rejected_report(why: str) -> RegistrationReport:
     """Return the report of a registration that could not be computed."""
-    return RegistrationReport(verdict=MrVerdict.REJECTED, reason=reason)
+    return RegistrationReport(verdict=MrVerdict.REJECTED, reason=rejection(why))
 
 
 def register(
@@ -193,7 +194,7 @@ def register(
         found = _find(case, kind, clock)
     except ImageContentError as error:  # no head in one of them: nothing to align
         pose = headers if kind is TransformKind.NONE else np.eye(4)
-        found = _Found(pose, MrVerdict.REJECTED, error.message, {})
+        found = _Found(pose, MrVerdict.REJECTED, rejection(error.message), {})
     return _hand_out(ct, measured, found, kind=kind, engine=engine, clock=clock)
 
 
@@ -383,7 +384,7 @@ def _find(case: _Case, kind: TransformKind, clock: _Clock) -> _Found:
     except RegistrationError as error:
         if clock.deadline_s is not None and clock.seconds > clock.deadline_s:
             raise
-        return _Found(start, MrVerdict.REJECTED, error.message, {})
+        return _Found(start, MrVerdict.REJECTED, rejection(error.message), {})
 
 
 def _optimised(
@@ -505,7 +506,8 @@ def _another(start: Motion, case: _Case) -> Motion:
 def _with(found: _Found, step: Refinement | Bending) -> _Found:
     """Add what a further step measured, and why it was kept or not."""
     measures = found.measures | step.measures()
-    return replace(found, measures=measures, reason=f"{found.reason}; {step.reason}")
+    reason = f"{found.reason} {sentence(step.reason)}"
+    return replace(found, measures=measures, reason=reason)
 
 
 def _judged(

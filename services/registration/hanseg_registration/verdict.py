@@ -1,7 +1,7 @@
-"""Whether the network may see the MR: a registration judged by its own numbers.
+"""The numbers that an MR is judged by, and their limits.
 
 A wrongly placed MR is worse than none, so every registration is asked questions that
-a wrong one fails:
+a wrong one fails (`hanseg_registration.judge` asks them):
 
 - Is the similarity at the pose above what displaced poses reach by chance?
 - Does another start, with other random samples, end at the same place?
@@ -39,7 +39,6 @@ from hanseg_registration.similarity import (
     mr_classes,
     normalised_mutual_information,
 )
-from hanseg_shared.documents import MrVerdict
 from hanseg_shared.grid import Points
 from hanseg_shared.volume import Volume
 
@@ -319,123 +318,3 @@ def motion_numbers(mr_from_ct: Motion, centre: Points) -> dict[str, float]:
         "scale_share": scale(mr_from_ct),
         "shear": shear(mr_from_ct),
     }
-
-
-def judge(evidence: Evidence) -> tuple[MrVerdict, str]:
-    """Return the verdict and one sentence with the number that decided."""
-    for objection in (_impossible(evidence), _unconvincing(evidence)):
-        if objection:
-            return MrVerdict.REJECTED, objection
-    return MrVerdict.USED, _approval(evidence)
-
-
-def _impossible(found: Evidence) -> str | None:
-    """Return why the pose cannot be right, whatever the images show."""
-    if not found.finite:
-        return "the transform is not finite and invertible"
-    if found.not_numbers():  # NaN would pass every limit below
-        return f"{' and '.join(found.not_numbers())} could not be computed"
-    if found.rotation_deg > LARGEST_ROTATION_DEG:
-        return (
-            f"the MR would be turned by {found.rotation_deg:.0f} degrees; more than "
-            f"{LARGEST_ROTATION_DEG:.0f} is not believable"
-        )
-    if found.stretch_share > LARGEST_STRETCH:
-        return (
-            f"the MR would be stretched by {100 * found.stretch_share:.0f} %; more "
-            f"than {100 * LARGEST_STRETCH:.0f} % is not believable"
-        )
-    if found.field_of_view_share < SMALLEST_COVERAGE:
-        return (
-            f"the MR covers {100 * found.field_of_view_share:.0f} % of the CT's head; "
-            f"at least {100 * SMALLEST_COVERAGE:.0f} % are needed"
-        )
-    return None
-
-
-def _unconvincing(found: Evidence) -> str | None:
-    """Return why the images do not support the pose."""
-    if found.similarity_after < SMALLEST_GAIN:
-        return (
-            f"CT and MR have too little in common where they lie: similarity "
-            f"{found.similarity_after:.3f}, at least {SMALLEST_GAIN} is needed"
-        )
-    if found.excess < SMALLEST_EXCESS:
-        return (
-            f"the MR fits displaced poses nearly as well: its similarity exceeds "
-            f"theirs {found.excess:.1f}-fold, at least {SMALLEST_EXCESS} is needed"
-        )
-    if found.z_score < SMALLEST_Z_SCORE:
-        return (
-            f"the MR's similarity is {found.z_score:.1f} standard deviations above "
-            f"displaced poses; at least {SMALLEST_Z_SCORE} are needed"
-        )
-    return _displacement(found) or _stray_edges(found) or _mirror_objection(found)
-
-
-def _displacement(found: Evidence) -> str | None:
-    """Return why the pose is not the one place where the MR belongs."""
-    disagreement = found.agreement_mean_mm or 0.0
-    if disagreement > LARGEST_DISAGREEMENT_MM:
-        return (
-            f"two starts end {disagreement:.1f} mm apart; up to "
-            f"{LARGEST_DISAGREEMENT_MM:.1f} mm are accepted"
-        )
-    drift = found.drift_mm or 0.0
-    if drift > LARGEST_DRIFT_MM:
-        return (
-            f"the MR fits better {drift:.1f} mm away; up to {LARGEST_DRIFT_MM:.1f} mm "
-            "are accepted"
-        )
-    return None
-
-
-def _stray_edges(found: Evidence) -> str | None:
-    """Return how little of the MR's skin lies on the CT's, if it is too little."""
-    bent = found.skin_distance_deformed_mm
-    straight = (
-        LARGEST_SKIN_DISTANCE_MM if bent is None else LARGEST_BENT_SKIN_DISTANCE_MM
-    )
-    for distance, limit, when in (
-        (found.skin_distance_mm, straight, ""),
-        (bent, LARGEST_SKIN_DISTANCE_MM, " after the deformation"),
-    ):
-        if distance is not None and distance > limit:
-            return (
-                f"the MR's skin lies {distance:.1f} mm from the CT's{when}, in the "
-                f"median; up to {limit:.1f} mm are accepted"
-            )
-    skin = found.skin_near_share
-    if skin is not None and skin < SMALLEST_SKIN_SHARE:
-        return (
-            f"the MR's skin lies on {100 * skin:.0f} % of the CT's; at least "
-            f"{100 * SMALLEST_SKIN_SHARE:.0f} % are needed"
-        )
-    return None
-
-
-def _mirror_objection(found: Evidence) -> str | None:
-    """Return what is wrong if the MR's mirror image fits as well as the MR."""
-    mirrored = found.similarity_mirrored or 0.0
-    numbers = f"({mirrored:.3f} against {found.similarity_after:.3f})"
-    if mirrored >= found.similarity_after * SWAPPED_MIRROR_SHARE:
-        return (
-            f"the MR's mirror image fits better than the MR {numbers}: left and right "
-            "may be swapped"
-        )
-    if mirrored > found.similarity_after * LARGEST_MIRROR_SHARE:
-        return (
-            f"the MR fits no better than its own mirror image {numbers}: what it "
-            "shares with the CT is any head's shape, not this patient's"
-        )
-    return None
-
-
-def _approval(found: Evidence) -> str:
-    agreement = ""
-    if found.agreement_mean_mm is not None:
-        agreement = f" and two starts end {found.agreement_mean_mm:.1f} mm apart"
-    return (
-        f"similarity is {found.similarity_after:.3f} where the MR lies and "
-        f"{found.similarity_displaced:.3f} at displaced poses{agreement}"
-    )

@@ -236,7 +236,7 @@ def outcome_of(name: str, job: JobDocument) -> CaseOutcome:
         seconds=round(sum(stage.seconds for stage in job.stages), 1),
         job=job.id,
         reason=job.error.detail if job.error else "",
-        mr_reason=job.registration.reason if job.registration else "",
+        mr_reason=job.registration.sentence if job.registration else "",
         flags=flags_of(job.organs),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hanseg_shared.documents import JobDocument, OrganResult
@@ -31,11 +30,7 @@ def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
     if any(organ.evidence is Evidence.PHANTOM for organ in job.organs):
         console.print(f"{UNPROVEN} taught by simulated patients alone", style="dim")
     if job.registration is not None:
-        console.print(
-            f"MR: [bold]{job.registration.verdict}[/]. "
-            f"{escape(job.registration.reason)}",
-            highlight=False,
-        )
+        console.print(job.registration.sentence, highlight=False, markup=False)
     if job.model is not None:
         console.print(f"model: {job.model.name} {job.model.version}", highlight=False)
     for remark in job.remarks:

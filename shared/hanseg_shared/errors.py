@@ -6,6 +6,7 @@ HansegError
  │   │   ├─ NotAnImageError     no reader knows the file
  │   │   ├─ UnsafeImageError    the header points outside its own file
  │   │   ├─ ImageTooLargeError  more voxels or bytes than the caps allow
+ │   │   ├─ CheckDiedError      looking at it took too much, or crashed
  │   │   └─ ImageContentError   readable, but not what the role asks for
  │   ├─ GridMismatchError       two volumes that should share a grid do not
  │   └─ OptionError             an option has no such value
@@ -50,6 +51,10 @@ class UnsafeImageError(ImageError):
 
 class ImageTooLargeError(ImageError):
     """The image has more voxels, or takes more bytes, than the caps allow."""
+
+
+class CheckDiedError(ImageError):
+    """Looking at the image took too much time or memory, or crashed."""
 
 
 class ImageContentError(ImageError):

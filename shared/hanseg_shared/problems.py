@@ -53,6 +53,7 @@ KINDS: dict[type[errors.HansegError], ProblemKind] = {
     errors.ImageTooLargeError: ProblemKind(
         "image-too-large", "An image is larger than the caps allow", 413
     ),
+    errors.CheckDiedError: ProblemKind("bad-image", "An image cannot be used", 422),
     errors.ImageContentError: ProblemKind(
         "bad-image-content", "An image is not what its role asks for", 422
     ),

@@ -155,6 +155,13 @@ class Settings(BaseSettings):
     max_voxels: Annotated[int, Field(gt=0)] = 1024 * 1024 * 400
     """Largest image, checked in its header before anything is allocated."""
 
+    check_seconds: Annotated[float, Field(gt=0)] = 90.0
+    """Longest time a submission may wait for a look into its images, and the look may
+    take; after it the submission is refused."""
+
+    batch_check_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """The same for all cases of a batch together."""
+
     max_unfinished_jobs: Annotated[int, Field(gt=0)] = 500
     """Beyond so many unfinished jobs, new ones are refused with 503."""
 

@@ -16,6 +16,7 @@ from hanseg_shared.documents import (
 )
 from hanseg_shared.errors import ImageTooLargeError, NotAnImageError
 from hanseg_shared.io.case_check import CaseCheck
+from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
 from hanseg_shared.jobs import Job, Stage
 from hanseg_shared.jobs.repository import StageResult
@@ -38,7 +39,9 @@ class FakeChecker:
     paths: list[Path] = field(default_factory=list)
     remarks: tuple[str, ...] = ()
 
-    def __call__(self, ct: Path, mr: Path | None, limits: Limits) -> CaseCheck:
+    def __call__(
+        self, ct: Path, mr: Path | None, limits: Limits, halt: Halt
+    ) -> CaseCheck:
         self.seen.append((ct.read_bytes(), mr.read_bytes() if mr else None))
         self.paths += [path for path in (ct, mr) if path is not None]
         inputs = [_summary("ct", ct)]

@@ -9,6 +9,7 @@ import pytest
 
 from hanseg_segmentation.api.caller import ANONYMOUS, Caller
 from hanseg_segmentation.api.idempotency import scoped
+from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
 from tests.api.fakes import CT, MR, NO_IMAGE, FakeChecker
 from tests.api.requests import assert_problem, submit, upload
@@ -92,10 +93,10 @@ class SlowChecker(FakeChecker):
         self.looking = threading.Event()
         self.enough = threading.Event()
 
-    def __call__(self, ct: Path, mr: Path | None, limits: Limits):
+    def __call__(self, ct: Path, mr: Path | None, limits: Limits, halt: Halt):
         self.looking.set()
         assert self.enough.wait(5)
-        return super().__call__(ct, mr, limits)
+        return super().__call__(ct, mr, limits, halt)
 
 
 @pytest.fixture

@@ -112,8 +112,8 @@ def test_a_database_that_goes_away_ends_a_stream(api, services, monkeypatch, ask
 class ChangingChecker(FakeChecker):
     """Finds another file than will be stored."""
 
-    def __call__(self, ct, mr, limits):
-        found = super().__call__(ct, mr, limits)
+    def __call__(self, ct, mr, limits, halt):
+        found = super().__call__(ct, mr, limits, halt)
         ct.write_bytes(CT + b" changed")
         return found
 

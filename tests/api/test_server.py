@@ -16,6 +16,7 @@ import pytest
 
 from hanseg_segmentation.api.server import command, listen
 from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
 from hanseg_shared.jobs import Stage
 from hanseg_shared.problems import EXPIRED
@@ -127,10 +128,10 @@ class SlowChecker(FakeChecker):
         self.looking = threading.Event()
         self.enough = threading.Event()
 
-    def __call__(self, ct: Path, mr: Path | None, limits: Limits):
+    def __call__(self, ct: Path, mr: Path | None, limits: Limits, halt: Halt):
         self.looking.set()
         assert self.enough.wait(PATIENCE_SECONDS)
-        return super().__call__(ct, mr, limits)
+        return super().__call__(ct, mr, limits, halt)
 
 
 class TestWhileAnImageIsLookedAt:

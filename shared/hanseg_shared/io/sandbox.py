@@ -6,7 +6,6 @@ the case and prints one JSON object, ``{"case": …}`` or ``{"error": …}``.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from hanseg_shared import errors
-from hanseg_shared.errors import ImageError, InputError
+from hanseg_shared.errors import CheckDiedError, ImageError, InputError
 from hanseg_shared.io.case_check import CaseCheck
+from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ def check_case_in_child(
     ct_path: Path | str,
     mr_path: Path | str | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    halt: Halt | None = None,
     *,
     confines: Confines = DEFAULT_CONFINES,
 ) -> CaseCheck:
@@ -71,14 +72,15 @@ def check_case_in_child(
         ct_path: The planning CT: a NIfTI, NRRD or MHA file.
         mr_path: The T1 MR, or None.
         limits: Caps on each image.
+        halt: Kills the child when it is told to.
         confines: What the child may use.
 
     Returns:
         The facts of the case's images.
 
     Raises:
-        ImageError: As `check_case`, with the same class and message; or the child
-            died, was killed, or gave no answer.
+        CheckDiedError: The child died, was killed, or gave no answer.
+        ImageError: As `check_case`, with the same class and message.
     """
     request = {
         "ct": str(Path(ct_path).absolute()),
@@ -87,35 +89,41 @@ def check_case_in_child(
         "confines": asdict(confines),
     }
     names = " and ".join(Path(p).name for p in (ct_path, mr_path) if p is not None)
-    return _case_of(_answer(request, confines), names)
+    return _case_of(_answer(request, confines, halt or Halt()), names)
 
 
-def _answer(request: dict[str, Any], confines: Confines) -> dict[str, Any]:
+def _answer(request: dict[str, Any], confines: Confines, halt: Halt) -> dict[str, Any]:
     """Run the child on a request and return what it printed, or {} if nothing."""
     with tempfile.TemporaryDirectory(prefix="hanseg-check-") as scratch:
         printed = Path(scratch, "answer.json")
         with printed.open("wb") as stdout:
-            _run(json.dumps(request), scratch, stdout, confines.wall_seconds)
+            _run(json.dumps(request), scratch, stdout, confines.wall_seconds, halt)
         with printed.open("rb") as file:
             return _parsed(file.read(_MAX_ANSWER_BYTES))
 
 
-def _run(request: str, scratch: str, stdout: IO[bytes], seconds: float) -> None:
+def _run(
+    request: str, scratch: str, stdout: IO[bytes], seconds: float, halt: Halt
+) -> None:
     environment = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     environment |= {"HOME": scratch, "TMPDIR": scratch} | _ONE_THREAD
     command = [sys.executable, "-P", "-m", _MODULE, request]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        finished = subprocess.run(
+    with (
+        subprocess.Popen(
             command,
             cwd=scratch,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
-        )
-        logger.info("the check's child ended with %d", finished.returncode)
+        ) as child,
+        halt.over(child),
+    ):
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    logger.info("the check's child ended with %s", child.returncode)
 
 
 def _parsed(printed: bytes) -> dict[str, Any]:
@@ -131,7 +139,7 @@ def _case_of(answer: dict[str, Any], names: str) -> CaseCheck:
         raise _error_of(answer["error"])
     if "case" in answer:
         return CaseCheck.model_validate(answer["case"])
-    raise ImageError(
+    raise CheckDiedError(
         f"{names} could not be read safely: the check ran out of memory or time, or "
         "crashed on damaged data; save the image again as compressed NIfTI"
     )

@@ -16,11 +16,11 @@ from hanseg_segmentation.api.admission import (
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.documents import MOST_CASES, BatchCase, BatchRequest
 from hanseg_segmentation.api.idempotency import fingerprint, once
+from hanseg_segmentation.api.looking import look_at
 from hanseg_segmentation.api.problems import RefusedError
 from hanseg_segmentation.api.submission import (
     Image,
     Submission,
-    look_at,
     new_job,
     publish,
     require_possible,
@@ -35,6 +35,7 @@ from hanseg_shared.errors import (
 )
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.cases import CaseFiles, find_cases
+from hanseg_shared.io.halt import Halt
 from hanseg_shared.jobs import Batch
 from hanseg_shared.jobs.work import Services
 from hanseg_shared.problems import KINDS
@@ -56,7 +57,12 @@ class CheckedCase:
 
 
 def submit_batch(
-    context: Context, asked: BatchRequest, scratch: Path, *, key: str | None
+    context: Context,
+    asked: BatchRequest,
+    scratch: Path,
+    halt: Halt,
+    *,
+    key: str | None,
 ) -> Batch:
     """Return the batch of a request, made now or when its key was first used.
 
@@ -70,9 +76,9 @@ def submit_batch(
     def make() -> str:
         require_possible(context, asked.options)
         if asked.folder is not None:
-            cases = _check_folder(context, asked.folder, asked.options)
+            cases = _check_folder(context, asked.folder, asked.options, halt)
         else:
-            cases = _check_uploads(context, asked.cases or (), asked.options, scratch)
+            cases = _check_uploads(context, asked, scratch, halt)
         return _make_jobs(context.services, cases, name=asked.name or asked.folder)
 
     request_hash = fingerprint(resource="batch", **asked.model_dump(mode="json"))
@@ -99,8 +105,9 @@ def folder_below(settings: Settings, name: str) -> Path:
 
 
 def _check_uploads(
-    context: Context, cases: Sequence[BatchCase], options: JobOptions, scratch: Path
+    context: Context, asked: BatchRequest, scratch: Path, halt: Halt
 ) -> list[CheckedCase]:
+    cases = asked.cases or ()
     uploads = [
         received_upload(context.services, upload_id)
         for case in cases
@@ -111,12 +118,14 @@ def _check_uploads(
     checks = _Checks(of=len(cases))
     for position, case in enumerate(cases):
         with checks.noting(case.name, pointer=f"#/cases/{position}"):
-            checks.passed.append(_check_upload(context, case, options, scratch))
+            checks.passed.append(
+                _check_upload(context, case, asked.options, scratch, halt)
+            )
     return checks.require_all()
 
 
 def _check_upload(
-    context: Context, case: BatchCase, options: JobOptions, scratch: Path
+    context: Context, case: BatchCase, options: JobOptions, scratch: Path, halt: Halt
 ) -> CheckedCase:
     services = context.services
     ct, mr = scratch / "ct", scratch / "mr"
@@ -127,7 +136,7 @@ def _check_upload(
             options=options,
             case=case.name,
         )
-        check = look_at(context, ct, mr if case.mr else None)
+        check = submission.look(context, halt)
     finally:
         ct.unlink(missing_ok=True)
         mr.unlink(missing_ok=True)
@@ -135,7 +144,7 @@ def _check_upload(
 
 
 def _check_folder(
-    context: Context, name: str, options: JobOptions
+    context: Context, name: str, options: JobOptions, halt: Halt
 ) -> list[CheckedCase]:
     folder = folder_below(context.services.settings, name)
     found = _find_cases(folder, name)
@@ -147,7 +156,7 @@ def _check_folder(
     checks = _Checks(of=len(found))
     for case in found:
         with checks.noting(case.name, pointer="#/folder"):
-            check = look_at(context, case.ct, case.mr)
+            check = look_at(context, case.ct, case.mr, halt)
             checks.passed.append(
                 CheckedCase(_submission(case, options, check.inputs), check)
             )

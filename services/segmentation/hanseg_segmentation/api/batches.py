@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from hanseg_segmentation.api.admission import refuse_when_disk_is_full
 from hanseg_segmentation.api.batch_submission import submit_batch
@@ -14,6 +16,7 @@ from hanseg_segmentation.api.idempotency import KeyHeader, scoped
 from hanseg_segmentation.api.ids import BatchId
 from hanseg_segmentation.api.incoming import request_folder
 from hanseg_segmentation.api.links import BATCHES, batch_jobs_path, batch_path
+from hanseg_segmentation.api.looking import look_and_make
 from hanseg_segmentation.api.parsing import StrictRoute
 from hanseg_segmentation.api.respond import (
     LOCATION,
@@ -42,6 +45,7 @@ router = APIRouter(tags=["batches"], route_class=StrictRoute)
     | problems(400, 409, 413, 422),
 )
 async def post_batch(
+    request: Request,
     asked: BatchRequest,
     context: ContextDep,
     caller: CallerDep,
@@ -54,11 +58,18 @@ async def post_batch(
     """
     await run_sync(refuse_when_disk_is_full, context.services)
     async with request_folder(context.services.settings) as folder:
-        batch = await run_sync(
-            lambda: submit_batch(
-                context, asked, folder, key=scoped(idempotency_key, caller)
+        batch = await look_and_make(
+            request,
+            context.checking_batches,
+            caller,
+            partial(
+                submit_batch,
+                context,
+                asked,
+                folder,
+                key=scoped(idempotency_key, caller),
             ),
-            limiter=context.checking,
+            seconds=context.services.settings.batch_check_seconds,
         )
     headers = {"Location": batch_path(batch.id)}
     if batch.unfinished:

@@ -8,18 +8,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from hanseg_segmentation.api.places import Places
+from hanseg_segmentation.api.verdicts import Verdicts
 from hanseg_shared.io.case_check import CaseCheck
+from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
 from hanseg_shared.jobs.work import Services
 
-MOST_CHECKS_AT_ONCE = 4
-"""How many submissions look into their images at the same time; bounds memory."""
+MOST_CHECKS_AT_ONCE = 8
+"""How many submissions look into their images at the same time; bounds memory. A
+check's process holds 0.15 GB and computes with one thread."""
 
-CheckCase = Callable[[Path, Path | None, Limits], CaseCheck]
-"""Looks at a CT and perhaps an MR; raises `ImageError` for what cannot be used."""
+A_CALLERS_CHECKS = 6
+"""How many of these one caller may have at the same time."""
+
+MOST_BATCHES_AT_ONCE = 2
+"""How many batches look into their images at the same time, beside the submissions."""
+
+A_CALLERS_BATCHES = 1
+
+CheckCase = Callable[[Path, Path | None, Limits, Halt], CaseCheck]
+"""Looks at a CT and perhaps an MR; raises `ImageError` for what cannot be used, or
+soon after it was halted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +61,9 @@ class Context:
         model_folders: Where model packages are.
         pace: How often things happen.
         stopping: Set when the server is told to stop: whoever waits answers at once.
-        checking: Bounds how many submissions look into images at the same time.
+        checking: The places of submissions that look into their images.
+        checking_batches: The places of batches that do.
+        verdicts: What is known of images that were looked at already.
     """
 
     services: Services
@@ -57,9 +71,13 @@ class Context:
     model_folders: tuple[Path, ...]
     pace: Pace = Pace()
     stopping: threading.Event = field(default_factory=threading.Event)
-    checking: CapacityLimiter = field(
-        default_factory=lambda: CapacityLimiter(MOST_CHECKS_AT_ONCE)
+    checking: Places = field(
+        default_factory=lambda: Places(MOST_CHECKS_AT_ONCE, a_caller=A_CALLERS_CHECKS)
     )
+    checking_batches: Places = field(
+        default_factory=lambda: Places(MOST_BATCHES_AT_ONCE, a_caller=A_CALLERS_BATCHES)
+    )
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
     @property
     def limits(self) -> Limits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -32,6 +33,7 @@ from hanseg_segmentation.api.idempotency import KeyHeader, scoped
 from hanseg_segmentation.api.ids import JobId
 from hanseg_segmentation.api.incoming import request_folder
 from hanseg_segmentation.api.links import JOBS, job_document, job_path
+from hanseg_segmentation.api.looking import look_and_make
 from hanseg_segmentation.api.receiving import FORM, JSON, receive
 from hanseg_segmentation.api.respond import (
     ETAG,
@@ -125,9 +127,12 @@ async def submit_job(
     await run_sync(_refuse_early, context, idempotency_key)
     async with request_folder(context.services.settings) as folder:
         submission = await receive(request, context, folder)
-        job = await run_sync(
-            lambda: submit(context, submission, key=scoped(idempotency_key, caller)),
-            limiter=context.checking,
+        job = await look_and_make(
+            request,
+            context.checking,
+            caller,
+            partial(submit, context, submission, key=scoped(idempotency_key, caller)),
+            seconds=context.services.settings.check_seconds,
         )
     return _accepted(context, job)
 
@@ -316,7 +321,9 @@ def cancel_job(job_id: JobId, context: ContextDep) -> Response:
     )
     | problems(404, 409, 410, 413, 422),
 )
-async def retry_job(job_id: JobId, context: ContextDep) -> Response:
+async def retry_job(
+    job_id: JobId, request: Request, context: ContextDep, caller: CallerDep
+) -> Response:
     """Queue the images and options of a failed or cancelled job as a new job.
 
     The images are looked at as if they had just been sent. However often this is
@@ -325,9 +332,12 @@ async def retry_job(job_id: JobId, context: ContextDep) -> Response:
     await run_sync(refuse_when_disk_is_full, context.services)
     async with request_folder(context.services.settings) as folder:
         submission = await run_sync(kept_submission, context, job_id, folder)
-        job = await run_sync(
-            lambda: submit(context, submission, key=retry_key(job_id)),
-            limiter=context.checking,
+        job = await look_and_make(
+            request,
+            context.checking,
+            caller,
+            partial(submit, context, submission, key=retry_key(job_id)),
+            seconds=context.services.settings.check_seconds,
         )
     return _accepted(context, job)
 

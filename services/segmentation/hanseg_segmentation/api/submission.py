@@ -15,6 +15,7 @@ from pathlib import Path
 from hanseg_segmentation.api.admission import refuse_when_full
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.idempotency import fingerprint, once
+from hanseg_segmentation.api.looking import look_at
 from hanseg_segmentation.api.problems import disk_faults_translated
 from hanseg_segmentation.model_package import find_models
 from hanseg_shared.available import require_available, require_installed
@@ -22,11 +23,11 @@ from hanseg_shared.documents import InputSummary, JobOptions
 from hanseg_shared.errors import (
     HansegError,
     ImageContentError,
-    ImageError,
     OptionError,
     ServiceUnavailableError,
 )
 from hanseg_shared.io.case_check import CaseCheck
+from hanseg_shared.io.halt import Halt
 from hanseg_shared.jobs import Job, NewJob
 from hanseg_shared.jobs.reconciler import publish_due
 from hanseg_shared.jobs.work import Services
@@ -70,8 +71,21 @@ class Submission:
             case=self.case,
         )
 
+    def look(self, context: Context, halt: Halt) -> CaseCheck:
+        """Return what the images are; see `look_at`."""
+        ct, mr = self.ct, self.mr
+        return look_at(
+            context,
+            ct.path,
+            mr.path if mr else None,
+            halt,
+            sha256=(ct.payload.sha256, mr.payload.sha256 if mr else None),
+        )
 
-def submit(context: Context, submission: Submission, *, key: str | None) -> Job:
+
+def submit(
+    context: Context, submission: Submission, halt: Halt, *, key: str | None
+) -> Job:
     """Return the job of a submission, made now or when its key was first used.
 
     Raises:
@@ -85,7 +99,7 @@ def submit(context: Context, submission: Submission, *, key: str | None) -> Job:
     def make() -> str:
         refuse_when_full(context.services)
         require_possible(context, submission.options)
-        check = look_at(context, submission.ct.path, _path(submission.mr))
+        check = submission.look(context, halt)
         return create(context.services, submission, check).id
 
     return repository.get(once(repository, key, submission.request_hash, make))
@@ -107,18 +121,6 @@ def require_possible(context: Context, options: JobOptions) -> None:
         raise OptionError(
             f"no model is called {options.model!r}; installed: {', '.join(known)}"
         )
-
-
-def look_at(context: Context, ct: Path, mr: Path | None) -> CaseCheck:
-    """Return what the images are, and what is remarkable about them.
-
-    Raises:
-        ImageError: One cannot be used; the message names files without folders.
-    """
-    try:
-        return context.check_case(ct, mr, context.limits)
-    except ImageError as error:
-        raise type(error)(_without_folders(error.message, ct, mr)) from error
 
 
 def create(services: Services, submission: Submission, check: CaseCheck) -> Job:
@@ -189,14 +191,3 @@ def _store(
         raise ImageContentError(
             f"{image.path.name} changed while it was read; send it again"
         )
-
-
-def _path(image: Image | None) -> Path | None:
-    return None if image is None else image.path
-
-
-def _without_folders(message: str, *paths: Path | None) -> str:
-    for path in paths:
-        if path is not None:
-            message = message.replace(f"{path.parent}/", "")
-    return message

@@ -1,0 +1,138 @@
+"""A look into a request's images: it costs that request only.
+
+It has a place among the checks that may run at once, a share of them for each caller,
+a time after which it is ended, and it is ended when the client goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from hanseg_segmentation.api.caller import Caller
+from hanseg_segmentation.api.context import Context
+from hanseg_segmentation.api.places import Places
+from hanseg_segmentation.api.problems import RefusedError
+from hanseg_shared.errors import ImageError
+from hanseg_shared.io.case_check import CaseCheck
+from hanseg_shared.io.halt import Halt
+from hanseg_shared.problems import KINDS
+
+Made = TypeVar("Made")
+
+
+async def look_and_make(
+    request: Request,
+    places: Places,
+    caller: Caller,
+    make: Callable[[Halt], Made],
+    *,
+    seconds: float,
+) -> Made:
+    """Return what a function makes once it has looked into a request's images.
+
+    Args:
+        request: Its body was received; it is watched for the client's leaving.
+        places: Where one must be free.
+        caller: Whose share of the places it takes.
+        make: Runs in a thread; hears from the halt that it should end.
+        seconds: How long it may wait for a place, and how long it may look.
+
+    Raises:
+        ClientDisconnect: The client went away.
+        RefusedError: The look took too long.
+        ServiceUnavailableError: No place was free for so long.
+    """
+    halt = Halt()
+    async with AsyncExitStack() as held:
+        with anyio.CancelScope() as waiting:
+            await held.enter_async_context(_watched(request, halt, waiting))
+            await held.enter_async_context(
+                places.taken(caller.address, patience=seconds)
+            )
+        halt.check()
+        held.enter_context(_bounded(halt, seconds))
+        return await run_sync(make, halt, limiter=anyio.CapacityLimiter(1))
+
+
+def look_at(
+    context: Context,
+    ct: Path,
+    mr: Path | None,
+    halt: Halt,
+    *,
+    sha256: tuple[str, str | None] | None = None,
+) -> CaseCheck:
+    """Return what the images are, and what is remarkable about them.
+
+    Args:
+        context: What the application works with.
+        ct: The planning CT.
+        mr: The T1 MR, or None.
+        halt: Ends the look.
+        sha256: Of both files, where they are known: equal bytes are looked at once.
+
+    Raises:
+        ImageError: One cannot be used; the message names files without folders.
+    """
+
+    def look() -> CaseCheck:
+        try:
+            return context.check_case(ct, mr, context.limits, halt)
+        except ImageError as error:
+            halt.check()  # what was killed for another reason says nothing of images
+            raise type(error)(_without_folders(error.message, ct, mr)) from error
+
+    halt.check()
+    if sha256 is None:
+        return look()
+    return context.verdicts.of((*sha256, context.limits), look)
+
+
+def _without_folders(message: str, *paths: Path | None) -> str:
+    for path in paths:
+        if path is not None:
+            message = message.replace(f"{path.parent}/", "")
+    return message
+
+
+@asynccontextmanager
+async def _watched(
+    request: Request, halt: Halt, waiting: anyio.CancelScope
+) -> AsyncIterator[None]:
+    """Halt, and give up waiting, as soon as the client goes away."""
+    watcher = asyncio.create_task(_watch(request, halt, waiting))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+
+
+async def _watch(request: Request, halt: Halt, waiting: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    halt.now(ClientDisconnect())
+    waiting.cancel()
+
+
+@contextmanager
+def _bounded(halt: Halt, seconds: float) -> Iterator[None]:
+    """Halt when the time is over."""
+    too_long = RefusedError(
+        KINDS[ImageError],
+        f"the images were not looked through within {seconds:g} s; crop them to the "
+        "head and neck, or send fewer at once",
+    )
+    timer = asyncio.get_running_loop().call_later(seconds, halt.now, too_long)
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -24,6 +24,9 @@ COMMANDS = "hanseg.commands"
 
 BAD_INPUT, FAILED, NO_SERVICE, INTERRUPTED = 2, 3, 4, 130
 
+CANNOT_START = os.EX_CONFIG
+"""What a worker ends with that would fail alike at every start (78)."""
+
 
 class InstalledCommands(click.Group):
     """A group that finds its commands among the installed distributions."""

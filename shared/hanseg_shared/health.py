@@ -50,7 +50,10 @@ def _complaint_of_worker(queue: QueueName, settings: Settings) -> str | None:
         return error.message
     if well:
         return None
-    return f"no {queue} worker of this host was heard of for {ALIVE_SECONDS:.0f} s"
+    return (
+        f"no {queue} worker of this host was ready in the last {ALIVE_SECONDS:.0f} s; "
+        "/readyz says whether one is loading"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.errors import OptionError, ServiceUnavailableError
 from hanseg_shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -112,9 +112,13 @@ class BrokerPublisher:
     with ``retry=False``. So the broker is asked first, on a connection that gives up
     after one retry (a socket may have gone stale), and Celery's own connection is
     bounded too.
+
+    Raises:
+        OptionError: The broker's URL is of no known kind.
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._redis = _connect(settings.broker_url.get_secret_value())
         self._app = make_celery(settings)
         self._app.conf.broker_transport_options |= {
             "max_retries": 0,
@@ -122,11 +126,6 @@ class BrokerPublisher:
             "socket_timeout": BROKER_SECONDS,
             "retry_on_timeout": False,
         }
-        self._redis = redis.Redis.from_url(
-            _redis_url(settings.broker_url.get_secret_value()),
-            socket_timeout=BROKER_SECONDS,
-            retry=Retry(NoBackoff(), 1),
-        )
 
     def publish(self, task: str, queue: QueueName, job_id: str) -> None:
         """Send a job's id to a queue; see `Publisher`."""
@@ -143,6 +142,20 @@ class BrokerPublisher:
         """Close the connections."""
         self._redis.close()
         self._app.close()
+
+
+def _connect(broker_url: str) -> redis.Redis:
+    try:
+        return redis.Redis.from_url(
+            _redis_url(broker_url),
+            socket_timeout=BROKER_SECONDS,
+            retry=Retry(NoBackoff(), 1),
+        )
+    except ValueError:  # the URL may hold a password, so it is not repeated
+        raise OptionError(
+            "HANSEG_BROKER_URL cannot be used: it must be "
+            "redis://[:PASSWORD@]HOST[:PORT]/NUMBER, rediss:// or redis+socket://FILE"
+        ) from None
 
 
 def _redis_url(broker_url: str) -> str:

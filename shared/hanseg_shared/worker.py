@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 import billiard.common
 from celery import Celery
@@ -27,13 +28,14 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from hanseg_shared.cli import CANNOT_START
 from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
 from hanseg_shared.jobs.repository import JobRepository, open_database
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Body, Services, StopNotice, work_on
 from hanseg_shared.leash import die_with_parent
 from hanseg_shared.messages import BrokerPublisher, QueueName, make_celery
-from hanseg_shared.settings import Settings
+from hanseg_shared.settings import Settings, read_settings
 from hanseg_shared.store import PayloadStore
 
 logger = logging.getLogger(__name__)
@@ -114,11 +116,66 @@ def open_repository(settings: Settings) -> JobRepository:
     )
 
 
+def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
+    """Read the settings and serve a queue until told to stop.
+
+    What keeps the worker from it is told in the last line on standard error, and the
+    status is then `CANNOT_START`.
+    """
+    try:
+        settings = read_settings()
+        _announce(queue, settings)
+        run_worker(make_plan(), settings)
+    except HansegError as error:
+        _refuse(_refusal(queue, error.message))
+    except Exception as error:
+        logger.exception("the %s worker cannot start", queue)
+        _refuse(_refusal(queue, _told(error)))
+
+
+def _announce(queue: QueueName, settings: Settings) -> None:
+    """Say that this worker is loading: its libraries alone take seconds."""
+    try:
+        repository = open_repository(settings)
+        repository.report_loading(_worker_name(os.getpid()), queue=queue, trouble=None)
+        repository.close()
+    except ServiceUnavailableError as error:  # its child waits for the database
+        logger.warning("%s", error)
+
+
+def _worker_name(process: int) -> str:
+    return f"{socket.gethostname()}-{process}"
+
+
+def _refusal(queue: QueueName, reason: str) -> str:
+    return f"the {queue} worker cannot start: {' '.join(reason.split())[:1000]}"
+
+
+def _told(error: Exception) -> str:
+    """Return an error that is not ours in a line."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _refuse(refusal: str) -> NoReturn:
+    """End this process at once; nothing has been begun that could be lost."""
+    sys.stderr.write(f"hanseg: {refusal}\n")
+    sys.stderr.flush()
+    os._exit(CANNOT_START)
+
+
 def run_worker(plan: WorkerPlan, settings: Settings) -> None:
-    """Serve the plan's queue until told to stop; does not return before."""
+    """Serve the plan's queue until told to stop; does not return before.
+
+    Raises:
+        OptionError: The broker's URL cannot be used.
+        OSError: The scratch folder cannot be used.
+    """
     _remap_sigterm()
+    BrokerPublisher(settings).close()
     clean_scratch(settings)
-    app = make_worker_app(plan, settings, signalled=_write_signals_to_pipe())
+    app = make_worker_app(plan, settings, Wires.between_parent_and_child())
     app.worker_main(
         [
             "worker",
@@ -160,31 +217,46 @@ def _remap_sigterm() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _write_signals_to_pipe() -> int:
-    """Have the numbers of signals written to a pipe; return where they are read.
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """Pipes between a worker's own process and the child that does its work.
 
-    The child of this process inherits both ends. It learns at once what either of the
-    two was told, even while their main threads wait or compute.
+    Attributes:
+        signals: The child reads here the number of each signal that it or its parent
+            got, even while their main threads wait or compute.
+        refusal: The child writes here why it can never start, and its parent ends.
     """
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    return told
+
+    signals: int
+    refusal: int
+
+    @classmethod
+    def between_parent_and_child(cls) -> Wires:
+        """Make the pipes in the parent; the child inherits them."""
+        signals, told = os.pipe()
+        os.set_blocking(told, False)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        heard, refusal = os.pipe()
+        threading.Thread(
+            target=lambda: _refuse(os.read(heard, 4096).decode()),
+            name="refusal",
+            daemon=True,
+        ).start()
+        return cls(signals, refusal)
 
 
 def make_worker_app(
-    plan: WorkerPlan, settings: Settings, *, signalled: int | None = None
+    plan: WorkerPlan, settings: Settings, wires: Wires | None = None
 ) -> Celery:
     """Return a Celery application whose tasks do the plan's stages.
 
     Args:
         plan: The queue and what is done for its stages.
         settings: The worker's.
-        signalled: Where the child reads the numbers of signals that it or its parent
-            got; None where nobody stops it by signals.
+        wires: What the child hears and tells by; None where it has no parent.
     """
     app = make_celery(settings)
-    child = _Child(plan, settings, signalled)
+    child = _Child(plan, settings, wires)
     for stage, body in plan.bodies.items():
         # shared tasks would reach every other application of this process
         app.task(name=stage.task, shared=False)(child.task(stage, body))
@@ -212,14 +284,19 @@ class _Child:
     """What lives in the prefork child, and only there."""
 
     def __init__(
-        self, plan: WorkerPlan, settings: Settings, signalled: int | None
+        self, plan: WorkerPlan, settings: Settings, wires: Wires | None
     ) -> None:
         self._plan = plan
         self._settings = settings
-        self._signalled = signalled
+        self._wires = wires
+        self._opened: Services | None = None
         self._services: Services | None = None
+        """Those that were opened, once the worker is ready."""
         self._stopping = threading.Event()
         self._name = ""
+        self._device: str | None = None
+        self._trouble: str | None = None
+        self._news = threading.Event()
 
     def task(self, stage: Stage, body: Body) -> Callable[[str], None]:
         """Return the function that Celery calls with a job's id."""
@@ -232,13 +309,14 @@ class _Child:
         return do
 
     def start(self, **_: object) -> None:
-        """Connect, prepare and begin to send heartbeats; try until it works.
+        """Connect, prepare and begin to send heartbeats.
 
         Celery would swallow an exception here and send jobs to a child that cannot do
-        them. A database that starts later than its workers is no reason to die, and
-        without a heartbeat no health check takes this worker for a live one.
+        them. A database that starts later than its workers is waited for; what would
+        be wrong again, such as a missing model, ends the worker.
         """
         die_with_parent(signal.SIGKILL)
+        self._name = _worker_name(os.getpid())
         while not self._begin():
             if self._stopping.wait(RETRY_SECONDS):
                 return
@@ -246,53 +324,76 @@ class _Child:
     def _begin(self) -> bool:
         started = time.monotonic()
         try:
-            services = open_services(self._settings)
-            device = self._plan.prepare(self._settings)
+            services = self._opened = self._opened or self._open()
+            self._device = self._plan.prepare(self._settings)
+        except ServiceUnavailableError as error:
+            self._trouble = error.message
+            self._news.set()
+            logger.warning(
+                "the %s worker cannot start yet and tries again: %s",
+                self._plan.queue,
+                error,
+            )
+            return False
         except HansegError as error:
-            logger.error("%s worker cannot start: %s", self._plan.queue, error)  # noqa: TRY400
-            return False
-        except Exception:
-            logger.exception("%s worker cannot start", self._plan.queue)
-            return False
-        self._name = f"{socket.gethostname()}-{os.getpid()}"
+            self._give_up(error.message)
+        except Exception as error:
+            logger.exception("the %s worker cannot start", self._plan.queue)
+            self._give_up(_told(error))
         self._services = services
-        if self._signalled is not None:
-            threading.Thread(
-                target=listen_for_stop,
-                args=(self._signalled, services.stop, self._settings.grace_seconds),
-                name="signals",
-                daemon=True,
-            ).start()
+        self._news.set()
         logger.info(
             "%s worker is ready on %s after %.1f s",
             self._plan.queue,
-            device,
+            self._device,
             time.monotonic() - started,
         )
-        threading.Thread(
-            target=self._beat,
-            args=(services.repository, device),
-            name="heartbeat",
-            daemon=True,
-        ).start()
         return True
+
+    def _open(self) -> Services:
+        services = open_services(self._settings)
+        services.repository.forget_worker(_worker_name(os.getppid()))  # it speaks now
+        _start_thread("heartbeat", self._beat, services.repository)
+        if self._wires is not None:
+            grace = self._settings.grace_seconds
+            signals = self._wires.signals
+            _start_thread("signals", listen_for_stop, signals, services.stop, grace)
+        return services
+
+    def _give_up(self, reason: str) -> NoReturn:
+        refusal = _refusal(self._plan.queue, reason)
+        if self._wires is None:
+            raise ServiceUnavailableError(refusal)
+        os.write(self._wires.refusal, refusal.encode())
+        while True:
+            signal.pause()  # the parent ends, and this process with it
 
     def stop(self, **_: object) -> None:
         """Say good-bye."""
         self._stopping.set()
-        if self._services is not None:
-            self._services.repository.forget_worker(self._name)
+        self._news.set()
+        if self._opened is not None:
+            self._opened.repository.forget_worker(self._name)
 
-    def _beat(self, repository: JobRepository, device: str) -> None:
-        while True:
+    def _beat(self, repository: JobRepository) -> None:
+        while not self._stopping.is_set():
+            self._news.clear()
             try:
-                repository.report_worker(
-                    self._name, queue=self._plan.queue, device=device
-                )
+                self._report(repository)
             except Exception as error:  # noqa: BLE001 - whatever it is, try again
                 logger.warning("no heartbeat: %s", error)
-            if self._stopping.wait(HEARTBEAT_SECONDS):
-                return
+            self._news.wait(HEARTBEAT_SECONDS)
+
+    def _report(self, repository: JobRepository) -> None:
+        queue = self._plan.queue
+        if self._services is None or self._device is None:
+            repository.report_loading(self._name, queue=queue, trouble=self._trouble)
+        else:
+            repository.report_worker(self._name, queue=queue, device=self._device)
+
+
+def _start_thread(name: str, work: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=work, args=arguments, name=name, daemon=True).start()
 
 
 def listen_for_stop(signalled: int, stop: StopNotice, grace_seconds: float) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hanseg_segmentation.api import health
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.messages import QueueName
 from tests.api.requests import assert_problem, new_job
@@ -55,7 +59,53 @@ def wrong(answer) -> list[str]:
 def test_without_workers_it_is_not_ready(api):
     answer = api.get("/readyz")
     assert wrong(answer) == ["registration worker", "segmentation worker"]
-    assert "no worker of the segmentation queue" in answer.json()["detail"]
+    assert "no segmentation worker was heard of in 15 s" in answer.json()["detail"]
+
+
+def worker_check(api, queue: QueueName) -> dict[str, Any]:
+    [found] = [
+        check
+        for check in api.get("/readyz").json()["checks"]
+        if check["name"] == f"{queue} worker"
+    ]
+    return found
+
+
+class TestHowFarAWorkerIs:
+    @pytest.mark.usefixtures("workers")
+    def test_ready_since_when(self, api):
+        check = worker_check(api, QueueName.SEGMENTATION)
+        assert check["state"] == "ready"
+        assert datetime.fromisoformat(check["since"]) <= datetime.now(UTC)
+
+    def test_loading_is_not_dead(self, api, services):
+        services.repository.report_loading("s-1", queue="segmentation", trouble=None)
+        check = worker_check(api, QueueName.SEGMENTATION)
+        assert (check["ok"], check["state"]) == (False, "loading")
+        assert check["detail"].startswith(
+            "no segmentation worker is ready: one is loading since"
+        )
+        assert worker_check(api, QueueName.REGISTRATION)["state"] == "dead"
+
+    def test_why_it_is_not_ready_yet(self, api, services):
+        services.repository.report_loading(
+            "r-1", queue="registration", trouble="the database does not work"
+        )
+        detail = worker_check(api, QueueName.REGISTRATION)["detail"]
+        assert detail.endswith("cannot start yet: the database does not work")
+
+    def test_one_that_fell_silent_is_dead(self, api, services, monkeypatch):
+        services.repository.report_loading("s-1", queue="segmentation", trouble=None)
+        monkeypatch.setattr(health, "ALIVE_SECONDS", 0.0)
+        check = worker_check(api, QueueName.SEGMENTATION)
+        assert check["state"] == "dead"
+        assert "the last one fell silent" in check["detail"]
+
+    def test_one_that_has_stopped_is_not_looked_for(self, api, services):
+        services.repository.report_worker("s-1", queue="segmentation", device="cpu")
+        services.repository.forget_worker("s-1")
+        check = worker_check(api, QueueName.SEGMENTATION)
+        assert (check["state"], check["since"]) == ("dead", None)
 
 
 @pytest.mark.usefixtures("workers")

@@ -8,6 +8,7 @@ import pytest
 
 from hanseg_shared.documents import JobState
 from hanseg_shared.errors import JobNotFoundError
+from hanseg_shared.jobs.record import WorkerState, WorkerStatus
 from hanseg_shared.jobs.repository import ABANDONED_KEY_SECONDS, KeyState
 from tests.jobs.fakes import EPOCH, new_job
 
@@ -137,6 +138,42 @@ class TestWorkers:
         repository.forget_worker("never-seen")
 
         assert repository.live_workers(seen_within_seconds=15.0) == {}
+
+    def test_a_worker_says_how_far_it_is_and_since_when(self, repository, clock):
+        repository.report_loading("a-1", queue="registration", trouble="no database")
+        clock.advance(7.0)
+        repository.report_loading("a-1", queue="registration", trouble=None)
+        clock.advance(2.0)
+        [loading] = repository.worker_statuses()
+        repository.report_worker("a-1", queue="registration", device="cpu")
+        [ready] = repository.worker_statuses()
+
+        assert loading == WorkerStatus(
+            "a-1", "registration", WorkerState.LOADING, EPOCH, 2.0
+        )
+        assert ready == WorkerStatus(
+            "a-1", "registration", WorkerState.READY, EPOCH + 9.0, 0.0
+        )
+
+    def test_a_worker_that_loads_is_not_live(self, repository):
+        repository.report_loading("a-1", queue="registration", trouble=None)
+
+        assert repository.live_workers(seen_within_seconds=15.0) == {}
+
+    def test_a_worker_that_leaves_says_nothing_more(self, repository):
+        repository.report_loading("a-1", queue="registration", trouble=None)
+        repository.forget_worker("a-1")
+
+        assert repository.worker_statuses() == []
+
+    def test_a_worker_that_died_while_it_loaded_is_forgotten_at_last(
+        self, repository, clock
+    ):
+        repository.report_loading("a-1", queue="registration", trouble=None)
+        clock.advance(100.0)
+        repository.drop_dead_workers(unseen_for_seconds=60.0)
+
+        assert repository.worker_statuses() == []
 
     def test_dead_workers_leave_the_table_at_last(self, repository, clock):
         repository.report_worker("a-1", queue="registration", device="cpu")

@@ -224,3 +224,15 @@ def test_a_database_of_an_earlier_version_gets_the_indexes_it_lacks(tmp_path):
     names = {each["name"] for each in sa.inspect(engine).get_indexes("jobs")}
     assert "jobs_by_case" in names
     engine.dispose()
+
+
+def test_a_database_of_an_older_version_is_given_the_workers_states(database):
+    engine = open_database(database)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE worker_states"))
+    engine.dispose()
+    repository = JobRepository(open_database(database), retention_seconds=60.0)
+    repository.report_loading("a-1", queue="registration", trouble=None)
+
+    assert [status.name for status in repository.worker_statuses()] == ["a-1"]
+    repository.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hanseg_shared.cli import CANNOT_START
 from hanseg_shared.stack.children import (
     LEASH,
     MOST_LOG_BYTES,
@@ -24,6 +25,10 @@ SLEEPER = [
     "-c",
     "import time; print('up', flush=True); time.sleep(600)",
 ]
+REFUSAL = (
+    "import sys; print('Loading ...'); "
+    f"print('hanseg: the worker cannot start: no GPU'); sys.exit({CANNOT_START})"
+)
 MUMBLER = [
     sys.executable,
     "-c",
@@ -78,11 +83,19 @@ def test_a_child_that_dies_at_once_again_and_again_is_hopeless(make_child):
     child = make_child(MUMBLER)
     for _ in range(MOST_QUICK_DEATHS):
         child._process.wait()
-        assert child.revive() == "worker ended with status 3"
+        assert child.revive() == "worker ended with status 3: no model in this folder"
         child._due_at = time.monotonic()
         child.revive()
     assert child.hopeless
     assert child.last_words() == "no model in this folder"
+
+
+def test_a_child_that_refuses_to_start_is_hopeless_at_once(make_child):
+    child = make_child([sys.executable, "-c", REFUSAL])
+    child._process.wait()
+    assert child.revive() == "the worker cannot start: no GPU"
+    assert child.refused
+    assert child.hopeless
 
 
 def test_a_child_reads_its_standard_input(make_child):

@@ -154,6 +154,26 @@ def test_a_child_that_cannot_be_kept_alive_ends_the_stack_with_its_reason(tmp_pa
     stack._stop()
 
 
+def test_a_worker_that_refuses_to_start_ends_the_stack_at_once(tmp_path):
+    said: list[str] = []
+    stack = Stack(settings(tmp_path), announce=said.append)
+    refusal = (
+        "print('hanseg: the segmentation worker cannot start: model.json is damaged');"
+        "raise SystemExit(78)"
+    )
+    command = [sys.executable, "-c", refusal]
+    stack._add(Child("segmentation", command, os.environ, tmp_path / "a.log"))
+    stack._watcher.start()
+    stack._watcher.join(timeout=30)
+    with pytest.raises(
+        ServiceUnavailableError,
+        match=r"^the segmentation worker cannot start: model.json is damaged \(log:",
+    ):
+        stack.check()
+    assert said == []
+    stack._stop()
+
+
 def test_a_stack_for_one_command_shares_nothing_with_the_hospitals_service(
     tmp_path, monkeypatch
 ):

@@ -10,12 +10,13 @@ import hashlib
 import sys
 import time
 
+from hanseg_shared.errors import ModelError
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Workplace
 from hanseg_shared.messages import QueueName
 from hanseg_shared.settings import Settings
-from hanseg_shared.worker import WorkerPlan, run_worker
+from hanseg_shared.worker import WorkerPlan, start_worker
 
 
 def listen(place: Workplace) -> StageResult:
@@ -33,8 +34,19 @@ def compute(place: Workplace) -> StageResult:
 
 BODIES = {"listening": listen, "deaf": compute}
 
+
+def prepare(settings: Settings) -> str:
+    """Refuse a folder of models that is not there, as a segmentation worker does."""
+    if settings.models is not None and not settings.models.is_dir():
+        raise ModelError(f"there is nothing in {settings.models}")
+    return "cpu"
+
+
+def make_plan() -> WorkerPlan:
+    """Return what this worker does."""
+    body = BODIES[sys.argv[1]]
+    return WorkerPlan(QueueName.REGISTRATION, {Stage.REGISTER: body}, prepare)
+
+
 if __name__ == "__main__":
-    plan = WorkerPlan(
-        QueueName.REGISTRATION, {Stage.REGISTER: BODIES[sys.argv[1]]}, lambda _: "cpu"
-    )
-    run_worker(plan, Settings())
+    start_worker(QueueName.REGISTRATION, make_plan)

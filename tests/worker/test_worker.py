@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,11 +16,13 @@ from celery import signals
 from pydantic import SecretStr
 
 from hanseg_shared import worker
+from hanseg_shared.cli import CANNOT_START
 from hanseg_shared.documents import InputSummary, JobState
 from hanseg_shared.errors import ModelError, ServiceUnavailableError
-from hanseg_shared.jobs.record import NewJob
+from hanseg_shared.jobs.record import NewJob, WorkerState, WorkerStatus
 from hanseg_shared.jobs.repository import JobRepository, StageResult
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.work import StopNotice
 from hanseg_shared.messages import QueueName
 from hanseg_shared.settings import Settings
 from hanseg_shared.worker import (
@@ -26,9 +30,11 @@ from hanseg_shared.worker import (
     WorkerPlan,
     clean_scratch,
     healthy,
+    listen_for_stop,
     make_worker_app,
     open_repository,
 )
+from tests.redis_server import running_redis
 
 CT = InputSummary(
     role="ct",
@@ -49,12 +55,12 @@ def settings(tmp_path) -> Settings:
 @pytest.fixture(autouse=True)
 def private_signals(monkeypatch):
     """Keep what a test connects to Celery's signals from other tests."""
-    for signal in (
+    for event in (
         signals.worker_process_init,
         signals.worker_process_shutdown,
         signals.setup_logging,
     ):
-        monkeypatch.setattr(signal, "receivers", [])
+        monkeypatch.setattr(event, "receivers", [])
     monkeypatch.setattr(worker, "die_with_parent", lambda _: None)
 
 
@@ -123,22 +129,127 @@ def test_a_worker_says_good_bye(settings, start):
     assert not healthy(settings, QueueName.REGISTRATION)
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        ModelError("there is no model default"),
-        ServiceUnavailableError("the database does not work"),
-        RuntimeError("CUDA error: unknown error"),
-    ],
-)
-def test_a_child_that_cannot_start_says_why_and_tries_again(
-    settings, start, caplog, failure
+def test_a_child_whose_database_is_away_says_so_and_tries_again(
+    settings, start, caplog
 ):
-    start(Preparation(failure, failure))
+    away = ServiceUnavailableError("the database does not work: no answer")
+    start(Preparation(away, away))
     wait_until_healthy(settings)
 
-    assert caplog.text.count("registration worker cannot start") == 2
-    assert str(failure) in caplog.text
+    assert caplog.text.count("registration worker cannot start yet") == 2
+    assert away.message in caplog.text
+
+
+def test_a_child_that_can_never_start_does_not_try_again(settings, start, caplog):
+    fault = ModelError("there is no model default")
+    prepare = Preparation(fault, fault)
+    start(prepare)
+
+    assert prepare.failures == [fault]
+    assert "registration worker cannot start: there is no model default" in caplog.text
+    assert not healthy(settings, QueueName.REGISTRATION)
+
+
+class TestHowFarAWorkerIs:
+    def test_one_that_loads_is_told_from_one_that_is_ready(self, settings, start):
+        seen: list[WorkerStatus] = []
+
+        def prepare(_: Settings) -> str:
+            repository = open_repository(settings)
+            deadline = time.monotonic() + 10.0
+            while not (found := repository.worker_statuses()):
+                assert time.monotonic() < deadline, "it says nothing"
+            seen.extend(found)
+            repository.close()
+            return "cpu"
+
+        start(prepare)
+        wait_until_healthy(settings)
+        repository = open_repository(settings)
+        [ready] = repository.worker_statuses()
+        repository.close()
+
+        assert [status.state for status in seen] == [WorkerState.LOADING]
+        assert ready.state is WorkerState.READY
+        assert ready.name == seen[0].name
+
+    def test_one_that_has_stopped_is_forgotten(self, settings, start):
+        start(Preparation())
+        wait_until_healthy(settings)
+        signals.worker_process_shutdown.send(sender=None)
+        repository = open_repository(settings)
+
+        assert repository.worker_statuses() == []
+        repository.close()
+
+
+class TestNoticeBySignals:
+    @staticmethod
+    def listen(*numbers: int, grace_seconds: float = 60.0) -> StopNotice:
+        told, tell = os.pipe()
+        os.write(tell, bytes(numbers))
+        os.close(tell)
+        stop = StopNotice()
+        listen_for_stop(told, stop, grace_seconds)
+        os.close(told)
+        return stop
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+    def test_the_first_signal_leaves_time(self, number):
+        stop = self.listen(number)
+        assert stop.is_given()
+        assert not stop.is_due
+
+    def test_the_second_leaves_none(self):
+        assert self.listen(signal.SIGTERM, signal.SIGQUIT).is_due
+
+    def test_other_signals_are_no_notice(self):
+        assert not self.listen(signal.SIGUSR1, signal.SIGCHLD).is_given()
+
+
+class TestRefusal:
+    """A real process that cannot start says why in its last line, and ends."""
+
+    @staticmethod
+    def start(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tests.worker.slow_worker", "listening"],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def test_a_bad_setting_is_named(self, tmp_path):
+        done = self.start(HANSEG_DATA=str(tmp_path), HANSEG_LEASE_SECONDS="soon")
+
+        assert done.returncode == CANNOT_START
+        last = done.stderr.splitlines()[-1]
+        assert "hanseg: the registration worker cannot start" in last
+        assert "HANSEG_LEASE_SECONDS" in last
+
+    def test_a_broker_of_another_kind_is_told_without_its_password(self, tmp_path):
+        url = "amqp://me:secret@127.0.0.1/0"
+        done = self.start(HANSEG_DATA=str(tmp_path), HANSEG_BROKER_URL=url)
+
+        assert done.returncode == CANNOT_START
+        assert "HANSEG_BROKER_URL cannot be used" in done.stderr.splitlines()[-1]
+        assert "secret" not in done.stderr
+
+    @pytest.mark.redis
+    def test_what_only_the_child_finds_ends_the_worker(self, tmp_path):
+        with running_redis(tmp_path / "redis") as broker:
+            done = self.start(
+                HANSEG_DATA=str(tmp_path),
+                HANSEG_BROKER_URL=broker.url,
+                HANSEG_MODELS="/nowhere",
+            )
+
+        assert done.returncode == CANNOT_START
+        assert done.stderr.splitlines()[-1] == (
+            "hanseg: the registration worker cannot start: there is nothing in /nowhere"
+        )
 
 
 def test_a_job_is_not_touched_by_a_child_that_has_not_started(settings):

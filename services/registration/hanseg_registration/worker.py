@@ -9,8 +9,8 @@ import SimpleITK as sitk  # noqa: N813
 from hanseg_registration.tasks import register_stage
 from hanseg_shared.jobs import Stage
 from hanseg_shared.messages import QueueName
-from hanseg_shared.settings import Settings, settings_of_process
-from hanseg_shared.worker import WorkerPlan, run_worker
+from hanseg_shared.settings import Settings
+from hanseg_shared.worker import WorkerPlan, start_worker
 
 
 def command(settings: Settings) -> list[str]:
@@ -28,15 +28,18 @@ def prepare(settings: Settings) -> str:
     return "cpu"
 
 
-def main() -> None:
-    """Serve the queue until told to stop."""
-    settings = settings_of_process()
-    plan = WorkerPlan(
+def make_plan() -> WorkerPlan:
+    """Return what this worker does."""
+    return WorkerPlan(
         queue=QueueName.REGISTRATION,
         bodies={Stage.REGISTER: register_stage},
         prepare=prepare,
     )
-    run_worker(plan, settings)
+
+
+def main() -> None:
+    """Serve the queue until told to stop."""
+    start_worker(QueueName.REGISTRATION, make_plan)
 
 
 if __name__ == "__main__":

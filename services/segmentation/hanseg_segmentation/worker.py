@@ -17,8 +17,8 @@ from hanseg_segmentation.model_package import (
 )
 from hanseg_shared.jobs import Stage
 from hanseg_shared.messages import QueueName
-from hanseg_shared.settings import Settings, settings_of_process
-from hanseg_shared.worker import WorkerPlan, run_worker
+from hanseg_shared.settings import Settings
+from hanseg_shared.worker import WorkerPlan, start_worker
 
 
 def command(settings: Settings) -> list[str]:
@@ -33,9 +33,8 @@ def check(settings: Settings) -> None:
     verify_weights(model.folder, model.package)
 
 
-def main() -> None:
-    """Serve the queue until told to stop."""
-    settings = settings_of_process()
+def make_plan() -> WorkerPlan:
+    """Return what this worker does."""
     # The parent of the prefork child must never touch CUDA, so that torch is
     # imported only here, in the worker's own process, and used only in its child.
     ask_for_huge_pages()
@@ -43,7 +42,7 @@ def main() -> None:
     from hanseg_segmentation.tasks import Segmenter, package_stage
 
     segmenter = Segmenter()
-    plan = WorkerPlan(
+    return WorkerPlan(
         queue=QueueName.SEGMENTATION,
         bodies={
             Stage.SEGMENT: giving_back(segmenter.segment_stage),
@@ -51,7 +50,11 @@ def main() -> None:
         },
         prepare=segmenter.prepare,
     )
-    run_worker(plan, settings)
+
+
+def main() -> None:
+    """Serve the queue until told to stop."""
+    start_worker(QueueName.SEGMENTATION, make_plan)
 
 
 if __name__ == "__main__":

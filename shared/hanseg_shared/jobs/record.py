@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from hanseg_shared.documents import (
     InferenceReport,
@@ -138,6 +139,34 @@ class Job:
             error=self.error,
             links=links or {},
         )
+
+
+class WorkerState(StrEnum):
+    """How far a worker is."""
+
+    LOADING = "loading"
+    """It gets ready: loads its model, or tries to reach the database."""
+
+    READY = "ready"
+    """It takes jobs, or would if there were any."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """What a worker last said of itself; times are seconds since 1970.
+
+    Attributes:
+        since: When it came into its state.
+        silent_seconds: How long ago it said so.
+        trouble: Why it is not ready yet, though it tries; None if nothing is wrong.
+    """
+
+    name: str
+    queue: str
+    state: WorkerState
+    since: float
+    silent_seconds: float
+    trouble: str | None = None
 
 
 def upload_owner(upload_id: str) -> str:

@@ -49,7 +49,15 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
 )
 from hanseg_shared.jobs import schema
-from hanseg_shared.jobs.record import Batch, Job, NewJob, Upload, upload_owner
+from hanseg_shared.jobs.record import (
+    Batch,
+    Job,
+    NewJob,
+    Upload,
+    WorkerState,
+    WorkerStatus,
+    upload_owner,
+)
 from hanseg_shared.jobs.stages import Stage
 
 BUSY_TIMEOUT_SECONDS = 15.0
@@ -537,7 +545,7 @@ class JobRepository:
     # -- workers ---------------------------------------------------------------
 
     def report_worker(self, name: str, *, queue: str, device: str) -> None:
-        """Note that a worker is alive."""
+        """Note that a worker is alive and takes jobs."""
         with self._writing() as connection:
             values = {
                 "queue": queue,
@@ -551,6 +559,47 @@ class JobRepository:
             ).rowcount
             if not known:
                 connection.execute(schema.workers.insert().values(name=name, **values))
+            self._note_state(connection, name, queue, WorkerState.READY, None)
+
+    def report_loading(self, name: str, *, queue: str, trouble: str | None) -> None:
+        """Note that a worker lives but is not ready, and why if something is wrong."""
+        with self._writing() as connection:
+            self._note_state(connection, name, queue, WorkerState.LOADING, trouble)
+
+    def _note_state(
+        self,
+        connection: Connection,
+        name: str,
+        queue: str,
+        state: WorkerState,
+        trouble: str | None,
+    ) -> None:
+        table, now = schema.worker_states, self._clock(connection)
+        values = {"queue": queue, "state": state, "seen_at": now, "trouble": trouble}
+        since = sa.case((table.c.state == state, table.c.since), else_=now)
+        known = connection.execute(
+            table.update().where(table.c.name == name).values(since=since, **values)
+        ).rowcount
+        if not known:
+            connection.execute(table.insert().values(name=name, since=now, **values))
+
+    def worker_statuses(self) -> list[WorkerStatus]:
+        """Return what every worker last said that has not said good-bye."""
+        table = schema.worker_states
+        with self._reading() as connection:
+            now = self._clock(connection)
+            rows = connection.execute(sa.select(table).order_by(table.c.name)).all()
+        return [
+            WorkerStatus(
+                name=row.name,
+                queue=row.queue,
+                state=WorkerState(row.state),
+                since=row.since,
+                silent_seconds=max(0.0, now - row.seen_at),
+                trouble=row.trouble,
+            )
+            for row in rows
+        ]
 
     def live_workers(self, *, seen_within_seconds: float) -> dict[str, list[str]]:
         """Return the names of live workers by queue."""
@@ -570,6 +619,8 @@ class JobRepository:
         table = schema.workers
         with self._writing() as connection:
             limit = self._clock(connection) - unseen_for_seconds
+            states = schema.worker_states
+            connection.execute(states.delete().where(states.c.seen_at < limit))
             return connection.execute(
                 table.delete().where(table.c.seen_at < limit)
             ).rowcount
@@ -577,9 +628,8 @@ class JobRepository:
     def forget_worker(self, name: str) -> None:
         """Note that a worker has left."""
         with self._writing() as connection:
-            connection.execute(
-                schema.workers.delete().where(schema.workers.c.name == name)
-            )
+            for table in (schema.workers, schema.worker_states):
+                connection.execute(table.delete().where(table.c.name == name))
 
     # -- uploads, batches, idempotency keys ------------------------------------
 

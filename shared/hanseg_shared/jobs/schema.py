@@ -103,3 +103,16 @@ workers = Table(
     Column("device", String(64), nullable=False),
     Column("seen_at", Float, nullable=False),
 )
+
+worker_states = Table(
+    "worker_states",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("queue", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("trouble", Text),
+)
+"""How far each worker is. A table of its own, beside `workers`: the database of an
+older version lacks it, and is given it when it is opened."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hanseg_shared.cli import CANNOT_START
+
 logger = logging.getLogger(__name__)
 
 QUICK_DEATH_SECONDS = 20.0
@@ -58,9 +60,14 @@ class Child:
         return None if self._process is None else self._process.pid
 
     @property
+    def refused(self) -> bool:
+        """Whether it ended by itself because it would fail at every start."""
+        return self._process is not None and self._process.returncode == CANNOT_START
+
+    @property
     def hopeless(self) -> bool:
-        """Whether it died at once too often to be started again."""
-        return self.quick_deaths >= MOST_QUICK_DEATHS
+        """Whether it refused to start, or died at once too often to be tried again."""
+        return self.refused or self.quick_deaths >= MOST_QUICK_DEATHS
 
     def start(self) -> None:
         """Start the process, in a session of its own so that Ctrl-C spares it."""
@@ -91,7 +98,7 @@ class Child:
             return None
         if self._due_at == 0.0:
             self._note_death()
-            return f"{self.name} {self._cause()}"
+            return self._obituary()
         if not self.hopeless and time.monotonic() >= self._due_at:
             self.start()
         return None
@@ -129,11 +136,15 @@ class Child:
         self._due_at = now + (0.25 * 2**self.quick_deaths if quick else 0.0)
         self._kill_session()
 
-    def _cause(self) -> str:
+    def _obituary(self) -> str:
+        """Say how it ended, and what it said last unless something killed it."""
         code = self._process.returncode if self._process else 0
+        if self.refused:
+            return self.last_words().removeprefix("hanseg: ")
         if code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"ended with status {code}"
+            return f"{self.name} was killed by {signal.Signals(-code).name}"
+        words = self.last_words() if code else ""
+        return f"{self.name} ended with status {code}" + (f": {words}" if words else "")
 
     def _kill_session(self) -> None:
         # what the process started must not outlive it

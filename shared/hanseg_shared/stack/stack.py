@@ -200,10 +200,8 @@ class Stack:
                 if death is None or self._stopping.is_set():
                     continue
                 if child.hopeless:
-                    self._give_up(
-                        f"{death} again and again: {child.last_words()} "
-                        f"(log: {child.log})"
-                    )
+                    often = "" if child.refused else "; this happens again and again"
+                    self._give_up(f"{death}{often} (log: {child.log})")
                     return
                 self._announce(f"{death}; it is started again")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -253,6 +253,10 @@ class Check(Document):
     name: str
     ok: bool
     detail: str
+    state: Literal["ready", "loading", "dead"] | None = None
+    """Of a worker: takes jobs, gets ready, or not heard of any more."""
+    since: datetime | None = None
+    """Since when the worker is ready or loading, or when the last one was heard of."""
 
 
 class Readiness(Document):

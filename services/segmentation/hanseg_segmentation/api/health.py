@@ -14,6 +14,7 @@ from hanseg_segmentation.api.problems import RETRY_SECONDS, problem_response
 from hanseg_segmentation.api.respond import answer, described, problems
 from hanseg_segmentation.model_package import find_models
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
+from hanseg_shared.jobs.record import WorkerState, WorkerStatus, moment
 from hanseg_shared.messages import QueueName
 from hanseg_shared.problems import KINDS
 from hanseg_shared.worker import ALIVE_SECONDS
@@ -50,7 +51,7 @@ def readyz(context: ContextDep) -> Response:
     problem = KINDS[ServiceUnavailableError].problem(
         "; ".join(wrong), instance="/readyz"
     )
-    members = {"checks": [check.model_dump() for check in checks]}
+    members = {"checks": [check.model_dump(mode="json") for check in checks]}
     return problem_response(
         problem.model_copy(update=members), {"Retry-After": str(RETRY_SECONDS)}
     )
@@ -62,7 +63,7 @@ def _checks(context: Context) -> Iterator[Check]:
     yield _check("disk", partial(_disk, context))
     yield _check("models", partial(_models, context))
     for queue in QueueName:
-        yield _check(f"{queue} worker", partial(_worker, context, queue))
+        yield _look_at_worker(context, queue)
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:
@@ -97,11 +98,54 @@ def _models(context: Context) -> str:
     return ", ".join(found)
 
 
-def _worker(context: Context, queue: QueueName) -> str:
-    live = context.services.repository.live_workers(seen_within_seconds=ALIVE_SECONDS)
+def _look_at_worker(context: Context, queue: QueueName) -> Check:
+    name = f"{queue} worker"
+    repository = context.services.repository
+    try:
+        live = repository.live_workers(seen_within_seconds=ALIVE_SECONDS)
+        said = [s for s in repository.worker_statuses() if s.queue == queue]
+    except HansegError as error:
+        return Check(name=name, ok=False, detail=error.message)
     names = live.get(queue, [])
-    if not names:
-        raise ServiceUnavailableError(
-            f"no worker of the {queue} queue was heard of in {ALIVE_SECONDS:.0f} s"
+    if names:
+        since = min((s.since for s in said if s.name in names), default=None)
+        return Check(
+            name=name,
+            ok=True,
+            detail=f"{len(names)} alive",
+            state="ready",
+            since=None if since is None else moment(since),
         )
-    return f"{len(names)} alive"
+    return _unready(name, said, now=repository.now())
+
+
+def _unready(name: str, said: list[WorkerStatus], *, now: float) -> Check:
+    """Tell a worker that gets ready from one that is gone."""
+    loading = [
+        status
+        for status in said
+        if status.state is WorkerState.LOADING and status.silent_seconds < ALIVE_SECONDS
+    ]
+    if loading:
+        first = min(loading, key=lambda status: status.since)
+        seconds = max(0.0, now - first.since)
+        detail = f"no {name} is ready: one is loading since {seconds:.0f} s"
+        trouble = next((s.trouble for s in loading if s.trouble), None)
+        if trouble:
+            detail += f" and cannot start yet: {trouble}"
+        return Check(
+            name=name,
+            ok=False,
+            detail=detail,
+            state="loading",
+            since=moment(first.since),
+        )
+    detail = f"no {name} was heard of in {ALIVE_SECONDS:.0f} s"
+    if not said:
+        detail += "; none was started, or the last one was stopped"
+        return Check(name=name, ok=False, detail=detail, state="dead")
+    silent = min(status.silent_seconds for status in said)
+    detail += f"; the last one fell silent {silent:.0f} s ago"
+    return Check(
+        name=name, ok=False, detail=detail, state="dead", since=moment(now - silent)
+    )

@@ -113,6 +113,7 @@ class RegistrationReport(Document):
         measures: The numbers behind the verdict, by name with unit, such as
             ``rotation_deg``, ``field_of_view_share``, ``mutual_information_after``.
         seconds: Wall time of the stage's computation.
+        remarks: What a person should know of the images; see `JobDocument.remarks`.
     """
 
     verdict: MrVerdict
@@ -121,6 +122,7 @@ class RegistrationReport(Document):
     backend: Backend | None = None
     measures: dict[str, float] = {}
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
 
     @property
     def why(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from hanseg_shared.client import Client
 from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, Batch, outcome_of
+from hanseg_shared.client.batch_console import make_batch_reporter
 from hanseg_shared.documents import (
     Flag,
     JobDocument,
@@ -221,6 +222,25 @@ def test_the_summary_says_why_the_mr_was_rejected_and_what_the_checks_found():
     assert row.flags == (
         "Cochlea_L few_voxels voxels=1 limit=8; Cochlea_L pieces_removed ml=2.48"
     )
+
+
+def test_remarks_are_in_the_summary_and_told_once(batch, service, cases, capsys):
+    job = JobDocument(
+        id="1",
+        state=JobState.SUCCEEDED,
+        created_at=NOW,
+        remarks=("the CT: far away", "the MR: coarse"),
+    )
+    row = outcome_of("one", job)
+    assert row.remarks == "the CT: far away | the MR: coarse"
+    batch.outcomes["one"] = row
+    for as_json in (False, True):
+        reporter = make_batch_reporter(1, as_json=as_json)
+        with reporter:
+            reporter.show(batch)
+            reporter.show(batch)
+        shown = "".join(capsys.readouterr())
+        assert shown.count("the CT: far away | the MR: coarse") == 1
 
 
 def test_what_was_passed_over_is_in_the_summary(batch, tmp_path):

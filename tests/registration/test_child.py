@@ -234,8 +234,13 @@ def test_files_are_registered_in_a_child(tmp_path, files):
     out = tmp_path / "out"
     out.mkdir()
     seen: list[float] = []
-    report = register_files(ct, mr, out, deadline_s=120.0, progress=seen.append)
+    report = register_files(
+        ct, mr, out, deadline_s=120.0, remarks=("far away",), progress=seen.append
+    )
     assert report.verdict is MrVerdict.USED
+    written = (out / "registration.json").read_text()
+    assert RegistrationReport.model_validate_json(written) == report
+    assert report.remarks == ("far away",)
     assert seen[-1] == 1.0
     assert sorted(path.name for path in out.iterdir()) == [
         "field_of_view.nii.gz",

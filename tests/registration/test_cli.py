@@ -1,6 +1,8 @@
 """`hanseg register`, run as a command."""
 
+import gzip
 import json
+import struct
 import sys
 from pathlib import Path
 
@@ -49,6 +51,24 @@ def test_json_prints_one_object_a_line(files, tmp_path, quick):
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert [event["event"] for event in events] == ["progress", "registered"]
     assert events[1]["verdict"] == "rejected"
+
+
+def test_remarks_on_the_images_are_printed_and_kept(files, tmp_path, monkeypatch):
+    ct, mr = files
+    turned = bytearray(gzip.decompress(mr.read_bytes()))
+    x = struct.unpack_from("<f", turned, 292)[0]
+    struct.pack_into("<f", turned, 292, x + 25.0)  # the sform's, not the qform's
+    mr.write_bytes(gzip.compress(turned))
+
+    def fake(*_, remarks, **__):
+        return REPORT.model_copy(update={"remarks": remarks})
+
+    monkeypatch.setattr(child, "register_files", fake)
+    remark = "the MR: qform and sform put its voxels up to 25 mm apart"
+    plain = run(ct, mr, "--out", tmp_path / "out")
+    assert f"remark: {remark}" in plain.stdout
+    events = run(ct, mr, "--out", tmp_path / "out", "--json").stdout.splitlines()
+    assert remark in json.loads(events[-1])["remarks"][0]
 
 
 def test_options_reach_the_registration(files, tmp_path, quick):

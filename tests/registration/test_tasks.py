@@ -68,7 +68,10 @@ def job(services, tmp_path) -> Job:
         spacing_mm=(1.0, 1.0, 1.0),
     )
     mr = ct.model_copy(update={"role": "mr"})
-    return cast("Job", services.repository.create(NewJob("j1", (ct, mr))))
+    return cast(
+        "Job",
+        services.repository.create(NewJob("j1", (ct, mr), remarks=("the MR: far",))),
+    )
 
 
 def tried(services: Services, monkeypatch, *errors: Exception) -> Job:
@@ -112,6 +115,7 @@ def test_what_the_images_raise_is_a_verdict_at_once(services, job, monkeypatch):
 
     assert after.registration is not None
     assert after.registration.reason == "elastix gave up: no samples"
+    assert after.registration.remarks == ("the MR: far",)
 
 
 def test_a_disk_that_stays_full_fails_the_job(services, job, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,20 @@ def test_sound_data_pass(data: Path):
     check = check_datasets(find_datasets([data]))
     assert not [each for each in check.findings if each.refuses]
     assert check.drawn["phantoms", "Parotid_L"] == 2
+
+
+def test_a_header_with_two_places_is_remarked_upon(data: Path, tmp_path: Path):
+    path = ct_of(data, "case_01")
+    content = bytearray(
+        write_volume(ct_volume(data, "case_01"), tmp_path / "ct.nii").read_bytes()
+    )
+    x = struct.unpack_from("<f", content, 268)[0]
+    struct.pack_into("<f", content, 268, x + 12.0)  # the qform's, not the sform's
+    path.write_bytes(content)
+    check = check_datasets(find_datasets([data]))
+    (told,) = [str(each) for each in check.findings if "qform and sform" in str(each)]
+    assert told.startswith(f"case_01: {path.name}: qform and sform put its voxels up")
+    assert not [each for each in check.findings if each.refuses]
 
 
 def test_a_mask_off_the_cts_grid_is_named(data: Path):

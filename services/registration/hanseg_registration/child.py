@@ -15,7 +15,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import billiard
@@ -56,6 +56,7 @@ class Request:
     kind: TransformKind
     engine: Engine
     deadline_s: float | None
+    remarks: tuple[str, ...] = ()
 
 
 def go_on() -> None:
@@ -70,6 +71,7 @@ def register_files(
     kind: TransformKind = TransformKind.RIGID,
     engine: Engine = DEFAULT_ENGINE,
     deadline_s: float | None = None,
+    remarks: tuple[str, ...] = (),
     check: Callable[[], None] = go_on,
     progress: Progress = no_progress,
 ) -> RegistrationReport:
@@ -82,6 +84,7 @@ def register_files(
         kind: Which motion may be found.
         engine: The library that finds it.
         deadline_s: Time after which the child is killed.
+        remarks: What the check of the images found remarkable, for the report.
         check: Called while the child works; what it raises kills the child and is
             raised on.
         progress: Called with the share of the work that is done; may raise likewise.
@@ -95,7 +98,7 @@ def register_files(
     require_available(kind, engine.backend)
     with tempfile.TemporaryDirectory(prefix=".registration-", dir=out) as scratch:
         folder = Path(scratch)
-        request = Request(ct, mr, folder, kind, engine, deadline_s)
+        request = Request(ct, mr, folder, kind, engine, deadline_s, remarks)
         report = run_in_child(
             work, request, deadline_s=deadline_s, check=check, progress=progress
         )
@@ -116,6 +119,8 @@ def work(request: Request, progress: Progress) -> RegistrationReport:
         deadline_s=request.deadline_s,
         progress=lambda done: progress(0.05 + 0.85 * done),
     )
+    report = registration.report.model_copy(update={"remarks": request.remarks})
+    registration = replace(registration, report=report)
     registration = illustrated(request.out, ct, registration)
     registration.write(request.out)
     progress(1.0)

@@ -64,7 +64,7 @@ def register(
     engine = engine_for(
         Backend(backend), parameters=parameters, ants_python=settings.ants_python
     )
-    check_case(ct, mr)
+    check = check_case(ct, mr)
     with _folder(out), _progress(ct.name, as_json=as_json) as progress:
         report = register_files(
             ct,
@@ -73,8 +73,12 @@ def register(
             kind=TransformKind(registration),
             engine=engine,
             deadline_s=float(settings.registration_seconds),
+            remarks=check.remarks,
             progress=progress,
         )
+    if not as_json:
+        for remark in report.remarks:
+            click.echo(f"remark: {remark}")
     click.echo(_last_line(report, out, as_json=as_json))
 
 

@@ -35,7 +35,7 @@ def register_stage(place: Workplace) -> StageResult:
     """
     out = place.folder / "registration"
     out.mkdir()
-    report = _register(place)
+    report = _register(place).model_copy(update={"remarks": place.job.remarks})
     (out / REPORT).write_text(report.model_dump_json(indent=2))
     return StageResult(
         registration=report,

@@ -58,6 +58,7 @@ class CaseOutcome:
         reason: Why there are no results.
         mr_reason: Why the MR was used or rejected.
         flags: What the checks found, organ by organ; see `flags_of`.
+        remarks: What a person should know of the images, separated by `` | ``.
     """
 
     case: str
@@ -69,6 +70,7 @@ class CaseOutcome:
     reason: str = ""
     mr_reason: str = ""
     flags: str = ""
+    remarks: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -238,6 +240,7 @@ def outcome_of(name: str, job: JobDocument) -> CaseOutcome:
         reason=job.error.detail if job.error else "",
         mr_reason=job.registration.sentence if job.registration else "",
         flags=flags_of(job.organs),
+        remarks=" | ".join(job.remarks),
     )
 
 

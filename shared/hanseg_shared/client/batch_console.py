@@ -40,6 +40,7 @@ class BatchBar(Bar):
             TimeRemainingColumn(),
         )
         self._task = self._progress.add_task("", total=total)
+        self._told: set[str] = set()
 
     def pass_over(self, each: PassedOver) -> None:
         """Print a line."""
@@ -47,6 +48,10 @@ class BatchBar(Bar):
 
     def show(self, batch: Batch) -> None:
         """Move the bar: finished cases, and the shares of those under way."""
+        for name, outcome in batch.outcomes.items():
+            if outcome.remarks and name not in self._told:
+                self.say(f"{name}: remark: {outcome.remarks}")
+            self._told.add(name)
         parts = sum(share_done(job) for job in batch.in_flight.values())
         failed = sum(not outcome.succeeded for outcome in batch.outcomes.values())
         self._progress.update(
@@ -80,6 +85,7 @@ class BatchLines(Lines):
                         "state": outcome.state,
                         "job": outcome.job,
                         "reason": outcome.reason,
+                        "remarks": outcome.remarks,
                     }
                 )
 

@@ -129,6 +129,8 @@ class JsonReporter(Lines):
         }
         if job.mr_verdict is not None:
             event["mr_verdict"] = job.mr_verdict.value
+        if job.remarks:
+            event["remarks"] = list(job.remarks)
         self.print_event(event)
 
 

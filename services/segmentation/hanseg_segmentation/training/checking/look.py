@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from hanseg_segmentation.training.datasets.dataset import (
     Finding,
 )
 from hanseg_shared.errors import InputError
+from hanseg_shared.io.header import read_header
 from hanseg_shared.io.read import read_mr
 from hanseg_shared.volume import Volume
 
@@ -47,7 +49,7 @@ def look_at(case: DatasetCase) -> CaseLook:
         ct = case.read_ct()
     except InputError as error:
         return CaseLook(case.name, (Finding(case.name, error.message),), (), None)
-    findings += _of_mr(case)
+    findings += [*_of_headers(case), *_of_mr(case)]
     drawings: list[Drawing] = []
     for file in case.mask_files:
         try:
@@ -61,6 +63,16 @@ def look_at(case: DatasetCase) -> CaseLook:
     findings += _of_drawings(case.name, drawings, ct)
     names = tuple(each.label.name for each in drawings)
     return CaseLook(case.name, tuple(findings), names, likeness_of(ct))
+
+
+def _of_headers(case: DatasetCase) -> Iterator[Finding]:
+    """Yield what the images' headers make remarkable; refusals come from reading."""
+    for path in (case.ct, case.mr):
+        if path is None:
+            continue
+        with contextlib.suppress(InputError):
+            for remark in read_header(path).remarks:
+                yield Finding(case.name, f"{path.name}: {remark}", refuses=False)
 
 
 def _of_mr(case: DatasetCase) -> list[Finding]:

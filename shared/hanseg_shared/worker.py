@@ -35,7 +35,7 @@ from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Body, Services, StopNotice, work_on
 from hanseg_shared.leash import die_with_parent
 from hanseg_shared.messages import BrokerPublisher, QueueName, make_celery
-from hanseg_shared.settings import Settings, read_settings
+from hanseg_shared.settings import Settings, settings_of_process
 from hanseg_shared.store import PayloadStore
 
 logger = logging.getLogger(__name__)
@@ -120,10 +120,10 @@ def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
     """Read the settings and serve a queue until told to stop.
 
     What keeps the worker from it is told in the last line on standard error, and the
-    status is then `CANNOT_START`.
+    status is then `CANNOT_START`, or that of bad settings.
     """
+    settings = settings_of_process()
     try:
-        settings = read_settings()
         _announce(queue, settings)
         run_worker(make_plan(), settings)
     except HansegError as error:

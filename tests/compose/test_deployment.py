@@ -84,7 +84,10 @@ def test_a_worker_of_another_host_does_not_count(tmp_path):
         "another-7", queue=QueueName.SEGMENTATION, device="cpu"
     )
     found = health.complaint("segmentation", settings)
-    assert found == "no segmentation worker of this host was heard of for 15 s"
+    assert found == (
+        "no segmentation worker of this host was ready in the last 15 s; "
+        "/readyz says whether one is loading"
+    )
 
 
 def test_an_api_that_does_not_listen_is_not_well():

@@ -98,6 +98,14 @@ def test_a_child_that_refuses_to_start_is_hopeless_at_once(make_child):
     assert child.hopeless
 
 
+def test_a_child_with_bad_settings_is_hopeless_at_once(make_child):
+    fault = "print('HANSEG_PORT: not a number'); raise SystemExit(2)"
+    child = make_child([sys.executable, "-c", fault])
+    child._process.wait()
+    assert child.revive() == "worker cannot start: HANSEG_PORT: not a number"
+    assert child.hopeless
+
+
 def test_a_child_reads_its_standard_input(make_child):
     child = make_child(
         [sys.executable, "-c", "print(input()[::-1])"], stdin="drowssap\n"

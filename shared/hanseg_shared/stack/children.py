@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hanseg_shared.cli import CANNOT_START
+from hanseg_shared.settings import BAD_SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class Child:
     @property
     def refused(self) -> bool:
         """Whether it ended by itself because it would fail at every start."""
-        return self._process is not None and self._process.returncode == CANNOT_START
+        code = None if self._process is None else self._process.returncode
+        return code in {CANNOT_START, BAD_SETTINGS}
 
     @property
     def hopeless(self) -> bool:
@@ -140,7 +142,9 @@ class Child:
         """Say how it ended, and what it said last unless something killed it."""
         code = self._process.returncode if self._process else 0
         if self.refused:
-            return self.last_words().removeprefix("hanseg: ")
+            words = self.last_words()
+            said = words.removeprefix("hanseg: ")
+            return said if said != words else f"{self.name} cannot start: {words}"
         if code < 0:
             return f"{self.name} was killed by {signal.Signals(-code).name}"
         words = self.last_words() if code else ""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import stat
+import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,12 @@ import pytest
 
 from hanseg_shared import errors
 from hanseg_shared.errors import (
+    CheckDiedError,
     ImageContentError,
     ImageError,
     ImageTooLargeError,
     NotAnImageError,
+    OptionError,
 )
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import (
@@ -26,6 +31,7 @@ from hanseg_shared.io import (
     sandbox,
     write_volume,
 )
+from hanseg_shared.io.halt import Halt
 from tests.io import patients
 from tests.io.files import nrrd, written
 
@@ -246,3 +252,26 @@ def test_a_check_holds_no_more_than_pieces_of_an_image(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.8 * grid.voxels * 2
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "during"])
+def test_a_halted_check_kills_its_child(ct, monkeypatch, before):
+    """The child would go on for a minute; that it ends shows that it was killed."""
+    halt = Halt()
+    popen, children = subprocess.Popen, []
+
+    def sleeping(command, **options):
+        child = popen(["/bin/sleep", "60"], **options)
+        children.append(child)
+        if not before:
+            threading.Timer(0.05, halt.now, [OptionError("enough")]).start()
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", sleeping)
+    if before:
+        halt.now(OptionError("enough"))
+    with pytest.raises(CheckDiedError):
+        check_case_in_child(ct, halt=halt)
+    assert children[0].returncode == -signal.SIGKILL
+    with pytest.raises(OptionError, match="enough"):
+        halt.check()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import anyio
 from anyio import CapacityLimiter
@@ -40,11 +40,12 @@ class Places:
         """
         own = self._of_callers.setdefault(caller, CapacityLimiter(self._a_caller))
         try:
-            async with AsyncExitStack() as held:
+            with ExitStack() as held:
                 try:
                     with anyio.fail_after(patience):
-                        await held.enter_async_context(own)
-                        await held.enter_async_context(self._all)
+                        for places in (own, self._all):
+                            await places.acquire_on_behalf_of(held)
+                            held.callback(places.release_on_behalf_of, held)
                 except TimeoutError:
                     raise ServiceUnavailableError(
                         f"{self._total} requests look into their images and "

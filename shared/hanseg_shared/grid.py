@@ -102,6 +102,7 @@ class Grid:
         if not np.isfinite(stated).all() or min(spacing) <= 0:
             return cls(size, spacing, origin, direction)  # refuses it
         matrix = np.array(direction, dtype=np.float64)
+        _require_unit_columns(matrix)
         if np.abs(matrix @ matrix.T - np.eye(3)).max() > _EXACT:
             matrix = nearest_rotation(matrix)
         grid = cls(size, spacing, origin, _matrix(matrix))
@@ -240,6 +241,17 @@ class Grid:
         spacing = "x".join(f"{s:.4g}" for s in self.spacing)
         origin = ", ".join(f"{o:.1f}" for o in self.origin)
         return f"Grid({size} at {spacing} mm, {self.orientation}, from ({origin}))"
+
+
+def _require_unit_columns(direction: npt.NDArray[np.float64]) -> None:
+    """Refuse a direction that is none by far, before anything is computed with it."""
+    largest = np.abs(direction).max(axis=0)
+    if not (largest.min() >= 0.5 and largest.max() <= 2.0):
+        raise ImageContentError(
+            "direction must be orthonormal, but the largest numbers of its columns are "
+            "({:.3g}, {:.3g}, {:.3g}), not near 1; ".format(*largest)
+            + "save the image again with its direction cosines"
+        )
 
 
 def _not_rigid(direction: npt.NDArray[np.float64], apart: float) -> str:

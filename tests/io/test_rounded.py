@@ -137,6 +137,19 @@ def test_columns_of_another_length_are_told(tmp_path):
         read_header(path)
 
 
+@pytest.mark.parametrize("number", ["0", "1e200", "1e-200", "-3"])
+def test_a_direction_that_is_none_by_far_is_refused(tmp_path, number):
+    content = mha(TransformMatrix=f"{number} 0 0 0 1 0 0 0 1")
+    with pytest.raises(ImageContentError, match="not near 1; save the image again"):
+        read_header(written(tmp_path / "x", content))
+
+
+def test_an_endless_space_direction_is_refused(tmp_path):
+    content = nrrd(space_directions="(1e200,0,0) (0,1,0) (0,0,3)")
+    with pytest.raises(ImageContentError, match="spacing must be positive and finite"):
+        read_header(written(tmp_path / "x", content))
+
+
 def test_a_moved_voxel_is_remarked_upon(tmp_path):
     header = read_header(written(tmp_path / "x", as_mha(ROUNDED["4 digits"])))
     (remark,) = header.remarks

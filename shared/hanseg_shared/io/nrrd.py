@@ -207,7 +207,8 @@ def _require_directions(value: str) -> None:
         raise ImageContentError(
             f"three NRRD space directions are needed, got {value[:80]!r}"
         )
-    lengths = np.linalg.norm(np.array(vectors), axis=1)
+    with np.errstate(over="ignore"):  # a length without bounds is refused below
+        lengths = np.linalg.norm(np.array(vectors), axis=1)
     if not (np.isfinite(lengths).all() and (lengths > 0).all()):
         raise ImageContentError(
             f"spacing must be positive and finite, got {tuple(lengths.tolist())} mm"

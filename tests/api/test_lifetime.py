@@ -91,7 +91,9 @@ def test_the_cap_on_voxels_reaches_the_checker(services, models):
         services.repository, services.store, services.publisher, settings
     )
     app = create_app(services, model_folders=[models])
-    assert app.state.context.limits.max_voxels == 77
+    limits = app.state.context.limits("default")
+    assert (limits.max_voxels, limits.max_working_voxels) == (77, 77)
+    assert limits.working_spacing_mm == (3.0, 3.0, 3.0)
 
 
 @pytest.mark.parametrize("asked", [0, 1, 2])

@@ -19,6 +19,7 @@ from hanseg_shared.io.content import (
     require_ct,
     require_mr,
 )
+from hanseg_shared.io.extent import require_patient_sized, require_workable
 from hanseg_shared.io.header import ImageHeader, naming, read_header
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.read import require_volume
@@ -50,6 +51,8 @@ def check_case(
     if mr_path is not None:
         paths[Role.MR] = Path(mr_path)
     headers = {role: _header(path, limits) for role, path in paths.items()}
+    with naming(paths[Role.CT]):
+        require_workable(headers[Role.CT].grid, limits)
     inputs = [_summary(role, paths[role], headers[role]) for role in paths]
     _require_different(paths, inputs)
     found = {role: _intensities(paths[role], headers[role]) for role in paths}
@@ -71,6 +74,7 @@ def _header(path: Path, limits: Limits) -> ImageHeader:
     header = read_header(path, limits)
     with naming(path):
         require_volume(header)
+        require_patient_sized(header.grid, limits)
     return header
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.io.content import measure, pieces_of, require_ct, require_mr
+from hanseg_shared.io.extent import require_patient_sized
 from hanseg_shared.io.header import ImageHeader, naming, read_header
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.stream import values
@@ -141,6 +142,7 @@ def _volume_header(path: Path, limits: Limits) -> ImageHeader:
     header = read_header(path, limits)
     with naming(path):
         require_volume(header)
+        require_patient_sized(header.grid, limits)
     return header
 
 

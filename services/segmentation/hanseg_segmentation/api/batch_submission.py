@@ -153,10 +153,11 @@ def _check_folder(
     _refuse_when_full(
         context.services, len(found), sum(path.stat().st_size for path in files)
     )
+    limits = context.limits(options.model)
     checks = _Checks(of=len(found))
     for case in found:
         with checks.noting(case.name, pointer="#/folder"):
-            check = look_at(context, case.ct, case.mr, halt)
+            check = look_at(context, case.ct, case.mr, halt, limits=limits)
             checks.passed.append(
                 CheckedCase(_submission(case, options, check.inputs), check)
             )

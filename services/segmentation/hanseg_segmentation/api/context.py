@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from hanseg_segmentation.api.places import Places
 from hanseg_segmentation.api.verdicts import Verdicts
+from hanseg_segmentation.model_package import find_models
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
@@ -79,10 +80,18 @@ class Context:
     )
     verdicts: Verdicts = field(default_factory=Verdicts)
 
-    @property
-    def limits(self) -> Limits:
-        """The caps on images that the settings ask for."""
-        return Limits(max_voxels=self.services.settings.max_voxels)
+    def limits(self, model: str) -> Limits:
+        """Return the caps on images that the settings and a model's grid ask for."""
+        most = self.services.settings.max_voxels
+        spacing = {
+            each.package.name: each.package.spacing_mm
+            for each in find_models(self.model_folders)
+        }
+        return Limits(
+            max_voxels=most,
+            max_working_voxels=most,
+            working_spacing_mm=spacing.get(model),
+        )
 
 
 def _context(request: Request) -> Context:

@@ -24,6 +24,7 @@ from hanseg_segmentation.api.problems import RefusedError
 from hanseg_shared.errors import ImageError
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
+from hanseg_shared.io.limits import Limits
 from hanseg_shared.problems import KINDS
 
 Made = TypeVar("Made")
@@ -69,6 +70,7 @@ def look_at(
     mr: Path | None,
     halt: Halt,
     *,
+    limits: Limits,
     sha256: tuple[str, str | None] | None = None,
 ) -> CaseCheck:
     """Return what the images are, and what is remarkable about them.
@@ -78,6 +80,7 @@ def look_at(
         ct: The planning CT.
         mr: The T1 MR, or None.
         halt: Ends the look.
+        limits: Caps on the images.
         sha256: Of both files, where they are known: equal bytes are looked at once.
 
     Raises:
@@ -86,7 +89,7 @@ def look_at(
 
     def look() -> CaseCheck:
         try:
-            return context.check_case(ct, mr, context.limits, halt)
+            return context.check_case(ct, mr, limits, halt)
         except ImageError as error:
             halt.check()  # what was killed for another reason says nothing of images
             raise type(error)(_without_folders(error.message, ct, mr)) from error
@@ -94,7 +97,7 @@ def look_at(
     halt.check()
     if sha256 is None:
         return look()
-    return context.verdicts.of((*sha256, context.limits), look)
+    return context.verdicts.of((*sha256, limits), look)
 
 
 def _without_folders(message: str, *paths: Path | None) -> str:

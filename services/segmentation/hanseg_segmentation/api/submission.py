@@ -79,6 +79,7 @@ class Submission:
             ct.path,
             mr.path if mr else None,
             halt,
+            limits=context.limits(self.options.model),
             sha256=(ct.payload.sha256, mr.payload.sha256 if mr else None),
         )
 

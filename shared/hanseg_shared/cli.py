@@ -12,12 +12,24 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib.metadata import entry_points
 from types import FrameType
 
 import click
 
-from hanseg_shared.errors import HansegError, InputError, ServiceUnavailableError
+from hanseg_shared.errors import (
+    HansegError,
+    InputError,
+    JobNotFoundError,
+    ServiceUnavailableError,
+)
+from hanseg_shared.terminal import (
+    json_is_asked,
+    json_option,
+    print_event,
+    table_of,
+)
 
 COMMANDS = "hanseg.commands"
 """Entry point group of the sub-commands."""
@@ -57,29 +69,31 @@ def hanseg() -> None:
 
 
 @click.command()
-def organs() -> None:
+@json_option
+def organs(as_json: bool) -> None:
     """List the 30 organs at risk: label, name, side, code."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from hanseg_shared.organs import ORGANS
 
-    table = Table("label", "name", "side", "SNOMED CT", "what it is")
+    if as_json:
+        for organ in ORGANS:
+            print_event("organ", **asdict(organ))
+        return
+    rows = []
     for organ in ORGANS:
         red, green, blue = organ.colour
-        table.add_row(
-            str(organ.label),
-            f"[rgb({red},{green},{blue})]■[/] {organ.name}",
-            organ.side.value,
-            organ.code.value,
-            organ.description,
-        )
-    Console().print(table)
+        name = Text.assemble(("■", f"rgb({red},{green},{blue})"), f" {organ.name}")
+        side, code = organ.side.value, organ.code.value
+        rows.append((str(organ.label), name, side, code, organ.description))
+    headings = ("label", "name", "side", "SNOMED CT", "what it is")
+    Console().print(table_of(headings, rows, right=headings[:1]))
 
 
 def exit_status(error: HansegError) -> int:
     """Return the exit status that an error ends a command with."""
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | JobNotFoundError):
         return BAD_INPUT
     if isinstance(error, ServiceUnavailableError):
         return NO_SERVICE
@@ -88,24 +102,28 @@ def exit_status(error: HansegError) -> int:
 
 def main() -> None:
     """Run the command line; every error is told in one line."""
+    as_json = json_is_asked(sys.argv[1:])
     try:
         with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
             status = hanseg.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except click.ClickException as error:
-        error.show()
         status = BAD_INPUT
+        if as_json:
+            _tell(error.format_message(), status, as_json=True)
+        else:
+            error.show()
     except HansegError as error:
-        click.echo(f"hanseg: {error.message}", err=True)
         status = exit_status(error)
+        _tell(error.message, status, as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED  # who read the output has gone
     except OSError as error:
-        click.echo(f"hanseg: {_told(error)}", err=True)
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         status = NO_SERVICE if is_full else BAD_INPUT
+        _tell(_cause(error), status, as_json=as_json)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -131,6 +149,14 @@ def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _told(error: OSError) -> str:
+def _tell(message: str, status: int, *, as_json: bool) -> None:
+    """Tell an error in one line: JSON on the output, a sentence on the error stream."""
+    if as_json:
+        print_event("error", message=message, status=status)
+    else:
+        click.echo(f"hanseg: {message}", err=True)
+
+
+def _cause(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"

@@ -49,8 +49,12 @@ class FakeService:
         path = request.url.path
         if path == "/readyz":
             return httpx.Response(200, json={"ready": True, "checks": []})
+        if path == "/livez":
+            return httpx.Response(200, json={"status": "alive"})
         if request.method == "POST" and path == "/v1/jobs":
             return self._create(request)
+        if path == "/v1/jobs":
+            return self._list(request)
         found = re.fullmatch(r"/v1/jobs/(\w+)(?:/(\w+))?(?:/(.+))?", unquote(path))
         assert found, path
         job_id, part, name = found.groups()
@@ -58,12 +62,35 @@ class FakeService:
             return _problem(404, f"there is no job {job_id}")
         return self._about(job_id, part, name)
 
+    def _list(self, request: httpx.Request) -> httpx.Response:
+        """Answer pages of at most two jobs, newest first."""
+        asked = request.url.params
+        found = [
+            job
+            for job in reversed(self.jobs.values())
+            if asked.get("case") in {None, job.case}
+            and (not asked.get_list("state") or job.state in asked.get_list("state"))
+        ]
+        start = int(asked.get("cursor", "0"))
+        stop = start + min(2, int(asked["limit"]))
+        more = f"/v1/jobs?{asked.set('cursor', str(stop))}" if found[stop:] else None
+        page = [job.model_dump(mode="json") for job in found[start:stop]]
+        return httpx.Response(200, json={"jobs": page, "next": more})
+
     def _about(self, job_id: str, part: str | None, name: str | None):
         if part is None:
             return _document(self._step(job_id))
         if part == "cancel":
             self.cancelled.append(job_id)
-            return httpx.Response(202)
+            return _document(self.jobs[job_id], 202)
+        if part == "retry":
+            if self.jobs[job_id].state is not JobState.FAILED:
+                return _problem(409, f"job {job_id} is {self.jobs[job_id].state}")
+            again = self.jobs[job_id].model_copy(
+                update={"id": "f" * 32, "state": JobState.QUEUED, "error": None}
+            )
+            self.jobs[again.id] = again
+            return _document(again, 202)
         if part == "events":
             return httpx.Response(200, text=self._events(job_id))
         if name is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
+from contextlib import contextmanager
 
 import pytest
 
-from hanseg_shared.client import Client
+from hanseg_shared import cli
+from hanseg_shared.client import Client, session
 from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, Batch, outcome_of
-from hanseg_shared.client.batch_console import make_batch_reporter
+from hanseg_shared.client.batch_console import BatchBar, make_batch_reporter
 from hanseg_shared.documents import (
     Flag,
     JobDocument,
@@ -252,3 +255,103 @@ def test_what_was_passed_over_is_in_the_summary(batch, tmp_path):
     assert rows[-1]["case"] == "dose.nii.gz"
     assert rows[-1]["state"] == "passed over"
     assert rows[-1]["reason"] == "its name says dose"
+
+
+def test_the_bar_counts_cases_not_stages(batch):
+    counted: list[tuple[float, int]] = []
+    bar = BatchBar(total=len(batch.cases))
+
+    def show(running: Batch) -> None:
+        bar.show(running)
+        (task,) = bar._progress.tasks
+        counted.append((task.completed, len(running.outcomes)))
+
+    again(batch, on_change=show).run()
+    assert all(completed == ended for completed, ended in counted)
+    assert counted[-1][0] == 10
+
+
+@pytest.fixture
+def folder(tmp_path, cases):
+    """A folder as `hanseg batch` takes it."""
+    made = tmp_path / "cohort"
+    for case in cases:
+        (made / case.name).mkdir(parents=True)
+        (made / case.name / f"{case.name}_IMG_CT.nrrd").write_bytes(
+            case.ct.read_bytes()
+        )
+    return made
+
+
+@pytest.fixture
+def hanseg(monkeypatch, capsys):
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["hanseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return call
+
+
+@pytest.fixture
+def opened(monkeypatch, service) -> list[str]:
+    """Each time that a service is looked for, or one started."""
+    found: list[str] = []
+
+    @contextmanager
+    def open_client(*_, **__):
+        found.append("opened")
+        with Client("http://service", transport=service.transport) as client:
+            yield client
+
+    monkeypatch.setattr(session, "open_client", open_client)
+    return found
+
+
+def test_nothing_is_started_when_nothing_is_left_to_do(
+    hanseg, folder, tmp_path, opened
+):
+    out = tmp_path / "out"
+    status, first, _ = hanseg("batch", folder, "--out", out)
+    assert (status, len(opened)) == (0, 1)
+    (out / SUMMARY).unlink()
+    status, second, _ = hanseg("batch", folder, "--out", out)
+    assert (status, len(opened)) == (0, 1)
+    assert second == first
+    assert (out / SUMMARY).is_file()
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_the_closing_table_fits_and_says_why_cases_failed(
+    hanseg, folder, tmp_path, opened, service, monkeypatch, columns: int
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    service.road = (JobState.QUEUED, JobState.FAILED)
+    status, out, err = hanseg("batch", folder, "--out", tmp_path / "out")
+    assert status == 3
+    table = [line for line in out.splitlines() if "failed" in line and ":" not in line]
+    assert len(table) == 10
+    assert all(len(line) <= columns for line in table)
+    assert "case_3: failed: it broke" in out
+    assert "10 cases: 10 failed" in out
+    assert err.endswith("hanseg: 10 of 10 cases have no results\n")
+
+
+def test_json_says_what_the_table_says(hanseg, folder, tmp_path, opened, service):
+    service.road = (JobState.QUEUED, JobState.FAILED)
+    status, out, err = hanseg("batch", folder, "--out", tmp_path / "out", "--json")
+    assert (status, err) == (3, "")
+    events = [json.loads(line) for line in out.splitlines()]
+    cases = [event for event in events if event["event"] == "case"]
+    assert len(cases) == 10
+    assert {(each["state"], each["reason"]) for each in cases} == {
+        ("failed", "it broke")
+    }
+    assert events[-2]["states"] == {"failed": 10}
+    assert events[-1] == {
+        "event": "error",
+        "message": "10 of 10 cases have no results",
+        "status": 3,
+    }

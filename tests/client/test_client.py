@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 
 import httpx
@@ -236,9 +237,76 @@ def test_no_proxy_comes_between_the_client_and_its_own_machine(url, local, monke
         assert client._http.trust_env is not local
 
 
-def test_an_impossible_address_is_told():
-    with pytest.raises(errors.OptionError, match="no address of a service"):
-        Client("http://[::1:8000")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1:8000",
+        "ftp://host",
+        "file:///etc/hosts",
+        "http:/host:80",
+        "host:port",
+        "host:70000",
+        "two words:80",
+        "http://host/?a=b",
+    ],
+)
+def test_an_impossible_address_is_told(url: str):
+    with pytest.raises(errors.OptionError, match=r"no address of a service.*http://"):
+        Client(url)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("contours.hospital.example", "http://contours.hospital.example"),
+        ("10.0.0.5:80/", "http://10.0.0.5:80"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        (" https://host/prefix/ ", "https://host/prefix"),
+    ],
+)
+def test_an_address_without_a_scheme_is_http(given: str, used: str):
+    with Client(given) as client:
+        assert client.url == used
+
+
+def test_the_jobs_id_is_told_before_anything_else(client, request_, tmp_path, capsys):
+    with JsonReporter() as reporter:
+        segment_case(client, request_, tmp_path / "out", reporter)
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert first["message"] == "job job0 at http://service"
+
+
+@pytest.mark.parametrize("lost", ["follow", "download"])
+def test_a_lost_connection_says_how_the_results_are_fetched(
+    client, request_, tmp_path, monkeypatch, lost: str
+):
+    def away(*_, **__):
+        raise errors.ServiceUnavailableError("no service answers")
+
+    monkeypatch.setattr(client, lost, away)
+    monkeypatch.setattr("hanseg_shared.client.segment.LOST_TOUCH", 1)
+    fetch = r"hanseg jobs fetch job0 --url http://service --out '.*/my results'"
+    with (
+        JsonReporter() as reporter,
+        pytest.raises(errors.ServiceUnavailableError, match=fetch),
+    ):
+        segment_case(client, request_, tmp_path / "my results", reporter)
+
+
+def test_a_service_of_this_command_alone_has_nothing_to_fetch_later(
+    client, request_, tmp_path, monkeypatch
+):
+    def away(*_, **__):
+        raise errors.ServiceUnavailableError("no service answers")
+
+    client.lasting = False
+    monkeypatch.setattr(client, "download", away)
+    with (
+        JsonReporter() as reporter,
+        pytest.raises(errors.ServiceUnavailableError, match=r"^no service answers$"),
+    ):
+        segment_case(client, request_, tmp_path / "out", reporter)
 
 
 def test_an_answer_of_another_version_is_told(tmp_path):

@@ -17,12 +17,17 @@ from hanseg_shared.errors import (
     OptionError,
     ServiceUnavailableError,
 )
+from hanseg_shared.organs import ORGANS
+from hanseg_shared.terminal import json_is_asked
 
 
-def end_with(monkeypatch, body) -> int:
-    command = click.Command("x", callback=body)
+def end_with(monkeypatch, body, *arguments: str) -> int:
+    command = click.Command(
+        "x", callback=body, params=[click.Argument(["a"], nargs=-1)]
+    )
+    command.allow_extra_args = command.ignore_unknown_options = True
     monkeypatch.setattr(cli, "hanseg", command)
-    monkeypatch.setattr("sys.argv", ["hanseg"])
+    monkeypatch.setattr("sys.argv", ["hanseg", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return int(ended.value.code or 0)
@@ -39,18 +44,83 @@ def end_with(monkeypatch, body) -> int:
     ],
 )
 def test_every_error_is_one_line_and_a_status(monkeypatch, capsys, error, status):
-    def body() -> None:
+    def body(a) -> None:
         raise error
 
     assert end_with(monkeypatch, body) == status
-    assert "why" in capsys.readouterr().err
+    text = capsys.readouterr()
+    assert "why" in text.err
+    assert text.out == ""
+    assert end_with(monkeypatch, body, "--json") == status
+    as_json = capsys.readouterr()
+    assert as_json.err == ""
+    assert json.loads(as_json.out) == {
+        "event": "error",
+        "message": text.err.removeprefix("hanseg: ").rstrip(),
+        "status": status,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["segment", "--json", "x"], True),
+        (["segment", "x"], False),
+        (["segment", "--", "--json"], False),
+        ([], False),
+    ],
+)
+def test_json_is_asked_for_by_an_option(arguments: list[str], asked: bool):
+    assert json_is_asked(arguments) is asked
+
+
+def test_a_wrong_command_line_is_told_as_json_too(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["hanseg", "segment", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["message"] == "Missing argument 'CT'."
+
+
+def _commands() -> list[tuple[str, click.Command]]:
+    context = click.Context(cli.hanseg)
+    found: list[tuple[str, click.Command]] = []
+    for name in cli.hanseg.list_commands(context):
+        command = cli.hanseg.get_command(context, name)
+        assert command is not None
+        found.append((name, command))
+        if isinstance(command, click.Group):
+            found += [(f"{name} {n}", each) for n, each in command.commands.items()]
+    return found
+
+
+def test_every_command_can_speak_json():
+    silent = [
+        name
+        for name, command in _commands()
+        if not any("--json" in each.opts for each in command.params)
+    ]
+    assert silent == ["jobs"]  # the group itself, which does nothing
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_the_organs_fit_the_terminal_and_none_is_cut(monkeypatch, capsys, columns: int):
+    monkeypatch.setattr("sys.argv", ["hanseg", "organs"])
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        cli.main()
+    out = capsys.readouterr().out
+    assert all(len(line) <= columns for line in out.splitlines())
+    assert "…" not in out
+    assert all(organ.name in out for organ in ORGANS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_that_end_a_process_let_it_clean_up(monkeypatch, number):
     cleaned: list[bool] = []
 
-    def body() -> None:
+    def body(a) -> None:
         try:
             signal.raise_signal(number)  # in this thread: another could swallow it
         finally:

@@ -8,13 +8,15 @@ for what is under way, and submits the rest.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, Self
 
 from pydantic import ValidationError
 
@@ -27,7 +29,7 @@ from hanseg_shared.errors import (
     JobStateError,
     ServiceUnavailableError,
 )
-from hanseg_shared.io.cases import CaseFiles, PassedOver
+from hanseg_shared.io.cases import CaseFiles, FoundCases, PassedOver
 from hanseg_shared.organs import OrganStatus
 from hanseg_shared.result_files import RECORD
 from hanseg_shared.store import hash_file
@@ -77,6 +79,11 @@ class CaseOutcome:
         """Whether the case has results."""
         return self.state == JobState.SUCCEEDED
 
+    @property
+    def flags_found(self) -> int:
+        """How many findings there are."""
+        return len(self.flags.split("; ")) if self.flags else 0
+
 
 @dataclass(slots=True)
 class Batch:
@@ -90,6 +97,7 @@ class Batch:
         on_change: Told after every change, for a progress bar.
         pause: Waits for so many seconds.
         passed_over: What the search for cases did not take, for the summary.
+        finished: What earlier runs have done, if that is known; see `finished_cases`.
     """
 
     client: Client
@@ -99,6 +107,7 @@ class Batch:
     on_change: Callable[[Batch], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
     passed_over: Sequence[PassedOver] = ()
+    finished: Mapping[str, JobDocument] | None = None
     outcomes: dict[str, CaseOutcome] = field(default_factory=dict)
     in_flight: dict[str, JobDocument] = field(default_factory=dict)
 
@@ -138,7 +147,7 @@ class Batch:
 
     def _begin(self, case: CaseFiles) -> None:
         try:
-            done = read_finished(case, self.options, self.out / case.name)
+            done = self._done_before(case)
             if done is None:
                 self.in_flight[case.name] = submit_once(self.client, case, self.options)
         except InputError as error:
@@ -149,6 +158,11 @@ class Batch:
         if done is not None:
             self._settle(case.name, outcome_of(case.name, done))
         self.on_change(self)
+
+    def _done_before(self, case: CaseFiles) -> JobDocument | None:
+        if self.finished is not None:
+            return self.finished.get(case.name)
+        return read_finished(case, self.options, self.out / case.name)
 
     def _collect(self) -> None:
         for position, (name, job) in enumerate(list(self.in_flight.items())):
@@ -179,14 +193,42 @@ class Batch:
         self.on_change(self)
 
     def _write_summary(self) -> None:
-        rows = [
-            CaseOutcome(each.name, PASSED_OVER, reason=each.reason)
-            for each in self.passed_over
-        ]
-        write_summary(self.out / SUMMARY, [*self._in_order(), *rows])
+        rows = [*self._in_order(), *passed_over_rows(self.passed_over)]
+        write_summary(self.out / SUMMARY, rows)
 
     def _in_order(self) -> list[CaseOutcome]:
         return [self.outcomes[c.name] for c in self.cases if c.name in self.outcomes]
+
+
+@dataclass(frozen=True, slots=True)
+class NothingLeft:
+    """A batch of which every case was done before: no service is needed."""
+
+    outcomes: Mapping[str, CaseOutcome]
+    in_flight: Mapping[str, JobDocument] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, found: FoundCases, finished: Mapping[str, JobDocument], out: Path
+    ) -> Self:
+        """Return the outcomes of finished cases, and write the summary anew."""
+        names = [case.name for case in found.cases]
+        outcomes = {name: outcome_of(name, finished[name]) for name in names}
+        rows = [*outcomes.values(), *passed_over_rows(found.passed_over)]
+        write_summary(out / SUMMARY, rows)
+        return cls(outcomes)
+
+
+class Standing(Protocol):
+    """Where the cases of a batch stand."""
+
+    @property
+    def outcomes(self) -> Mapping[str, CaseOutcome]:
+        """The cases that have ended."""
+
+    @property
+    def in_flight(self) -> Mapping[str, JobDocument]:
+        """The cases that the service has."""
 
 
 def submit_once(client: Client, case: CaseFiles, options: JobOptions) -> JobDocument:
@@ -208,6 +250,20 @@ def case_fingerprint(case: CaseFiles, options: JobOptions) -> str:
     for part in (case.name, options.model_dump_json(), *_hashes(case)):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()
+
+
+def finished_cases(
+    cases: Sequence[CaseFiles], options: JobOptions, out: Path
+) -> dict[str, JobDocument]:
+    """Return what earlier runs have left in `out` of these cases, by name."""
+    found: dict[str, JobDocument] = {}
+    for case in cases:
+        # an image that cannot be read is told when its case's turn comes
+        with contextlib.suppress(InputError):
+            done = read_finished(case, options, out / case.name)
+            if done is not None:
+                found[case.name] = done
+    return found
 
 
 def read_finished(
@@ -255,6 +311,18 @@ def flags_of(organs: Sequence[OrganResult]) -> str:
 def count_found(organs: Sequence[OrganResult]) -> int:
     """Return how many organs have a mask."""
     return sum(organ.status in FOUND for organ in organs)
+
+
+def passed_over_rows(passed_over: Iterable[PassedOver]) -> list[CaseOutcome]:
+    """Return files that may be a CT and are no case's as rows of the summary."""
+    return [
+        CaseOutcome(each.name, PASSED_OVER, reason=each.reason) for each in passed_over
+    ]
+
+
+def count_outcomes(outcomes: Sequence[CaseOutcome]) -> dict[str, int]:
+    """Return how many cases ended in each state, the most frequent first."""
+    return dict(Counter(outcome.state for outcome in outcomes).most_common())
 
 
 def write_summary(path: Path, outcomes: Sequence[CaseOutcome]) -> None:

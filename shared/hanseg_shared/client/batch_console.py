@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Protocol
 
+import click
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -12,9 +16,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from hanseg_shared.client.batch import Batch
-from hanseg_shared.client.console import Bar, Lines, Shown, share_done
+from hanseg_shared.client.batch import CaseOutcome, Standing, count_outcomes
+from hanseg_shared.client.console import Bar, Lines, Shown
 from hanseg_shared.io.cases import PassedOver
+from hanseg_shared.terminal import print_event, print_table
 
 
 class BatchReporter(Shown, Protocol):
@@ -23,7 +28,7 @@ class BatchReporter(Shown, Protocol):
     def pass_over(self, each: PassedOver) -> None:
         """Tell of a file that may be a CT and was not taken for one."""
 
-    def show(self, batch: Batch) -> None:
+    def show(self, batch: Standing) -> None:
         """Show where the batch stands."""
 
 
@@ -46,17 +51,16 @@ class BatchBar(Bar):
         """Print a line."""
         self.say(f"passed over {each.name}: {each.reason}")
 
-    def show(self, batch: Batch) -> None:
-        """Move the bar: finished cases, and the shares of those under way."""
+    def show(self, batch: Standing) -> None:
+        """Move the bar, which counts the cases that have ended."""
         for name, outcome in batch.outcomes.items():
             if outcome.remarks and name not in self._told:
                 self.say(f"{name}: remark: {outcome.remarks}")
             self._told.add(name)
-        parts = sum(share_done(job) for job in batch.in_flight.values())
         failed = sum(not outcome.succeeded for outcome in batch.outcomes.values())
         self._progress.update(
             self._task,
-            completed=int(len(batch.outcomes) + parts),
+            completed=len(batch.outcomes),
             description=f"{len(batch.in_flight)} under way, {failed} failed",
         )
 
@@ -69,25 +73,44 @@ class BatchLines(Lines):
 
     def pass_over(self, each: PassedOver) -> None:
         """Print an event."""
-        self.print_event(
-            {"event": "passed over", "file": each.name, "reason": each.reason}
-        )
+        print_event("passed over", file=each.name, reason=each.reason)
 
-    def show(self, batch: Batch) -> None:
+    def show(self, batch: Standing) -> None:
         """Print the cases that ended since the last call."""
         for name, outcome in batch.outcomes.items():
             if name not in self._told:
                 self._told.add(name)
-                self.print_event(
-                    {
-                        "event": "case",
-                        "case": name,
-                        "state": outcome.state,
-                        "job": outcome.job,
-                        "reason": outcome.reason,
-                        "remarks": outcome.remarks,
-                    }
-                )
+                print_event("case", **asdict(outcome))
+
+
+def print_outcomes(
+    outcomes: Sequence[CaseOutcome], out: Path, *, as_json: bool
+) -> None:
+    """Print what became of every case of a batch, and why some have no results."""
+    counts = count_outcomes(outcomes)
+    if as_json:
+        print_event("batch", cases=len(outcomes), states=counts, out=str(out))
+        return
+    headings = ("case", "state", "MR", "organs", "flags", "seconds")
+    print_table(headings, map(_row, outcomes), right=headings[3:])
+    for outcome in outcomes:
+        if outcome.reason:
+            click.echo(f"{outcome.case}: {outcome.state}: {outcome.reason}")
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    click.echo(f"{len(outcomes)} cases: {told}; results: {out}")
+
+
+def _row(outcome: CaseOutcome) -> tuple[str, ...]:
+    if not outcome.succeeded:
+        return outcome.case, outcome.state, outcome.mr_verdict, "", "", ""
+    return (
+        outcome.case,
+        outcome.state,
+        outcome.mr_verdict,
+        str(outcome.organs_found),
+        str(outcome.flags_found or ""),
+        f"{outcome.seconds:.0f}",
+    )
 
 
 def make_batch_reporter(total: int, *, as_json: bool) -> BatchReporter:

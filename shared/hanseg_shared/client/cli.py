@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import click
 from pydantic import ValidationError
 
 from hanseg_shared.documents import Backend, JobOptions, TransformKind
-from hanseg_shared.errors import OptionError
+from hanseg_shared.errors import JobError, OptionError
+from hanseg_shared.terminal import json_option, print_event
 
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -38,7 +38,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
             "--model", default="default", show_default=True, help="Model to use."
         ),
         click.option("--url", help="Service to use.  [default: HANSEG_URL, or none]"),
-        click.option("--json", "as_json", is_flag=True, help="One JSON line a step."),
+        json_option,
     ):
         command = option(command)
     return command
@@ -78,7 +78,9 @@ def segment(
         with open_client(url, announce=reporter.say) as client:
             job = segment_case(client, JobRequest(ct, mr, options), out, reporter)
         reporter.say(f"results: {out}")
-    if not as_json:
+    if as_json:
+        print_event("result", out=str(out), job=job.model_dump(mode="json"))
+    else:
         print_organs(job)
 
 
@@ -101,9 +103,8 @@ def batch(
     one is started for this command; it keeps its jobs and the patients' images in
     OUT/.service until every case has succeeded.
     """
-    from hanseg_shared.cli import FAILED
-    from hanseg_shared.client.batch import Batch
-    from hanseg_shared.client.batch_console import make_batch_reporter
+    from hanseg_shared.client.batch import Batch, NothingLeft, finished_cases
+    from hanseg_shared.client.batch_console import make_batch_reporter, print_outcomes
     from hanseg_shared.client.results_folder import require_writable
     from hanseg_shared.client.session import open_client
     from hanseg_shared.io.cases import find_cases
@@ -112,24 +113,29 @@ def batch(
     found = find_cases(folder)
     service = out / ".service"
     options = _options(model, registration, backend)
-    reporter = make_batch_reporter(len(found.cases), as_json=as_json)
-    with reporter:
+    with make_batch_reporter(len(found.cases), as_json=as_json) as reporter:
         for each in found.passed_over:
             reporter.pass_over(each)
-        with open_client(url, announce=reporter.say, data=service) as client:
-            outcomes = Batch(
-                client,
-                found.cases,
-                options,
-                out,
-                reporter.show,
-                passed_over=found.passed_over,
-            ).run()
-    unfinished = [outcome for outcome in outcomes if not outcome.succeeded]
-    for outcome in unfinished:
-        click.echo(f"{outcome.case}: {outcome.state}: {outcome.reason}", err=True)
+        done = finished_cases(found.cases, options, out)
+        if len(done) == len(found.cases):
+            left = NothingLeft.of(found, done, out)
+            reporter.show(left)
+            outcomes = list(left.outcomes.values())
+        else:
+            with open_client(url, announce=reporter.say, data=service) as client:
+                outcomes = Batch(
+                    client,
+                    found.cases,
+                    options,
+                    out,
+                    reporter.show,
+                    passed_over=found.passed_over,
+                    finished=done,
+                ).run()
+    print_outcomes(outcomes, out, as_json=as_json)
+    unfinished = sum(not outcome.succeeded for outcome in outcomes)
     if unfinished:
-        sys.exit(FAILED)
+        raise JobError(f"{unfinished} of {len(outcomes)} cases have no results")
     shutil.rmtree(service, ignore_errors=True)  # everything it knew is in the results
 
 

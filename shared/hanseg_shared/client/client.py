@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import ipaddress
 import json
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,12 @@ from hanseg_shared.errors import (
 TIMEOUT = httpx.Timeout(10.0, read=120.0, write=120.0)
 """Reading waits longest: the service checks the images before it answers."""
 
+PORTS = 65536
+"""Ports are below it."""
+
+LARGEST_PAGE = 200
+"""Most jobs that the service lists at a time."""
+
 _FILES = TypeAdapter(tuple[ResultFile, ...])
 
 _ERRORS: dict[int, type[HansegError]] = {
@@ -49,6 +56,13 @@ _ERRORS: dict[int, type[HansegError]] = {
 }
 
 
+class _JobPage(BaseModel):
+    """What is needed of a page of jobs."""
+
+    jobs: list[JobDocument]
+    next: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """What is sent to have one case contoured."""
@@ -63,23 +77,30 @@ class Client:
     """A connection to one service.
 
     Args:
-        url: The service's address, such as ``http://127.0.0.1:8000``.
+        url: The service's address, such as ``http://127.0.0.1:8000``; see `address`.
         transport: Replaces the network, in tests.
+        lasting: Whether the service outlives this command: its jobs can be fetched
+            later then.
+
+    Raises:
+        OptionError: `url` is no address.
     """
 
     def __init__(
-        self, url: str, *, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        lasting: bool = True,
     ) -> None:
-        self.url = url.rstrip("/")
-        try:
-            self._http = httpx.Client(
-                base_url=self.url,
-                timeout=TIMEOUT,
-                transport=transport,
-                trust_env=not is_this_machine(self.url),
-            )
-        except httpx.InvalidURL as error:
-            raise OptionError(f"{url} is no address of a service: {error}") from error
+        self.url = address(url)
+        self.lasting = lasting
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=TIMEOUT,
+            transport=transport,
+            trust_env=not is_this_machine(self.url),
+        )
 
     def __enter__(self) -> Client:
         return self
@@ -109,6 +130,23 @@ class Client:
         return (
             answer.is_success and isinstance(told, dict) and told.get("ready") is True
         )
+
+    def require_service(self) -> None:
+        """Return if the contouring service answers, whether or not it takes jobs now.
+
+        Raises:
+            ServiceUnavailableError: It does not.
+        """
+        try:
+            told = self._http.get("/livez", timeout=3.0).json()
+        except (httpx.HTTPError, ValueError):
+            told = None
+        if not isinstance(told, dict) or told.get("status") != "alive":
+            raise ServiceUnavailableError(
+                f"no contouring service answers at {self.url}; start one with `hanseg "
+                "serve` (with --data for the jobs of that folder), or name another "
+                "with --url"
+            )
 
     def submit(
         self, request: JobRequest, *, idempotency_key: str | None = None
@@ -143,6 +181,25 @@ class Client:
         answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
         return _understood(JobDocument, answer.content)
 
+    def jobs(
+        self, *, limit: int, filters: Mapping[str, str | list[str]] | None = None
+    ) -> tuple[list[JobDocument], bool]:
+        """Return the newest jobs, and whether there are more.
+
+        Args:
+            limit: How many at most.
+            filters: Query parameters of ``GET /v1/jobs``, such as ``case``.
+        """
+        found: list[JobDocument] = []
+        pages = {"limit": str(min(limit, LARGEST_PAGE)), **(filters or {})}
+        answer = self._send("GET", "/v1/jobs", params=pages)
+        while True:
+            page = _understood(_JobPage, answer.content)
+            found += page.jobs
+            if page.next is None or len(found) >= limit:
+                return found[:limit], page.next is not None or len(found) > limit
+            answer = self._send("GET", page.next)
+
     def follow(self, job_id: str) -> Iterator[JobDocument]:
         """Yield the job at each change, until it is finished."""
         with (
@@ -160,10 +217,23 @@ class Client:
                 if line.startswith("data:"):
                     yield _understood(JobDocument, line[len("data:") :])
 
-    def cancel(self, job_id: str) -> None:
-        """Cancel a job; one that is finished stays as it is."""
-        with contextlib.suppress(JobStateError):
-            self._send("POST", f"/v1/jobs/{job_id}/cancel")
+    def cancel(self, job_id: str) -> JobDocument:
+        """Cancel a job and return it; its worker may still have to hear of it.
+
+        Raises:
+            JobStateError: It has ended already.
+        """
+        answer = self._send("POST", f"/v1/jobs/{job_id}/cancel")
+        return _understood(JobDocument, answer.content)
+
+    def retry(self, job_id: str) -> JobDocument:
+        """Queue a failed or cancelled job again; returns the new job.
+
+        Raises:
+            JobStateError: It is neither, or its images are gone.
+        """
+        answer = self._send("POST", f"/v1/jobs/{job_id}/retry")
+        return _understood(JobDocument, answer.content)
 
     def delete(self, job_id: str) -> None:
         """Delete a job's files at once."""
@@ -253,6 +323,33 @@ def _translated() -> Iterator[None]:
         raise ServiceUnavailableError(
             f"the service broke off: {str(error) or type(error).__name__}"
         ) from error
+
+
+def address(url: str) -> str:
+    """Return a service's address with its scheme, which is http where none is given.
+
+    Raises:
+        OptionError: It is no address.
+    """
+    text = url.strip().rstrip("/")
+    full = text if re.match(r"\w+:/", text) else f"http://{text}"
+    try:
+        parsed = httpx.URL(full)
+    except httpx.InvalidURL as error:
+        raise _no_address(url, str(error)) from error
+    if parsed.scheme not in {"http", "https"}:
+        raise _no_address(url, "it begins with neither http:// nor https://")
+    if not parsed.host or parsed.query or parsed.fragment or " " in text:
+        raise _no_address(url, "it names no host, or more than host and port")
+    if parsed.port is not None and not 0 < parsed.port < PORTS:
+        raise _no_address(url, f"there is no port {parsed.port}")
+    return full
+
+
+def _no_address(url: str, why: str) -> OptionError:
+    return OptionError(
+        f"{url!r} is no address of a service ({why}); write it as http://HOST:PORT"
+    )
 
 
 def is_this_machine(url: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,6 +15,7 @@ from rich.progress import (
 )
 
 from hanseg_shared.documents import JobDocument, JobState
+from hanseg_shared.terminal import print_event
 
 STAGE_SHARES = {
     JobState.QUEUED: (0.0, 0.0),
@@ -70,7 +69,9 @@ class Bar:
 
     def say(self, line: str) -> None:
         """Print a sentence above the bar."""
-        self._progress.console.print(line, highlight=False, markup=False)
+        self._progress.console.print(
+            line, highlight=False, markup=False, soft_wrap=True
+        )
 
 
 class Lines:
@@ -89,12 +90,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Print a sentence as an event."""
-        self.print_event({"event": "message", "message": line})
-
-    def print_event(self, event: dict[str, object]) -> None:
-        """Print an event at once, so that a pipe's reader sees it."""
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
+        print_event("message", message=line)
 
 
 class BarReporter(Bar):
@@ -122,7 +118,6 @@ class JsonReporter(Lines):
     def show(self, job: JobDocument) -> None:
         """Print the job's state and progress."""
         event: dict[str, object] = {
-            "event": "job",
             "id": job.id,
             "state": job.state.value,
             "progress": round(share_done(job), 3),
@@ -131,7 +126,7 @@ class JsonReporter(Lines):
             event["mr_verdict"] = job.mr_verdict.value
         if job.remarks:
             event["remarks"] = list(job.remarks)
-        self.print_event(event)
+        print_event("job", **event)
 
 
 def make_reporter(label: str, *, as_json: bool) -> Reporter:

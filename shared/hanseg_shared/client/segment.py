@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,22 +33,41 @@ def segment_case(
 ) -> JobDocument:
     """Submit a case, follow it, and fetch its results into `out`.
 
-    An interruption (Ctrl-C) cancels the job.
+    The job's id is told first, so that a lost connection loses nothing. An
+    interruption (Ctrl-C) cancels the job.
 
     Raises:
         InputError: The images or options are refused; nothing was written.
         JobError: The job failed, with its reason.
+        ServiceUnavailableError: The connection is lost; the message says how the
+            results are fetched later.
     """
     job = client.submit(request)
+    reporter.say(f"job {job.id} at {client.url}")
     try:
         job = follow_to_end(client, job, reporter)
+        require_success(job)
+        client.download(job.id, out)
     except KeyboardInterrupt:
         with contextlib.suppress(HansegError):  # the interruption is what is told
             client.cancel(job.id)
         raise
-    require_success(job)
-    client.download(job.id, out)
+    except ServiceUnavailableError as error:
+        raise _lost(client, job, out, error) from error
     return job
+
+
+def _lost(
+    client: Client, job: JobDocument, out: Path, error: ServiceUnavailableError
+) -> ServiceUnavailableError:
+    """Return an error with how to fetch the results of a job that goes on."""
+    if not client.lasting:
+        return error
+    fetch = ["hanseg", "jobs", "fetch", job.id, "--url", client.url, "--out", str(out)]
+    return ServiceUnavailableError(
+        f"{error.message}; job {job.id} is not lost, fetch its results later with: "
+        f"{shlex.join(fetch)}"
+    )
 
 
 def follow_to_end(

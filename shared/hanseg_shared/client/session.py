@@ -60,6 +60,23 @@ def open_client(
 
 
 @contextmanager
+def open_running(url: str | None) -> Iterator[Client]:
+    """Connect to a service that runs, for what only it knows; none is started.
+
+    It is the one at `url`, or at ``HANSEG_URL``, or the one that listens at the
+    default address of this machine.
+
+    Raises:
+        ServiceUnavailableError: None answers there.
+    """
+    given = url or os.environ.get(URL_VARIABLE)
+    settings = read_settings()
+    with Client(given or f"http://{settings.host}:{settings.port}") as client:
+        client.require_service()
+        yield client
+
+
+@contextmanager
 def _embedded(
     settings: Settings, data: Path | None, announce: Announce
 ) -> Iterator[Client]:
@@ -69,7 +86,10 @@ def _embedded(
         prefix=PREFIX, ignore_cleanup_errors=True
     ) as temporary:
         own = private_settings(settings, data or Path(temporary), port=free_port())
-        with Stack(own, announce=announce) as stack, Client(stack.url) as client:
+        with (
+            Stack(own, announce=announce) as stack,
+            Client(stack.url, lasting=data is not None) as client,
+        ):
             stack.wait_until_ready()
             try:
                 yield client

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from rich import box
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+
+import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hanseg_shared.documents import JobDocument, OrganResult
 from hanseg_shared.organs import Evidence, OrganStatus
+from hanseg_shared.terminal import print_table, table_of
 
 COLOURS = {
     OrganStatus.CONTOURED: "green",
@@ -41,22 +46,46 @@ def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
 
 def organ_table(job: JobDocument) -> Table:
     """Return the table of the 30 organs."""
-    table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("organ", "status"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("ml", justify="right", no_wrap=True)
-    table.add_column("flags", overflow="fold")
-    for organ in job.organs:
-        table.add_row(*_row(organ))
-    return table
+    headings = ("", "organ", "status", "ml", "flags")
+    return table_of(headings, map(_row, job.organs), right=("ml",))
 
 
-def _row(organ: OrganResult) -> tuple[str, ...]:
-    colour = COLOURS[organ.status]
+def print_job(job: JobDocument) -> None:
+    """Print where a job stands, and its organs if it has some."""
+    for line in _lines_of(job):
+        click.echo(line)
+    if job.organs:
+        print_organs(job)
+
+
+def print_jobs(jobs: Sequence[JobDocument]) -> None:
+    """Print jobs: the whole id of each, its state, when it was created, its case."""
+    rows = [(each.id, f"{each.state} {_time(each)}", each.case or "") for each in jobs]
+    print_table(("job", "state, created (UTC)", "case"), rows, whole=("job",))
+
+
+def _lines_of(job: JobDocument) -> Iterator[str]:
+    yield f"job {job.id}: {job.state}"
+    if job.progress is not None:
+        yield f"{job.progress.stage}: {job.progress.done:.0%} done"
+    if job.error is not None:
+        yield f"why: {job.error.detail or job.error.title}"
+    if job.case is not None:
+        yield f"case: {job.case}"
+    if job.batch is not None:
+        yield f"batch: {job.batch}"
+    yield f"created: {_time(job)} UTC"
+
+
+def _time(job: JobDocument) -> str:
+    return job.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _row(organ: OrganResult) -> tuple[str | Text, ...]:
     return (
         str(organ.label),
         organ.name + (UNPROVEN if organ.evidence is Evidence.PHANTOM else ""),
-        f"[{colour}]{organ.status.value}[/]",
+        Text(organ.status.value, style=COLOURS[organ.status]),
         f"{organ.volume_ml:.2f}" if organ.volume_ml else "",
         ", ".join(flag.words for flag in organ.flags),
     )

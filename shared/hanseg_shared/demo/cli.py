@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from hanseg_shared.terminal import json_option
+
 
 @click.command()
 @click.option(
@@ -15,11 +17,12 @@ import click
     show_default=True,
     help="Folder for the results.",
 )
-def demo(out: Path) -> None:
+@json_option
+def demo(out: Path, as_json: bool) -> None:
     """Contour two real patients, with and without MR, through the whole service.
 
     The public images are fetched by pip and kept for the next time.
     """
     from hanseg_shared.demo.demo import run_demo
 
-    run_demo(out)
+    run_demo(out, as_json=as_json)

@@ -27,6 +27,7 @@ from hanseg_shared.evaluation.landmarks import (
 )
 from hanseg_shared.io import read_ct
 from hanseg_shared.result_files import PREVIEW, TRANSFORM
+from hanseg_shared.terminal import print_event, tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,21 @@ class DemoCase:
     out: Path
 
 
-def run_demo(out: Path) -> None:
+def run_demo(out: Path, *, as_json: bool = False) -> None:
     """Do both cases through the embedded stack and print what came of them."""
-    console = Console()
-    console.print("fetching the sample images by pip (kept for the next time) …")
+
+    def say(line: str) -> None:
+        tell("message", line, as_json=as_json)
+
+    say("fetching the sample images by pip (kept for the next time) …")
     cases = demo_cases(fetch_samples(), out)
-    with open_client(None, announce=lambda line: _say(console, line)) as client:
-        done = [(case, _do(client, case)) for case in cases]
+    with open_client(None, announce=say) as client:
+        done = [(case, _do(client, case, as_json=as_json)) for case in cases]
     for case, job in done:
-        _report(console, case, job)
+        if as_json:
+            print_event("result", **_figures(case), job=job.model_dump(mode="json"))
+        else:
+            _report(case, job)
 
 
 def demo_cases(samples: Samples, out: Path) -> list[DemoCase]:
@@ -75,16 +82,22 @@ def registration_error(ct: Path, results: Path) -> LandmarkError:
     )
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False)
-
-
-def _do(client: Client, case: DemoCase) -> JobDocument:
-    with make_reporter(case.request.case or "", as_json=False) as reporter:
+def _do(client: Client, case: DemoCase, *, as_json: bool) -> JobDocument:
+    with make_reporter(case.request.case or "", as_json=as_json) as reporter:
         return segment_case(client, case.request, case.out, reporter)
 
 
-def _report(console: Console, case: DemoCase, job: JobDocument) -> None:
+def _figures(case: DemoCase) -> dict[str, object]:
+    """Return what is told of a case beside its job."""
+    told: dict[str, object] = {"title": case.title, "out": str(case.out)}
+    if case.request.mr is not None:
+        error = registration_error(case.request.ct, case.out)
+        told |= {"mean_error_mm": error.mean_mm, "max_error_mm": error.max_mm}
+    return told
+
+
+def _report(case: DemoCase, job: JobDocument) -> None:
+    console = Console()
     console.rule(case.title)
     print_organs(job, console=console)
     if case.request.mr is not None:

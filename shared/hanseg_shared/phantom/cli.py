@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from hanseg_shared.terminal import json_option, tell
+
 
 @click.command()
 @click.option("--count", type=click.IntRange(1, 999), default=1, show_default=True)
@@ -25,8 +27,15 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the data set; created if need be.",
 )
+@json_option
 def phantom(
-    *, count: int, first_seed: int, spacing: float, ct_only: bool, out: Path
+    *,
+    count: int,
+    first_seed: int,
+    spacing: float,
+    ct_only: bool,
+    out: Path,
+    as_json: bool,
 ) -> None:
     """Write simulated patients as HaN-Seg cases: CT, T1 MR and 30 organs."""
     from hanseg_shared.phantom.case import make_case
@@ -40,4 +49,4 @@ def phantom(
                 seed, ct_spacing=(spacing, spacing, slices), mr=not ct_only
             )
             write_han_seg_case(case, out)
-    click.echo(f"{count} cases in {out}")
+    tell("phantoms", f"{count} cases in {out}", as_json=as_json, out=str(out))

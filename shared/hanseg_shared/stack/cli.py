@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from hanseg_shared.errors import OptionError
 from hanseg_shared.settings import read_settings
+from hanseg_shared.terminal import json_option, print_event
 
 
 @click.command()
@@ -21,21 +23,30 @@ from hanseg_shared.settings import read_settings
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for jobs and their files.  [default: ~/.local/share/hanseg]",
 )
-def serve(host: str | None, port: int | None, data: Path | None) -> None:
+@json_option
+def serve(host: str | None, port: int | None, data: Path | None, as_json: bool) -> None:
     """Run the whole service on this machine until Ctrl-C."""
     from hanseg_shared.stack.stack import Stack
 
+    def say(line: str) -> None:
+        if as_json:
+            print_event("message", message=line)
+        else:
+            click.echo(line, err=True)
+
+    if host is not None and not host.strip():
+        raise OptionError("--host is empty; 127.0.0.1 is this machine, 0.0.0.0 all")
     given = {"host": host, "port": port, "data": data and data.resolve()}
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = read_settings().model_copy(update=chosen)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    with Stack(settings, announce=lambda line: click.echo(line, err=True)) as stack:
-        click.echo("starting Redis, the API and the workers …", err=True)
+    with Stack(settings, announce=say) as stack:
+        say("starting Redis, the API and the workers …")
         stack.wait_until_ready(unless=stopping)
         if not stopping.is_set():
-            click.echo(f"ready: {stack.url}/docs  (logs: {stack.logs})", err=True)
+            say(f"ready: {stack.url}/docs  (logs: {stack.logs})")
         while not stopping.wait(0.5):
             stack.check()
-        click.echo("stopping …", err=True)
+        say("stopping …")

@@ -18,6 +18,7 @@ from typing import IO
 import httpx
 from pydantic import SecretStr
 
+from hanseg_shared.binding import BindError, why_not_bound
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.settings import Settings
 from hanseg_shared.stack.children import Child
@@ -283,8 +284,8 @@ def _require_free_port(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
-            raise ServiceUnavailableError(
-                f"port {port} of {host} cannot be used ({error.strerror}); "
-                "choose another with --port"
-            ) from error
+        except BindError as error:
+            why = why_not_bound(
+                error, host, port, host_option="--host", port_option="--port"
+            )
+            raise ServiceUnavailableError(why) from error

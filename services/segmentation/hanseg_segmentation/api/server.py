@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import signal
 import socket
@@ -13,6 +12,7 @@ from types import FrameType
 import uvicorn
 
 from hanseg_segmentation.api.app import create_app
+from hanseg_shared.binding import BindError, why_not_bound
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
 from hanseg_shared.settings import Settings, settings_of_process
 from hanseg_shared.worker import open_services
@@ -52,19 +52,21 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         ServiceUnavailableError: The port is taken, or not ours to take.
     """
-    where = f"{settings.host}:{settings.port}"
     try:
         return socket.create_server(
             (settings.host, settings.port),
             family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
             backlog=BACKLOG,
         )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            cause = "another program listens there; HANSEG_PORT chooses another port"
-        else:
-            cause = error.strerror or str(error)
-        raise ServiceUnavailableError(f"cannot listen on {where}: {cause}") from error
+    except BindError as error:
+        why = why_not_bound(
+            error,
+            settings.host,
+            settings.port,
+            host_option="HANSEG_HOST",
+            port_option="HANSEG_PORT",
+        )
+        raise ServiceUnavailableError(why) from error
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:

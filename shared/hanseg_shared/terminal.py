@@ -15,6 +15,11 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_AS_JSON = "hanseg_shared.terminal.as_json"
+
+_PADDING = 2
+"""Blanks beside a cell, at most."""
+
 Justify = Literal["left", "right"]
 
 
@@ -23,6 +28,28 @@ def json_option(command: Command) -> Command:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print JSON, one object a line."
     )(command)
+
+
+def json_flag(command: Command) -> Command:
+    """Add the option ``--json`` to a command that prints by `say` alone."""
+
+    def note(context: click.Context, _: click.Parameter, given: bool) -> None:
+        context.meta[_AS_JSON] = given
+
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=note,
+        help="Print JSON, one object a line.",
+    )(command)
+
+
+def say(event: str, sentence: str, **members: object) -> None:
+    """Print a sentence, or an event if the command that runs was given ``--json``."""
+    context = click.get_current_context(silent=True)
+    as_json = context is not None and context.meta.get(_AS_JSON, False)
+    tell(event, sentence, as_json=as_json, **members)
 
 
 def json_is_asked(arguments: Sequence[str]) -> bool:
@@ -66,6 +93,54 @@ def print_table(
 
     table = table_of(headings, rows, title=title, right=right, whole=whole)
     Console().print(table)
+
+
+def print_figures(rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+    """Print a table of figures, the headings first; a wide one in several parts.
+
+    Each part has the first column and as many others as fit the terminal: a figure
+    that is broken over two lines is read wrongly.
+    """
+    from rich.console import Console
+
+    console = Console()
+    headings = rows[0]
+    for columns in column_groups(rows, console.width):
+        part = [[row[n] for n in columns] for row in rows[1:]]
+        names = [headings[n] for n in columns]
+        table = table_of(names, part, title=title, right=names[1:])
+        needed = [cell_width(rows, n) for n in columns]
+        if sum(needed) + _PADDING * (len(needed) + 1) <= console.width:
+            for column, width in zip(table.columns, needed, strict=True):
+                column.width = width  # rich would narrow the first column too
+        console.print(table)
+
+
+def column_groups(rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Return which columns are shown together so that no cell is broken.
+
+    Args:
+        rows: The headings, whose words may be broken apart, and the cells.
+        width: Characters of a line.
+    """
+    beside_first = cell_width(rows, 0) + 2 * _PADDING
+    groups, used = [[0]], beside_first
+    for column in range(1, len(rows[0])):
+        needed = cell_width(rows, column) + _PADDING
+        if len(groups[-1]) > 1 and used + needed > width:
+            groups.append([0])
+            used = beside_first
+        groups[-1].append(column)
+        used += needed
+    return groups
+
+
+def cell_width(rows: Sequence[Sequence[str]], column: int) -> int:
+    """Return how wide a column must be for its cells, and its heading's words."""
+    from rich.cells import cell_len
+
+    words = rows[0][column].split() or [""]
+    return max(map(cell_len, [*words, *(row[column] for row in rows[1:])]))
 
 
 def table_of(

@@ -103,7 +103,9 @@ def test_a_script_gets_a_line_a_case(folders):
     predictions, references, out = folders
     arguments = ("--out", out, "--json", "--workers", "1")
     result = run("evaluate", predictions, references, *arguments)
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
+    assert last["organs"][0]["organ"] == "Parotid_L"
+    assert last["out"] == str(out)
     assert lines == [
         {"case": "case_01", "done": 1, "total": 2},
         {"case": "case_02", "done": 2, "total": 2},

@@ -132,3 +132,12 @@ def test_two_methods_of_one_name_are_refused(results, tmp_path):
 def test_a_negative_number_of_samples_is_refused(results, tmp_path):
     result = run("rank", *results, "--out", tmp_path / "out", "--bootstrap", "-1")
     assert result.exit_code == 2
+
+
+def test_a_script_gets_the_whole_ranking_as_one_line(results, tmp_path):
+    arguments = ("--out", tmp_path / "out", "--bootstrap", "0", "--json")
+    told = run("rank", *results, *arguments)
+    (line,) = told.stdout.splitlines()
+    event = json.loads(line)
+    assert event["final_rank"] == {"ours": 1, "theirs": 2, "worst": 3}
+    assert event["remarks"]

@@ -12,6 +12,7 @@ import click
 
 from hanseg_shared.errors import OptionError
 from hanseg_shared.organs import Evidence
+from hanseg_shared.terminal import json_flag, say
 
 if TYPE_CHECKING:
     from hanseg_segmentation.model_package import Channel
@@ -77,6 +78,7 @@ def models(context: click.Context, *, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON object: the organ of each label, null for the background.",
 )
+@json_flag
 def add(
     folder: Path,
     *,
@@ -116,9 +118,11 @@ def add(
     package = import_nnunet(
         folder, into=place, options=options, installed_in=model_folders(None)
     )
-    click.echo(
+    say(
+        "installed",
         f"model {package.name} is installed: {len(package.labels)} organs from"
-        f" {', '.join(package.channels)}, {len(package.folds)} folds"
+        f" {', '.join(package.channels)}, {len(package.folds)} folds",
+        name=package.name,
     )
     for fold in unfinished_folds(package):
         file = package.provenance[f"checkpoint_fold_{fold}"]
@@ -146,16 +150,18 @@ def add(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the new package.",
 )
+@json_flag
 def combine(first: Path, second: Path, *, organs: str, out: Path) -> None:
     """Make one model of two packages: FIRST draws all, SECOND some organs anew."""
     from hanseg_segmentation.model_package import combine_packages
 
     package = combine_packages(first, second, organs=_parts(organs), into=out)
-    click.echo(f"model {package.name} is in {out}")
+    say("combined", f"model {package.name} is in {out}", name=package.name)
 
 
 @models.command()
 @click.argument("name")
+@json_flag
 def verify(name: str) -> None:
     """Check that the weights of the model NAME are what its package says."""
     from hanseg_segmentation.model_package import (
@@ -167,7 +173,7 @@ def verify(name: str) -> None:
 
     found = find_model(name, model_folders(read_settings().models))
     verify_weights(found.folder, found.package)
-    click.echo(f"model {name} is whole: {len(found.package.folds)} files of weights")
+    say("whole", f"model {name} is whole: {len(found.package.folds)} files of weights")
 
 
 @models.command()
@@ -178,13 +184,14 @@ def verify(name: str) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of models; HANSEG_MODELS without.",
 )
+@json_flag
 def remove(name: str, *, place: Path | None) -> None:
     """Remove the model NAME; models that ship with the package stay."""
     from hanseg_segmentation.importing.nnunet import remove_model
     from hanseg_segmentation.model_package import find_model
 
     remove_model(find_model(name, [_site_folder(place)]).folder)
-    click.echo(f"model {name} was removed")
+    say("removed", f"model {name} was removed", name=name)
 
 
 def _site_folder(given: Path | None) -> Path:
@@ -263,6 +270,7 @@ def _parts(listed: str) -> list[str]:
     type=click.IntRange(min=1),
     help="A network's iterations, instead of the recipe's.",
 )
+@json_flag
 def train(
     recipe: str,
     *,
@@ -310,7 +318,7 @@ def train(
             progress=progress,
         )
     if package is not None:
-        click.echo(f"model {package.name} {package.version} is in {out / 'model'}")
+        say("trained", f"model {package.name} {package.version} is in {out / 'model'}")
 
 
 def _check_data(data: tuple[Path, ...]) -> None:
@@ -324,9 +332,9 @@ def _check_data(data: tuple[Path, ...]) -> None:
     with click.progressbar(length=1000, label="cases", file=sys.stderr) as bar:
         found = check_datasets(datasets, progress=lambda s: bar.update(_to(bar.pos, s)))
     for line in report_lines(found, datasets):
-        click.echo(line)
+        say("finding", line)
     refuse(found.findings)
-    click.echo("nothing is wrong with the data")
+    say("checked", "nothing is wrong with the data")
 
 
 def _to(position: int, share: float) -> int:
@@ -346,7 +354,7 @@ def _export_data(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     plan = RegistrationPlan.of(read_recipe(recipe).registration, results=registered)
     folder = export_nnunet(find_datasets(_named(data)), out, registration=plan)
-    click.echo(f"the data are in {folder}, as nnU-Net v2 takes them")
+    say("exported", f"the data are in {folder}, as nnU-Net v2 takes them")
 
 
 def _named(data: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from hanseg_shared.evaluation.empty import EmptyRule
+from hanseg_shared.terminal import json_option, print_event, print_figures
 
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -32,7 +34,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="CSV (organ,tolerance_mm) for the surface Dice.  [default: see the docs]",
 )
 @click.option("--workers", type=int, help="Cases at a time.  [default: by the machine]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON line a case.")
+@json_option
 def evaluate(
     predictions: Path,
     references: Path,
@@ -64,9 +66,7 @@ def evaluate(
             on_start=progress.start,
             on_done=progress.advance,
         )
-    if not as_json:
-        console.print_evaluation(evaluation)
-    click.echo(f"results: {out}", err=True)
+    console.print_evaluation(evaluation, out, as_json=as_json)
 
 
 @click.command()
@@ -123,6 +123,7 @@ def evaluate(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Published results from this file (metric,organ,method,mean,sd,median,iqr).",
 )
+@json_option
 def rank(
     results: tuple[Path, ...],
     out: Path,
@@ -135,6 +136,7 @@ def rank(
     seed: int,
     paper: bool,
     paper_table: Path | None,
+    as_json: bool,
 ) -> None:
     """Rank methods by their results.csv, as the challenge does.
 
@@ -157,8 +159,7 @@ def rank(
         standing = rank_files(
             results, out, options, samples=bootstrap, seed=seed, paper=table
         )
-    console.print_standing(standing)
-    click.echo(f"results: {out}", err=True)
+    console.print_standing(standing, out, as_json=as_json)
 
 
 @click.command()
@@ -178,6 +179,7 @@ def rank(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV (organ,tolerance_mm) for the surface Dice.  [default: see the docs]",
 )
+@json_option
 def feedback(
     job: Path | None,
     corrected: Path | None,
@@ -185,13 +187,13 @@ def feedback(
     date: datetime | None,
     replace: bool,
     tolerances: Path | None,
+    as_json: bool,
 ) -> None:
     """Record what a clinician changed of a JOB's masks, and show the drift.
 
     JOB is the folder of a job's results, CORRECTED a label map or a folder with a
     mask an organ. Without both, the history is only shown.
     """
-    from hanseg_shared.evaluation import console
     from hanseg_shared.evaluation.drift import drift_rows, drifts, write_drift
     from hanseg_shared.evaluation.feedback import (
         changes_of_job,
@@ -215,5 +217,10 @@ def feedback(
         record(changes, history, replace=replace)
     known = read_history(history)
     write_drift(known, history)
-    console.print_table(drift_rows(drifts(known)))
+    found = drifts(known)
+    if as_json:
+        organs = [asdict(each) for each in found]
+        print_event("drift", organs=organs, out=str(history))
+        return
+    print_figures(drift_rows(found))
     click.echo(f"results: {history}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -16,15 +17,20 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from hanseg_shared.evaluation.evaluation import Evaluation, number
 from hanseg_shared.evaluation.metric import Metric
 from hanseg_shared.evaluation.paper import SOURCE
 from hanseg_shared.evaluation.rank_page import beside_paper, published_wins
 from hanseg_shared.evaluation.score_cases import CaseScores
-from hanseg_shared.evaluation.standing import Standing, remarks, standing_rows
+from hanseg_shared.evaluation.standing import (
+    Standing,
+    ranking_document,
+    remarks,
+    standing_rows,
+)
 from hanseg_shared.evaluation.summary import Statistics, summarise
+from hanseg_shared.terminal import print_event, print_figures
 
 
 class CaseBar:
@@ -85,31 +91,47 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Print Dice, HD95 and surface Dice of every organ."""
+def print_evaluation(evaluation: Evaluation, out: Path, *, as_json: bool) -> None:
+    """Print Dice, HD95 and surface Dice of every organ, and where the results are."""
+    rows = evaluation_rows(evaluation)
+    if as_json:
+        headings, *cells = rows
+        table = [dict(zip(headings, row, strict=True)) for row in cells]
+        print_event("evaluation", organs=table, out=str(out))
+        return
+    print_figures(rows)
+    click.echo(f"results: {out}", err=True)
+
+
+def evaluation_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Return rows of cells, the headings first: an organ each, and all organs."""
     scores = evaluation.scores
     dice, hd95, surface = (
         summarise(scores, metric)
         for metric in (Metric.DSC, Metric.HD95, Metric.SURFACE_DSC)
     )
-    table = Table("organ", "n", "DSC %", "HD95 mm", "surface DSC %", "missed")
-    rows = [*dice.organs, "all organs"]
-    for name in rows:
+    rows = [["organ", "n", "DSC %", "HD95 mm", "surface DSC %", "missed"]]
+    for name in [*dice.organs, "all organs"]:
         figures = [s.organs.get(name, s.overall) for s in (dice, hd95, surface)]
-        table.add_row(
-            name,
-            str(figures[0].count),
-            _spread(figures[0], 100.0),
-            _spread(figures[1], 1.0),
-            _spread(figures[2], 100.0),
-            str(figures[1].infinite or ""),
+        rows.append(
+            [
+                name,
+                str(figures[0].count),
+                _spread(figures[0], 100.0),
+                _spread(figures[1], 1.0),
+                _spread(figures[2], 100.0),
+                str(figures[1].infinite or ""),
+            ]
         )
-    Console().print(table)
+    return rows
 
 
-def print_standing(standing: Standing) -> None:
+def print_standing(standing: Standing, out: Path, *, as_json: bool) -> None:
     """Print the ranks, what to know about them, and the published results if asked."""
-    print_table(standing_rows(standing))
+    if as_json:
+        print_event("ranking", out=str(out), **ranking_document(standing))
+        return
+    print_figures(standing_rows(standing))
     for line in remarks(standing):
         Console(stderr=True).print(line, markup=False, highlight=False)
     if standing.paper is not None:
@@ -118,24 +140,15 @@ def print_standing(standing: Standing) -> None:
             if not standing.paper.organs(table.metric):
                 organs = []  # nothing stands beside them; the report has them
             title = f"{table.metric}, mean ± SD, beside the published results"
-            print_table([header, *organs, overall], title=title)
+            print_figures([header, *organs, overall], title=title)
             print_line(published_wins(standing.paper, table.metric))
         print_line(f"published: {SOURCE}")
+    click.echo(f"results: {out}", err=True)
 
 
 def print_line(line: str) -> None:
     """Print a sentence, whatever characters it has."""
     Console().print(line, markup=False, highlight=False)
-
-
-def print_table(rows: list[list[str]], title: str | None = None) -> None:
-    """Print rows of cells, the header first."""
-    table = Table(title=title)
-    for n, header in enumerate(rows[0]):
-        table.add_column(header, no_wrap=n == 0)
-    for row in rows[1:]:
-        table.add_row(*row)
-    Console().print(table)
 
 
 def _spread(figures: Statistics, factor: float) -> str:

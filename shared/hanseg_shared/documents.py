@@ -175,10 +175,16 @@ class Flag(Document):
     def of(
         cls, code: FlagCode, number: float | None = None, *, limit: float | None = None
     ) -> Flag:
-        """Return a flag with its code's number, to three figures."""
+        """Return a flag with its code's number, to three figures.
+
+        There are more where the number would otherwise equal its limit.
+        """
         name = MEANINGS[code].number
-        numbers = {} if name is None else {name.value: _three_figures(number)}
-        return cls(code=code, limit=limit, **numbers)
+        figures = 3
+        while _rounded(number, figures) == _rounded(limit, figures) and figures < 9:
+            figures += 1
+        numbers = {} if name is None else {name.value: _rounded(number, figures)}
+        return cls(code=code, limit=_rounded(limit, figures), **numbers)
 
     @property
     def number(self) -> float | None:
@@ -193,7 +199,7 @@ class Flag(Document):
         if self.number is None:
             return words
         unit = _UNITS.get(MEANINGS[self.code].number, "")
-        limit = "" if self.limit is None else f" (limit {self.limit:g})"
+        limit = "" if self.limit is None else f" (limit {self.limit:g}{unit})"
         return f"{words} {self.number:g}{unit}{limit}"
 
     def __str__(self) -> str:
@@ -223,8 +229,8 @@ class Flag(Document):
 _UNITS: dict[Number | None, str] = {Number.ML: " ml", Number.MM: " mm"}
 
 
-def _three_figures(number: float | None) -> float | None:
-    return None if number is None else float(f"{number:.3g}")
+def _rounded(number: float | None, figures: int) -> float | None:
+    return None if number is None else float(f"{number:.{figures}g}")
 
 
 class OrganResult(Document):

@@ -21,6 +21,9 @@ from hanseg_shared.volume import Volume
 PIXEL_MM = 0.8
 """Pixel edge of the planes that are sampled, unless another is asked for."""
 
+MIDDLE_MM = 5.0
+"""A sagittal plane this near to the patient's middle lies on neither side."""
+
 OUTER_FACE = 0.5 + 1e-6
 """A voxel reaches so far from its centre, in voxels, rounding included."""
 
@@ -63,6 +66,18 @@ class Plane:
 
     direction: Direction
     at_mm: float
+
+    def side(self, middle_mm: float) -> str:
+        """Return on which side of the patient a sagittal plane lies.
+
+        Words to put behind a title, such as ``, left side``; nothing for other planes.
+        """
+        if self.direction is not Direction.SAGITTAL:
+            return ""
+        off = self.at_mm - middle_mm  # towards the patient's left
+        if abs(off) < MIDDLE_MM:
+            return ", near the middle"
+        return ", left side" if off > 0 else ", right side"
 
     def grid(self, low: Vector, high: Vector, *, pixel_mm: float = PIXEL_MM) -> Grid:
         """Return the plane's pixels, one voxel thick, over the box `low` to `high`.

@@ -6,7 +6,7 @@ reader who knows one can read the other. Lengths on the sheet are in inches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patheffects import AbstractPathEffect
 
-SCALE_BAR_MM = 50.0
+SCALE_BARS_MM = (50.0, 20.0, 10.0)
+"""Lengths of the scale bar; the first that fits is drawn, ..."""
+
+SCALE_BAR_SHARE = 0.42
+"""... beside the letter in the middle: with less than this share of the width."""
 
 DOTS_PER_INCH = 100
 COMPRESSION_LEVEL = 3
@@ -56,10 +60,12 @@ class Layout:
     Attributes:
         size: The sheet's width and height.
         rows: Width and height of each plane, row by row; all to one scale.
+        header: Height of what is above the planes.
     """
 
     size: tuple[float, float]
     rows: tuple[tuple[tuple[float, float], ...], ...]
+    header: float = HEADER
 
     @classmethod
     def of(
@@ -100,8 +106,17 @@ class Layout:
         width, height = self.rows[row][column]
         left = GAP + sum(width + GAP for width, _ in self.rows[row][:column])
         above = sum(max(h for _, h in r) + TITLE + GAP for r in self.rows[:row])
-        top = self.size[1] - HEADER - TITLE - above
+        top = self.size[1] - self.header - TITLE - above
         return self.share(left, top - height, width, height)
+
+    def with_header(self, header: float) -> Layout:
+        """Return the layout with more or less room above the planes."""
+        width, height = self.size
+        return replace(self, size=(width, height + header - self.header), header=header)
+
+    def with_room_below(self, height: float) -> Layout:
+        """Return the layout with so much more room below the planes."""
+        return replace(self, size=(self.size[0], self.size[1] + height))
 
     def share(
         self, left: float, bottom: float, width: float, height: float
@@ -156,6 +171,7 @@ def show(
     *,
     window: tuple[float, float],
     title: str,
+    middle_mm: float | None = None,
 ) -> None:
     """Draw a plane with its place, letters and scale bar.
 
@@ -166,6 +182,8 @@ def show(
         grid: Its pixels.
         window: What is black and what is white; ignored for colours.
         title: What is shown.
+        middle_mm: The patient's middle, LPS x: a sagittal plane's title then says on
+            which side it lies.
     """
     axes.set_facecolor("black")
     axes.imshow(
@@ -178,8 +196,9 @@ def show(
         aspect="equal",
     )
     axes.set_axis_off()
+    side = "" if middle_mm is None else plane.side(middle_mm)
     axes.annotate(  # set_title would lay out ticks that are not shown
-        f"{title}, {'xyz'[plane.direction.value]} = {plane.at_mm:.0f} mm",
+        f"{title}{side}, {'xyz'[plane.direction.value]} = {plane.at_mm:.0f} mm",
         (0.0, 1.0),
         xycoords="axes fraction",
         xytext=(0, 4),
@@ -251,11 +270,13 @@ def _letters(axes: Axes, direction: Direction) -> None:
 
 
 def _scale_bar(axes: Axes, grid: Grid) -> None:
-    """Draw a bar of 50 mm at the lower right."""
+    """Draw a bar of 50 mm, or of less where that is too long, at the lower right."""
     width, height, _ = grid.size
-    length = SCALE_BAR_MM / grid.spacing[0]
-    if length > 0.6 * width:
+    most_mm = SCALE_BAR_SHARE * width * grid.spacing[0]
+    bar_mm = next((bar for bar in SCALE_BARS_MM if bar <= most_mm), None)
+    if bar_mm is None:
         return
+    length = bar_mm / grid.spacing[0]
     down = axes.get_ylim()[0] > axes.get_ylim()[1]
     y = 0.96 * height if down else 0.04 * height
     right = 0.97 * width
@@ -263,7 +284,7 @@ def _scale_bar(axes: Axes, grid: Grid) -> None:
         [right - length, right], [y, y], color=TEXT_COLOUR, lw=2, path_effects=halo()
     )
     axes.annotate(
-        f"{SCALE_BAR_MM:.0f} mm",
+        f"{bar_mm:.0f} mm",
         (right - length / 2, y),
         xytext=(0, 3),
         textcoords="offset points",

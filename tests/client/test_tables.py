@@ -49,5 +49,5 @@ def test_flags_are_told_in_words_with_their_numbers():
     job = JobDocument(id="1", state=JobState.SUCCEEDED, created_at=NOW, organs=(organ,))
     shown = io.StringIO()
     print_organs(job, console=Console(file=shown, width=200))
-    words = "small volume 0.01 ml (limit 0.03), pieces removed 2.48 ml"
+    words = "small volume 0.01 ml (limit 0.03 ml), pieces removed 2.48 ml"
     assert words in shown.getvalue()

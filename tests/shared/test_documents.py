@@ -129,7 +129,14 @@ def test_a_flag_without_a_number_is_its_code_alone():
 def test_a_flag_says_the_limit_that_decided():
     flag = Flag.of(FlagCode.SMALL_VOLUME, 0.012, limit=0.03)
     assert flag.model_dump() == {"code": "small_volume", "ml": 0.012, "limit": 0.03}
-    assert flag.words == "small volume 0.012 ml (limit 0.03)"
+    assert flag.words == "small volume 0.012 ml (limit 0.03 ml)"
+
+
+def test_a_number_is_never_rounded_to_the_limit_it_fails():
+    flag = Flag.of(FlagCode.SMALL_VOLUME, 6.4996, limit=6.5)
+    assert (flag.ml, flag.limit) == (6.4996, 6.5)
+    flag = Flag.of(FlagCode.UNEXPECTED_POSITION, 63.872, limit=25.0437)
+    assert (flag.mm, flag.limit) == (63.9, 25.0)
 
 
 @pytest.mark.parametrize("code", FlagCode)

@@ -95,6 +95,12 @@ NARROWEST_SHEET = 10.5
 LETTERS_PER_INCH = 13.0
 """Of the words' smaller size."""
 
+MOST_LINES = 8
+"""Of the verdict's reason; all checks at once take six."""
+
+BANNER_TOP, LINE = 0.51, 0.22
+"""Height of the banner's headline, and of each line below it, in inches."""
+
 REJECTED_COLOUR = "#a3201a"
 USED_COLOUR = "#1d4a2c"
 
@@ -137,6 +143,7 @@ class Scene:
         looks: The planes of `CUTS`.
         low, high: Corners of the box that they show, mm LPS.
         mr_window: What is black and what is white in the MR.
+        middle_mm: The middle of what they show, LPS x.
         report: The verdict.
     """
 
@@ -145,6 +152,7 @@ class Scene:
     high: Vector
     mr_window: tuple[float, float]
     report: RegistrationReport
+    middle_mm: float = 0.0
 
     @classmethod
     def of(cls, ct: Volume, registration: Registration) -> Scene:
@@ -161,7 +169,8 @@ class Scene:
         )
         seen = np.concatenate([look.mr[look.inside] for row in looks for look in row])
         window = _percentiles(seen.astype(np.float64))
-        return cls(looks, low, high, window, registration.report)
+        middle = float(np.median(points[:, 0]))
+        return cls(looks, low, high, window, registration.report, middle)
 
     @property
     def overlaps(self) -> bool:
@@ -296,8 +305,10 @@ def _write_sheet(path: Path, scene: Scene, draw: Draw, words: str) -> None:
     directions = tuple(tuple(direction for direction, _ in row) for row in CUTS)
     smallest = (NARROWEST_SHEET, 0.0)
     layout = Layout.of(scene.low, scene.high, directions, smallest=smallest)
+    lines = _banner_lines(layout, scene.report)
+    layout = layout.with_header(max(HEADER, BANNER_TOP + LINE * len(lines)))
     figure = empty_sheet(layout)
-    _draw_banner(figure, layout, scene.report)
+    _draw_banner(figure, layout, scene.report, lines)
     for row, column in np.ndindex(len(CUTS), len(CUTS[0])):
         look = scene.looks[row][column]
         axes = figure.add_axes(layout.panel(row, column))
@@ -323,11 +334,11 @@ def _draw_checkerboard(axes: Axes, scene: Scene, look: Look) -> None:
     of_ct = ~of_mr & look.inside
     colours[of_ct] *= CT_TINT
     colours[~look.inside] *= CT_TINT * OUTSIDE_SHARE
-    _show(axes, look, colours, WINDOW_HU, "CT and MR")
+    _show(axes, scene, look, colours, WINDOW_HU, "CT and MR")
 
 
 def _draw_edges(axes: Axes, scene: Scene, look: Look) -> None:
-    _show(axes, look, look.mr, scene.mr_window, "MR, CT's edges")
+    _show(axes, scene, look, look.mr, scene.mr_window, "MR, CT's edges")
     axes.contour(
         look.ct,
         levels=[SKIN_HU, BONE_HU],
@@ -339,13 +350,22 @@ def _draw_edges(axes: Axes, scene: Scene, look: Look) -> None:
 
 def _show(
     axes: Axes,
+    scene: Scene,
     look: Look,
     image: npt.NDArray[np.generic],
     window: tuple[float, float],
     what: str,
 ) -> None:
     title = f"{what}, {look.plane.direction.name.lower()}"
-    show(axes, image, look.plane, look.pixels, window=window, title=title)
+    show(
+        axes,
+        image,
+        look.plane,
+        look.pixels,
+        window=window,
+        title=title,
+        middle_mm=scene.middle_mm,
+    )
 
 
 def _grey(image: Pixels, window: tuple[float, float]) -> npt.NDArray[np.float32]:
@@ -377,13 +397,22 @@ def _write_across(axes: Axes, text: str) -> None:
     )
 
 
-def _draw_banner(figure: Figure, layout: Layout, report: RegistrationReport) -> None:
+def _banner_lines(layout: Layout, report: RegistrationReport) -> list[str]:
+    """Return the verdict's reason in lines that fit, and what was moved."""
+    letters = int((layout.size[0] - 2 * GAP) * LETTERS_PER_INCH)
+    lines = textwrap.wrap(report.why, letters, max_lines=MOST_LINES, placeholder=" …")
+    return [line for line in (*lines, _facts(report)) if line]
+
+
+def _draw_banner(
+    figure: Figure, layout: Layout, report: RegistrationReport, lines: list[str]
+) -> None:
     """Write the verdict and its reason on a coloured band above all planes."""
     from matplotlib.patches import Rectangle
 
     headline, colour = HEADLINES[report.verdict]
     left, bottom, width, height = layout.share(
-        0.0, layout.size[1] - HEADER, layout.size[0], HEADER
+        0.0, layout.size[1] - layout.header, layout.size[0], layout.header
     )
     figure.patches.append(
         Rectangle(
@@ -399,10 +428,8 @@ def _draw_banner(figure: Figure, layout: Layout, report: RegistrationReport) -> 
         size=15,
         weight="bold",
     )
-    letters = int((layout.size[0] - 2 * GAP) * LETTERS_PER_INCH)
-    lines = textwrap.wrap(report.why, letters, max_lines=2, placeholder=" …")
-    for number, line in enumerate([*lines, _facts(report)][:2]):
-        inches = -0.54 - 0.22 * number
+    for number, line in enumerate(lines):
+        inches = -0.54 - LINE * number
         write_line(figure, layout, line, inches=inches, colour=TEXT_COLOUR, size=10)
 
 

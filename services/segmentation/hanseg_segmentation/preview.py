@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
+from hanseg_segmentation.flagged import Flagged, write_words
 from hanseg_shared.documents import (
     ModelSummary,
     MrVerdict,
@@ -24,13 +26,15 @@ from hanseg_shared.documents import (
 from hanseg_shared.flags import FlagCode
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.itk import Interpolation
-from hanseg_shared.organs import ORGANS, OrganStatus
+from hanseg_shared.organs import ORGANS, OrganStatus, Side
 from hanseg_shared.planes import Direction, Plane, sampled
 from hanseg_shared.sheet import (
     BACKGROUND_COLOUR,
     BORDER_COLOUR,
     DIM_COLOUR,
+    FOOTER,
     GAP,
+    HEADER,
     TEXT_COLOUR,
     Layout,
     contour,
@@ -45,8 +49,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARGIN_MM = 45.0
-"""How much is shown around the organs."""
+MARGIN_MM = 25.0
+"""How much is shown around and below the organs."""
+
+SKIN_HU = -300.0
+"""Half-way from air to skin."""
+
+COARSE_MM = 4.0
+"""Distance of the voxels on which the patient is looked for."""
+
+HEAD_MM = 220.0
+"""The patient's uppermost part of this height is taken for the head, ..."""
+
+HALF_HEAD_MM = 150.0
+"""... as far as it is this near to the organs: shoulders need not be shown."""
+
+AIR_MM = 8.0
+"""How much air is shown around the head."""
 
 BIN_MM = 3.0
 """Planes this close are taken for one when the best is looked for."""
@@ -94,15 +113,22 @@ class Picture:
 def write_preview(path: Path, picture: Picture) -> None:
     """Draw a picture as a PNG file.
 
-    It shows an axial, a coronal and a sagittal plane through most of the organs, and
-    below them the same planes of the MR, or other planes of the CT if there is none.
+    It shows the whole head in an axial, a coronal and a sagittal plane through most of
+    the organs, and below them the same planes of the MR, or other planes of the CT if
+    there is none; then a plane through each flagged organ, with what the checks found.
     """
     low, high = _box(picture)
     layout = layout_of(low, high)
+    reason = _reason_lines(picture.registration, layout)
+    layout = layout.with_header(max(HEADER, HEADLINE + LINE * len(reason)))
+    flagged = Flagged.of(picture.labels, picture.organs, layout)
+    layout = layout.with_room_below(flagged.height)
     figure = empty_sheet(layout)
-    _draw_panels(figure, picture, layout, low, high)
-    _draw_legend(figure, picture, layout)
-    _draw_words(figure, picture, layout)
+    middle_mm = _middle_mm(picture.labels, low, high)
+    _draw_panels(figure, picture, layout, low, high, middle_mm)
+    _draw_legend(figure, picture, layout, above=flagged.height)
+    _draw_flagged(figure, picture, layout, flagged, low, high)
+    _draw_words(figure, picture, layout, reason)
     save(figure, path)
 
 
@@ -161,44 +187,105 @@ def _best(
 
 
 def _draw_panels(
-    figure: Figure, picture: Picture, layout: Layout, low: Vector, high: Vector
+    figure: Figure,
+    picture: Picture,
+    layout: Layout,
+    low: Vector,
+    high: Vector,
+    middle_mm: float,
 ) -> None:
     directions = ROW if picture.mr is not None else ROW + ROW
     planes = choose_planes(picture.labels, directions)
     for number, plane in enumerate(planes):
         axes = figure.add_axes(layout.panel(*divmod(number, len(ROW))))
-        _draw_ct(axes, picture, plane, low, high)
+        _draw_ct(axes, picture, plane, low, high, middle_mm=middle_mm)
     if picture.mr is None:
         return
     for column, plane in enumerate(planes):
         axes = figure.add_axes(layout.panel(1, column))
-        _draw_mr(axes, picture, picture.mr, plane, low, high)
+        _draw_mr(axes, picture, picture.mr, plane, low, high, middle_mm=middle_mm)
 
 
 def _box(picture: Picture) -> tuple[Vector, Vector]:
-    """Return the corners, mm LPS, of what is shown: the organs and a margin."""
+    """Return the corners, mm LPS, of what is shown: the organs and the whole head."""
     corners = picture.ct.grid.corners()
-    low, high = corners.min(axis=0), corners.max(axis=0)
+    lowest, highest = corners.min(axis=0), corners.max(axis=0)
     index = np.array(np.nonzero(picture.labels.array))
-    if index.shape[1]:
-        points: Points = picture.labels.grid.index_to_world(index[::-1].T)
-        low = np.maximum(low, points.min(axis=0) - MARGIN_MM)
-        high = np.minimum(high, points.max(axis=0) + MARGIN_MM)
-    return _vector(low), _vector(high)
+    if not index.shape[1]:
+        return _vector(lowest), _vector(highest)
+    organs: Points = picture.labels.grid.index_to_world(index[::-1].T)
+    low, high = organs.min(axis=0) - MARGIN_MM, organs.max(axis=0) + MARGIN_MM
+    head = _head(picture.ct, (low + high) / 2)
+    if len(head):
+        low[:2] = np.minimum(low[:2], head.min(axis=0)[:2] - AIR_MM)
+        high = np.maximum(high, head.max(axis=0) + AIR_MM)
+    return _vector(np.maximum(low, lowest)), _vector(np.minimum(high, highest))
+
+
+def _head(ct: Volume, organs: Points) -> Points:
+    """Return points all over the patient's head, mm LPS, ``(n, 3)``.
+
+    What is thin, such as a couch or a mask, is no part of it.
+
+    Args:
+        ct: In HU.
+        organs: The middle of the organs, ``(3,)``.
+    """
+    steps = [max(1, round(COARSE_MM / spacing)) for spacing in ct.grid.spacing]
+    tissue = ct.array[:: steps[2], :: steps[1], :: steps[0]] > SKIN_HU
+    pieces, _ = ndimage.label(ndimage.binary_opening(tissue))
+    if not pieces.any():
+        return np.empty((0, 3))
+    body = pieces == np.bincount(pieces[pieces > 0]).argmax()
+    points = ct.grid.index_to_world(np.argwhere(body)[:, ::-1] * steps)
+    near = (np.abs(points - organs)[:, :2] < HALF_HEAD_MM).all(axis=1)
+    head: Points = points[near & (points[:, 2] > points[:, 2].max() - HEAD_MM)]
+    return head
+
+
+def _middle_mm(labels: Volume, low: Vector, high: Vector) -> float:
+    """Return the patient's middle, LPS x: of the organs in it, if there are any."""
+    unpaired = [organ.label for organ in ORGANS if organ.side is Side.NONE]
+    index = np.array(np.nonzero(np.isin(labels.array, unpaired)))
+    if not index.shape[1]:
+        return (low[0] + high[0]) / 2
+    return float(np.median(labels.grid.index_to_world(index[::-1].T)[:, 0]))
 
 
 def _draw_ct(
-    axes: Axes, picture: Picture, plane: Plane, low: Vector, high: Vector
+    axes: Axes,
+    picture: Picture,
+    plane: Plane,
+    low: Vector,
+    high: Vector,
+    *,
+    middle_mm: float | None = None,
+    stressed: int | None = None,
 ) -> None:
     grid = plane.grid(low, high)
     image = sampled(picture.ct, grid, background=AIR_HU)
     title = f"CT {plane.direction.name.lower()}"
-    show(axes, image, plane, grid, window=WINDOW_HU, title=title)
-    _outline(axes, picture, grid)
+    show(
+        axes,
+        image,
+        plane,
+        grid,
+        window=WINDOW_HU,
+        title=title,
+        middle_mm=middle_mm,
+    )
+    _outline(axes, picture, grid, stressed=stressed)
 
 
 def _draw_mr(
-    axes: Axes, picture: Picture, mr: Volume, plane: Plane, low: Vector, high: Vector
+    axes: Axes,
+    picture: Picture,
+    mr: Volume,
+    plane: Plane,
+    low: Vector,
+    high: Vector,
+    *,
+    middle_mm: float,
 ) -> None:
     grid = plane.grid(low, high)
     image = sampled(mr, grid)
@@ -208,7 +295,7 @@ def _draw_mr(
         inside = sampled(view, grid, interpolation=Interpolation.NEAREST) != 0
     window = _percentiles(image[inside].astype(np.float64))
     title = f"MR {plane.direction.name.lower()}"
-    show(axes, image, plane, grid, window=window, title=title)
+    show(axes, image, plane, grid, window=window, title=title, middle_mm=middle_mm)
     contour(axes, inside, grid, colour=BORDER_COLOUR, width=1.0, style="dashed")
     _outline(axes, picture, grid)
 
@@ -221,20 +308,33 @@ def _percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _outline(axes: Axes, picture: Picture, grid: Grid) -> None:
-    """Draw the outline of every organ in the plane, in its colour."""
+def _outline(
+    axes: Axes, picture: Picture, grid: Grid, *, stressed: int | None = None
+) -> None:
+    """Draw the outline of every organ in the plane, in its colour.
+
+    Where one label is stressed, its outline is thicker and the others are thinner.
+    """
     flat = sampled(picture.labels, grid, interpolation=Interpolation.NEAREST)
     for organ in ORGANS:
         mask = flat == organ.label
         if mask.any():
-            contour(axes, mask, grid, colour=_colour(organ.colour), width=1.3)
+            width = 1.3 if stressed is None else 2.2 if organ.label == stressed else 0.7
+            contour(axes, mask, grid, colour=_colour(organ.colour), width=width)
 
 
-def _draw_legend(figure: Figure, picture: Picture, layout: Layout) -> None:
+def _draw_legend(
+    figure: Figure, picture: Picture, layout: Layout, *, above: float
+) -> None:
     """List all 30 organs: colour, volume, and what is to be known about them."""
     left = layout.size[0] - LEGEND_WIDTH
     axes = figure.add_axes(
-        layout.share(left, 0.3, LEGEND_WIDTH - GAP, layout.size[1] - 0.6)
+        layout.share(
+            left,
+            above + FOOTER,
+            LEGEND_WIDTH - GAP,
+            layout.size[1] - layout.header - above - FOOTER,
+        )
     )
     axes.set_axis_off()
     axes.set_xlim(0, 1)
@@ -280,6 +380,15 @@ def _remark(result: OrganResult) -> str:
     return words[result.status]
 
 
+HEADLINE, LINE = 0.64, 0.2
+"""Height of the headline, and of each line of the reason below it, in inches."""
+
+LETTERS_PER_INCH = 13.0
+"""Of the reason."""
+
+MOST_LINES = 8
+"""Of the reason; all checks at once take six."""
+
 VERDICTS = {
     MrVerdict.USED: "CT and MR",
     MrVerdict.REJECTED: "CT alone: the MR was rejected",
@@ -288,10 +397,39 @@ VERDICTS = {
 """What the picture says about the MR."""
 
 
-def _draw_words(figure: Figure, picture: Picture, layout: Layout) -> None:
+def _reason_lines(report: RegistrationReport, layout: Layout) -> list[str]:
+    """Return the reason of the verdict on the MR in lines that fit."""
+    letters = int((layout.size[0] - 2 * GAP) * LETTERS_PER_INCH)
+    return textwrap.wrap(report.why, letters, max_lines=MOST_LINES, placeholder=" …")
+
+
+def _draw_flagged(
+    figure: Figure,
+    picture: Picture,
+    layout: Layout,
+    flagged: Flagged,
+    low: Vector,
+    high: Vector,
+) -> None:
+    """Draw a plane through each flagged organ, in the CT, and what was found."""
+    if not flagged.height:
+        return
+    top = FOOTER + flagged.height
+    for number, view in enumerate(flagged.views):
+        left, bottom = flagged.place(number)
+        axes = figure.add_axes(
+            layout.share(left, top + bottom, flagged.cell, flagged.cell)
+        )
+        shown = (view.low, view.high) if view.cropped else (low, high)
+        _draw_ct(axes, picture, view.plane, *shown, stressed=view.organ.label)
+    write_words(figure, layout, flagged)
+
+
+def _draw_words(
+    figure: Figure, picture: Picture, layout: Layout, reason: list[str]
+) -> None:
     """Write the verdict on the MR above, and the model and warning below."""
     report, model = picture.registration, picture.model
-    reason = textwrap.shorten(report.reason, width=140, placeholder=" …")
     border = "; dashed: where the MR has data" if picture.mr is not None else ""
     about = (
         f"Model {model.name} {model.version}; patient's right is on the left; window"
@@ -299,7 +437,10 @@ def _draw_words(figure: Figure, picture: Picture, layout: Layout) -> None:
     )
     lines = (
         (VERDICTS[report.verdict], -0.32, TEXT_COLOUR, 15, "bold"),
-        (reason, -0.68, DIM_COLOUR, 10, "normal"),
+        *(
+            (line, -HEADLINE - LINE * row, TEXT_COLOUR, 10, "normal")
+            for row, line in enumerate(reason)
+        ),
         ("Not for clinical use", 0.45, BORDER_COLOUR, 13, "bold"),
         (about, 0.18, DIM_COLOUR, 10, "normal"),
     )

@@ -8,7 +8,7 @@ import signal
 import psutil
 import pytest
 
-from hanseg_shared.documents import JobState
+from hanseg_shared.documents import JobState, MrVerdict
 from hanseg_shared.jobs import Job
 
 
@@ -50,6 +50,28 @@ def test_a_job_outlives_its_worker(
     times = {time.name: time for time in done.stages}
     assert times[stage].attempts == 2
     assert len(done.organs) == 30
+
+
+def registration_of(stack) -> psutil.Process | None:
+    """The process that registers, below the worker and the child that supervises it."""
+    worker = psutil.Process(stack.children["registration"].pid)
+    below = [process for child in worker.children() for process in child.children()]
+    return below[0] if below else None
+
+
+def test_a_registration_that_was_killed_once_is_as_if_nothing_had_happened(
+    stack, client, ct_and_mr, wait_for
+):
+    job = client.submit(ct_and_mr)
+    wait_for(
+        job.id, lambda row: being(JobState.REGISTERING)(row) and registration_of(stack)
+    )
+    registration = registration_of(stack)
+    assert registration is not None
+    registration.kill()
+    done = wait_for(job.id, succeeded)
+    assert done.registration.verdict is MrVerdict.USED
+    assert done.stages[0].attempts == 2
 
 
 def test_queued_jobs_outlive_a_restart_of_redis(stack, client, ct_alone, wait_for):

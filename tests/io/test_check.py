@@ -21,6 +21,7 @@ from hanseg_shared.errors import (
     ImageTooLargeError,
     NotAnImageError,
     OptionError,
+    ServiceUnavailableError,
 )
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import (
@@ -200,6 +201,48 @@ def test_whatever_becomes_of_the_child_no_harm_comes_to_the_parent(
     confines = Confines(memory_bytes=2 << 30, cpu_seconds=1, wall_seconds=20)
     with pytest.raises(ImageError, match="could not be read safely"):
         check_case_in_child(ct, confines=confines)
+
+
+@pytest.fixture
+def killed_child(tmp_path, monkeypatch) -> Path:
+    """A check that is killed as long as it finds a file; one each time."""
+    (tmp_path / "killed.py").write_text(
+        "import os, pathlib, runpy, signal, sys\n"
+        f"for note in sorted(pathlib.Path({str(tmp_path / 'kills')!r}).iterdir()):\n"
+        "    note.unlink()\n"
+        "    os.kill(os.getpid(), int(note.suffix[1:]))\n"
+        "runpy.run_module('hanseg_shared.io.sandbox', run_name='__main__')\n"
+    )
+    kills = tmp_path / "kills"
+    kills.mkdir()
+    monkeypatch.setattr(sandbox, "_MODULE", "killed")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return kills
+
+
+@pytest.mark.parametrize("number", [9, 15])
+def test_a_check_that_is_killed_from_outside_is_begun_again(ct, killed_child, number):
+    (killed_child / f"a.{number}").touch()
+
+    assert check_case_in_child(ct).inputs[0].role == "ct"
+    assert list(killed_child.iterdir()) == []
+
+
+def test_a_check_that_is_killed_twice_says_nothing_of_the_image(ct, killed_child):
+    for name in ("a.9", "b.9"):
+        (killed_child / name).touch()
+
+    with pytest.raises(ServiceUnavailableError, match="killed from outside 2 times"):
+        check_case_in_child(ct)
+
+
+def test_an_image_that_crashes_its_reader_is_refused_at_once(ct, killed_child):
+    for name in ("a.11", "b.11"):
+        (killed_child / name).touch()
+
+    with pytest.raises(ImageError, match="could not be read safely"):
+        check_case_in_child(ct)
+    assert len(list(killed_child.iterdir())) == 1
 
 
 def test_only_input_errors_come_out_of_the_child():

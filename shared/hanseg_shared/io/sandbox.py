@@ -10,15 +10,22 @@ import json
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from hanseg_shared import errors
-from hanseg_shared.errors import CheckDiedError, ImageError, InputError
+from hanseg_shared.errors import (
+    CheckDiedError,
+    ImageError,
+    InputError,
+    ServiceUnavailableError,
+)
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
@@ -50,6 +57,13 @@ class Confines:
 DEFAULT_CONFINES = Confines()
 """Enough, several times over, for a CT of 1024 x 1024 x 200 voxels."""
 
+KILLS = (signal.SIGKILL, signal.SIGTERM)
+"""What no image does to its reader; the kernel does when memory runs out, and when the
+time on a processor is over."""
+
+TRIES = 2
+"""How often a check is begun whose process is killed from outside."""
+
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -79,7 +93,9 @@ def check_case_in_child(
         The facts of the case's images.
 
     Raises:
-        CheckDiedError: The child died, was killed, or gave no answer.
+        CheckDiedError: The child died, met a limit, or gave no answer.
+        ServiceUnavailableError: It was killed from outside, and again: nothing is
+            known of the images then.
         ImageError: As `check_case`, with the same class and message.
     """
     request = {
@@ -92,19 +108,41 @@ def check_case_in_child(
     return _case_of(_answer(request, confines, halt or Halt()), names)
 
 
+class _KilledError(Exception):
+    """Something else than the image or a limit of ours has ended the child."""
+
+
 def _answer(request: dict[str, Any], confines: Confines, halt: Halt) -> dict[str, Any]:
-    """Run the child on a request and return what it printed, or {} if nothing."""
+    """Run the child on a request and return what it printed, or {} if nothing.
+
+    Raises:
+        ServiceUnavailableError: It was killed from outside, twice.
+    """
+    for _ in range(TRIES):
+        try:
+            return _try(request, confines, halt)
+        except _KilledError:
+            logger.warning("a check was killed from outside, by hand or out of memory")
+    raise ServiceUnavailableError(
+        "the images could not be checked: the check's process was killed from outside "
+        f"{TRIES} times, most often because this machine has too little memory; send "
+        "them again later"
+    )
+
+
+def _try(request: dict[str, Any], confines: Confines, halt: Halt) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="hanseg-check-") as scratch:
         printed = Path(scratch, "answer.json")
         with printed.open("wb") as stdout:
-            _run(json.dumps(request), scratch, stdout, confines.wall_seconds, halt)
+            _run(json.dumps(request), scratch, stdout, confines, halt)
         with printed.open("rb") as file:
             return _parsed(file.read(_MAX_ANSWER_BYTES))
 
 
 def _run(
-    request: str, scratch: str, stdout: IO[bytes], seconds: float, halt: Halt
+    request: str, scratch: str, stdout: IO[bytes], confines: Confines, halt: Halt
 ) -> None:
+    began = time.monotonic()
     environment = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     environment |= {"HOME": scratch, "TMPDIR": scratch} | _ONE_THREAD
     command = [sys.executable, "-P", "-m", _MODULE, request]
@@ -120,10 +158,15 @@ def _run(
         halt.over(child),
     ):
         try:
-            child.wait(seconds)
+            child.wait(confines.wall_seconds)
         except subprocess.TimeoutExpired:
             child.kill()
     logger.info("the check's child ended with %s", child.returncode)
+    halt.check()
+    seconds = time.monotonic() - began
+    in_time = seconds < min(confines.cpu_seconds, confines.wall_seconds)
+    if in_time and -child.returncode in KILLS:
+        raise _KilledError
 
 
 def _parsed(printed: bytes) -> dict[str, Any]:

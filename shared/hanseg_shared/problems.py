@@ -39,6 +39,7 @@ class ProblemKind:
 
 INTERNAL = ProblemKind("internal-error", "The service failed", 500)
 DEADLINE = ProblemKind("deadline-exceeded", "The job took too long", 504)
+OUT_OF_MEMORY = ProblemKind("out-of-memory", "The job needed too much memory", 507)
 WORKER_LOST = ProblemKind("worker-lost", "The worker was lost again and again", 500)
 EXPIRED = ProblemKind("expired", "The files of the job were deleted", 410)
 

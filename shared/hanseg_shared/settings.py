@@ -131,6 +131,10 @@ class Settings(BaseSettings):
     """Longest time one stage of a job may take. Every other limit follows from it:
     the soft limit is 90 % of it, the broker's visibility timeout twice of it."""
 
+    stage_memory_bytes: Annotated[int, Field(ge=0)] = 0
+    """Most memory that one stage of a job may hold, beyond which it is stopped; 0 takes
+    70 % of what the machine or the container has."""
+
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     """A worker that has not renewed its lease for so long has lost the job."""
 

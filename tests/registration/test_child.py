@@ -43,11 +43,17 @@ def run(
     body: Work,
     *,
     deadline_s: float | None = None,
+    memory_bytes: int | None = None,
     check: Callable[[], None] = child.go_on,
     progress: Progress = no_progress,
 ) -> RegistrationReport:
     return run_in_child(
-        body, REQUEST, deadline_s=deadline_s, check=check, progress=progress
+        body,
+        REQUEST,
+        deadline_s=deadline_s,
+        memory_bytes=memory_bytes,
+        check=check,
+        progress=progress,
     )
 
 
@@ -263,3 +269,20 @@ def test_an_unreadable_image_is_named(tmp_path, files):
 def test_a_full_disk_is_no_verdict_on_the_mr():
     with pytest.raises(StoreError, match="No space left"):
         run(raises(OSError(28, "No space left on device")))
+
+
+def fill_and_hang(request: Request, progress: Progress) -> RegistrationReport:
+    kept = bytearray(b"x") * (96 << 20)
+    progress(0.2)
+    signal.pause()
+    progress(len(kept))
+    return REPORT
+
+
+def test_a_child_that_holds_too_much_memory_is_stopped_with_a_reason():
+    with pytest.raises(RegistrationError, match=r"it held .* GB of memory, more than"):
+        run(fill_and_hang, memory_bytes=96 << 20)
+
+
+def test_a_child_within_its_memory_is_left_alone():
+    assert run(succeed, memory_bytes=100 << 30) == REPORT

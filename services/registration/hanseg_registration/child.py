@@ -36,6 +36,7 @@ from hanseg_shared.documents import RegistrationReport, TransformKind
 from hanseg_shared.errors import HansegError, ProcessLostError, RegistrationError
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.leash import die_with_parent
+from hanseg_shared.memory import gigabytes, tree_held_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def register_files(
     kind: TransformKind = TransformKind.RIGID,
     engine: Engine = DEFAULT_ENGINE,
     deadline_s: float | None = None,
+    memory_bytes: int | None = None,
     remarks: tuple[str, ...] = (),
     check: Callable[[], None] = go_on,
     progress: Progress = no_progress,
@@ -84,6 +86,7 @@ def register_files(
         kind: Which motion may be found.
         engine: The library that finds it.
         deadline_s: Time after which the child is killed.
+        memory_bytes: Memory beyond which the child is killed, with what it started.
         remarks: What the check of the images found remarkable, for the report.
         check: Called while the child works; what it raises kills the child and is
             raised on.
@@ -91,7 +94,7 @@ def register_files(
 
     Raises:
         InputError: An image cannot be used, or an option is not available.
-        RegistrationError: It cannot be computed, or took too long.
+        RegistrationError: It cannot be computed, or took too much time or memory.
         ProcessLostError: The child was killed, or had too little memory.
         StoreError: The disk is full.
     """
@@ -100,7 +103,12 @@ def register_files(
         folder = Path(scratch)
         request = Request(ct, mr, folder, kind, engine, deadline_s, remarks)
         report = run_in_child(
-            work, request, deadline_s=deadline_s, check=check, progress=progress
+            work,
+            request,
+            deadline_s=deadline_s,
+            memory_bytes=memory_bytes,
+            check=check,
+            progress=progress,
         )
         for path in sorted(folder.iterdir()):
             path.rename(out / path.name)
@@ -136,13 +144,14 @@ def run_in_child(
     request: Request,
     *,
     deadline_s: float | None,
+    memory_bytes: int | None = None,
     check: Callable[[], None],
     progress: Progress,
 ) -> RegistrationReport:
     """Run a function of a request in a child and return what it returns.
 
     Raises:
-        RegistrationError: The child ended without an answer, or took too long.
+        RegistrationError: The child ended without an answer, or took too much.
         ProcessLostError: The child was killed.
         HansegError: Whatever of its kind the function raised.
     """
@@ -150,10 +159,17 @@ def run_in_child(
     child = ForkProcess(
         target=_child, args=(body, request, sender, os.getpid()), daemon=True
     )
+    started = time.monotonic()
     child.start()
     sender.close()  # so that a dead child reads as the end of the pipe
     try:
-        return _watch(child, receiver, deadline_s, check, progress)
+        return _watch(
+            child,
+            receiver,
+            lambda: _require_within(child, started, deadline_s, memory_bytes),
+            check,
+            progress,
+        )
     finally:
         _kill(child)
         receiver.close()
@@ -162,11 +178,10 @@ def run_in_child(
 def _watch(
     child: ForkProcess,
     receiver: Connection,
-    deadline_s: float | None,
+    require_within: Callable[[], None],
     check: Callable[[], None],
     progress: Progress,
 ) -> RegistrationReport:
-    started = time.monotonic()
     while True:
         message = _next_message(receiver, child)
         if isinstance(message, RegistrationReport):
@@ -176,10 +191,28 @@ def _watch(
         if isinstance(message, float):
             progress(message)
         check()
-        if deadline_s is not None and time.monotonic() - started > deadline_s:
-            raise RegistrationError(
-                f"the registration was stopped after {deadline_s:g} s, its time limit"
-            )
+        require_within()
+
+
+def _require_within(
+    child: ForkProcess,
+    started: float,
+    deadline_s: float | None,
+    memory_bytes: int | None,
+) -> None:
+    """Raise when a child has had its time, or holds more memory than it may."""
+    if deadline_s is not None and time.monotonic() - started > deadline_s:
+        raise RegistrationError(
+            f"the registration was stopped after {deadline_s:g} s, its time limit"
+        )
+    if memory_bytes is None or child.pid is None:
+        return
+    held = tree_held_bytes(child.pid)
+    if held > memory_bytes:
+        raise RegistrationError(
+            f"the registration was stopped: it held {gigabytes(held)} of memory, more "
+            f"than the {gigabytes(memory_bytes)} allowed"
+        )
 
 
 def _next_message(receiver: Connection, child: ForkProcess) -> Message | None:

@@ -12,6 +12,7 @@ from hanseg_shared.documents import Backend, RegistrationReport
 from hanseg_shared.errors import ProcessLostError, RegistrationError
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
+from hanseg_shared.memory import stage_limit
 from hanseg_shared.result_files import REPORT
 from hanseg_shared.settings import Settings
 from hanseg_shared.versions import versions_of
@@ -68,6 +69,7 @@ def _register(place: Workplace) -> RegistrationReport:
             kind=options.registration,
             engine=engine,
             deadline_s=deadline_s(settings),
+            memory_bytes=stage_limit(settings.stage_memory_bytes),
             check=place.lease.check,
             progress=place.lease.progress,
         )

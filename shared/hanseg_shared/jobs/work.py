@@ -27,12 +27,20 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
     StoreError,
 )
+from hanseg_shared.jobs.memory_watch import MemoryWatch
 from hanseg_shared.jobs.reconciler import publish_due
 from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.repository import JobRepository, StageResult
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.memory import stage_limit
 from hanseg_shared.messages import Publisher
-from hanseg_shared.problems import DEADLINE, INTERNAL, WORKER_LOST, problem_of
+from hanseg_shared.problems import (
+    DEADLINE,
+    INTERNAL,
+    OUT_OF_MEMORY,
+    WORKER_LOST,
+    problem_of,
+)
 from hanseg_shared.settings import Settings
 from hanseg_shared.store import PayloadStore
 
@@ -252,6 +260,7 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
     try:
         with (  # the lease last: deleting a large scratch folder takes its time
             Lease(services, job, stage) as lease,
+            _memory_watch(services, job, stage),
             _scratch(services.settings) as folder,
         ):
             result = body(Workplace(job, folder, services, lease))
@@ -286,6 +295,17 @@ def work_on(stage: Stage, job_id: str, body: Body, services: Services) -> None:
     except Exception as error:
         logger.exception("job %s: an unexpected error while %s", job_id, stage.state)
         _try_again(job, services, error)
+
+
+def _memory_watch(services: Services, job: Job, stage: Stage) -> MemoryWatch:
+    def fail(why: str) -> None:
+        logger.error("job %s: %s was stopped: %s", job.id, stage.state, why)
+        services.repository.fail(
+            job, OUT_OF_MEMORY.problem(f"{stage.state} was stopped: {why}")
+        )
+
+    limit = stage_limit(services.settings.stage_memory_bytes)
+    return MemoryWatch(limit, fail=fail)
 
 
 def _publish(job: Job, stage: Stage, result: StageResult, services: Services) -> None:

@@ -28,6 +28,11 @@ class Halt:
             if self._child is not None:
                 self._child.kill()
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the check was halted."""
+        return self._why is not None
+
     def check(self) -> None:
         """Return if the check should go on; raise what it was halted with if not."""
         if self._why is not None:

@@ -162,10 +162,9 @@ def _run(
         except subprocess.TimeoutExpired:
             child.kill()
     logger.info("the check's child ended with %s", child.returncode)
-    halt.check()
     seconds = time.monotonic() - began
     in_time = seconds < min(confines.cpu_seconds, confines.wall_seconds)
-    if in_time and -child.returncode in KILLS:
+    if in_time and not halt.is_told and -child.returncode in KILLS:
         raise _KilledError
 
 

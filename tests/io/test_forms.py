@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_header
-from hanseg_shared.io.layout import Layout, Lies
+from hanseg_shared.io.layout import Geometry, Layout
 from hanseg_shared.io.nifti import parse_nifti
 from hanseg_shared.itk import from_image
 from tests.io.files import nifti
@@ -48,9 +48,9 @@ def parsed(
     return parse_nifti(content[:348], gzipped=False)
 
 
-def lies(layout: Layout) -> Lies:
-    assert layout.lies is not None
-    return layout.lies
+def geometry(layout: Layout) -> Geometry:
+    assert layout.geometry is not None
+    return layout.geometry
 
 
 def turned(degrees: float) -> np.ndarray:
@@ -95,7 +95,7 @@ def test_forms_that_contradict_each_other_are_refused_by_name(name, codes):
 @pytest.mark.parametrize("codes", [(1, 0), (2, -1), (1, 3), (2, 4)])
 def test_a_sform_that_does_not_count_contradicts_nothing(name, codes):
     layout = parsed(CONTRADICTIONS[name][0], codes)
-    assert lies(layout).spacing == (1.0, 1.0, 2.5)
+    assert geometry(layout).spacing == (1.0, 1.0, 2.5)
     assert layout.remarks == ()
 
 
@@ -117,7 +117,7 @@ def test_less_than_a_voxel_over_the_image_is_rounding():
 
 def test_a_lone_sform_half_a_voxel_longer_than_pixdim_is_told():
     layout = parsed(changed(0, 0, -1.003), (0, 1))
-    assert lies(layout).spacing[0] == pytest.approx(1.003)
+    assert geometry(layout).spacing[0] == pytest.approx(1.003)
     (remark,) = layout.remarks
     assert "spacing is 1 x 1 x 2.5 mm in pixdim, but 1.003 x 1 x 2.5 mm in" in remark
 
@@ -133,7 +133,7 @@ def test_another_place_is_told_with_the_form_that_is_followed(codes, followed):
     (remark,) = layout.remarks
     assert remark.startswith("qform and sform put its voxels up to 60 mm apart")
     assert f"the {followed} is followed" in remark
-    assert lies(layout).origin[0] == {"sform": -160.0, "qform": -100.0}[followed]
+    assert geometry(layout).origin[0] == {"sform": -160.0, "qform": -100.0}[followed]
 
 
 def test_a_quaternion_that_is_no_rotation_is_refused():
@@ -143,8 +143,8 @@ def test_a_quaternion_that_is_no_rotation_is_refused():
 
 def test_metres_and_micrometres_become_millimetres():
     layout = parsed(SFORM * 1e-3, (0, 1), pixdim=SPACING * 1e-3, units=1)
-    np.testing.assert_allclose(lies(layout).spacing, (1.0, 1.0, 2.5), rtol=1e-6)
-    np.testing.assert_allclose(lies(layout).origin, (-100.0, 80.0, 30.0), rtol=1e-6)
+    np.testing.assert_allclose(geometry(layout).spacing, (1.0, 1.0, 2.5), rtol=1e-6)
+    np.testing.assert_allclose(geometry(layout).origin, (-100.0, 80.0, 30.0), rtol=1e-6)
 
 
 def test_a_negative_spacing_is_refused_with_a_remedy():
@@ -201,5 +201,5 @@ def test_a_tiny_tilt_that_the_qform_cannot_hold_is_no_contradiction(tmp_path, ti
     header[40:56] = np.array([3, 1024, 1024, 400, 1, 1, 1, 1], "<i2").tobytes()
     layout = parse_nifti(bytes(header), gzipped=False)
     assert layout.remarks == ()
-    grid = Grid.nearest(layout.size, **lies(layout)._asdict())
+    grid = Grid.nearest(layout.size, **geometry(layout)._asdict())
     np.testing.assert_allclose(grid.direction, direction, atol=1e-6)

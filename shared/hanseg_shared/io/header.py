@@ -22,7 +22,7 @@ from hanseg_shared.affine import Matrix34, apart_voxels
 from hanseg_shared.errors import ImageContentError, ImageError, ImageTooLargeError
 from hanseg_shared.grid import SAME_GRID_VOXELS, Grid
 from hanseg_shared.io.formats import ImageFormat, sniff
-from hanseg_shared.io.layout import Layout, Lies
+from hanseg_shared.io.layout import Geometry, Layout
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.metaimage import parse_metaimage
 from hanseg_shared.io.nifti import HEADER_BYTES, parse_nifti
@@ -95,11 +95,11 @@ def read_header(path: Path | str, limits: Limits = DEFAULT_LIMITS) -> ImageHeade
         layout = _parse(path, image_format, file_bytes, limits)
         _require_layout_within(layout, limits)
         require_enough_bytes(path, layout)
-        lies = layout.lies or _itk_lies(path, image_format, layout)
-        _require_lies_within(lies, limits)
-        grid = Grid.nearest(layout.size, **lies._asdict())
+        geometry = layout.geometry or _itk_geometry(path, image_format, layout)
+        _require_geometry_within(geometry, limits)
+        grid = Grid.nearest(layout.size, **geometry._asdict())
         _require_storable(grid)
-        remarks = layout.remarks + _rounding_remarks(grid, lies)
+        remarks = layout.remarks + _rounding_remarks(grid, geometry)
         return ImageHeader(image_format, grid, layout, file_bytes, remarks)
 
 
@@ -187,16 +187,16 @@ def _require_layout_within(layout: Layout, limits: Limits) -> None:
         )
 
 
-def _require_lies_within(lies: Lies, limits: Limits) -> None:
+def _require_geometry_within(geometry: Geometry, limits: Limits) -> None:
     low, high = limits.min_spacing_mm, limits.max_spacing_mm
-    if min(lies.spacing) < low or max(lies.spacing) > high:
+    if min(geometry.spacing) < low or max(geometry.spacing) > high:
         raise ImageContentError(
-            f"spacing must be {low} to {high} mm, got {lies.spacing}; check the "
+            f"spacing must be {low} to {high} mm, got {geometry.spacing}; check the "
             "header's units"
         )
-    if max(abs(o) for o in lies.origin) > limits.max_origin_mm:
+    if max(abs(o) for o in geometry.origin) > limits.max_origin_mm:
         raise ImageContentError(
-            f"origin must lie within {limits.max_origin_mm} mm, got {lies.origin}"
+            f"origin must lie within {limits.max_origin_mm} mm, got {geometry.origin}"
         )
 
 
@@ -212,8 +212,8 @@ def _require_storable(grid: Grid) -> None:
         )
 
 
-def _rounding_remarks(grid: Grid, lies: Lies) -> tuple[str, ...]:
-    apart = apart_voxels(grid.size, grid.affine, _stated(lies))
+def _rounding_remarks(grid: Grid, geometry: Geometry) -> tuple[str, ...]:
+    apart = apart_voxels(grid.size, grid.affine, _stated(geometry))
     if apart <= _TOLD_VOXELS:
         return ()
     return (
@@ -222,12 +222,12 @@ def _rounding_remarks(grid: Grid, lies: Lies) -> tuple[str, ...]:
     )
 
 
-def _stated(lies: Lies) -> Matrix34:
-    scaled = np.array(lies.direction) * np.array(lies.spacing)
-    return np.column_stack([scaled, lies.origin])
+def _stated(geometry: Geometry) -> Matrix34:
+    scaled = np.array(geometry.direction) * np.array(geometry.spacing)
+    return np.column_stack([scaled, geometry.origin])
 
 
-def _itk_lies(path: Path, image_format: ImageFormat, layout: Layout) -> Lies:
+def _itk_geometry(path: Path, image_format: ImageFormat, layout: Layout) -> Geometry:
     """Return where ITK puts the voxels, once both readers agree on what they are."""
     with opened_by_itk(path, image_format) as reader:
         reader.ReadImageInformation()
@@ -239,7 +239,7 @@ def _itk_lies(path: Path, image_format: ImageFormat, layout: Layout) -> Lies:
             f"{sitk.GetPixelIDValueAsString(reader.GetPixelID())} in {found[0]}; save "
             "the image again"
         )
-    return Lies(
+    return Geometry(
         reader.GetSpacing(), reader.GetOrigin(), matrix_rows(reader.GetDirection())
     )
 

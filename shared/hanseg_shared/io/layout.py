@@ -28,7 +28,7 @@ class Encoding(Enum):
     """A gzip or zlib stream begins at the offset."""
 
 
-class Lies(NamedTuple):
+class Geometry(NamedTuple):
     """Where a header puts voxels, in mm LPS; its direction may be rounded."""
 
     spacing: Vector
@@ -47,7 +47,7 @@ class Layout:
         offset: Where the voxels begin, in bytes; see `Encoding`.
         slope: A voxel's value is ``stored * slope + intercept``.
         intercept: See `slope`.
-        lies: Where the voxels lie, if this header's parser says it; see `Lies`.
+        geometry: Where the voxels are, if this header's parser says it.
         remarks: What a person should know of where they lie, though nothing is refused.
     """
 
@@ -57,7 +57,7 @@ class Layout:
     offset: int
     slope: float = 1.0
     intercept: float = 0.0
-    lies: Lies | None = None
+    geometry: Geometry | None = None
     remarks: tuple[str, ...] = ()
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 
 from hanseg_shared.errors import ImageContentError, ImageError
 from hanseg_shared.io.layout import Encoding, Layout, Size
-from hanseg_shared.io.nifti_forms import geometry
+from hanseg_shared.io.nifti_forms import read_geometry
 
 HEADER_BYTES = 348
 _DATA_START = 352
@@ -49,7 +49,7 @@ def parse_nifti(header: bytes, *, gzipped: bool) -> Layout:
     order = _byte_order(header)
     size = _size(struct.unpack_from(f"{order}8h", header, 40))
     dtype = _dtype(order, *struct.unpack_from(f"{order}hh", header, 70))
-    lies, remarks = geometry(header, order, size)
+    geometry, remarks = read_geometry(header, order, size)
     slope, intercept = _scaling(*struct.unpack_from(f"{order}ff", header, 112))
     return Layout(
         size=size,
@@ -58,7 +58,7 @@ def parse_nifti(header: bytes, *, gzipped: bool) -> Layout:
         offset=_offset(struct.unpack_from(f"{order}f", header, 108)[0]),
         slope=slope,
         intercept=intercept,
-        lies=lies,
+        geometry=geometry,
         remarks=remarks,
     )
 

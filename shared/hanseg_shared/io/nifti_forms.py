@@ -25,7 +25,7 @@ from hanseg_shared.affine import (
 )
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import SAME_GRID_VOXELS, Vector
-from hanseg_shared.io.layout import Lies, Size
+from hanseg_shared.io.layout import Geometry, Size
 
 _SCANNER = 1
 _SCANNER_CODES = {1, 2}
@@ -71,7 +71,9 @@ class _Form:
     vague_rad: float = 0.0
 
 
-def geometry(header: bytes, order: str, size: Size) -> tuple[Lies, tuple[str, ...]]:
+def read_geometry(
+    header: bytes, order: str, size: Size
+) -> tuple[Geometry, tuple[str, ...]]:
     """Return where the voxels lie, and what a person should know of it.
 
     ITK's choice: the sform if its code is 1 or there is no qform, else the qform.
@@ -96,13 +98,13 @@ def geometry(header: bytes, order: str, size: Size) -> tuple[Lies, tuple[str, ..
     if qform is None or sform is None:
         form = qform or sform
         assert form is not None  # one code is positive, and a lone form must be usable
-        return _lies(form, pixdim, size), _spacing_remarks(form, pixdim, size)
+        return _geometry_of(form, pixdim, size), _spacing_remarks(form, pixdim, size)
     followed = sform if scode == _SCANNER else qform
     if scode not in _SCANNER_CODES and scode != qcode:
-        return _lies(followed, pixdim, size), ()
+        return _geometry_of(followed, pixdim, size), ()
     _require_agreement(qform, sform, size)
     remarks = _remarks(qform, sform, size, followed.name)
-    return _lies(followed, pixdim, size), remarks
+    return _geometry_of(followed, pixdim, size), remarks
 
 
 def _pixdim(header: bytes, order: str) -> Matrix34:
@@ -188,7 +190,7 @@ def _require_finite(numbers: tuple[float, ...], what: str) -> None:
         )
 
 
-def _lies(form: _Form, pixdim: Matrix34, size: Size) -> Lies:
+def _geometry_of(form: _Form, pixdim: Matrix34, size: Size) -> Geometry:
     """Return spacing, first voxel and direction of the form that counts.
 
     Raises:
@@ -205,7 +207,9 @@ def _lies(form: _Form, pixdim: Matrix34, size: Size) -> Lies:
     # pixdim has what was meant, without the rounding of the matrix
     spacing = pixdim if off <= SAME_GRID_VOXELS * float(pixdim.min()) else lengths
     first, second, third = (_vector(row) for row in form.affine[:, :3] / spacing)
-    return Lies(_vector(spacing), _vector(form.affine[:, 3]), (first, second, third))
+    return Geometry(
+        _vector(spacing), _vector(form.affine[:, 3]), (first, second, third)
+    )
 
 
 def _spacing_remarks(form: _Form, pixdim: Matrix34, size: Size) -> tuple[str, ...]:

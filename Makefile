@@ -120,8 +120,8 @@ recipes: $(DEV_STAMP) ## Train, run and score every recipe, small, in one table
 	$(BIN)/python benchmarks/recipes.py
 
 .PHONY: train
-train: setup ## Train the default recipe: make train DATA=folder OUT=folder
-	$(BIN)/hanseg train default --data "$(DATA)" --out "$(OUT)"
+train: setup ## Train the default recipe: make train DATA=folder OUT=folder NAME=name
+	$(BIN)/hanseg train default --data "$(DATA)" --out "$(OUT)" --name "$(NAME)"
 
 .PHONY: clean
 clean: ## Remove what was built, but not .venv

@@ -91,14 +91,13 @@ def run(
     """Train, package, run and score one recipe."""
     models, scores = out / "models", out / "scores" / recipe.name
     folder = out / "training" / recipe.name
-    training = ["train", recipe.name, "--data", teaching, "--smoke", "--out", folder]
-    train_seconds = hanseg([*training, "--iterations", iterations])
-    models.mkdir(parents=True, exist_ok=True)
     model = f"{recipe.name}-smoke"
+    training = ["train", recipe.name, "--data", teaching, "--smoke", "--out", folder]
+    train_seconds = hanseg([*training, "--iterations", iterations, "--name", model])
+    models.mkdir(parents=True, exist_ok=True)
     installed = models / model
     if not installed.exists():
         (folder / "model").rename(installed)
-        _rename(installed, model)
     results = out / "results" / recipe.name
     how = ["--registration", TransformKind.NONE]
     if recipe.registration is not None:
@@ -131,13 +130,6 @@ def losses(folder: Path) -> tuple[float, float]:
         for at in (0, -1)
     )
     return round(first / len(logs), 3), round(last / len(logs), 3)
-
-
-def _rename(folder: Path, name: str) -> None:
-    """Give a package a name that no shipped model has."""
-    file = folder / "model.json"
-    document = json.loads(file.read_text())
-    file.write_text(json.dumps(document | {"name": name}, indent=2) + "\n")
 
 
 def _dsc(summary: dict[str, dict[str, dict[str, float]]]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,8 +52,9 @@ def services(settings: Settings, publisher: FakePublisher) -> Iterator[Services]
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with one model package, whose weights nobody reads here."""
+    """A folder with one model package, whose weights no network takes."""
     folder = tmp_path / "models"
+    weights = b"weights for tests"
     package = ModelPackage(
         name="default",
         version="1.0",
@@ -63,9 +65,10 @@ def models(tmp_path: Path) -> Path:
         labels={"Brainstem": 1},
         evidence={"Brainstem": Evidence.PHANTOM},
         network=NetworkSpec(kind="none"),
-        sha256="0" * 64,
+        sha256=hashlib.sha256(weights).hexdigest(),
     )
     (folder / "default").mkdir(parents=True)
+    (folder / "default" / package.weights).write_bytes(weights)
     (folder / "default" / "model.json").write_text(package.model_dump_json())
     return folder
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 from hanseg_shared.organs import ORGANS
-from tests.api.requests import assert_problem
+from tests.api.requests import assert_problem, submit
 
 
 def test_all_organs_are_listed_in_label_order(api):
@@ -30,13 +32,21 @@ def test_models_are_listed_with_what_taught_them(api):
     (model,) = api.get("/v1/models").json()["models"]
     assert model["name"] == "default"
     assert model["evidence"] == {"Brainstem": "phantom"}
-    assert model["sha256"] == "0" * 64
+    assert len(model["sha256"]) == 64
 
 
-def test_two_models_of_one_name_are_a_fault_that_names_no_folder(api, models: Path):
-    (models / "other").mkdir()
-    package = (models / "default" / "model.json").read_text()
-    (models / "other" / "model.json").write_text(package)
+def test_two_models_of_one_name_stop_no_other_and_are_not_offered(api, models: Path):
+    for folder in ("one", "two"):
+        shutil.copytree(models / "default", models / folder)
+        rename(models / folder, "ours")
     answer = api.get("/v1/models")
-    assert_problem(answer, 500, "internal-error", "the service's log says why")
-    assert str(models) not in answer.text
+    assert [model["name"] for model in answer.json()["models"]] == ["default"]
+    refused = submit(api, options={"model": "ours"})
+    assert_problem(refused, 503, "unavailable", "2 models are called ours")
+    assert str(models) not in refused.text
+    assert submit(api).status_code == 202
+
+
+def rename(folder: Path, name: str) -> None:
+    file = folder / "model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "name": name}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hanseg_segmentation.api import health
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.messages import QueueName
-from tests.api.requests import assert_problem, new_job
+from tests.api.requests import assert_problem, new_job, submit
 
 
 @pytest.fixture
@@ -114,10 +115,51 @@ def test_without_a_broker_it_is_not_ready(api, publisher):
     assert wrong(api.get("/readyz")) == ["broker"]
 
 
+def models_check(answer) -> str:
+    details = {check["name"]: check["detail"] for check in answer.json()["checks"]}
+    return str(details["models"])
+
+
 @pytest.mark.usefixtures("workers")
-def test_without_a_model_it_is_not_ready(api, models):
-    (models / "default" / "model.json").unlink()
+def test_without_the_default_model_it_is_not_ready(api, models):
+    shutil.rmtree(models / "default")
+    answer = api.get("/readyz")
+    assert wrong(answer) == ["models"]
+    assert models_check(answer).endswith("is not installed")
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("file", ["model.json", "weights.safetensors"])
+def test_with_a_broken_default_model_it_is_not_ready_and_says_why(api, models, file):
+    (models / "default" / file).write_bytes(b"torn")
+    answer = api.get("/readyz")
+    assert wrong(answer) == ["models"]
+    assert f"left out: default ({file}" in models_check(answer)
+    assert str(models) not in answer.text
+    refused = submit(api)
+    assert_problem(refused, 503, "unavailable", "model default cannot be used")
+
+
+@pytest.mark.usefixtures("workers")
+def test_another_broken_model_is_named_and_stops_nothing(api, models):
+    shutil.copytree(models / "default", models / "bone")
+    file = models / "bone" / "model.json"
+    file.write_text(file.read_text().replace('"default"', '"bone"'))
+    (models / "bone" / "weights.safetensors").unlink()
+    answer = api.get("/readyz")
+    assert answer.status_code == 200
+    assert models_check(answer).startswith("default; left out: bone (weights.safe")
+    assert submit(api).status_code == 202
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_model_that_is_mended_is_offered_without_a_restart(api, models):
+    weights = models / "default" / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
     assert wrong(api.get("/readyz")) == ["models"]
+    weights.write_bytes(whole)
+    assert api.get("/readyz").status_code == 200
 
 
 @pytest.mark.usefixtures("workers", "broken_database")

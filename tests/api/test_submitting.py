@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,7 @@ def test_an_unknown_model_is_refused_with_those_that_are_known(api, services):
 
 
 def test_without_any_model_no_job_is_taken(api, models: Path):
-    (models / "default" / "model.json").unlink()
+    shutil.rmtree(models / "default")
     assert_problem(submit(api), 503, "unavailable", "no model is installed")
 
 

@@ -40,6 +40,9 @@ class FakeProduct:
         out.mkdir(parents=True, exist_ok=True)
         if words[0] == "train":
             shutil.copytree(shipped_models() / "default", out / "model")
+            file = out / "model" / "model.json"
+            named = {"name": words[words.index("--name") + 1]}
+            file.write_text(json.dumps(json.loads(file.read_text()) | named))
             for fold in range(self.folds):
                 self.write_log(out / f"fold_{fold}" if self.folds > 1 else out, fold)
         if words[0] == "evaluate":

@@ -232,12 +232,6 @@ def test_asking_for_a_damaged_package_says_what_is_wrong_with_it(folder):
         find_model("threshold", [folder.parent])
 
 
-def test_two_models_of_one_name_are_refused(tmp_path, folder):
-    write_package(tmp_path / "again", package(), WEIGHTS)
-    with pytest.raises(ModelError, match="two models are called threshold"):
-        find_models([tmp_path])
-
-
 def test_an_unknown_model_is_answered_with_what_there_is(folder):
     with pytest.raises(ModelError, match="installed: threshold"):
         find_model("default", [folder.parent])
@@ -297,6 +291,8 @@ def test_two_packages_become_one_with_two_stages(two_stages):
     found = read_package(two_stages)
     verify_weights(two_stages, found)
     assert found.name == "threshold"
+    assert "finer" in found.description
+    assert found.provenance["second_stage"].startswith("finer ")
     assert found.second_stage is not None
     assert found.second_stage.organs == ("Parotid_L",)
     place = second_stage_folder(two_stages, found.second_stage)
@@ -374,3 +370,37 @@ def test_the_command_combines_two_packages(tmp_path, folder):
     ended = CliRunner().invoke(models, [str(word) for word in words])
     assert ended.exit_code == 0, ended.output
     verify_weights(out, read_package(out))
+
+
+def test_a_combined_model_has_its_own_name_and_tells_of_both(tmp_path, folder):
+    finer = tmp_path / "finer"
+    write_package(
+        finer,
+        package(name="finer", version="4", licence="CC-BY-NC-4.0"),
+        OTHER_WEIGHTS,
+    )
+    edited(folder, figures={"dice": {"Parotid_L": 0.9}}, provenance={"data": "ours"})
+    found = combine_packages(
+        folder,
+        finer,
+        organs=["Parotid_L"],
+        into=tmp_path / "new",
+        name="two",
+        version="2",
+    )
+    assert (found.name, found.version) == ("two", "2")
+    assert found.licence == f"{package().licence} AND CC-BY-NC-4.0"
+    assert found.figures == {}
+    assert found.provenance["first_stage_data"] == "ours"
+    assert "Parotid_L anew by finer 4" in found.description
+
+
+def test_the_command_gives_no_name_that_a_model_has(tmp_path, folder, monkeypatch):
+    monkeypatch.setenv("HANSEG_MODELS", str(tmp_path))
+    out = tmp_path / "elsewhere" / "joined"
+    words = ["combine", folder, folder, "--organs", "Parotid_L", "--out", out]
+    for name, taken in (([], "threshold"), (["--name", "default"], "default")):
+        ended = CliRunner().invoke(models, [str(word) for word in [*words, *name]])
+        assert isinstance(ended.exception, OptionError)
+        assert f"called {taken} is installed already" in str(ended.exception)
+    assert not out.exists()

@@ -28,7 +28,13 @@ from hanseg_segmentation.training.loop import Cases
 from hanseg_segmentation.training.loop import train as run_loop
 from hanseg_segmentation.training.processes import Place
 from hanseg_segmentation.training.recipe import Recipe, read_recipe
-from hanseg_segmentation.training.run import half_weights, plan_package, run_training
+from hanseg_segmentation.training.run import (
+    Identity,
+    Teaching,
+    half_weights,
+    plan_package,
+    run_training,
+)
 from hanseg_segmentation.training.sample import Sample
 from hanseg_segmentation.training.schedule import learning_rate, organ_share
 from hanseg_segmentation.training.shelf import Shelf
@@ -142,7 +148,17 @@ def curve(folder: Path) -> list[dict[str, float]]:
 
 def test_a_training_that_was_killed_ends_as_one_that_was_not(tmp_path: Path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    command = [HANSEG, "train", "default", "--smoke", "--iterations", "45", "--out"]
+    command = [
+        HANSEG,
+        "train",
+        "default",
+        "--smoke",
+        "--iterations",
+        "45",
+        "--name",
+        "ours",
+        "--out",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*command, str(whole)], check=True, env=environment)
     with subprocess.Popen([*command, str(killed)], env=environment) as process:
@@ -172,7 +188,16 @@ def test_rows_from_after_the_checkpoint_come_once(
 def test_torchrun_trains_one_network_in_two_processes(tmp_path: Path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     launch += ["--nproc-per-node", "2", "--no-python"]
-    command = [HANSEG, "train", "default", "--smoke", "--out", str(tmp_path)]
+    command = [
+        HANSEG,
+        "train",
+        "default",
+        "--smoke",
+        "--name",
+        "ours",
+        "--out",
+        str(tmp_path),
+    ]
     subprocess.run([*launch, *command], check=True, timeout=600)
     assert read_package(tmp_path / "model").provenance["iterations"] == "4"
 
@@ -273,9 +298,47 @@ def test_a_wrong_recipe_is_refused_by_its_field(tmp_path: Path):
 
 
 def test_the_command_trains(tmp_path: Path):
-    result = CliRunner().invoke(train, ["default", "--smoke", "--out", str(tmp_path)])
+    words = ["--smoke", "--out", str(tmp_path), "--name", "ours", "--version", "3"]
+    result = CliRunner().invoke(train, ["default", *words])
     assert result.exit_code == 0, result.output
-    assert read_package(tmp_path / "model").name == "default"
+    package = read_package(tmp_path / "model")
+    assert (package.name, package.version) == ("ours", "3")
+    assert package.provenance["recipe"] == "default"
+    assert "on 3 simulated patients, for 4 iterations." in package.description
+    assert "187 clinical CTs" not in package.description
+
+
+@pytest.mark.parametrize("name", [[], ["--name", "default"]])
+def test_the_name_of_a_model_that_there_is_trains_nothing(tmp_path: Path, name):
+    words = ["default", "--smoke", "--out", str(tmp_path / "run"), *name]
+    result = CliRunner().invoke(train, words)
+    assert isinstance(result.exception, OptionError)
+    assert "default is installed already" in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_package_tells_what_really_taught_it(recipe: Recipe):
+    start = plan_package(recipe, (), provenance={}, identity=Identity("older", "7"))
+    start = start.model_copy(update={"licence": "CC-BY-NC-4.0"})
+    taught = Teaching(
+        cases={"HaN-Seg": 39, "our-clinic": 12},
+        known=55,
+        simulated=20,
+        iterations=(500, 480),
+        start=start,
+    )
+    package = plan_package(
+        recipe, (), provenance={}, identity=Identity("ours", "2"), teaching=taught
+    )
+    assert package.description.endswith(
+        f"trained by the recipe {recipe.name} {recipe.version} on 39 cases of HaN-Seg"
+        " and 12 cases of our-clinic and 20 simulated patients, for 500, 480"
+        " iterations, beginning with older 7."
+    )
+    assert package.licence == "CC-BY-NC-4.0 AND MIT"
+    assert package.provenance["cases_our-clinic"] == "12"
+    assert package.provenance["real_cases"] == "51 of 55"
+    assert package.provenance["began_with"].startswith("older 7 ")
 
 
 def test_the_command_lists_models():

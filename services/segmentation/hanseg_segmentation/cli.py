@@ -23,19 +23,28 @@ if TYPE_CHECKING:
 @click.pass_context
 def models(context: click.Context, *, as_json: bool) -> None:
     """List the installed models: those that ship, and those in HANSEG_MODELS."""
-    from hanseg_segmentation.model_package import find_models, model_folders
+    from hanseg_segmentation.model_package import installed_models, model_folders
     from hanseg_shared.settings import read_settings
 
     if context.invoked_subcommand is not None:
         return
     folders = model_folders(read_settings().models)
-    found = [each.package for each in find_models(folders)]
+    found = installed_models(folders, whole=True)
+    packages = [each.package for each in found.models]
     if as_json:
-        click.echo(json.dumps([each.model_dump(mode="json") for each in found]))
+        listed = [each.model_dump(mode="json") for each in packages]
+        left_out = [
+            {"name": each.name, "folder": str(each.folder), "left_out": each.reason}
+            for each in found.left_out
+        ]
+        click.echo(json.dumps(listed + left_out))
         return
-    for each in found:
+    for each in packages:
         click.echo(f"{each.name} {each.version}  {len(each.labels)} organs")
         click.echo(f"  {each.description}")
+    for bad in found.left_out:
+        click.echo(f"{bad.name}  left out, from {bad.folder}")
+        click.echo(f"  {bad.reason}")
 
 
 @models.command()
@@ -126,17 +135,21 @@ def add(
     )
     for fold in unfinished_folds(package):
         file = package.provenance[f"checkpoint_fold_{fold}"]
-        click.echo(
+        say(
+            "remark",
             f"fold {fold} holds {file} instead of checkpoint_final.pth: its training"
-            " may not have ended"
+            " may not have ended",
+            fold=fold,
         )
     reader = package.provenance["image_reader_writer"]
     if orientation is None and not reader.endswith("WithReorient"):
-        click.echo(
+        say(
+            "remark",
             f"{reader} takes images as they are stored; images are given to this model"
             f" as {package.orientation} (x to the left, y to the back, z up), as DICOM"
             " and HaN-Seg store them: if yours were stored otherwise for training, add"
-            " the model again with --orientation, such as RAS"
+            " the model again with --orientation, such as RAS",
+            orientation=package.orientation,
         )
 
 
@@ -150,13 +163,27 @@ def add(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the new package.",
 )
+@click.option("--name", help="What jobs call it; FIRST's name without.")
+@click.option("--version", help="Its version; today's date without.")
 @json_flag
-def combine(first: Path, second: Path, *, organs: str, out: Path) -> None:
+def combine(
+    first: Path,
+    second: Path,
+    *,
+    organs: str,
+    out: Path,
+    name: str | None,
+    version: str | None,
+) -> None:
     """Make one model of two packages: FIRST draws all, SECOND some organs anew."""
-    from hanseg_segmentation.model_package import combine_packages
+    from hanseg_segmentation.model_package import combine_packages, read_package
 
-    package = combine_packages(first, second, organs=_parts(organs), into=out)
-    say("combined", f"model {package.name} is in {out}", name=package.name)
+    _require_free_name(name or read_package(first).name)
+    package = combine_packages(
+        first, second, organs=_parts(organs), into=out, name=name, version=version
+    )
+    line = f"model {package.name} {package.version} is in {out}"
+    say("combined", line, name=package.name, version=package.version)
 
 
 @models.command()
@@ -188,9 +215,9 @@ def verify(name: str) -> None:
 def remove(name: str, *, place: Path | None) -> None:
     """Remove the model NAME; models that ship with the package stay."""
     from hanseg_segmentation.importing.nnunet import remove_model
-    from hanseg_segmentation.model_package import find_model
+    from hanseg_segmentation.model_package import folder_of
 
-    remove_model(find_model(name, [_site_folder(place)]).folder)
+    remove_model(folder_of(name, [_site_folder(place)]))
     say("removed", f"model {name} was removed", name=name)
 
 
@@ -204,6 +231,14 @@ def _site_folder(given: Path | None) -> Path:
             "no folder of models is known; set HANSEG_MODELS or name one in the command"
         )
     return place
+
+
+def _require_free_name(name: str) -> None:
+    """Raise `OptionError` if a model that ships or the site's has that name."""
+    from hanseg_segmentation.model_package import model_folders, require_free_name
+    from hanseg_shared.settings import read_settings
+
+    require_free_name(name, model_folders(read_settings().models))
 
 
 def _channels(listed: str) -> tuple[Channel, ...]:
@@ -253,6 +288,11 @@ def _parts(listed: str) -> list[str]:
     type=click.Choice(["nnunet"]),
     help="Write the data to --out as an nnU-Net raw data set instead of training.",
 )
+@click.option(
+    "--name",
+    help="What jobs call the model; the recipe's name without, where no model has it.",
+)
+@click.option("--version", help="The model's version; today's date without.")
 @click.option("--smoke", is_flag=True, help="A few iterations, to see that it runs.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option(
@@ -279,6 +319,8 @@ def train(
     out: Path | None,
     check: bool,
     export: str | None,
+    name: str | None,
+    version: str | None,
     smoke: bool,
     resume: bool,
     start: Path | None,
@@ -297,16 +339,18 @@ def train(
     if export is not None:
         _export_data(recipe, data, out, registered=registered)
         return
+    from hanseg_segmentation.model_package import version_of_today
     from hanseg_segmentation.training.console import training_bar
     from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
     from hanseg_segmentation.training.recipe import read_recipe
-    from hanseg_segmentation.training.run import run_training
+    from hanseg_segmentation.training.run import Identity, run_training
     from hanseg_segmentation.training.smoke import smoke as shrunk
 
     plan = read_recipe(recipe)
     plan = shrunk(plan) if smoke else plan
     chosen = {"minutes": minutes, "iterations": iterations}
     plan = plan.model_copy(update={k: v for k, v in chosen.items() if v is not None})
+    _require_free_name(name or plan.name)
     with training_bar(plan.name) as progress:
         package = run_training(
             plan,
@@ -315,6 +359,7 @@ def train(
             resume=resume,
             registration=RegistrationPlan.of(plan.registration, results=registered),
             start=start,
+            identity=Identity(name or plan.name, version or version_of_today()),
             progress=progress,
         )
     if package is not None:

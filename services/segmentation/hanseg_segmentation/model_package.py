@@ -7,10 +7,14 @@ its SHA-256 is compared with the one in `model.json`. Listing packages needs no 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
+import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
@@ -35,6 +39,15 @@ WEIGHTS_FILE = "weights.safetensors"
 
 SECOND_STAGE_FOLDER = "second_stage"
 """What `combine_packages` calls the folder of the finer package."""
+
+MOST_ORGANS_NAMED = 6
+"""A description counts organs that are more than this."""
+
+LARGEST_PACKAGE_BYTES = 4 * 2**20
+"""A `model.json` above this is refused unread."""
+
+RENAME = 'give it a "name" of its own in its model.json, or remove it'
+"""The remedy for a name that is not a model's own."""
 
 LARGEST_WEIGHTS_BYTES = 8 * 2**30
 """Weights files above this are refused unread."""
@@ -368,6 +381,48 @@ class InstalledModel:
     package: ModelPackage
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A folder that should hold a model, and why the service does not offer it.
+
+    Attributes:
+        folder: Where it is.
+        name: What its package calls it; the folder's name if that cannot be read.
+        reason: What is wrong and what to do, without the folder's path.
+    """
+
+    folder: Path
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What is found in folders of models.
+
+    Attributes:
+        models: Those that can be used, sorted by name.
+        left_out: Those that cannot, sorted by folder.
+    """
+
+    models: tuple[InstalledModel, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the models that can be used."""
+        return tuple(each.package.name for each in self.models)
+
+    def reason_against(self, name: str) -> str | None:
+        """Return why a model of that name is left out; None if none of it is."""
+        said = [
+            f"{each.folder.name}: {each.reason}"
+            for each in self.left_out
+            if name in (each.name, each.folder.name)
+        ]
+        return "; ".join(said) or None
+
+
 DEFAULT_MODEL = "default"
 """The model that a job gets when it names none, and that a worker loads first."""
 
@@ -390,6 +445,8 @@ def read_package(folder: Path) -> ModelPackage:
     """
     path = folder / PACKAGE_FILE
     try:
+        if path.stat().st_size > LARGEST_PACKAGE_BYTES:
+            raise ModelError(f"{path} has more than {LARGEST_PACKAGE_BYTES} bytes")
         return ModelPackage.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(
@@ -398,50 +455,164 @@ def read_package(folder: Path) -> ModelPackage:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise ModelError(f"{path} is no valid model package: {_first(error)}") from None
+        raise ModelError(f"{path} {_complaint(error)}") from None
+
+
+def installed_models(folders: Iterable[Path], *, whole: bool = False) -> Installed:
+    """Return every model in the sub-folders of `folders`, and those left out.
+
+    A package that is damaged, incomplete or of a newer version is left out. So is one
+    with the name of a model that ships, and every one of several that share a name:
+    which of them a job means is not to be guessed.
+
+    Args:
+        folders: Folders of models; that of the shipped ones is known as such.
+        whole: Whether weights are compared with their SHA-256 as well, which is done
+            once for each state of a file.
+    """
+    models: list[InstalledModel] = []
+    left_out: list[LeftOut] = []
+    reserved: set[str] = set()
+    places, unreadable = _package_folders(folders)
+    left_out += unreadable
+    for folder in places:
+        name = folder.name
+        try:
+            package = read_package(folder)
+            name = package.name
+            models.append(InstalledModel(folder, package))
+            _require_complete(folder, package, whole=whole)
+        except ModelError as error:
+            left_out.append(LeftOut(folder, name, _within(folder, error.message)))
+        if folder.parent == shipped_models():
+            reserved.add(name)
+    broken = {each.folder for each in left_out}
+    sharing = _sharing_names(models, reserved)
+    left_out += [each for each in sharing if each.folder not in broken]
+    broken |= {each.folder for each in sharing}
+    usable = [each for each in models if each.folder not in broken]
+    return Installed(
+        tuple(sorted(usable, key=lambda each: each.package.name)),
+        tuple(sorted(left_out, key=lambda each: each.folder)),
+    )
+
+
+def offered_models(folders: Iterable[Path]) -> Installed:
+    """Return what a service offers and what it leaves out, and log the latter once."""
+    found = installed_models(folders, whole=True)
+    for each in found.left_out:
+        _log_left_out(each.folder, each.reason)
+    return found
 
 
 def find_models(folders: Iterable[Path]) -> tuple[InstalledModel, ...]:
-    """Return every model package in the sub-folders of `folders`, sorted by name.
+    """Return the usable models in the sub-folders of `folders`, sorted by name.
 
-    A folder that does not exist holds none. A damaged package is logged and left
-    out, so that it does not take the others down.
-
-    Raises:
-        ModelError: Two packages have one name.
+    What is left out is logged; see `installed_models`. A folder that does not exist
+    holds none.
     """
-    found: dict[str, InstalledModel] = {}
-    for folder in _package_folders(folders):
-        try:
-            package = read_package(folder)
-        except ModelError as error:
-            logger.warning("a model is left out: %s", error)
-            continue
-        if package.name in found:
-            raise ModelError(
-                f"two models are called {package.name}: {found[package.name].folder}"
-                f" and {folder}; remove or rename one"
-            )
-        found[package.name] = InstalledModel(folder, package)
-    return tuple(found[name] for name in sorted(found))
+    found = installed_models(folders)
+    for each in found.left_out:
+        _log_left_out(each.folder, each.reason)
+    return found.models
 
 
 def find_model(name: str, folders: Iterable[Path]) -> InstalledModel:
     """Return the installed model of that name.
 
     Raises:
-        ModelError: There is none, or its package is damaged.
+        ModelError: There is none, or its package is left out.
     """
-    places = tuple(folders)
-    models = find_models(places)
-    for model in models:
+    found = installed_models(folders)
+    for model in found.models:
         if model.package.name == name:
             return model
-    for folder in _package_folders(places):
-        if folder.name == name:
-            read_package(folder)  # tells what is wrong with it
-    known = ", ".join(model.package.name for model in models) or "none"
+    if reason := found.reason_against(name):
+        raise ModelError(f"model {name} cannot be used: {reason}")
+    known = ", ".join(found.names) or "none"
     raise ModelError(f"no model is called {name!r}; installed: {known}")
+
+
+def require_free_name(name: str, folders: Iterable[Path]) -> None:
+    """Raise `OptionError` if a model of that name is in `folders`, left out or not."""
+    found = installed_models(folders)
+    taken = {*found.names, *(each.name for each in found.left_out)}
+    if name in taken:
+        raise OptionError(
+            f"a model called {name} is installed already; give the new one its own"
+            " with --name"
+        )
+
+
+def folder_of(name: str, folders: Iterable[Path]) -> Path:
+    """Return where a model lies, be it left out or not.
+
+    Args:
+        name: The model's; or, where several share it, the name of a folder.
+        folders: Folders of models.
+
+    Raises:
+        ModelError: There is none, or there are several.
+    """
+    found = installed_models(folders)
+    every = [(each.package.name, each.folder) for each in found.models]
+    every += [(each.name, each.folder) for each in found.left_out]
+    by_name = [folder for known, folder in every if known == name]
+    by_folder = [folder for _, folder in every if folder.name == name]
+    if len(by_name) > 1 and len(by_folder) != 1:
+        names = ", ".join(folder.name for folder in by_name)
+        raise ModelError(
+            f"{len(by_name)} models are called {name}; name one by its folder: {names}"
+        )
+    chosen = by_name if len(by_name) == 1 else by_folder
+    if not chosen:
+        known = ", ".join(sorted(known for known, _ in every)) or "none"
+        raise ModelError(f"no model is called {name!r}; installed: {known}")
+    return chosen[0]
+
+
+def _sharing_names(
+    models: Sequence[InstalledModel], reserved: Collection[str]
+) -> list[LeftOut]:
+    """Return the models whose name a shipped one has, or several have."""
+    ours = shipped_models()
+    by_name: dict[str, list[Path]] = {}
+    for each in models:
+        if each.folder.parent != ours:
+            by_name.setdefault(each.package.name, []).append(each.folder)
+    found = []
+    for name, folders in by_name.items():
+        if name in reserved:
+            reason = f"the model that ships is called {name}; {RENAME}"
+        elif len(folders) > 1:
+            names = ", ".join(each.name for each in folders)
+            reason = f"{len(folders)} models are called {name} ({names}); {RENAME}"
+        else:
+            continue
+        found += [LeftOut(folder, name, reason) for folder in folders]
+    return found
+
+
+def _require_complete(folder: Path, package: ModelPackage, *, whole: bool) -> None:
+    """Raise `ModelError` unless a package's files are there, and whole if asked for."""
+    for each in package.folds:
+        path = folder / each.weights
+        size = _size_of_weights(path)
+        if whole:
+            _require_sha256(path, size, each.sha256)
+    if package.second_stage is not None:
+        second = second_stage_folder(folder, package.second_stage)
+        _require_complete(second, read_package(second), whole=whole)
+
+
+def _within(folder: Path, message: str) -> str:
+    """Return a message about a folder's files without the folder's path."""
+    return message.replace(f"{folder}/", "")
+
+
+@functools.lru_cache(maxsize=256)
+def _log_left_out(folder: Path, reason: str) -> None:
+    logger.warning("model %s is left out: %s", folder, reason)
 
 
 def read_weights(
@@ -535,23 +706,33 @@ def write_package(
 
 
 def combine_packages(
-    first: Path, second: Path, *, organs: Sequence[str], into: Path
+    first: Path,
+    second: Path,
+    *,
+    organs: Sequence[str],
+    into: Path,
+    name: str | None = None,
+    version: str | None = None,
 ) -> ModelPackage:
     """Write a package whose second stage is another package, and return it.
 
+    Its description, licence and provenance tell of both. Measured figures are not
+    taken over: they are of other models.
+
     Args:
-        first: Folder of the package that draws all organs, and gives the new one its
-            name.
+        first: Folder of the package that draws all organs.
         second: Folder of the finer package.
         organs: Names of the organs that it draws anew.
         into: Folder to write to, which must not exist.
+        name: What jobs call the new one; None for the first one's name.
+        version: Of the new one; None for today's date.
 
     Raises:
         ModelError: One of them is damaged, or they do not fit together.
         OptionError: An organ is none, or `into` exists.
     """
-    for name in organs:
-        organ(name)
+    for each in organs:
+        organ(each)
     if into.exists():
         raise OptionError(f"{into} exists; name a folder that does not")
     coarse, fine = read_package(first), read_package(second)
@@ -561,15 +742,24 @@ def combine_packages(
         "organs": tuple(organs),
     }
     changes = {
+        "name": coarse.name if name is None else name,
+        "version": version_of_today() if version is None else version,
+        "licence": licence_of_both(coarse.licence, fine.licence),
+        "description": f"{len(coarse.labels)} organs at risk in two stages: all by"
+        f" {coarse.name} {coarse.version} ({coarse.description}) and then"
+        f" {_counted(organs)} anew by {fine.name} {fine.version} ({fine.description})",
         "second_stage": stage,
         "evidence": coarse.evidence
-        | {name: fine.evidence[name] for name in organs if name in fine.evidence},
+        | {each: fine.evidence[each] for each in organs if each in fine.evidence},
+        "provenance": _provenance_of("first_stage", coarse)
+        | _provenance_of("second_stage", fine),
+        "figures": {},
     }
     try:
         joined = ModelPackage.model_validate(coarse.model_dump() | changes)
     except ValidationError as error:
         raise ModelError(f"{second} does not fit {first}: {_first(error)}") from None
-    partial = into.with_name(into.name + ".part")
+    partial = into.with_name(f".{into.name}.part")  # where no model is looked for
     shutil.rmtree(partial, ignore_errors=True)
     _copy_package(first, coarse, partial)
     _copy_package(second, fine, partial / SECOND_STAGE_FOLDER)
@@ -577,6 +767,26 @@ def combine_packages(
     verify_weights(partial, joined)
     partial.rename(into)
     return joined
+
+
+def version_of_today() -> str:
+    """Return the version of a model that is made now: the date, such as 2026.11.29."""
+    return time.strftime("%Y.%m.%d")
+
+
+def _counted(organs: Sequence[str]) -> str:
+    return ", ".join(organs) if len(organs) <= MOST_ORGANS_NAMED else str(len(organs))
+
+
+def licence_of_both(first: str, second: str) -> str:
+    """Return the SPDX expression of weights under two licences."""
+    return first if first == second else f"{first} AND {second}"
+
+
+def _provenance_of(stage: str, package: ModelPackage) -> dict[str, str]:
+    """Return where a stage comes from, by names that tell the stages apart."""
+    origin = {stage: f"{package.name} {package.version} {package.sha256}"}
+    return origin | {f"{stage}_{k}": text for k, text in package.provenance.items()}
 
 
 def _copy_package(folder: Path, package: ModelPackage, into: Path) -> None:
@@ -601,32 +811,92 @@ def _write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _package_folders(folders: Iterable[Path]) -> list[Path]:
-    return [
-        found.parent
-        for folder in folders
-        for found in sorted(folder.glob(f"*/{PACKAGE_FILE}"))
-    ]
+def _package_folders(folders: Iterable[Path]) -> tuple[list[Path], list[LeftOut]]:
+    """Return the sub-folders that hold a model, and the folders that cannot be read."""
+    places: list[Path] = []
+    unreadable: list[LeftOut] = []
+    for folder in folders:
+        try:
+            inside = sorted(each for each in folder.iterdir() if each.name[:1] != ".")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            reason = f"the folder of models cannot be listed: {error.strerror}"
+            unreadable.append(LeftOut(folder, folder.name, reason))
+            continue
+        places += [each for each in inside if _looks_like_a_package(each)]
+    return places, unreadable
 
 
-def _read_verified(path: Path, sha256: str) -> bytes:
+def _looks_like_a_package(place: Path) -> bool:
+    """Whether a folder holds a model; one that cannot be looked into may do so."""
     try:
-        size = path.stat().st_size
-        if size > LARGEST_WEIGHTS_BYTES:
-            raise ModelError(
-                f"{path} has {size} bytes, more than {LARGEST_WEIGHTS_BYTES}"
-            )
-        content = path.read_bytes()
+        names = {each.name for each in place.iterdir()}
+    except NotADirectoryError:
+        return False
+    except OSError:
+        return True
+    return PACKAGE_FILE in names or any(n.endswith(".safetensors") for n in names)
+
+
+def _size_of_weights(path: Path) -> int:
+    """Return the size of a file of weights, in bytes.
+
+    Raises:
+        ModelError: It is missing, no file, too large or cannot be read.
+    """
+    try:
+        state = path.stat()
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; install the model again") from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(state.st_mode):
+        kind = "Is a directory" if stat.S_ISDIR(state.st_mode) else "Is no file"
+        raise ModelError(f"{path} cannot be read: {kind}")
+    if not os.access(path, os.R_OK):
+        raise ModelError(f"{path} cannot be read: Permission denied")
+    if state.st_size > LARGEST_WEIGHTS_BYTES:
+        raise ModelError(
+            f"{path} has {state.st_size} bytes, more than {LARGEST_WEIGHTS_BYTES}"
+        )
+    return state.st_size
+
+
+def _require_sha256(path: Path, size: int, sha256: str) -> None:
+    try:
+        state = path.stat()
+        actual = _sha256_of(path, (state.st_ino, state.st_size, state.st_mtime_ns))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if actual != sha256:
+        raise ModelError(_other_weights(path, size, actual, sha256))
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256_of(path: Path, state: tuple[int, ...]) -> str:
+    """Return a file's SHA-256; `state` changes when the file is exchanged."""
+    del state
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _other_weights(path: Path, size: int, actual: str, sha256: str) -> str:
+    return (
+        f"{path} ({size} bytes) has SHA-256 {actual}, but {PACKAGE_FILE} says"
+        f" {sha256}: the file was damaged or exchanged; install the model again"
+    )
+
+
+def _read_verified(path: Path, sha256: str) -> bytes:
+    size = _size_of_weights(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     actual = hashlib.sha256(content).hexdigest()
     if actual != sha256:
-        raise ModelError(
-            f"{path} ({size} bytes) has SHA-256 {actual}, but {PACKAGE_FILE} says"
-            f" {sha256}: the file was damaged or exchanged; install the model again"
-        )
+        raise ModelError(_other_weights(path, size, actual, sha256))
     return content
 
 
@@ -635,6 +905,23 @@ def _replace(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(content)
     partial.replace(path)
+
+
+def _complaint(error: ValidationError) -> str:
+    """Return what makes a `model.json` no package of this version, as one line."""
+    detail = error.errors(include_url=False)[0]
+    if detail["loc"] == ("format",):
+        return (
+            f"is of format {detail['input']!r}, and this version reads format 1; update"
+            " the service, or install a model made for it"
+        )
+    if detail["type"] == "extra_forbidden":
+        where = ".".join(str(part) for part in detail["loc"])
+        return (
+            f"is no valid model package: {where} is unknown to this version; update the"
+            " service, or install a model made for it"
+        )
+    return f"is no valid model package: {_first(error)}"
 
 
 def _first(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from hanseg_segmentation.api.documents import (
     OrganList,
 )
 from hanseg_segmentation.api.respond import answer, described, problems
-from hanseg_segmentation.model_package import ModelPackage, find_models
+from hanseg_segmentation.model_package import ModelPackage, offered_models
 from hanseg_shared.organs import ORGANS, Organ
 
 router = APIRouter(tags=["catalogue"])
@@ -40,7 +40,7 @@ def list_organs() -> Response:
 )
 def list_models(context: ContextDep) -> Response:
     """Return the installed models, what they know and what taught them."""
-    found = find_models(context.model_folders)
+    found = offered_models(context.model_folders).models
     return answer(ModelList(models=tuple(_model(model.package) for model in found)))
 
 

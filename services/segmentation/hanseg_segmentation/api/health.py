@@ -12,7 +12,7 @@ from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.documents import Check, Liveness, Readiness
 from hanseg_segmentation.api.problems import RETRY_SECONDS, problem_response
 from hanseg_segmentation.api.respond import answer, described, problems
-from hanseg_segmentation.model_package import find_models
+from hanseg_segmentation.model_package import DEFAULT_MODEL, offered_models
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
 from hanseg_shared.jobs.record import WorkerState, WorkerStatus, moment
 from hanseg_shared.messages import QueueName
@@ -92,10 +92,17 @@ def _disk(context: Context) -> str:
 
 
 def _models(context: Context) -> str:
-    found = [model.package.name for model in find_models(context.model_folders)]
-    if not found:
-        raise ServiceUnavailableError("no model is installed")
-    return ", ".join(found)
+    found = offered_models(context.model_folders)
+    said = [f"{each.folder.name} ({each.reason})" for each in found.left_out]
+    left_out = f"left out: {'; '.join(said)}" if said else ""
+    if DEFAULT_MODEL not in found.names:
+        lacking = f"the model {DEFAULT_MODEL}, which a job gets when it names none,"
+        raise ServiceUnavailableError(
+            f"{lacking} cannot be used; {left_out}"
+            if found.reason_against(DEFAULT_MODEL)
+            else f"{lacking} is not installed; {left_out}".removesuffix("; ")
+        )
+    return "; ".join(part for part in (", ".join(found.names), left_out) if part)
 
 
 def _look_at_worker(context: Context, queue: QueueName) -> Check:

@@ -17,7 +17,7 @@ from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.idempotency import fingerprint, once
 from hanseg_segmentation.api.looking import look_at
 from hanseg_segmentation.api.problems import disk_faults_translated
-from hanseg_segmentation.model_package import find_models
+from hanseg_segmentation.model_package import offered_models
 from hanseg_shared.available import require_available, require_installed
 from hanseg_shared.documents import InputSummary, JobOptions
 from hanseg_shared.errors import (
@@ -111,17 +111,20 @@ def require_possible(context: Context, options: JobOptions) -> None:
 
     Raises:
         OptionError: They cannot, or it is not; the message says what can be had.
-        ServiceUnavailableError: No model is installed.
+        ServiceUnavailableError: The model is left out, or none is installed.
     """
     require_available(options.registration, options.backend)
     require_installed(options.backend, context.services.settings.ants_python)
-    known = [model.package.name for model in find_models(context.model_folders)]
-    if not known:
+    found = offered_models(context.model_folders)
+    if options.model in found.names:
+        return
+    if reason := found.reason_against(options.model):
+        raise ServiceUnavailableError(f"model {options.model} cannot be used: {reason}")
+    if not found.names:
         raise ServiceUnavailableError("no model is installed; install one")
-    if options.model not in known:
-        raise OptionError(
-            f"no model is called {options.model!r}; installed: {', '.join(known)}"
-        )
+    raise OptionError(
+        f"no model is called {options.model!r}; installed: {', '.join(found.names)}"
+    )
 
 
 def create(services: Services, submission: Submission, check: CaseCheck) -> Job:

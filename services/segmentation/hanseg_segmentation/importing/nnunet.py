@@ -44,7 +44,7 @@ from hanseg_segmentation.model_package import (
     Channel,
     ModelPackage,
     NetworkSpec,
-    find_models,
+    installed_models,
     write_package,
 )
 from hanseg_segmentation.network.stunet import stunet_config
@@ -356,7 +356,8 @@ def _require_free(name: str, *, into: Path, further: Sequence[Path]) -> None:
         raise InputError(
             f"a model cannot be called {name!r}; use letters, digits, '.', '_' and '-'"
         )
-    taken = {each.package.name for each in find_models({into, *further})}
+    found = installed_models({into, *further})
+    taken = {*found.names, *(each.name for each in found.left_out)}
     if name in taken or (into / name).exists():
         raise InputError(
             f"a model called {name} is installed already; give another --name, or"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,8 +12,10 @@ from torch import nn
 
 from hanseg_segmentation.model_package import (
     ModelPackage,
+    licence_of_both,
     read_package,
     read_weights,
+    version_of_today,
     write_package,
 )
 from hanseg_segmentation.training.checking.check import PASSED, require_sound
@@ -35,6 +39,65 @@ OWN_LICENCE = "MIT"
 """Licence of weights that simulated patients alone taught: ours to choose."""
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a trained model is called: not the recipe's, which trains many."""
+
+    name: str
+    version: str = field(default_factory=version_of_today)
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What taught a model.
+
+    Attributes:
+        cases: Number of real cases that taught, by the name of their data set.
+        known: Number of real cases there are, those that were kept aside included.
+        simulated: Number of simulated patients.
+        iterations: Of each network.
+        start: The package whose weights it began with; None for random ones.
+    """
+
+    cases: dict[str, int] = field(default_factory=dict)
+    known: int = 0
+    simulated: int = 0
+    iterations: tuple[int, ...] = ()
+    start: ModelPackage | None = None
+
+    def described(self, recipe: Recipe) -> str:
+        """Return what a model of this is, in a sentence."""
+        taught = [f"{n} cases of {name}" for name, n in self.cases.items()]
+        taught.append(f"{self.simulated} simulated patients")
+        begun = ""
+        if self.start is not None:
+            begun = f", beginning with {self.start.name} {self.start.version}"
+        return (
+            f"{len(ORGANS)} organs at risk from {', '.join(recipe.channels)};"
+            f" trained by the recipe {recipe.name} {recipe.version} on"
+            f" {' and '.join(taught)}, for {self.iterations_said} iterations{begun}."
+        )
+
+    @property
+    def iterations_said(self) -> str:
+        """The iterations of each network, as a list."""
+        return ", ".join(str(each) for each in self.iterations)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a model's page tells of it."""
+        taught = sum(self.cases.values())
+        facts = {
+            "real_cases": f"{taught} of {self.known}" if self.known else "0",
+            "simulated_patients": str(self.simulated),
+            "iterations": self.iterations_said,
+        }
+        if self.start is not None:
+            first = self.start
+            facts["began_with"] = f"{first.name} {first.version} {first.sha256}"
+        return facts | {f"cases_{name}": str(n) for name, n in self.cases.items()}
+
+
 def run_training(
     recipe: Recipe,
     *,
@@ -43,6 +106,7 @@ def run_training(
     resume: bool = False,
     registration: RegistrationPlan | None = None,
     start: Path | None = None,
+    identity: Identity | None = None,
     progress: Progress = lambda _: None,
 ) -> ModelPackage | None:
     """Prepare samples, train every fold, and write the package to ``out/model``.
@@ -57,6 +121,7 @@ def run_training(
         registration: How MRs are brought onto the CTs' grids; None leaves them out.
         start: Folder of a package with whose weights every fold begins; None for
             random ones.
+        identity: What the model is called; None for the recipe's name and today.
         progress: Told the share done, 0 to 1.
 
     Returns:
@@ -95,14 +160,15 @@ def run_training(
             states.append(state)
     if not place.leads:
         return None
-    facts = {
-        "real_cases": f"{len(taught)} of {len(cases)}" if cases else "0",
-        "simulated_patients": str(len(files.phantoms)),
-    }
-    if start is not None:
-        first = read_package(start)
-        facts["began_with"] = f"{first.name} {first.version} {first.sha256}"
-    return _packed(recipe, datasets, states, out, facts)
+    teaching = Teaching(
+        cases=dict(Counter(each.declaration.name for each in taught)),
+        known=len(cases),
+        simulated=len(files.phantoms),
+        iterations=tuple(each.iteration for each in states),
+        start=None if start is None else read_package(start),
+    )
+    chosen = identity or Identity(recipe.name)
+    return _packed(recipe, datasets, states, out, teaching, chosen)
 
 
 def _weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -151,16 +217,22 @@ def _packed(
     datasets: Sequence[Dataset],
     states: Sequence[TrainingState],
     out: Path,
-    facts: dict[str, str],
+    teaching: Teaching,
+    identity: Identity,
 ) -> ModelPackage:
-    provenance = facts | {
-        "iterations": ", ".join(str(each.iteration) for each in states),
+    provenance = {
         "training_seconds": f"{sum(each.seconds for each in states):.0f}",
     }
     declarations = tuple(each.declaration for each in datasets)
     for one in declarations:
         provenance[f"data_{one.name}"] = f"{one.description} ({one.licence})"
-    package = plan_package(recipe, declarations, provenance=provenance)
+    package = plan_package(
+        recipe,
+        declarations,
+        provenance=provenance,
+        identity=identity,
+        teaching=teaching,
+    )
     first, *further = (
         half_weights(each.average if recipe.average_decay else each.trainee.network)
         for each in states
@@ -186,20 +258,28 @@ def plan_package(
     declarations: tuple[Declaration, ...],
     *,
     provenance: dict[str, str],
+    identity: Identity | None = None,
+    teaching: Teaching | None = None,
 ) -> ModelPackage:
     """Return the package's plan, before the weights' hash is known.
 
     Args:
         recipe: How the model was trained.
         declarations: The data sets that taught it, besides simulated patients.
-        provenance: What it was made of.
+        provenance: Further facts about it.
+        identity: What it is called; None for the recipe's name and today.
+        teaching: What taught it; None for nothing yet.
     """
     evidence = evidence_of_organs(declarations)
+    called, taught = identity or Identity(recipe.name), teaching or Teaching()
+    licence = weights_licence(declarations)
+    if taught.start is not None:
+        licence = licence_of_both(taught.start.licence, licence)
     return ModelPackage(
-        name=recipe.name,
-        version=recipe.version,
-        licence=weights_licence(declarations),
-        description=recipe.description,
+        name=called.name,
+        version=called.version,
+        licence=licence,
+        description=taught.described(recipe),
         spacing_mm=recipe.spacing_mm,
         patch=recipe.inference.patch or recipe.patch,
         labels={each.name: each.label for each in ORGANS},
@@ -213,7 +293,7 @@ def plan_package(
             each.name: evidence.get(each.name, Evidence.PHANTOM) for each in ORGANS
         },
         sha256="0" * 64,
-        provenance=provenance | _recipe_facts(recipe),
+        provenance=taught.facts | provenance | _recipe_facts(recipe),
     )
 
 
@@ -230,6 +310,7 @@ def _recipe_facts(recipe: Recipe) -> dict[str, str]:
     """Return what a model's page tells of the recipe, without empty entries."""
     facts = {
         "recipe": recipe.name,
+        "recipe_version": recipe.version,
         "registration": ""
         if recipe.registration is None
         else f"{recipe.registration.kind} {recipe.registration.backend}",

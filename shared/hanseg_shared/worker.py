@@ -125,12 +125,13 @@ def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
     settings = settings_of_process()
     try:
         _announce(queue, settings)
-        run_worker(make_plan(), settings)
+        app = _set_up(make_plan(), settings)
     except HansegError as error:
         _refuse(_refusal(queue, error.message))
     except Exception as error:
         logger.exception("the %s worker cannot start", queue)
         _refuse(_refusal(queue, _told(error)))
+    _serve(app, queue)  # what goes wrong from here on may go well at the next start
 
 
 def _announce(queue: QueueName, settings: Settings) -> None:
@@ -165,8 +166,8 @@ def _refuse(refusal: str) -> NoReturn:
     os._exit(CANNOT_START)
 
 
-def run_worker(plan: WorkerPlan, settings: Settings) -> None:
-    """Serve the plan's queue until told to stop; does not return before.
+def _set_up(plan: WorkerPlan, settings: Settings) -> Celery:
+    """Return the application of this process, which becomes a worker by it.
 
     Raises:
         OptionError: The broker's URL cannot be used.
@@ -175,14 +176,18 @@ def run_worker(plan: WorkerPlan, settings: Settings) -> None:
     _remap_sigterm()
     BrokerPublisher(settings).close()
     clean_scratch(settings)
-    app = make_worker_app(plan, settings, Wires.between_parent_and_child())
+    return make_worker_app(plan, settings, Wires.between_parent_and_child())
+
+
+def _serve(app: Celery, queue: QueueName) -> None:
+    """Serve a queue until told to stop; does not return before."""
     app.worker_main(
         [
             "worker",
-            f"--queues={plan.queue}",
+            f"--queues={queue}",
             "--pool=prefork",
             "--concurrency=1",
-            f"--hostname={plan.queue}@{socket.gethostname()}-{os.getpid()}",
+            f"--hostname={queue}@{socket.gethostname()}-{os.getpid()}",
             "--without-gossip",
             "--without-mingle",
             # a heartbeat to a broker that is gone would keep a stopping worker for ever

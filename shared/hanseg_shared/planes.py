@@ -76,7 +76,7 @@ class Plane:
             return ""
         off = self.at_mm - middle_mm  # towards the patient's left
         if abs(off) < MIDDLE_MM:
-            return ", near the middle"
+            return ", middle"
         return ", left side" if off > 0 else ", right side"
 
     def grid(self, low: Vector, high: Vector, *, pixel_mm: float = PIXEL_MM) -> Grid:

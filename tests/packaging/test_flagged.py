@@ -163,7 +163,7 @@ def test_a_couch_does_not_widen_what_is_shown():
 
 @pytest.mark.parametrize(
     ("at_mm", "words"),
-    [(32.0, ", left side"), (-32.0, ", right side"), (3.0, ", near the middle")],
+    [(32.0, ", left side"), (-32.0, ", right side"), (3.0, ", middle")],
 )
 def test_a_sagittal_plane_says_on_which_side_it_lies(at_mm, words):
     assert Plane(Direction.SAGITTAL, at_mm).side(0.0) == words

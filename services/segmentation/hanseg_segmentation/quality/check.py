@@ -247,7 +247,7 @@ def _certainty(found: Found, confidences: Mapping[str, float | None]) -> list[Fl
 def _agreement(found: Found, agreements: Mapping[str, float]) -> list[Flag]:
     """Check that the model's folds and mirrored passes mean the same organ."""
     share = agreements.get(found.organ.name)
-    if not found.kept or share is None or share >= LEAST_AGREEMENT:
+    if not found.kept or share is None or not share < LEAST_AGREEMENT:
         return []
     return [Flag.of(FlagCode.FOLDS_DISAGREE, share, limit=LEAST_AGREEMENT)]
 

@@ -108,3 +108,38 @@ def _spellings(name: str, side: Side) -> list[str]:
 
 def _compact(name: str) -> str:
     return re.sub(r"[\W_]", "", unicodedata.normalize("NFC", name).casefold())
+
+
+def is_other_structure(name: str) -> bool:
+    """Whether a name is a well-known structure that is none of the 30 organs."""
+    compact = _compact(name)
+    for word in ("left", "right"):
+        compact = compact.removeprefix(word).removesuffix(word)
+    return compact in _OTHER or _NUMBERED.fullmatch(compact) is not None
+
+
+_OTHER = frozenset({
+    "adrenalgland", "aorta", "atrialappendage", "auditorycanal", "autochthon", "body",
+    "bodyextremities", "bodytrunc", "brachialplex", "brachiocephalictrunk",
+    "brachiocephalicvein", "brain", "braininterior", "cartilage", "cavernoussinus",
+    "cerebellum", "clavicula", "colon", "commoncarotidartery", "costalcartilages",
+    "cricoidcartilage", "ctv", "duodenum", "external", "eye", "eyel", "eyelens",
+    "eyelensl", "eyelensr", "eyer", "face", "femur", "gallbladder", "globe",
+    "gluteusmaximus", "gluteusmedius", "gluteusminimus", "gtv", "hardpalate", "head",
+    "heart", "hip", "hippocampus", "humerus", "hyoid", "hypopharynx", "hypothalamus",
+    "iliacartery", "iliacvena", "iliopsoas", "inferiorvenacava",
+    "internalcarotidartery", "internaljugularvein", "kidney", "larynx", "larynxair",
+    "lens", "lensl", "lensr", "liver", "lung", "lungl", "lunglowerlobe",
+    "lungmiddlelobe", "lungr", "lungupperlobe", "lymphnodes", "masseter",
+    "musclconstrict", "nasalcavity", "nasopharynx", "orbit", "orbitl", "orbitr",
+    "oropharynx", "pancreas", "pharynx", "portalveinandsplenicvein", "prostate",
+    "ptv", "pulmonaryvein", "retina", "rib", "sacrum", "scapula", "sinusfrontal",
+    "sinusmaxillary", "skin", "skull", "smallbowel", "softpalate", "spinalcanal",
+    "spleen", "sternum", "stomach", "styloidprocess", "subclavianartery",
+    "superiorvenacava", "target", "teeth", "teethlower", "teethupper", "temporalis",
+    "temporallobe", "thyroidcartilage", "tongue", "tongueall", "trachea", "tumor",
+    "tumour", "urinarybladder", "vertebra", "vertebrae", "zygomaticarch",
+})  # fmt: skip
+"""Names, compact and without sides, of what other models and clinics draw besides."""
+
+_NUMBERED = re.compile(r"(vertebrae?|rib(left|right)?)[ctls]?[0-9]{1,2}|[gcp]tv[0-9]*")

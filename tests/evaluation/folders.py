@@ -42,8 +42,9 @@ def moved(labels: Volume, steps: int = 1) -> Volume:
 def write_label_maps(
     folder: Path, cases: Iterable[str], labels: Volume, suffix: str = ".nii.gz"
 ) -> Path:
-    """Write the same label map for several cases."""
+    """Write the same label map for several cases, in a folder that declares ours."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text('{"name": "ours"}')
     for case in cases:
         write_volume(labels, folder / f"{case}{suffix}")
     return folder

@@ -11,14 +11,14 @@ from hanseg_segmentation.training.allowed import (
     shown_levels,
 )
 from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
-from hanseg_segmentation.training.datasets.declaration import (
+from hanseg_segmentation.training.drawn import Outline
+from hanseg_segmentation.training.label_sets import EVERYTHING, ONLY_BACKGROUND, bits_of
+from hanseg_segmentation.training.places import places_of_organs, spots_about
+from hanseg_shared.declaration import (
     Extent,
     Label,
     known_declaration,
 )
-from hanseg_segmentation.training.drawn import Outline
-from hanseg_segmentation.training.label_sets import EVERYTHING, ONLY_BACKGROUND, bits_of
-from hanseg_segmentation.training.places import places_of_organs, spots_about
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.phantom.patient import Patient

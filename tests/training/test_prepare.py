@@ -10,7 +10,6 @@ import pytest
 
 from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_segmentation.training.datasets.dataset import Drawing
-from hanseg_segmentation.training.datasets.declaration import Label
 from hanseg_segmentation.training.datasets.find import find_dataset
 from hanseg_segmentation.training.label_sets import bits_of
 from hanseg_segmentation.training.prepare import (
@@ -18,6 +17,7 @@ from hanseg_segmentation.training.prepare import (
     outlines,
     phantom_sample,
 )
+from hanseg_shared.declaration import Label
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.volume import Volume

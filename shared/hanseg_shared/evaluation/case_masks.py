@@ -15,11 +15,11 @@ import numpy as np
 from scipy import ndimage
 
 from hanseg_shared.errors import GridMismatchError, ImageContentError
+from hanseg_shared.evaluation.label_table import OUR_NUMBERS, LabelTable
 from hanseg_shared.evaluation.surface import bounding_box
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.header import naming, read_header
 from hanseg_shared.io.read import read_labels
-from hanseg_shared.organs import ORGANS
 from hanseg_shared.volume import Volume
 
 Box = tuple[slice, slice, slice]
@@ -32,14 +32,16 @@ class CaseSource:
     Attributes:
         name: What the case is called.
         label_map: The file with all organs, or None.
-        organ_files: Each organ's own file; empty with a label map.
-        may_be_cropped: Whether each organ's file may hold just a part of the image,
-            as 3D Slicer saves segments; then they need only share one lattice.
+        organ_files: Each structure's own file; empty with a label map.
+        labels: What the label map's numbers stand for.
+        may_be_cropped: Whether a file may hold just a part of the image, as 3D Slicer
+            saves segments; then they need only share one lattice.
     """
 
     name: str
     label_map: Path | None = None
     organ_files: Mapping[str, Path] = field(default_factory=dict)
+    labels: LabelTable = OUR_NUMBERS
     may_be_cropped: bool = False
 
 
@@ -48,12 +50,15 @@ class CaseMasks:
     """A case's masks.
 
     Attributes:
-        masks: By organ, each cropped to its voxels; an empty mask is left out.
+        masks: By structure, which mostly is an organ; each cropped to its voxels. An
+            empty mask is left out.
         grid: The whole image's; None where each organ's file has its own extent.
+        may_be_cropped: Whether that may be just a part of the image.
     """
 
     masks: Mapping[str, Volume]
     grid: Grid | None
+    may_be_cropped: bool = False
 
 
 def read_case_masks(source: CaseSource) -> CaseMasks:
@@ -65,23 +70,54 @@ def read_case_masks(source: CaseSource) -> CaseMasks:
         ImageError: A file cannot be read.
     """
     if source.label_map is not None:
-        return _read_label_map(source.label_map)
+        return _read_label_map(source.label_map, source)
     return _read_organ_files(source)
 
 
-def organs_of_labels(labels: Volume) -> dict[str, Volume]:
-    """Return the masks of the organs in a label map, each cropped to its voxels.
+def organs_of_labels(
+    labels: Volume, table: LabelTable = OUR_NUMBERS
+) -> dict[str, Volume]:
+    """Return the masks of the structures in a label map, each cropped to its voxels.
+
+    Args:
+        labels: Whole numbers; 0 is background.
+        table: What they stand for.
 
     Raises:
-        ImageContentError: A label is no organ's.
+        ImageContentError: A number is none of the table's.
     """
     boxes = boxes_of_labels(labels)
-    _require_known(boxes)
-    return {
-        each.name: cropped(labels, boxes[each.label], each.label)
-        for each in ORGANS
-        if each.label in boxes
-    }
+    _require_known(boxes, table)
+    values: dict[str, list[int]] = {}
+    for value in boxes:
+        stands_for = table.by_value[value]
+        if stands_for is not None:
+            values.setdefault(stands_for, []).append(value)
+    return {name: _mask_of(labels, boxes, each) for name, each in values.items()}
+
+
+def _mask_of(labels: Volume, boxes: dict[int, Box], values: list[int]) -> Volume:
+    """Return where a label map has any of some values, cropped to their boxes."""
+    if len(values) == 1:
+        return cropped(labels, boxes[values[0]], values[0])
+    box = _around([boxes[value] for value in values])
+    grid = _crop(labels.grid, box)
+    return Volume(np.isin(labels.array[box], values), grid)
+
+
+def _around(boxes: list[Box]) -> Box:
+    """Return the smallest box (z, y, x) that holds all of some."""
+    z, y, x = (
+        slice(min(s.start for s in sides), max(s.stop for s in sides))
+        for sides in zip(*boxes, strict=True)
+    )
+    return z, y, x
+
+
+def _crop(grid: Grid, box: Box) -> Grid:
+    z, y, x = box
+    size = (x.stop - x.start, y.stop - y.start, z.stop - z.start)
+    return grid.crop((x.start, y.start, z.start), size)
 
 
 def boxes_of_labels(labels: Volume) -> dict[int, Box]:
@@ -95,24 +131,22 @@ def boxes_of_labels(labels: Volume) -> dict[int, Box]:
 
 def cropped(labels: Volume, box: Box, label: int) -> Volume:
     """Return where a label is inside a box (z, y, x), as booleans on that part."""
-    z, y, x = box
-    size = (x.stop - x.start, y.stop - y.start, z.stop - z.start)
-    grid = labels.grid.crop((x.start, y.start, z.start), size)
-    return Volume(np.asarray(labels.array[box] == label), grid)
+    return Volume(np.asarray(labels.array[box] == label), _crop(labels.grid, box))
 
 
-def _read_label_map(path: Path) -> CaseMasks:
+def _read_label_map(path: Path, source: CaseSource) -> CaseMasks:
     labels = _read_whole_numbers(path)
     with naming(path):
-        return CaseMasks(organs_of_labels(labels), labels.grid)
+        masks = organs_of_labels(labels, source.labels)
+    return CaseMasks(masks, labels.grid, source.may_be_cropped)
 
 
-def _require_known(boxes: dict[int, Box]) -> None:
-    unknown = [label for label in boxes if label > len(ORGANS)]
+def _require_known(boxes: dict[int, Box], table: LabelTable) -> None:
+    unknown = [str(value) for value in boxes if value not in table.by_value]
     if unknown:
         raise ImageContentError(
-            f"labels must be 0 to {len(ORGANS)}, but it also holds "
-            f"{', '.join(map(str, unknown[:8]))}"
+            f"it holds the labels {', '.join(unknown[:8])}, which {table.source} does "
+            "not have"
         )
 
 
@@ -130,7 +164,7 @@ def _read_organ_files(source: CaseSource) -> CaseMasks:
                 f"{grids[0].difference_of(grid)}"
             )
     alike = all(grid.is_same(grids[0]) for grid in grids)
-    return CaseMasks(masks, grids[0] if alike else None)
+    return CaseMasks(masks, grids[0] if alike else None, source.may_be_cropped)
 
 
 def _read_organ(path: Path) -> tuple[Volume | None, Grid]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from hanseg_shared.errors import OptionError
 from hanseg_shared.evaluation.empty import EmptyRule
 from hanseg_shared.terminal import json_option, print_event, print_figures
 
@@ -22,11 +23,22 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--empty",
     type=click.Choice([rule.value for rule in EmptyRule]),
-    default=EmptyRule.REFUSE.value,
-    show_default=True,
-    help="What becomes of organs that only one side has: named as an error; scored as "
-    "the challenge does (missed: Dice 0; not in the reference: left out); or strictly "
-    "(not in the reference: Dice 0 too).",
+    help="What becomes of organs that only one side has: named as an error (refuse, "
+    "the default); scored as the challenge does (missed: Dice 0; not in the reference: "
+    "left out); left out (common); or scored strictly (not in the reference: Dice 0 "
+    "too).",
+)
+@click.option(
+    "--common", is_flag=True, help="Score what both have: the same as --empty common."
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    metavar="FILE|NAME",
+    help="What the numbers of label maps stand for, where their folder does not say: "
+    "CSV (value,organ; several organs joined by +; nothing for none of ours), a "
+    "dataset.json, or han-seg, matched or openkbp. Given twice: the predictions', then "
+    "the references'.",
 )
 @click.option(
     "--tolerances",
@@ -39,7 +51,9 @@ def evaluate(
     predictions: Path,
     references: Path,
     out: Path,
-    empty: str,
+    empty: str | None,
+    common: bool,
+    labels: tuple[str, ...],
     tolerances: Path | None,
     workers: int | None,
     as_json: bool,
@@ -55,18 +69,29 @@ def evaluate(
     from hanseg_shared.evaluation.tolerances import default_tolerances, read_tolerances
 
     limits = read_tolerances(tolerances) if tolerances else default_tolerances()
-    scoring = Scoring(EmptyRule(empty), limits)
+    scoring = Scoring(_empty_rule(empty, common=common), limits)
+    if len(labels) > 2:
+        raise OptionError(f"--labels can be given twice, got {', '.join(labels)}")
     with console.case_progress(as_json=as_json) as progress:
         evaluation = run(
             predictions,
             references,
             out,
             scoring,
+            labels=labels,
             workers=workers,
             on_start=progress.start,
             on_done=progress.advance,
         )
     console.print_evaluation(evaluation, out, as_json=as_json)
+
+
+def _empty_rule(empty: str | None, *, common: bool) -> EmptyRule:
+    if common and empty not in {None, EmptyRule.COMMON.value}:
+        raise OptionError(f"--common and --empty {empty} contradict each other")
+    if common:
+        return EmptyRule.COMMON
+    return EmptyRule.REFUSE if empty is None else EmptyRule(empty)
 
 
 @click.command()

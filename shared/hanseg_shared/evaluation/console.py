@@ -97,9 +97,12 @@ def print_evaluation(evaluation: Evaluation, out: Path, *, as_json: bool) -> Non
     if as_json:
         headings, *cells = rows
         table = [dict(zip(headings, row, strict=True)) for row in cells]
-        print_event("evaluation", organs=table, out=str(out))
+        told = list(evaluation.remarks)
+        print_event("evaluation", organs=table, remarks=told, out=str(out))
         return
     print_figures(rows)
+    for remark in evaluation.remarks:
+        click.echo(remark, err=True)
     click.echo(f"results: {out}", err=True)
 
 

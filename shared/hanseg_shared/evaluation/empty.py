@@ -19,6 +19,10 @@ class EmptyRule(StrEnum):
     distances (for which the ranking puts the worst of all methods); missing in the
     reference, it was not drawn, and is left out."""
 
+    COMMON = "common"
+    """What only one of the two has is left out, and said: an organ that was missed
+    then lowers no figure."""
+
     STRICT = "strict"
     """As `CHALLENGE`, but missing in the reference, it has Dice 0 and infinite
     distances too: for references known to hold all that there is."""
@@ -26,5 +30,5 @@ class EmptyRule(StrEnum):
     def scores(self, *, in_reference: bool, in_prediction: bool) -> bool:
         """Whether the organ is scored at all."""
         if in_reference:
-            return in_prediction or self is not EmptyRule.REFUSE
+            return in_prediction or self in {EmptyRule.CHALLENGE, EmptyRule.STRICT}
         return in_prediction and self is EmptyRule.STRICT

@@ -13,12 +13,19 @@ from typing import Any
 from hanseg_shared.errors import OptionError
 from hanseg_shared.evaluation.case_folders import CasePair, match_cases
 from hanseg_shared.evaluation.case_masks import read_case_masks
+from hanseg_shared.evaluation.label_table import read_label_table
 from hanseg_shared.evaluation.metric import DEFINITIONS, Metric
 from hanseg_shared.evaluation.output import all_or_nothing, write_json
 from hanseg_shared.evaluation.page import Page
 from hanseg_shared.evaluation.pictures import box_plots, contour_picture
-from hanseg_shared.evaluation.score_cases import CaseScores, Scoring, score_cases
+from hanseg_shared.evaluation.score_cases import (
+    CaseScores,
+    Scoring,
+    one_sided_line,
+    score_cases,
+)
 from hanseg_shared.evaluation.scores import Score, write_scores
+from hanseg_shared.evaluation.structures import with_structures_of
 from hanseg_shared.evaluation.summary import (
     INFINITE_RULE,
     OVERALL_RULE,
@@ -43,10 +50,12 @@ class Evaluation:
     Attributes:
         scoring: The rules that were followed.
         cases: Every case, in order.
+        remarks: What a reader must know of what was left out, a line each.
     """
 
     scoring: Scoring
     cases: tuple[CaseScores, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def scores(self) -> list[Score]:
@@ -69,27 +78,54 @@ def evaluate(
     out: Path,
     scoring: Scoring,
     *,
+    labels: Sequence[str] = (),
     workers: int | None = None,
     on_start: Callable[[int], None] = lambda _: None,
     on_done: Callable[[CaseScores], None] = lambda _: None,
 ) -> Evaluation:
     """Score every case of two folders and write table, summary and report to `out`.
 
+    Args:
+        predictions: A folder or a file.
+        references: A folder or a file.
+        out: Folder for the results.
+        scoring: The rules.
+        labels: Tables of labels where a folder does not say what its numbers stand
+            for: one for both, or the predictions' and the references'; see
+            `read_label_table`.
+        workers: Cases at a time.
+        on_start: Told of the number of cases.
+        on_done: Told of each case that is done.
+
     Raises:
         InputError: Cases cannot be matched or scored; nothing was written.
     """
     if workers is not None and workers < 1:
         raise OptionError(f"workers must be 1 or more, got {workers}")
-    pairs = match_cases(predictions, references)
+    tables = [read_label_table(each) for each in labels]
+    of_each = (tables[0], tables[-1]) if tables else (None, None)
+    pairs = match_cases(predictions, references, of_each)
     on_start(len(pairs))
     cases = score_cases(pairs, scoring, workers=workers, on_done=on_done)
-    evaluation = Evaluation(scoring, tuple(cases))
+    evaluation = Evaluation(scoring, tuple(cases), _remarks(pairs, cases))
     with all_or_nothing(out) as folder:
         write_scores(evaluation.scores, folder / RESULTS)
         write_json(summary_document(evaluation), folder / SUMMARY)
         page = report_page(evaluation, pairs)
         (folder / REPORT).write_text(page, encoding="utf-8")
     return evaluation
+
+
+def _remarks(pairs: Sequence[CasePair], cases: Sequence[CaseScores]) -> tuple[str, ...]:
+    line = one_sided_line(cases)
+    sources = [each for pair in pairs for each in (pair.prediction, pair.reference)]
+    inexact = {
+        f"not scored, since {each.labels.source} says that they are drawn otherwise "
+        f"than our organs: {', '.join(each.labels.not_scored)}"
+        for each in sources
+        if each.labels.not_scored
+    }
+    return (*([f"left out: {line}"] if line else []), *sorted(inexact))
 
 
 def summary_document(evaluation: Evaluation) -> dict[str, Any]:
@@ -109,6 +145,8 @@ def summary_document(evaluation: Evaluation) -> dict[str, Any]:
         "cases": [case.case for case in evaluation.cases],
         "missed": {c.case: list(c.missing) for c in evaluation.cases if c.missing},
         "left_out": {c.case: list(c.left_out) for c in evaluation.cases if c.left_out},
+        "unscored": {c.case: list(c.unscored) for c in evaluation.cases if c.unscored},
+        "remarks": list(evaluation.remarks),
         "overall": {
             each.metric.value: _statistics(each.overall)
             for each in evaluation.summaries()
@@ -149,6 +187,7 @@ def report_page(evaluation: Evaluation, pairs: Sequence[CasePair]) -> str:
         [
             f"Organs missing on one side: {evaluation.scoring.empty.value}.",
             f"Infinite values: {INFINITE_RULE}.",
+            *(f"{remark}." for remark in evaluation.remarks),
             f"SD: {SD_RULE}. Overall: {OVERALL_RULE}.",
             *(f"{name.value}: {each.rule}." for name, each in DEFINITIONS.items()),
         ]
@@ -220,6 +259,7 @@ def _add_findings(page: Page, evaluation: Evaluation) -> None:
         for what, names in (
             ("missed by the prediction", case.missing),
             ("not in the reference, left out", case.left_out),
+            ("not in the prediction, left out", case.unscored),
         )
         for name in names
     ]
@@ -238,15 +278,17 @@ def _add_worst(page: Page, evaluation: Evaluation, pairs: Sequence[CasePair]) ->
     )
     by_name = {pair.name: pair for pair in pairs}
     for case in dict.fromkeys(score.case for score in evaluation.worst()):
-        reference = read_case_masks(by_name[case].reference)
-        prediction = read_case_masks(by_name[case].prediction)
+        reference = read_case_masks(by_name[case].reference).masks
+        prediction = read_case_masks(by_name[case].prediction).masks
+        wanted = with_structures_of(reference, prediction)
+        found = with_structures_of(prediction, wanted)
         for score in evaluation.worst():
             if score.case != case:
                 continue
             title = f"{case}: {score.organ}, DSC {score.value * 100:.1f} %"
             picture = contour_picture(
-                reference.masks.get(score.organ),
-                prediction.masks.get(score.organ),
+                wanted.get(score.organ),
+                found.get(score.organ),
                 title=title,
             )
             if picture is None:

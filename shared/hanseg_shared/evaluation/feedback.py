@@ -19,6 +19,7 @@ from hanseg_shared.evaluation import measures
 from hanseg_shared.evaluation.case_folders import find_case_masks
 from hanseg_shared.evaluation.case_masks import CaseMasks, CaseSource, read_case_masks
 from hanseg_shared.evaluation.comparison import compare
+from hanseg_shared.evaluation.label_table import OUR_NUMBERS
 from hanseg_shared.io.csv_file import CsvRow, read_csv
 from hanseg_shared.organs import ORGANS
 from hanseg_shared.result_files import RECORD, SEGMENTATION
@@ -154,7 +155,7 @@ def _read_job(folder: Path) -> JobDocument:
 
 
 def _only_case(corrected: Path) -> CaseSource:
-    sources = find_case_masks(corrected)
+    sources = find_case_masks(corrected, OUR_NUMBERS)  # it was made from ours
     if len(sources) > 1:
         raise InputError(
             f"{corrected}: one case's masks are needed, but there are {len(sources)}"

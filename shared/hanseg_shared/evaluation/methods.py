@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hanseg_shared.errors import InputError
-from hanseg_shared.evaluation.case_folders import natural
 from hanseg_shared.evaluation.metric import DEFINITIONS, Metric
 from hanseg_shared.evaluation.scores import Score
-from hanseg_shared.organs import organ
+from hanseg_shared.evaluation.structures import label_order
+from hanseg_shared.io.names import natural
 
 Numbers = npt.NDArray[np.float64]
 Item = tuple[str, str]
@@ -73,7 +73,7 @@ class MetricTable:
         found: dict[str, list[float]] = {}
         for (_, name), value in zip(self.items, self.values[method], strict=True):
             found.setdefault(name, []).append(float(value))
-        return dict(sorted(found.items(), key=lambda item: organ(item[0]).label))
+        return dict(sorted(found.items(), key=lambda item: label_order(item[0])))
 
 
 def metric_table(
@@ -95,7 +95,7 @@ def metric_table(
     }
     items = sorted(
         {item for each in values.values() for item in each},
-        key=lambda item: (natural(item[0]), organ(item[1]).label),
+        key=lambda item: (natural(item[0]), label_order(item[1])),
     )
     _require_complete(values, items, metric)
     raw = np.array([[each[item] for item in items] for each in values.values()])

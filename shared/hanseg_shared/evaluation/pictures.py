@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hanseg_shared.evaluation.structures import in_label_order
 from hanseg_shared.evaluation.surface import lattice_offset
-from hanseg_shared.organs import ORGANS
 from hanseg_shared.volume import Volume
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def box_plots(
         values: By method, then organ.
         label: Of the value axis, with its unit.
     """
-    organs = [o.name for o in ORGANS if any(o.name in v for v in values.values())]
+    organs = in_label_order(name for each in values.values() for name in each)
     figure = _figure(max(4.0, (0.35 + 0.07 * len(values)) * len(organs) + 1.5), 4.2)
     axes = figure.add_subplot()
     width = 0.8 / len(values)

@@ -24,13 +24,20 @@ from hanseg_shared.evaluation.comparison import compare
 from hanseg_shared.evaluation.empty import EmptyRule
 from hanseg_shared.evaluation.metric import measure
 from hanseg_shared.evaluation.scores import Score
+from hanseg_shared.evaluation.structures import (
+    in_label_order,
+    organs_in,
+    with_structures_of,
+)
 from hanseg_shared.evaluation.tolerances import default_tolerances
+from hanseg_shared.grid import Grid
 from hanseg_shared.io.header import read_header
-from hanseg_shared.organs import ORGANS
 from hanseg_shared.volume import Volume
 
 EXTRA_BYTES = 2
 """A voxel takes as much beside its stored size, while labels are looked through."""
+
+_CASES_SHOWN = 4
 
 MEMORY_SHARE = 0.5
 """How much of the memory that is free the processes may take together."""
@@ -57,6 +64,7 @@ class CaseScores:
         case: Its name.
         scores: Of every organ that is scored, in order of the labels.
         left_out: Organs that only the prediction has, and that the rule leaves out.
+        unscored: Organs that only the reference has, and that the rule leaves out.
         missing: Organs that only the reference has, scored as missed.
         problems: Why the case, or an organ, cannot be scored; empty if all is well.
     """
@@ -64,6 +72,7 @@ class CaseScores:
     case: str
     scores: tuple[Score, ...] = ()
     left_out: tuple[str, ...] = ()
+    unscored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -93,10 +102,45 @@ def score_cases(
         if count == 1
         else _in_processes(pairs, scoring, on_done, count)
     )
-    problems = [line for n in sorted(results) for line in results[n].problems]
+    cases = [results[n] for n in range(len(pairs))]
+    problems = [line for case in cases for line in case.problems]
+    one_sided = one_sided_line(cases)
+    if one_sided and scoring.empty is EmptyRule.REFUSE:
+        problems.append(
+            f"{one_sided}; --common scores what both have, --empty challenge or strict "
+            "says how the others are scored"
+        )
     if problems:
         raise InputError("nothing was scored, because of:\n  " + "\n  ".join(problems))
-    return [results[n] for n in range(len(pairs))]
+    if not any(case.scores for case in cases):
+        why = one_sided or "neither side holds an organ"
+        raise InputError(f"nothing can be scored in {len(cases)} cases: {why}")
+    return cases
+
+
+def one_sided_line(cases: Sequence[CaseScores]) -> str:
+    """Return one line about organs that only one of the two has and that are left out.
+
+    Empty if there are none. Cases are named where it is not so in all of them.
+    """
+    sides = {
+        "the prediction": {c.case: c.left_out for c in cases},
+        "the reference": {c.case: c.unscored for c in cases},
+    }
+    told = [
+        f"only in {side}: {', '.join(_organs_with_cases(by_case))}"
+        for side, by_case in sides.items()
+        if any(by_case.values())
+    ]
+    return f"organs in only one of the two: {'; '.join(told)}" if told else ""
+
+
+def _organs_with_cases(by_case: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for name in in_label_order(n for organs in by_case.values() for n in organs):
+        cases = [case for case, organs in by_case.items() if name in organs]
+        more = len(cases) - _CASES_SHOWN
+        shown = ", ".join(cases[:_CASES_SHOWN]) + (f" and {more} more" * (more > 0))
+        yield name if len(cases) == len(by_case) else f"{name} ({shown})"
 
 
 def score_case(pair: CasePair, scoring: Scoring) -> CaseScores:
@@ -104,28 +148,60 @@ def score_case(pair: CasePair, scoring: Scoring) -> CaseScores:
     try:
         reference = read_case_masks(pair.reference)
         prediction = read_case_masks(pair.prediction)
-        if reference.grid is not None and prediction.grid is not None:
-            reference.grid.require_same(prediction.grid, what="the prediction")
+        _require_one_place(reference, prediction)
+        wanted = with_structures_of(reference.masks, prediction.masks)
+        found = with_structures_of(prediction.masks, wanted)
     except HansegError as error:
         return CaseScores(pair.name, problems=(f"{pair.name}: {error.message}",))
-    return _score_organs(pair.name, reference, prediction, scoring)
+    return _score_organs(pair.name, wanted, found, scoring)
+
+
+def _require_one_place(reference: CaseMasks, prediction: CaseMasks) -> None:
+    """Refuse images on different grids, unless one is a part of the other's.
+
+    Raises:
+        GridMismatchError: They are not where they should be.
+    """
+    one, two = reference.grid, prediction.grid
+    if one is None or two is None:
+        return  # a file an organ, each with its own extent: compared on one lattice
+    if reference.may_be_cropped and _is_part(one, two):
+        return
+    if prediction.may_be_cropped and _is_part(two, one):
+        return
+    one.require_same(two, what="the prediction")
+
+
+def _is_part(part: Grid, whole: Grid) -> bool:
+    """Whether a grid is a part of another: smaller, and inside it."""
+    start = whole.offset_of(part)
+    return (
+        start is not None
+        and part.size != whole.size
+        and all(
+            first >= 0 and first + count <= of
+            for first, count, of in zip(start, part.size, whole.size, strict=True)
+        )
+    )
 
 
 def _score_organs(
-    case: str, reference: CaseMasks, prediction: CaseMasks, scoring: Scoring
+    case: str,
+    reference: Mapping[str, Volume],
+    prediction: Mapping[str, Volume],
+    scoring: Scoring,
 ) -> CaseScores:
     scores: list[Score] = []
     problems: list[str] = []
     left_out: list[str] = []
+    unscored: list[str] = []
     missing: list[str] = []
-    for name in (each.name for each in ORGANS):
-        wanted, found = reference.masks.get(name), prediction.masks.get(name)
-        if wanted is None and found is None:
-            continue
+    for name in in_label_order([*reference, *prediction]):
+        wanted, found = reference.get(name), prediction.get(name)
         if not scoring.empty.scores(
             in_reference=wanted is not None, in_prediction=found is not None
         ):
-            left_out.append(name)
+            (left_out if wanted is None else unscored).append(name)
             continue
         if found is None:
             missing.append(name)
@@ -133,20 +209,14 @@ def _score_organs(
             scores += _score_organ(case, name, wanted, found, scoring)
         except HansegError as error:
             problems.append(f"{case}: {name}: {error.message}")
-    if scoring.empty is EmptyRule.REFUSE:
-        problems += _one_sided(case, left_out, reference)
     return CaseScores(
-        case, tuple(scores), tuple(left_out), tuple(missing), tuple(problems)
+        case,
+        tuple(scores),
+        tuple(left_out),
+        tuple(unscored),
+        tuple(missing),
+        tuple(problems),
     )
-
-
-def _one_sided(case: str, organs: list[str], reference: CaseMasks) -> Iterator[str]:
-    for name in organs:
-        side = "reference" if name in reference.masks else "prediction"
-        yield (
-            f"{case}: {name} is only in the {side}; --empty challenge or strict says "
-            "how it is scored"
-        )
 
 
 def _score_organ(
@@ -163,7 +233,8 @@ def _score_organ(
         reference if reference is not None else _nothing(given),
         prediction if prediction is not None else _nothing(given),
     )
-    values = measure(comparison, tolerance_mm=scoring.tolerances_mm[name])
+    tolerance = min(scoring.tolerances_mm[each] for each in organs_in(name))
+    values = measure(comparison, tolerance_mm=tolerance)
     return [Score(case, name, metric, value) for metric, value in values.items()]
 
 

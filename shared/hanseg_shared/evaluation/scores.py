@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hanseg_shared.errors import InputError
 from hanseg_shared.evaluation.metric import Metric
+from hanseg_shared.evaluation.structures import organs_in, structure
 from hanseg_shared.io.csv_file import CsvRow, read_csv
 from hanseg_shared.io.names import normalised
-from hanseg_shared.organs import organ
 
 COLUMNS = ("case", "organ", "metric", "value")
 """Of `results.csv`; values are in the metric's own unit, `inf` where undefined."""
@@ -57,7 +57,8 @@ def _scores(rows: Iterable[CsvRow], path: Path) -> Iterator[Score]:
         if metric is None:
             continue
         try:
-            name, value = organ(row["organ"]).name, _not_nan(row.number("value"))
+            name = structure(organs_in(row["organ"]))
+            value = _not_nan(row.number("value"))
         except InputError as error:
             raise InputError(f"{path}, line {row.line}: {error}") from error
         yield Score(normalised(row["case"]), name, metric, value)

@@ -16,7 +16,7 @@ import numpy as np
 
 from hanseg_shared.evaluation.metric import Metric
 from hanseg_shared.evaluation.scores import Score
-from hanseg_shared.organs import ORGANS
+from hanseg_shared.evaluation.structures import in_label_order
 
 SD_RULE = "sample standard deviation (n - 1); none of a single value"
 OVERALL_RULE = (
@@ -74,11 +74,7 @@ def summarise(scores: Iterable[Score], metric: Metric) -> MetricSummary:
     for score in scores:
         if score.metric is metric:
             values.setdefault(score.organ, []).append(score.value)
-    organs = {
-        each.name: statistics(values[each.name])
-        for each in ORGANS
-        if each.name in values
-    }
+    organs = {name: statistics(values[name]) for name in in_label_order(values)}
     pooled = statistics([value for each in values.values() for value in each])
     return MetricSummary(metric, organs, _overall(organs, pooled))
 

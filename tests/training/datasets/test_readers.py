@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from hanseg_segmentation.training.datasets.dataset import Dataset, drawings_of
-from hanseg_segmentation.training.datasets.declaration import (
+from hanseg_segmentation.training.datasets.find import find_dataset, find_datasets
+from hanseg_segmentation.training.datasets.organ_table import read_organ_table
+from hanseg_shared.declaration import (
     Declaration,
     Extent,
     known_declaration,
     read_declaration,
 )
-from hanseg_segmentation.training.datasets.find import find_dataset, find_datasets
-from hanseg_segmentation.training.datasets.organ_table import read_organ_table
 from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.organs import ORGANS, Evidence, organ
 from hanseg_shared.volume import Volume

@@ -5,6 +5,7 @@ See `hanseg_shared.organ_names` for the names that are known.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def read_map(path: Path) -> dict[str, str | None]:
     """
     try:
         adapter = TypeAdapter(dict[str, str | None])
-        given = adapter.validate_json(path.read_bytes())
+        given = adapter.validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
         for name in given.values():
             if name is not None:
                 organ(name)

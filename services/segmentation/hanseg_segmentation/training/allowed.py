@@ -15,7 +15,6 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
-from hanseg_segmentation.training.datasets.declaration import Extent
 from hanseg_segmentation.training.drawn import (
     Outline,
     axes_from,
@@ -29,6 +28,7 @@ from hanseg_segmentation.training.label_sets import (
     bits_of,
 )
 from hanseg_segmentation.training.places import places_of_organs, spots_about
+from hanseg_shared.declaration import Extent
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.volume import Mask
 

@@ -21,11 +21,6 @@ from hanseg_segmentation.model_package import (
 from hanseg_segmentation.training.checking.check import PASSED, require_sound
 from hanseg_segmentation.training.data import SampleFiles, prepare, training_cases
 from hanseg_segmentation.training.datasets.dataset import Dataset, DatasetCase
-from hanseg_segmentation.training.datasets.declaration import (
-    UNSTATED,
-    Declaration,
-    evidence_of_organs,
-)
 from hanseg_segmentation.training.datasets.find import find_datasets
 from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
 from hanseg_segmentation.training.loop import Cases, Progress, train
@@ -33,6 +28,11 @@ from hanseg_segmentation.training.processes import Place, joined
 from hanseg_segmentation.training.recipe import Recipe
 from hanseg_segmentation.training.shelf import MOST_BYTES, Shelf
 from hanseg_segmentation.training.state import CHECKPOINT_FILE, TrainingState
+from hanseg_shared.declaration import (
+    UNSTATED,
+    Declaration,
+    evidence_of_organs,
+)
 from hanseg_shared.organs import ORGANS, Evidence
 
 OWN_LICENCE = "MIT"

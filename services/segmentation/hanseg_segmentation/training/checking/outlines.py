@@ -9,8 +9,8 @@ import numpy as np
 
 from hanseg_segmentation.training.allowed import TISSUE_HU
 from hanseg_segmentation.training.datasets.dataset import Drawing
-from hanseg_segmentation.training.datasets.declaration import Label
 from hanseg_segmentation.training.places import places_of_organs
+from hanseg_shared.declaration import Label
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import organ
 from hanseg_shared.volume import Mask, Volume

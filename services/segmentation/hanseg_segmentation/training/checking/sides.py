@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hanseg_segmentation.training.datasets.dataset import Drawing
-from hanseg_segmentation.training.datasets.declaration import Label
+from hanseg_shared.declaration import Label
 from hanseg_shared.organs import Side, counterpart, organ
 
 LEAST_MIDLINE = 2

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hanseg_segmentation.training.datasets.dataset import Dataset
-from hanseg_segmentation.training.datasets.declaration import FILE, known_declaration
 from hanseg_segmentation.training.datasets.folder import find_folder
 from hanseg_segmentation.training.datasets.han_seg import cases_folder, find_han_seg
 from hanseg_segmentation.training.datasets.openkbp import (
@@ -14,6 +13,7 @@ from hanseg_segmentation.training.datasets.openkbp import (
     find_openkbp,
     has_patients,
 )
+from hanseg_shared.declaration import FILE, known_declaration
 from hanseg_shared.errors import InputError, OptionError
 
 PACKED_FOLDERS = (Path("openkbp", "train"), Path("train"), Path())

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hanseg_segmentation.training.datasets.dataset import Dataset, Finding
-from hanseg_segmentation.training.datasets.declaration import (
+from hanseg_segmentation.training.datasets.image_case import ImageCase, MaskFile
+from hanseg_shared.declaration import (
     FILE,
     Declaration,
     read_declaration,
 )
-from hanseg_segmentation.training.datasets.image_case import ImageCase, MaskFile
 from hanseg_shared.evaluation.case_folders import case_name
 from hanseg_shared.io.cases import CaseFiles, PassedOver, find_cases
 

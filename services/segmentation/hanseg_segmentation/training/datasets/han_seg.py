@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hanseg_segmentation.training.datasets.dataset import Dataset, Finding, listed
-from hanseg_segmentation.training.datasets.declaration import (
-    FILE,
-    Declaration,
-    known_declaration,
-    read_declaration,
-)
 from hanseg_segmentation.training.datasets.image_case import ImageCase, MaskFile
 from hanseg_segmentation.training.datasets.organ_table import (
     TABLE,
     OrganTable,
     read_organ_table,
 )
-from hanseg_shared.evaluation.case_folders import natural
+from hanseg_shared.declaration import (
+    FILE,
+    Declaration,
+    known_declaration,
+    read_declaration,
+)
+from hanseg_shared.io.names import natural
 
 SET_FOLDER = "set_1"
 """The folder of the public cases."""

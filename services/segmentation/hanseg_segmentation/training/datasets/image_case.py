@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hanseg_segmentation.training.datasets.dataset import Drawing, listed
-from hanseg_segmentation.training.datasets.declaration import Declaration, Label
+from hanseg_shared.declaration import Declaration, Label
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.evaluation.case_masks import boxes_of_labels, cropped
 from hanseg_shared.grid import Vector

@@ -6,6 +6,7 @@ department's own data set brings one as `dataset.json`.
 
 from __future__ import annotations
 
+import codecs
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -166,13 +167,21 @@ def read_declaration(path: Path) -> Declaration:
         InputError: It cannot be read or is not valid.
     """
     try:
-        return Declaration.model_validate_json(path.read_bytes())
+        return Declaration.model_validate_json(
+            path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        )
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in detail["loc"]) or "content"
         raise InputError(f"{path}: {where}: {detail['msg']}") from None
+
+
+def known_declarations() -> tuple[str, ...]:
+    """Return the names of the declarations that come with this package."""
+    folder = resources.files(__package__) / "declarations"
+    return tuple(sorted(each.name.removesuffix(".json") for each in folder.iterdir()))
 
 
 @cache

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 
 import pytest
 
-from hanseg_segmentation.api.parsing import MOST_MEMBERS, read_json
+from hanseg_segmentation.api import query
+from hanseg_segmentation.api.parsing import MOST_ITEMS, MOST_MEMBERS, read_json
 from hanseg_segmentation.api.problems import MOST_FAULTS_TOLD
 from tests.api.fakes import CT
 from tests.api.requests import assert_problem
@@ -28,6 +30,14 @@ REFUSED = {
     "many members": (
         json.dumps({f"k{n}": n for n in range(MOST_MEMBERS + 1)}).encode(),
         f"{MOST_MEMBERS + 1} members",
+    ),
+    "a long array": (
+        b'{"cases": [' + b"1," * 500_000 + b"1]}",
+        f"500001 items, not {MOST_ITEMS}",
+    ),
+    "a long array inside": (
+        b'{"cases": [[' + b"{}," * MOST_ITEMS + b"{}]]}",
+        f"{MOST_ITEMS + 1} items",
     ),
     "no UTF-8": (b'{"ct": "\xff"}', "utf-8"),
     "nothing": (b"", ""),
@@ -70,3 +80,16 @@ def test_an_answer_lists_a_few_faults_of_many(api):
 def test_plain_json_is_what_it_says():
     said = {"a": [1, 2.5, None, True], "b": {"a": "ä"}}
     assert read_json(json.dumps(said).encode()) == said
+
+
+def test_of_thousands_of_unknown_parameters_a_few_are_looked_up(api, monkeypatch):
+    looked_up = []
+
+    def matches(name, *_, **__):
+        looked_up.append(name)
+        return []
+
+    monkeypatch.setattr(difflib, "get_close_matches", matches)
+    names = "&".join(f"p{number}=1" for number in range(4000))
+    assert_problem(api.get(f"/v1/jobs?{names}"), 422, "invalid-request")
+    assert len(looked_up) == query.MOST_FAULTS

@@ -16,8 +16,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
-MOST_MEMBERS = 64
-"""Most members of one object; the largest document here has a dozen."""
+MOST_MEMBERS = 16
+"""Most members of one object; the largest document here has a few."""
+
+MOST_ITEMS = 256
+"""Most items of one array: beyond what any request may have, each costs a fault."""
 
 _SHOWN = 40
 
@@ -55,15 +58,17 @@ def read_json(content: bytes) -> Any:  # noqa: ANN401 - whatever JSON can hold
         JSONDecodeError: It is none, or not of the plain kind that is read here.
     """
     try:
-        return json.loads(
+        found = json.loads(
             content.decode(), object_pairs_hook=_object, parse_constant=_no_number
         )
+        _require_short_arrays(found)
     except json.JSONDecodeError:
         raise
     except RecursionError:
         raise json.JSONDecodeError("it is nested too deeply", "", 0) from None
     except ValueError as error:
         raise json.JSONDecodeError(str(error).partition(";")[0], "", 0) from None
+    return found
 
 
 class StrictRoute(APIRoute):
@@ -95,6 +100,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key {key[:_SHOWN]!r} is given twice")
         found[key] = value
     return found
+
+
+def _require_short_arrays(value: object) -> None:
+    if isinstance(value, list) and len(value) > MOST_ITEMS:
+        raise ValueError(f"an array has {len(value)} items, not {MOST_ITEMS}")
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            _require_short_arrays(each)
 
 
 def _no_number(name: str) -> NoReturn:

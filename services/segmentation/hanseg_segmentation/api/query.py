@@ -6,6 +6,7 @@ A filter that is misspelt would otherwise be no filter, and list everybody's cas
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -32,10 +33,10 @@ async def refuse_odd_parameters(request: Request) -> None:
     known = _known(request)
     faults = [
         {"type": "query_parameter", "loc": ("query", name[:_SHOWN]), "msg": fault}
-        for name, fault in _faults(sent, known)
+        for name, fault in itertools.islice(_faults(sent, known), MOST_FAULTS)
     ]
     if faults:
-        raise RequestValidationError(faults[:MOST_FAULTS])
+        raise RequestValidationError(faults)
 
 
 def _faults(

@@ -317,6 +317,18 @@ def test_the_name_of_a_model_that_there_is_trains_nothing(tmp_path: Path, name):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "words", [["--name", "../up"], ["--name", "ours\n"], ["--version", "a b"]]
+)
+def test_what_cannot_be_a_name_or_version_trains_nothing(tmp_path: Path, words):
+    name = [] if words[0] == "--name" else ["--name", "ours"]
+    command = ["default", "--smoke", "--out", str(tmp_path / "run"), *name, *words]
+    result = CliRunner().invoke(train, command)
+    assert isinstance(result.exception, OptionError)
+    assert "cannot be a model's" in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_package_tells_what_really_taught_it(recipe: Recipe):
     start = plan_package(recipe, (), provenance={}, identity=Identity("older", "7"))
     start = start.model_copy(update={"licence": "CC-BY-NC-4.0"})

@@ -178,7 +178,7 @@ def combine(
     """Make one model of two packages: FIRST draws all, SECOND some organs anew."""
     from hanseg_segmentation.model_package import combine_packages, read_package
 
-    _require_free_name(name or read_package(first).name)
+    _require_own_name(name or read_package(first).name, version)
     package = combine_packages(
         first, second, organs=_parts(organs), into=out, name=name, version=version
     )
@@ -233,12 +233,21 @@ def _site_folder(given: Path | None) -> Path:
     return place
 
 
-def _require_free_name(name: str) -> None:
-    """Raise `OptionError` if a model that ships or the site's has that name."""
-    from hanseg_segmentation.model_package import model_folders, require_free_name
+def _require_own_name(name: str, version: str | None) -> None:
+    """Raise `OptionError` unless a new model can have that name and version.
+
+    A name is taken if a model that ships, or one of the site's, has it.
+    """
+    from hanseg_segmentation.model_package import (
+        model_folders,
+        require_free_name,
+        require_name,
+    )
     from hanseg_shared.settings import read_settings
 
     require_free_name(name, model_folders(read_settings().models))
+    if version is not None:
+        require_name(version, what="version")
 
 
 def _channels(listed: str) -> tuple[Channel, ...]:
@@ -350,7 +359,7 @@ def train(
     plan = shrunk(plan) if smoke else plan
     chosen = {"minutes": minutes, "iterations": iterations}
     plan = plan.model_copy(update={k: v for k, v in chosen.items() if v is not None})
-    _require_free_name(name or plan.name)
+    _require_own_name(name or plan.name, version)
     with training_bar(plan.name) as progress:
         package = run_training(
             plan,

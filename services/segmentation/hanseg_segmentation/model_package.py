@@ -11,6 +11,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import shutil
 import stat
 import time
@@ -54,7 +55,8 @@ LARGEST_WEIGHTS_BYTES = 8 * 2**30
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -533,8 +535,18 @@ def find_model(name: str, folders: Iterable[Path]) -> InstalledModel:
     raise ModelError(f"no model is called {name!r}; installed: {known}")
 
 
+def require_name(text: str, *, what: str) -> None:
+    """Raise `OptionError` unless a text can be a model's name or version."""
+    if not re.fullmatch(NAME_PATTERN.strip("^$"), text):
+        raise OptionError(
+            f"{text!r} cannot be a model's {what}; use up to 64 letters, digits, '.',"
+            " '_' and '-', beginning with a letter or digit"
+        )
+
+
 def require_free_name(name: str, folders: Iterable[Path]) -> None:
     """Raise `OptionError` if a model of that name is in `folders`, left out or not."""
+    require_name(name, what="name")
     found = installed_models(folders)
     taken = {*found.names, *(each.name for each in found.left_out)}
     if name in taken:

@@ -98,6 +98,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_sync(remove_abandoned_folders, services.settings)
+        await run_sync(model_package.find_models, context.model_folders)  # logs
         reconciler = ReconcilerThread(
             Reconciler(
                 services.repository,

@@ -41,6 +41,22 @@ def test_a_taken_port_is_told_with_its_remedy(tmp_path):
             start(Stack(taken))
 
 
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("192.0.2.77", "192.0.2.77 is no address of this machine"),
+        ("2001:db8::5", "2001:db8::5 is no address of this machine"),
+        ("two words", "there is no"),
+    ],
+)
+def test_a_host_that_cannot_be_listened_at_is_told_and_not_the_port(
+    tmp_path, host: str, why: str
+):
+    wrong = settings(tmp_path).model_copy(update={"host": host})
+    with pytest.raises(ServiceUnavailableError, match=f"{why}.*--host$"):
+        start(Stack(wrong))
+
+
 def test_a_full_disk_is_told_with_its_numbers(tmp_path):
     full = settings(tmp_path, min_free_bytes=10**18)
     with pytest.raises(ServiceUnavailableError, match=r"disk is full.*GB free"):

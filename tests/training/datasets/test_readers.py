@@ -18,6 +18,7 @@ from hanseg_shared.declaration import (
     read_declaration,
 )
 from hanseg_shared.errors import InputError, OptionError
+from hanseg_shared.io.write import write_volume
 from hanseg_shared.organs import ORGANS, Evidence, organ
 from hanseg_shared.volume import Volume
 from tests.real_data import real_data
@@ -313,3 +314,44 @@ def test_openkbps_sellas_are_those_of_its_cases():
         for case in find_dataset(folder / part).cases
     ]
     assert sum(case.sella is not None for case in cases) == len(known) == 94
+
+
+def test_no_ct_is_passed_over_without_a_word(tmp_path: Path):
+    folder = write_plain(tmp_path / "own", seeds=(1,))
+    (folder / "CT_Seg4.nii.gz").write_bytes(b"")
+    (folder / "more").mkdir()
+    (folder / "more" / "dose.nii.gz").write_bytes(b"")
+    found = remarks(find_dataset(folder))
+    assert any("CT_Seg4.nii.gz" in each for each in found)
+    assert any("more/dose.nii.gz was passed over" in each for each in found)
+
+
+def test_a_case_of_another_name_in_han_segs_folder_is_told_of(han_seg: Path):
+    other = han_seg / "set_1" / "Mr Brown"
+    other.mkdir()
+    (other / "ct.nrrd").write_bytes(b"")
+    found = remarks(find_dataset(han_seg))
+    assert any(each.startswith("Mr Brown was passed over") for each in found)
+
+
+def test_openkbps_patient_of_another_name_is_told_of(tmp_path: Path):
+    folder = write_openkbp(tmp_path / "kbp", phantom(1))
+    shutil.copytree(folder / "pt_1", folder / "patient_2")
+    found = remarks(find_dataset(folder))
+    assert found == ["patient_2 was passed over: it is not called pt_ and a number"]
+
+
+def test_segments_go_by_their_names_not_by_their_numbers(tmp_path: Path):
+    folder = write_plain(tmp_path / "own", seeds=(1,))
+    (folder / "case_01_seg.nii.gz").unlink()
+    lips, truth = organ("Lips").label, phantom(1).labels
+    file = folder / "case_01_seg.seg.nrrd"
+    only = truth.with_array(np.where(truth.array == lips, 4, 0).astype(np.uint8))
+    write_volume(only, file)
+    drawn = drawings_of(find_dataset(folder).cases[0])
+    assert [each.label.name for each in drawn] == ["Bone_Mandible"]
+    head, end, voxels = file.read_bytes().partition(b"\n\n")
+    named = b"\nSegment0_Name:=lip\nSegment0_LabelValue:=4"
+    file.write_bytes(head + named + end + voxels)
+    drawn = drawings_of(find_dataset(folder).cases[0])
+    assert [each.label.name for each in drawn] == ["Lips"]

@@ -25,7 +25,7 @@ from hanseg_shared.declaration import (
     known_declaration,
     read_declaration,
 )
-from hanseg_shared.io.names import natural
+from hanseg_shared.io.names import image_stem, natural
 
 SET_FOLDER = "set_1"
 """The folder of the public cases."""
@@ -67,6 +67,7 @@ def find_han_seg(folder: Path) -> Dataset:
     found = [_look_into(path) for path in _case_folders(folder)]
     cases = [_case(each, declaration, table) for each in found if "CT" in each.images]
     findings = _findings_of_table(table, found)
+    findings += _passed_over(folder)
     for each in found:
         findings += _findings_of_files(each, declaration)
         findings += _findings_of_organs(each, table)
@@ -87,6 +88,23 @@ def _case_folders(folder: Path) -> list[Path]:
         if path.is_dir() and any(_FILE.fullmatch(each.name) for each in path.iterdir())
     ]
     return sorted(found, key=lambda path: natural(path.name))
+
+
+def _passed_over(folder: Path) -> list[Finding]:
+    """Return the images, and folders of images, that are not called as HaN-Seg's."""
+    cases = _case_folders(folder)
+    strange = [
+        path
+        for path in sorted(folder.iterdir(), key=lambda path: natural(path.name))
+        if path not in cases and not path.name.startswith(".") and _holds_image(path)
+    ]
+    why = f"was passed over: it is no case_NN with case_NN_IMG_CT.nrrd below {folder}"
+    return [Finding("", f"{path.name} {why}", refuses=False) for path in strange]
+
+
+def _holds_image(path: Path) -> bool:
+    inside = path.iterdir() if path.is_dir() else (path,)
+    return any(image_stem(each) is not None for each in inside)
 
 
 def _look_into(folder: Path) -> _Files:

@@ -12,7 +12,10 @@ from hanseg_shared.declaration import Declaration, Label
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.evaluation.case_masks import boxes_of_labels, cropped
 from hanseg_shared.grid import Vector
+from hanseg_shared.io.names import is_segment_file
 from hanseg_shared.io.read import read_ct, read_image, read_labels
+from hanseg_shared.io.segments import read_segments
+from hanseg_shared.organ_names import organ_of
 from hanseg_shared.volume import Volume
 
 
@@ -72,21 +75,46 @@ class ImageCase:
         mask = next(each for each in self.masks if each.path == file)
         volume = read_labels(file)
         boxes = boxes_of_labels(volume)
-        by_value = _labels_by_value(mask, list(boxes))
+        by_value = _labels_by_value(mask, list(boxes), _named_values(mask))
         return tuple(
             Drawing(by_value[value], cropped(volume, box, value))
             for value, box in boxes.items()
         )
 
 
-def _labels_by_value(mask: MaskFile, values: list[int]) -> dict[int, Label]:
+def _named_values(mask: MaskFile) -> dict[int, Label]:
+    """Return what the segments of a `.seg.nrrd` are by their names; empty without.
+
+    Raises:
+        ImageContentError: A segment's name is no label's.
+    """
+    if mask.alone or not is_segment_file(mask.path):
+        return {}
+    by_name = {each.name.casefold(): each for each in mask.labels}
+    by_organ = {each.organ: each for each in mask.labels if each.organ}
+    named: dict[int, Label] = {}
+    for segment in read_segments(mask.path):
+        organ = organ_of(segment.name)
+        label = by_name.get(segment.name.casefold()) or by_organ.get(organ or "")
+        if label is None:
+            raise ImageContentError(
+                f"{mask.path.name}: no label is called as its segment {segment.name!r};"
+                " see dataset.json in docs/training.md"
+            )
+        named[segment.value or 1] = label
+    return named
+
+
+def _labels_by_value(
+    mask: MaskFile, values: list[int], named: dict[int, Label]
+) -> dict[int, Label]:
     if mask.alone:
         if len(values) > 1:
             raise ImageContentError(
                 f"{mask.path.name}: a mask holds one label, but this has {values[:8]}"
             )
         return dict.fromkeys(values, mask.labels[0])
-    known = {label.value: label for label in mask.labels if label.value is not None}
+    known = named or {each.value: each for each in mask.labels if each.value}
     unknown = [str(value) for value in values if value not in known]
     if unknown:
         raise ImageContentError(

@@ -133,7 +133,7 @@ class OpenKbpCase:
     def _grid(self) -> Grid:
         path = self.folder / DIMENSIONS
         try:
-            x, y, z = (float(line) for line in path.read_text().split())
+            x, y, z = (float(line) for line in path.read_text("utf-8-sig").split())
         except (OSError, ValueError):
             raise ImageError(f"{path} must hold three numbers, in mm") from None
         half = EDGE // 2
@@ -146,6 +146,15 @@ def find_openkbp(folder: Path) -> Dataset:
     folders.sort(key=lambda path: natural(path.name))
     cases = tuple(OpenKbpCase(path) for path in folders)
     findings = [each for case in cases for each in _findings(case)]
+    findings += [
+        Finding(
+            "",
+            f"{path.name} was passed over: it is not called {PREFIX} and a number",
+            refuses=False,
+        )
+        for path in sorted(folder.iterdir())
+        if not _is_patient(path) and (path / CT).is_file()
+    ]
     return Dataset(known_declaration("openkbp"), cases, tuple(findings))
 
 
@@ -181,7 +190,7 @@ def _read_sparse(
         ImageError: The file cannot be read as such.
     """
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8-sig") as file:
             header, first = file.readline(), file.readline()
         if header.strip() != ",data":
             raise ImageContentError(f"{path}: the first line must be ',data'")

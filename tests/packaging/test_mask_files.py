@@ -45,6 +45,19 @@ def test_a_mask_reads_back_as_its_organ(labels, label, tmp_path):
     assert np.array_equal(read_mask(path).array, labels.array == label)
 
 
+@pytest.mark.parametrize("digits", [3, 4, 5])
+def test_a_mask_is_written_on_the_grid_of_a_rounded_header(digits, tmp_path):
+    a, b, c = np.round(np.array(GRIDS["oblique"].direction), digits).tolist()
+    ct = Grid.nearest(
+        (9, 8, 12),
+        spacing=(0.7, 0.7, 2.0),
+        origin=(-120.3, 40.1, -800.7),
+        direction=(tuple(a), tuple(b), tuple(c)),
+    )
+    path = MaskWriter.of(label_map(ct)).write(tmp_path / "mask.nii.gz", LABELS[1])
+    assert read_mask(path).grid.is_same(ct)
+
+
 def test_other_programs_read_it_too(labels, tmp_path):
     path = MaskWriter.of(labels).write(tmp_path / "mask.nii.gz", LABELS[0])
     image = nibabel.Nifti1Image.from_filename(path)

@@ -7,6 +7,7 @@ searched for.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeVar
@@ -59,9 +60,23 @@ def json_is_asked(arguments: Sequence[str]) -> bool:
 
 
 def print_event(event: str, **members: object) -> None:
-    """Print an event as one JSON line, at once, so that a pipe's reader sees it."""
-    sys.stdout.write(json.dumps({"event": event} | members) + "\n")
+    """Print an event as one JSON line, at once, so that a pipe's reader sees it.
+
+    Numbers that are not finite, which JSON cannot carry, become null.
+    """
+    line = json.dumps(_finite({"event": event} | members), allow_nan=False)
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
 
 
 def tell(event: str, sentence: str, *, as_json: bool, **members: object) -> None:

@@ -65,6 +65,12 @@ def test_an_event_is_one_line(capsys):
     assert json.loads(line) == {"event": "odd", "name": "two\nlines Zoë"}
 
 
+def test_numbers_that_json_cannot_carry_are_null(capsys):
+    print_event("odd", figures=({"hd95": float("inf")}, [float("nan"), 1.5]))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["figures"] == [{"hd95": None}, [None, 1.5]]
+
+
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_a_sentence_is_text_or_an_event(arguments: list[str]):
     @click.command()

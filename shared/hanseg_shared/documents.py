@@ -142,7 +142,7 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-Named = Annotated[float | None, Field(exclude_if=_is_none)]
+Named = Annotated[float | None, Field(ge=0, exclude_if=_is_none)]
 """A number that is left out where a flag has none of that name."""
 
 _OLD_VOLUME_FLAG = re.compile(r"(pieces_removed|holes)_([0-9.e+-]{1,24})_ml")

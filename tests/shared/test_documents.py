@@ -170,7 +170,8 @@ def test_a_flag_of_version_0_1_is_read(old, flag):
         ({"code": "holes", "ml": 3.0, "limit": 1.0}, "the flag holes has no limit"),
         ({"code": "blurred"}, "left_right_swapped"),
         ("holes_many_ml", "left_right_swapped"),
-        ({"code": "holes", "ml": float("nan")}, "finite"),
+        ({"code": "holes", "ml": float("nan")}, "greater than or equal to 0|finite"),
+        ({"code": "holes", "ml": -0.5}, "greater than or equal to 0"),
     ],
 )
 def test_a_flag_that_no_check_raises_is_refused(flag, message):

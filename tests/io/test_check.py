@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -318,3 +319,18 @@ def test_a_halted_check_kills_its_child(ct, monkeypatch, before):
     assert children[0].returncode == -signal.SIGKILL
     with pytest.raises(OptionError, match="enough"):
         halt.check()
+
+
+def test_a_check_that_computes_for_long_makes_way_for_others():
+    """The child computes until it was made to step back, and says how far."""
+    code = (
+        "import os; from hanseg_shared.io import sandbox\n"
+        "before = os.nice(0); sandbox._make_way_after(0.01)\n"
+        "while os.nice(0) == before: pass\n"
+        "print(before, os.nice(0))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=60
+    )
+    before, after = map(int, told.stdout.split())
+    assert after == min(19, before + sandbox._SLOW_NICENESS)

@@ -64,6 +64,12 @@ time on a processor is over."""
 TRIES = 2
 """How often a check is begun whose process is killed from outside."""
 
+QUICK_CPU_SECONDS = 2.0
+"""A check that has computed for so long makes way for others: an ordinary case has had
+its answer by then."""
+
+_SLOW_NICENESS = 15
+
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -207,6 +213,12 @@ def _confine(confines: Confines) -> None:
         resource.setrlimit(what, (most, most))
 
 
+def _make_way_after(cpu_seconds: float) -> None:
+    """Have this process step back once it has computed for so long."""
+    signal.signal(signal.SIGPROF, lambda *_: os.nice(_SLOW_NICENESS))
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+
+
 def _check(request: dict[str, Any]) -> dict[str, Any]:
     from hanseg_shared.io.check import check_case  # after the limits are in force
 
@@ -221,6 +233,7 @@ def main() -> None:
     """Be the child: confine this process, check the case, print the answer."""
     request = json.loads(sys.argv[1])
     _confine(Confines(**request["confines"]))
+    _make_way_after(QUICK_CPU_SECONDS)
     sys.stdout.write(json.dumps(_check(request)))
 
 

@@ -51,3 +51,22 @@ def test_flags_are_told_in_words_with_their_numbers():
     print_organs(job, console=Console(file=shown, width=200))
     words = "small volume 0.01 ml (limit 0.03 ml), pieces removed 2.48 ml"
     assert words in shown.getvalue()
+
+
+def test_a_narrow_table_breaks_no_name_and_no_status():
+    organ = OrganResult(
+        name="Glnd_Submand_L",
+        label=20,
+        status=OrganStatus.OUTSIDE_FIELD_OF_VIEW,
+        volume_ml=10.25,
+        flags=(Flag.of(FlagCode.PIECES_REMOVED, 2.48),),
+    )
+    job = JobDocument(id="1", state=JobState.SUCCEEDED, created_at=NOW, organs=(organ,))
+    for width in (80, 60):
+        shown = io.StringIO()
+        print_organs(job, console=Console(file=shown, width=width))
+        text = shown.getvalue()
+        for whole in ("Glnd_Submand_L", "outside_field_of_view", "10.25"):
+            assert whole in text
+        assert all(len(line) <= width for line in text.splitlines())
+        assert "…" not in text

@@ -47,7 +47,7 @@ def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
 def organ_table(job: JobDocument) -> Table:
     """Return the table of the 30 organs."""
     headings = ("", "organ", "status", "ml", "flags")
-    return table_of(headings, map(_row, job.organs), right=("ml",))
+    return table_of(headings, map(_row, job.organs), right=("ml",), whole=headings[1:4])
 
 
 def print_job(job: JobDocument) -> None:

@@ -298,7 +298,25 @@ def test_files_that_are_no_organ_are_named_and_no_cases(tmp_path, names):
             plain(tmp_path / side / "c_1" / f"{name}.nii.gz")
     message = refusal(tmp_path, "--labels", "han-seg")
     assert "files that are no organ by their names: " in message
-    assert "c_1" in message
+    unknown = message.split("a line ")[1].split(",")[0]
+    assert unknown in names
+
+
+def test_a_file_that_is_no_organ_can_be_left_out_as_the_message_says(tmp_path):
+    cord = label_map({"SpinalCord": PLACES["SpinalCord"]})
+    for side in "pr":
+        plain(tmp_path / side / "c_1" / "liver.nii.gz")
+        write_volume(cord, tmp_path / side / "c_1" / "spinal_cord.nii.gz")
+    assert "a line liver,<organ>" in refusal(tmp_path)
+    (tmp_path / "t.csv").write_text("value,organ\nliver,\n")
+    assert dice(tmp_path, "--labels", tmp_path / "t.csv") == {"SpinalCord": 1}
+
+
+def test_a_label_map_beside_other_cases_does_not_hide_them(tmp_path):
+    for name in ("label", "MR_01", "anna_seg"):
+        plain(tmp_path / f"{name}.nii.gz")
+    with pytest.raises(InputError, match=r"which is the case's.*MR_01.*anna_seg"):
+        find_case_masks(tmp_path)
 
 
 def test_what_only_one_has_is_one_line_and_can_be_left_out(tmp_path):

@@ -143,8 +143,9 @@ class _Finder:
         name = normalised(folder.resolve().name)
         images = [path for path in sorted(folder.iterdir()) if _is_image(path)]
         label_maps = [path for path in images if _stem(path).lower() in _MASK_WORDS]
-        if len(label_maps) > 1:
-            names = ", ".join(path.name for path in label_maps)
+        others = [path for path in images if _is_another_case(path)]
+        if label_maps and len([*label_maps, *others]) > 1:
+            names = ", ".join(path.name for path in [*label_maps, *others])
             raise InputError(f"{folder}: which is the case's label map: {names}?")
         if label_maps:
             return self.label_map(name, label_maps[0])
@@ -311,7 +312,7 @@ def _organ_files(
         try:
             found = names.structure_of(name)
         except InputError:
-            unknown.append(path.name)
+            unknown.append(name)
             continue
         if found is None:
             continue
@@ -371,6 +372,15 @@ def _is_scan(path: Path) -> bool:
     parsed = parse_name(_stem(path))
     plain = parsed.role is NameRole.NONE and not parsed.case
     return plain or parsed.role in _IMAGE_ROLES or path.name in _REGISTERED
+
+
+def _is_another_case(path: Path) -> bool:
+    """Whether an image has a name of its own that is no scan's and no structure's."""
+    stem = _stem(path)
+    name = case_name(path)
+    known = organ_of(name) is not None or is_other_structure(name)
+    own = stem.lower() not in _MASK_WORDS and bool(parse_name(stem).case)
+    return _is_mask(path) and own and not (known or _ORGAN_PART.fullmatch(stem))
 
 
 def _is_image(path: Path) -> bool:

@@ -122,7 +122,7 @@ def lead_nowhere(folder: Path) -> None:
         (make_weights_a_pipe, "weights.safetensors cannot be read: Is no file"),
         (cut_weights, "has SHA-256"),
         (flip_a_bit, "the file was damaged or exchanged"),
-        (become_newer, "is of format 2, and this version reads format 1; update"),
+        (become_newer, "format 2 is not known, this version reads 1; update"),
         (have_a_newer_member, "windows is unknown to this version; update"),
         (lead_nowhere, "model.json is missing"),
     ],

@@ -924,8 +924,8 @@ def _complaint(error: ValidationError) -> str:
     detail = error.errors(include_url=False)[0]
     if detail["loc"] == ("format",):
         return (
-            f"is of format {detail['input']!r}, and this version reads format 1; update"
-            " the service, or install a model made for it"
+            f"is no valid model package: format {detail['input']!r} is not known, this"
+            " version reads 1; update the service, or install a model made for it"
         )
     if detail["type"] == "extra_forbidden":
         where = ".".join(str(part) for part in detail["loc"])

@@ -25,17 +25,11 @@ from scipy.spatial import ConvexHull, QhullError
 
 from hanseg_registration.head import body_threshold
 from hanseg_shared.grid import Grid, Vector
+from hanseg_shared.io.filling import fill_value
 from hanseg_shared.volume import Mask, Volume
 
 SMALLEST_FILLED_SHARE = 0.005
 """Less filling than this share of the volume is not worth leaving out."""
-
-SMALLEST_FLAT_SHARE = 0.02
-"""Share of the image's faces that must be flat, all of one value, to be a filling."""
-
-LARGEST_STRAY_SHARE = 0.7
-"""Of a filling's voxels on a face, so many may have a neighbour of another value:
-the values of noise nearly all have one, those of a filling hardly ever."""
 
 COARSE_VOXELS = 32
 """Blocks along an axis in which strays are looked for, and lines along which the
@@ -117,32 +111,6 @@ def without_filling(mr: Volume, data: Volume, background: float) -> Volume:
         return mr
     filled = data.array == 0
     return mr.with_array(np.where(filled, np.float32(background), mr.array))
-
-
-def fill_value(mr: Volume) -> float | None:
-    """Return the value that fills a part of the image's border, None without one."""
-    faces = [mr.array.take(at, axis=axis) for axis in range(3) for at in (0, -1)]
-    candidates = {_most_frequent(face) for face in faces} | {float(mr.array.min())}
-    flat = {value: _flat_voxels(faces, value) for value in sorted(candidates)}
-    value = max(flat, key=lambda each: flat[each])
-    enough = SMALLEST_FLAT_SHARE * max(face.size for face in faces)
-    return value if flat[value] >= enough else None
-
-
-def _most_frequent(face: npt.NDArray[np.generic]) -> float:
-    values, counts = np.unique(face, return_counts=True)
-    return float(values[counts.argmax()])
-
-
-def _flat_voxels(faces: list[npt.NDArray[np.generic]], value: float) -> int:
-    """Return how many border voxels of a value have no neighbour of another.
-
-    0 if they are few among those of that value: then it is noise that has it.
-    """
-    equal = [face == value for face in faces]
-    flat = sum(int(ndimage.binary_erosion(e, border_value=1).sum()) for e in equal)
-    found = sum(int(e.sum()) for e in equal)
-    return flat if flat > (1.0 - LARGEST_STRAY_SHARE) * found else 0
 
 
 def _row(values: npt.NDArray[np.float64]) -> Volume:

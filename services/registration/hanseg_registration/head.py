@@ -2,8 +2,9 @@
 
 A planning CT reaches from the vertex to below the shoulders; its centre lies in the
 neck, and elastix started from there ends 10 to 60 mm away. Everything that follows
-therefore works on the head alone. The head is found from the body's outline, with
-the patient's superior direction taken from the header.
+therefore works on the head alone. The head is found from the body's outline, in a CT
+as everywhere (see `hanseg_shared.io.body`), with the patient's superior direction
+taken from the header.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from hanseg_registration.plausible import require_patient_size
 from hanseg_registration.sampling import on_lps_axes
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points
+from hanseg_shared.io.body import (
+    SMALLEST_BODY_ML,
+    body_in,
+    fill_slices,
+    thick_parts,
+    within,
+)
 from hanseg_shared.volume import Mask, Volume
 
 SEARCH_SPACING_MM = 5.0
@@ -25,20 +32,11 @@ SEARCH_SPACING_MM = 5.0
 AIR_HU = -1000.0
 """What lies around a CT."""
 
-BODY_HU = -300.0
-"""Above it a CT voxel is patient, couch or mask rather than air."""
-
-THINNEST_PART_MM = 25.0
-"""Thinner things (couch, mask, head rest, cables) are not the patient."""
-
 SHOULDER_WIDTH_MM = 270.0
 """A head, turned by 25 degrees, is narrower than this; a pair of shoulders is not."""
 
 HEAD_LENGTH_MM = 300.0
 """How far below the vertex the box may reach: chin and upper neck included."""
-
-SMALLEST_HEAD_ML = 300.0
-"""Less body than this cannot be a head."""
 
 MARGIN_MM = 15.0
 """Air kept around the head: the skin's edge is what aligns outlines."""
@@ -83,7 +81,7 @@ def ct_head(ct: Volume) -> Head:
     """
     require_patient_size(ct, what="the CT")
     coarse = on_lps_axes(ct, SEARCH_SPACING_MM, background=AIR_HU)
-    return _head(coarse, coarse.array > BODY_HU, what="the CT")
+    return _head(coarse, body_in(coarse), what="the CT")
 
 
 def mr_head(mr: Volume) -> Head:
@@ -98,7 +96,9 @@ def mr_head(mr: Volume) -> Head:
     if not high > low:
         raise ImageContentError(f"the MR is blank: its values are all {low:g}")
     coarse = on_lps_axes(mr, SEARCH_SPACING_MM, background=low)
-    return _head(coarse, coarse.array > body_threshold(coarse), what="the MR")
+    dense = coarse.array > body_threshold(coarse)
+    body = thick_parts(fill_slices(dense, coarse.grid), coarse.grid)
+    return _head(coarse, body, what="the MR")
 
 
 def body_threshold(mr: Volume) -> float:
@@ -124,38 +124,20 @@ def _otsu(values: np.ndarray) -> float:
     return float(edges[int(spread.argmax()) + 1])
 
 
-def _head(coarse: Volume, body: Mask, *, what: str) -> Head:
-    body = _thick_parts(body, coarse.grid)
-    if body.sum() * coarse.grid.voxel_ml < SMALLEST_HEAD_ML:
+def _head(coarse: Volume, body: Mask | None, *, what: str) -> Head:
+    body_ml = 0.0 if body is None else float(body.sum()) * coarse.grid.voxel_ml
+    if body is None or body_ml < SMALLEST_BODY_ML:
         raise ImageContentError(
-            f"{what} shows no body of the size of a head: "
-            f"{body.sum() * coarse.grid.voxel_ml:.0f} ml stand out from the air"
+            f"{what} shows no body of the size of a head: {body_ml:.0f} ml stand out "
+            f"from the air, and a head has more than {SMALLEST_BODY_ML:.0f} ml"
         )
+    body = body.copy()
     bottom, top = _head_slices(body, coarse.grid)
     body[:bottom] = False
     body[top + 1 :] = False
-    mask = _within(body, MARGIN_MM, coarse.grid)
+    mask = within(body, MARGIN_MM, coarse.grid)
     mask[:bottom] = False
     return Head(coarse, body, mask, *_corners(mask, coarse.grid))
-
-
-def _thick_parts(body: Mask, grid: Grid) -> Mask:
-    """Return the largest part that survives an opening, with its holes filled."""
-    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in body])
-    padded = np.pad(filled, ((0, 0), (1, 1), (1, 1)))
-    depth = ndimage.distance_transform_edt(padded, sampling=grid.spacing[::-1])
-    core, count = ndimage.label(depth[:, 1:-1, 1:-1] > THINNEST_PART_MM / 2.0)
-    if count == 0:
-        return np.zeros_like(body)
-    sizes = np.bincount(core.ravel())[1:]
-    largest = core == 1 + int(sizes.argmax())
-    return _within(largest, THINNEST_PART_MM / 2.0, grid) & filled
-
-
-def _within(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
-    """Return the voxels within a distance of a mask."""
-    far = ndimage.distance_transform_edt(~mask, sampling=grid.spacing[::-1])
-    return far <= distance_mm
 
 
 def _head_slices(body: Mask, grid: Grid) -> tuple[int, int]:

@@ -7,11 +7,17 @@ megabytes whatever the image's size.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from hanseg_shared.documents import InputSummary
 from hanseg_shared.errors import ImageContentError, ImageError
+from hanseg_shared.io.body import body_in
 from hanseg_shared.io.case_check import CaseCheck, Role
+from hanseg_shared.io.coarse import Sampler
 from hanseg_shared.io.content import (
     Intensities,
     looks_like_ct,
@@ -29,6 +35,8 @@ _COARSE_MM = 4.0
 """Spacing above this is remarked upon: small organs fall between the voxels."""
 
 _HASHED_BYTES = 1 << 20
+
+Pieces = Iterator[npt.NDArray[np.generic]]
 
 
 def check_case(
@@ -55,9 +63,13 @@ def check_case(
         require_workable(headers[Role.CT].grid, limits)
     inputs = [_summary(role, paths[role], headers[role]) for role in paths]
     _require_different(paths, inputs)
-    found = {role: _intensities(paths[role], headers[role]) for role in paths}
-    _require_roles(paths, found)
+    sampler = Sampler(headers[Role.CT].grid)
+    found = {Role.CT: _intensities(paths[Role.CT], headers[Role.CT], sampler.watch)}
+    if Role.MR in paths:
+        found[Role.MR] = _intensities(paths[Role.MR], headers[Role.MR])
+    _require_roles(paths, found, sampler)
     remarks = [remark for role in paths for remark in _remarks(role, headers[role])]
+    remarks += _body_remarks(found[Role.CT], sampler)
     return CaseCheck(inputs=tuple(inputs), remarks=tuple(remarks))
 
 
@@ -97,15 +109,20 @@ def _require_different(paths: dict[Role, Path], inputs: list[InputSummary]) -> N
         )
 
 
-def _intensities(path: Path, header: ImageHeader) -> Intensities:
+def _intensities(
+    path: Path, header: ImageHeader, watch: Callable[[Pieces], Pieces] = lambda p: p
+) -> Intensities:
     with naming(path):
-        return measure(values(path, header.layout), voxels=header.layout.voxels)
+        pieces = watch(values(path, header.layout))
+        return measure(pieces, voxels=header.layout.voxels)
 
 
-def _require_roles(paths: dict[Role, Path], found: dict[Role, Intensities]) -> None:
+def _require_roles(
+    paths: dict[Role, Path], found: dict[Role, Intensities], sampler: Sampler
+) -> None:
     try:
         with naming(paths[Role.CT]):
-            require_ct(found[Role.CT])
+            require_ct(found[Role.CT], sampler)
     except ImageError:
         if Role.MR in found and looks_like_ct(found[Role.MR]):
             raise _swapped(paths) from None
@@ -121,6 +138,21 @@ def _swapped(paths: dict[Role, Path]) -> ImageContentError:
         f"a CT, and {paths[Role.CT].name}, sent as CT, holds no Hounsfield units; "
         "send them the other way round"
     )
+
+
+def _body_remarks(found: Intensities, sampler: Sampler) -> list[str]:
+    remarks = []
+    if found.not_finite:
+        remarks.append(
+            f"the CT: {found.not_finite} voxels outside the patient are NaN; they are "
+            "taken as air"
+        )
+    if body_in(sampler.sample) is None:
+        remarks.append(
+            "the CT: no body as large as a head is found in it, so what lies outside "
+            "the patient (couch, mask) is not blanked before the network"
+        )
+    return remarks
 
 
 def _remarks(role: Role, header: ImageHeader) -> list[str]:

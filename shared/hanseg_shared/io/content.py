@@ -12,8 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from hanseg_shared.errors import ImageContentError
+from hanseg_shared.io.body import body_in
+from hanseg_shared.io.coarse import Sampler
+from hanseg_shared.io.hounsfield import require_hounsfield, wrapped
 
 LOWEST_HU, HIGHEST_HU = -32768, 32767
 """What a CT may hold: padding below -1024 and metal above 3071 included."""
@@ -58,6 +62,7 @@ class Intensities:
         lowest: Smallest finite value.
         highest: Largest finite value.
         not_finite: Number of NaN and infinite values.
+        infinite: Number of infinite ones among them.
         counts: Histogram of a regular sample of the voxels: 288 bins of 16 from
             -1152 on; the outermost hold what lies beyond them.
         distinct: Number of different values met, counted up to `MIN_MR_VALUES`.
@@ -68,6 +73,7 @@ class Intensities:
     not_finite: int
     counts: npt.NDArray[np.int64]
     distinct: int
+    infinite: int = 0
 
     def share(self, low: float, high: float) -> float:
         """Return the share of voxels in ``[low, high)``, to a bin of 16."""
@@ -83,12 +89,14 @@ def measure(pieces: Iterable[Values], *, voxels: int) -> Intensities:
         voxels: How many there are; decides how densely the histogram samples.
     """
     step = max(1, voxels // _SAMPLES)
-    lowest, highest, not_finite = np.inf, -np.inf, 0
+    lowest, highest, not_finite, infinite = np.inf, -np.inf, 0, 0
     counts = np.zeros(_BINS, dtype=np.int64)
     distinct: set[float] = set()
     for piece in pieces:
         finite = _finite(piece)
-        not_finite += piece.size - finite.size
+        if finite.size < piece.size:
+            not_finite += piece.size - finite.size
+            infinite += int(np.isinf(piece).sum())
         if finite.size:
             lowest = min(lowest, float(finite.min()))
             highest = max(highest, float(finite.max()))
@@ -96,7 +104,12 @@ def measure(pieces: Iterable[Values], *, voxels: int) -> Intensities:
             if len(distinct) < MIN_MR_VALUES:
                 distinct.update(np.unique(finite[::97]).tolist())
     return Intensities(
-        lowest, highest, not_finite, counts, min(len(distinct), MIN_MR_VALUES)
+        lowest,
+        highest,
+        not_finite,
+        counts,
+        min(len(distinct), MIN_MR_VALUES),
+        infinite,
     )
 
 
@@ -107,17 +120,24 @@ def pieces_of(array: Values) -> Iterator[Values]:
         yield flat[start : start + _CHUNK]
 
 
-def require_ct(found: Intensities) -> None:
+def require_ct(found: Intensities, sampler: Sampler) -> None:
     """Refuse values that are no Hounsfield units.
+
+    NaN is padding where no patient is; see `require_nan_outside`.
+
+    Args:
+        found: How all values are distributed.
+        sampler: What was sampled of them.
 
     Raises:
         ImageContentError: They are not, with what they look like instead.
     """
-    _require_finite(found)
+    if found.infinite or (found.not_finite and found.lowest > found.highest):
+        raise _not_finite(found)
     if found.lowest == found.highest:
         raise ImageContentError(f"every voxel is {found.lowest:g}; a CT is needed")
     if found.share(-np.inf, AIR_BELOW_HU) < MIN_AIR_SHARE:
-        raise ImageContentError(_why_no_hu(found))
+        raise ImageContentError(_why_no_hu(found, sampler))
     if found.lowest < LOWEST_HU or found.highest > HIGHEST_HU:
         raise ImageContentError(
             f"values from {found.lowest:g} to {found.highest:g} are no Hounsfield "
@@ -129,6 +149,24 @@ def require_ct(found: Intensities) -> None:
             f"only {soft:.2%} of the voxels are soft tissue ({SOFT_TISSUE_HU[0]} to "
             f"{SOFT_TISSUE_HU[1]} HU); send the planning CT, in Hounsfield units"
         )
+    require_hounsfield(sampler.sample)
+    if found.not_finite:
+        require_nan_outside(found, sampler)
+
+
+def require_nan_outside(found: Intensities, sampler: Sampler) -> None:
+    """Refuse a CT with NaN in the patient; outside it is padding.
+
+    Voxels less than a sample's voxel below the skin may be blanked with it.
+
+    Raises:
+        ImageContentError: There is NaN inside, or no body is found that it could be
+            outside of.
+    """
+    small = sampler.sample
+    body = body_in(small)
+    if body is None or (sampler.nan & ndimage.binary_erosion(body)).any():
+        raise _not_finite(found)
 
 
 def require_mr(found: Intensities) -> None:
@@ -137,7 +175,8 @@ def require_mr(found: Intensities) -> None:
     Raises:
         ImageContentError: They are constant, a mask's, or a CT's.
     """
-    _require_finite(found)
+    if found.not_finite:
+        raise _not_finite(found)
     if found.lowest == found.highest:
         raise ImageContentError(f"every voxel is {found.lowest:g}; an MR is needed")
     if found.distinct < MIN_MR_VALUES:
@@ -163,14 +202,14 @@ def looks_like_ct(found: Intensities) -> bool:
     )
 
 
-def _require_finite(found: Intensities) -> None:
-    if found.not_finite:
-        raise ImageContentError(
-            f"{found.not_finite} voxels are NaN or infinite; export the image again"
-        )
+def _not_finite(found: Intensities) -> ImageContentError:
+    return ImageContentError(
+        f"{found.not_finite} voxels are NaN or infinite, some of them in the patient; "
+        "export the image again"
+    )
 
 
-def _why_no_hu(found: Intensities) -> str:
+def _why_no_hu(found: Intensities, sampler: Sampler) -> str:
     span = f"its values run from {found.lowest:g} to {found.highest:g}"
     if found.lowest >= 0 and found.highest <= 255:
         return (
@@ -183,6 +222,9 @@ def _why_no_hu(found: Intensities) -> str:
             "near 1024, so it seems to be raw = HU + 1024; subtract 1024 (apply the "
             "rescale intercept) and send it again"
         )
+    why = wrapped(sampler.sample)
+    if why is not None:
+        return why
     if found.lowest >= 0:
         return (
             f"the file sent as CT looks like an MR: {span}, without air at -1000 HU; "

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hanseg_shared.errors import ImageContentError
+from hanseg_shared.io.body import BLANK_HU
+from hanseg_shared.io.coarse import Sampler
 from hanseg_shared.io.content import measure, pieces_of, require_ct, require_mr
 from hanseg_shared.io.extent import require_patient_sized
 from hanseg_shared.io.header import ImageHeader, naming, read_header
@@ -30,6 +32,8 @@ Flat = npt.NDArray[np.generic]
 def read_ct(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     """Return a CT in Hounsfield units, as int16 (fractions are rounded).
 
+    NaN outside the patient is padding and becomes air.
+
     Args:
         path: A NIfTI, NRRD or MHA file.
         limits: Caps on what is read.
@@ -41,8 +45,9 @@ def read_ct(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     header = _volume_header(path, limits)
     array = np.empty(header.layout.voxels, dtype=np.int16)
     with naming(path):
-        pieces = _rounded_into(array, values(path, header.layout))
-        require_ct(measure(pieces, voxels=array.size))
+        sampler = Sampler(header.grid)
+        pieces = sampler.watch(_rounded_into(array, values(path, header.layout)))
+        require_ct(measure(pieces, voxels=array.size), sampler)
     return _volume(array, header)
 
 
@@ -159,10 +164,17 @@ def _rounded_into(target: Flat, pieces: Iterator[Flat]) -> Iterator[Flat]:
         start = 0
         for piece in pieces:
             end = start + piece.size
-            whole = piece if piece.dtype.kind in "iu" else np.rint(piece)
+            whole = piece if piece.dtype.kind in "iu" else _whole(piece)
             target[start:end] = whole.astype(target.dtype)
             start = end
             yield piece
+
+
+def _whole(piece: Flat) -> Flat:
+    """Return values rounded, and air for NaN."""
+    rounded: Flat = np.rint(piece)
+    missing = np.isnan(rounded)
+    return np.where(missing, BLANK_HU, rounded) if missing.any() else rounded
 
 
 def _copied_into(target: Flat, pieces: Iterator[Flat]) -> Iterator[Flat]:

@@ -285,6 +285,8 @@ class InferenceReport(Document):
             much faster, but a network that normalises each tile by itself answers
             differently when a tile shows something else.
         reason: One sentence for a person: why no more and no less was done.
+        blanked: Whether couch, mask and all else outside the patient's body were
+            blanked before the network saw the CT.
         second_stage: How the finer network was run that draws some organs anew; with
             no tiles if there was no time. None if the model has none.
     """
@@ -301,6 +303,7 @@ class InferenceReport(Document):
     localised: bool = False
     moved: bool = False
     reason: str = ""
+    blanked: bool = False
     second_stage: InferenceReport | None = None
 
 

@@ -26,6 +26,7 @@ from hanseg_segmentation.model_package import shipped_models
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport, ModelSummary, OrganResult
 from hanseg_shared.errors import GridMismatchError
+from hanseg_shared.io.body import blank_outside, find_body
 from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -139,11 +140,13 @@ def segment(
     began = time.monotonic()
     watch = Stopwatch()
     with watch.phase("preprocess"):
-        prepared = prepare(ct, mr, field_of_view, model=model)
+        patient = _patient_alone(ct)
+        seen = ct if patient is None or _sees_all(model) else patient
+        prepared = prepare(seen, mr, field_of_view, model=model)
     region = None
     if model.localiser is not None and not model.is_exact:
         with watch.phase("localise"):
-            region = _localised(ct, model, model.localiser)
+            region = _localised(patient or ct, model, model.localiser)
     agreement = Agreement(model.channels_out)
     first_share = NETWORK_SHARE * (1.0 if model.second is None else FIRST_STAGE_SHARE)
     with watch.phase("network"):
@@ -165,7 +168,7 @@ def segment(
             spent = time.monotonic() - began
             answer = draw_anew(
                 answer,
-                ct,
+                seen,
                 mr,
                 field_of_view,
                 model=model,
@@ -178,7 +181,7 @@ def segment(
     with watch.phase("checks"):
         checked = check_organs(
             answer.labels,
-            ct,
+            patient or ct,
             package=model.package,
             confidences=answer.confidences,
             agreements=_agreements(agreement, model),
@@ -191,7 +194,7 @@ def segment(
         checked.organs,
         model.package.summary,
         watch.seconds,
-        answer.report,
+        answer.report.model_copy(update={"blanked": seen is not ct}),
     )
 
 
@@ -203,6 +206,20 @@ def _require_one_grid(
     if mr is not None and field_of_view is not None:
         mr.grid.require_same(ct.grid, what="the registered MR")
         field_of_view.grid.require_same(ct.grid, what="the MR's field of view")
+
+
+def _patient_alone(ct: Volume) -> Volume | None:
+    """Return a CT that is blank outside the patient; None if no body is found in it."""
+    body = find_body(ct)
+    if body is None:
+        logger.warning("no body is found in %r: nothing is blanked", ct.grid)
+        return None
+    return blank_outside(ct, body)
+
+
+def _sees_all(model: LoadedModel) -> bool:
+    """Whether a network is shown couch and mask: one that answers as nnU-Net does."""
+    return model.package.frame == "image"
 
 
 def _localised(ct: Volume, model: LoadedModel, localiser: LoadedModel) -> Region | None:

@@ -53,6 +53,12 @@ LARGEST_TOP_SHARE = 0.01
 """Share of the body that has its highest value, where that is no more than this: 0.5 %
 at most in real CTs, and bone that was cut off in a windowed one."""
 
+AIR_BELOW_TISSUE_HU = (700.0, 1300.0)
+"""So far below soft tissue air lies, whatever was added to both."""
+
+NEAREST_AIR, FARTHEST_AIR = 150.0, 1300.0
+"""So far below the most frequent value a filling may be air, in what are no HU."""
+
 PEAK_BIN_HU = 10.0
 """Width of the histogram's bins in which peaks are looked for."""
 
@@ -153,11 +159,12 @@ def wrapped(small: Volume) -> str | None:
     top = _wrapped_at(values) if values.size else None
     if top is None:
         return None
+    highest = values.max()
     return (
-        "the file sent as CT holds no Hounsfield units: values up to "
-        f"{values.max():.0f}, with air near {top - 1000:.0f}, so negative HU seem to be stored as "
-        f"unsigned numbers; subtract {top:.0f} from the values above {top / 2 - 1:.0f},"
-        " or export the CT again as signed numbers"
+        f"the file sent as CT holds no Hounsfield units: values up to {highest:.0f}, "
+        f"with air near {top - 1000:.0f}, so negative HU seem to be stored as unsigned "
+        f"numbers; subtract {top:.0f} from the values above {top / 2 - 1:.0f}, or "
+        "export the CT again as signed numbers"
     )
 
 
@@ -166,9 +173,7 @@ def _why_not(found: Tissues, small: Volume) -> str:
     why = wrapped(small)
     if why is not None:
         return why
-    values = _measured(small)
-    lowest, highest = float(values.min()), float(values.max())
-    air, tissue = _two_peaks(values)
+    air, tissue = _air_and_tissue(small)
     where = f"air lies near {air:.0f} and soft tissue near {tissue:.0f}"
     expected = "(-1000 and 0 to 60 in Hounsfield units)"
     start = "the file sent as CT holds no Hounsfield units"
@@ -191,8 +196,8 @@ def _why_not(found: Tissues, small: Volume) -> str:
     scale = (tissue - air) / 1040.0
     if scale > 0 and not 0.5 < scale < 2.0:
         return (
-            f"{start}: {where} {expected}; values from {lowest:g} to {highest:g} seem "
-            "to be scaled or windowed; export the CT again in Hounsfield units"
+            f"{start}: {where} {expected}, so the values seem to be scaled or "
+            "windowed; export the CT again in Hounsfield units"
         )
     return (
         f"{start}: {where} {expected}; export the CT again with its rescale slope and "
@@ -204,13 +209,24 @@ def _is_raw(found: Tissues, tissue: float) -> bool:
     return _lies_in(tissue, (850.0, 1250.0)) or found.raw_share > LARGEST_RAW_SHARE
 
 
-def _measured(small: Volume) -> Values:
-    """Return the values that are not padding; all if everything is."""
+def _air_and_tissue(small: Volume) -> tuple[float, float]:
+    """Return where air and soft tissue lie in what are no HU.
+
+    Where what is measured holds no air, a filling below the tissue is taken for it.
+    """
     values = small.array.astype(np.float64)
     known = np.isfinite(values)
-    measured = known & ~padding_in(small)
-    chosen = values[measured if measured.any() else known]
-    return chosen if chosen.size else np.zeros(1)
+    padding = padding_in(small)
+    measured = values[known & ~padding]
+    if not measured.size:
+        return _two_peaks(values[known] if known.any() else np.zeros(1))
+    air, tissue = _two_peaks(measured)
+    if _lies_in(tissue - air, AIR_BELOW_TISSUE_HU):
+        return air, tissue
+    usual = _peak(measured)
+    filled = values[known & padding]
+    as_air = (filled > usual - FARTHEST_AIR) & (filled < usual - NEAREST_AIR)
+    return _two_peaks(np.concatenate([measured, filled[as_air]]))
 
 
 def _wrapped_at(values: Values) -> float | None:

@@ -34,6 +34,7 @@ from hanseg_segmentation.training.prepare import case_sample, phantom_sample
 from hanseg_segmentation.training.recipe import Recipe
 from hanseg_shared import itk
 from hanseg_shared.grid import Vector
+from hanseg_shared.io import body, coarse, filling
 from hanseg_shared.phantom import case as case_module
 from hanseg_shared.phantom import patient, shapes, simulate, template, tissue
 
@@ -47,10 +48,13 @@ FIRST_SEED = 10_000
 
 RULES = (
     allowed,
+    body,
     case_module,
+    coarse,
     courses,
     dataset,
     drawn,
+    filling,
     itk,
     label_sets,
     patient,

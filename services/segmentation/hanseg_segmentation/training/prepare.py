@@ -29,6 +29,7 @@ from hanseg_segmentation.training.datasets.registered_mr import RegisteredMr
 from hanseg_segmentation.training.drawn import Outline
 from hanseg_segmentation.training.sample import Sample, encode
 from hanseg_shared.grid import Grid, Vector
+from hanseg_shared.io.body import blank_outside, find_body
 from hanseg_shared.organs import ORGANS
 from hanseg_shared.phantom import make_case
 from hanseg_shared.volume import Mask, Volume
@@ -60,6 +61,8 @@ def case_sample(
         InputError: A file cannot be used, or does not lie on the CT's grid.
     """
     ct = case.read_ct()
+    body = find_body(ct)
+    ct = ct if body is None else blank_outside(ct, body)  # as inference does
     grid = model_grid(ct.grid, spacing=spacing)
     image = to_model_grid(ct, grid, background=AIR_HU).array
     drawn = outlines(drawings_of(case), ct.grid, grid)

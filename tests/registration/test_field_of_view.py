@@ -6,10 +6,10 @@ import pytest
 from hanseg_registration.field_of_view import (
     background_value,
     data_mask,
-    fill_value,
     without_filling,
 )
-from hanseg_shared.volume import Volume
+ffrom hanseg_shared.io.filling import fill_value
+rom hanseg_shared.volume import Volume
 from tests.registration.volumes import box
 
 

@@ -8,8 +8,8 @@ from hanseg_registration.field_of_view import (
     data_mask,
     without_filling,
 )
-ffrom hanseg_shared.io.filling import fill_value
-rom hanseg_shared.volume import Volume
+from hanseg_shared.io.filling import fill_value
+from hanseg_shared.volume import Volume
 from tests.registration.volumes import box
 
 

@@ -14,6 +14,7 @@ from hanseg_shared.itk import resample
 from hanseg_shared.phantom.patient import Painted, Patient, rotation_matrix
 from hanseg_shared.phantom.shapes import Coordinates
 from hanseg_shared.phantom.simulate import scan_t1, simulate_ct, simulate_t1
+from hanseg_shared.phantom.surroundings import Surroundings, surround
 from hanseg_shared.phantom.tissue import Tissue
 from hanseg_shared.volume import Volume
 
@@ -77,6 +78,7 @@ def make_case(
     mr: bool = True,
     t1: bool = False,
     scope: Scope = Scope.HEAD_AND_NECK,
+    surroundings: Surroundings | None = None,
 ) -> PhantomCase:
     """Simulate a patient, always the same one for a seed.
 
@@ -92,20 +94,25 @@ def make_case(
         mr: Whether an MR is made too.
         t1: Whether the T1 signal on the CT's grid is made too, for training.
         scope: What part of the patient the CT covers.
+        surroundings: What is added to the CT around patient and couch; nothing if
+            None. It changes neither the patient nor the MR.
 
     Raises:
         OptionError: The seed is negative.
     """
     if seed < 0:
         raise OptionError(f"a phantom's seed must not be negative, got {seed}")
-    anatomy, pose, imaging = (
-        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
+    anatomy, pose, imaging, around = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)
     )
     patient = Patient.random(anatomy)
     stem = pose.uniform((-25, -40, -300), (25, 40, 300))
     ct_grid = _ct_grid(stem, ct_spacing, ct_width_mm, scope)
     painted = _with_couch(patient.paint(_relative(ct_grid, stem)), ct_grid, stem)
-    ct = Volume(simulate_ct(painted, ct_grid, imaging), ct_grid)
+    hu = simulate_ct(painted, ct_grid, imaging)
+    if surroundings is not None:
+        hu = surround(hu, painted, ct_grid, surroundings, around)
+    ct = Volume(hu, ct_grid)
     labels = Volume(painted.labels, ct_grid)
     name = f"case_{seed:02d}"
     mr_from_ct = _mr_pose(stem, pose)

@@ -36,7 +36,14 @@ from hanseg_shared import itk
 from hanseg_shared.grid import Vector
 from hanseg_shared.io import body, coarse, filling
 from hanseg_shared.phantom import case as case_module
-from hanseg_shared.phantom import patient, shapes, simulate, template, tissue
+from hanseg_shared.phantom import (
+    patient,
+    shapes,
+    simulate,
+    surroundings,
+    template,
+    tissue,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +72,7 @@ RULES = (
     sample,
     shapes,
     simulate,
+    surroundings,
     template,
     tissue,
 )

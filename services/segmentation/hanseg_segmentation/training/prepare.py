@@ -32,19 +32,39 @@ from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.io.body import blank_outside, find_body
 from hanseg_shared.organs import ORGANS
 from hanseg_shared.phantom import make_case
+from hanseg_shared.phantom.surroundings import Surroundings
 from hanseg_shared.volume import Mask, Volume
 
 BRIGHT_PERCENTILE = 99.0
 """Real MR is scaled so that this percentile in its field of view is 1."""
 
 
+SURROUNDED_SHARE = 0.5
+"""Share of the simulated patients with head rest, mask or a circle that cuts them."""
+
+
 def phantom_sample(seed: int, *, spacing: Vector, width_mm: float = 260.0) -> Sample:
     """Return a simulated patient's sample, all 30 organs known."""
-    case = make_case(seed, ct_spacing=spacing, ct_width_mm=width_mm, mr=False, t1=True)
+    case = make_case(
+        seed,
+        ct_spacing=spacing,
+        ct_width_mm=width_mm,
+        mr=False,
+        t1=True,
+        surroundings=surroundings_of(seed),
+    )
     codes, sets = encode(np.left_shift(1, case.labels.array.astype(np.int32)))
     groups = np.array([1 << o.label for o in ORGANS], np.int32)
     assert case.t1 is not None
     return Sample(case.ct.array, case.t1.array.astype(np.float16), codes, sets, groups)
+
+
+def surroundings_of(seed: int) -> Surroundings | None:
+    """Return what lies around a simulated patient of training; always the same."""
+    rng = np.random.default_rng((seed, 1))
+    if rng.random() >= SURROUNDED_SHARE:
+        return None
+    return Surroundings.random(rng)
 
 
 def case_sample(

@@ -1,4 +1,4 @@
-"""Rest, mask and circle change what lies around a simulated patient, and nothing else."""
+"""Rest, mask and circle change what is around a simulated patient, nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies around a simulated patient besides the couch: rest, mask, the scan's circle.
+"""What lies around a simulated patient: head rest, mask, the circle of the scan.
 
 Nothing of it changes the patient or the truth; it is for tests and training.
 """

@@ -184,7 +184,7 @@ def test_no_organ_of_a_real_ct_loses_a_voxel_to_the_blanking(part):
         body = find_body(case.ct)
         assert body is not None, case.name
         hu = case.ct.array
-        shown = (hu > -400).any(axis=(1, 2))[:, None, None]
+        shown = (hu > -400).any(axis=(1, 2), keepdims=True)
         outside = np.asarray((case.drawn > 0) & (hu > -900) & shown & ~body)
         if outside.any():
             lost[case.name] = int(outside.sum())

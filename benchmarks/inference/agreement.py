@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.model_package import ModelPackage
+from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_shared.io import read_labels
 from hanseg_shared.organs import organ
 

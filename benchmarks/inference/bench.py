@@ -24,7 +24,7 @@ from benchmarks.inference.runs import (
 from benchmarks.inference.volumes import FIELDS, Patient
 
 from hanseg_segmentation.importing.nnunet import ImportOptions, import_nnunet
-from hanseg_segmentation.model_package import ModelPackage, read_package
+from hanseg_segmentation.packages.package import ModelPackage, read_package
 from hanseg_shared.io import read_labels
 
 EXACT, FAST, RAPID = "ours exact", "ours fast", "ours rapid"

@@ -10,7 +10,7 @@ from benchmarks.figure import Figure
 from benchmarks.registration.groups import Group
 from benchmarks.registration.runs import Row
 
-from hanseg_shared.simulator import Reach
+from hanseg_lab.simulator import Reach
 
 SUCCESS_MM = 2.0
 """A smaller mean error is a success."""

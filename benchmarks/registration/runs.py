@@ -22,12 +22,12 @@ from benchmarks.registration.cases import Case
 from benchmarks.registration.groups import SERIES, Group
 
 import hanseg_registration
-import hanseg_shared.simulator
+import hanseg_lab.simulator
 from hanseg_registration.pipeline import register
 from hanseg_shared.documents import MrVerdict, TransformKind
 from hanseg_shared.errors import HansegError
 from hanseg_shared.grid import Points
-from hanseg_shared.leash import die_with_parent
+from hanseg_shared.jobs.leash import die_with_parent
 
 NOT_THE_NUMBERS = ("child.py", "cli.py", "pictures.py", "tasks.py", "worker.py")
 """Modules of the registration that no pose and no verdict depends on."""
@@ -148,7 +148,7 @@ def smallest_determinant(case: Case, transform: sitk.Transform) -> float:
 def fingerprint() -> str:
     """Return a short hash of all code that decides on a row's numbers."""
     digest = hashlib.sha256()
-    for package in (hanseg_registration, hanseg_shared.simulator):
+    for package in (hanseg_registration, hanseg_lab.simulator):
         folder = Path(str(package.__file__)).parent
         for path in sorted(each for end in SOURCES for each in folder.rglob(end)):
             if path.name not in NOT_THE_NUMBERS:

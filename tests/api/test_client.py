@@ -16,7 +16,7 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
 )
 from hanseg_shared.jobs import Stage
-from hanseg_shared.messages import QueueName
+from hanseg_shared.jobs.messages import QueueName
 from tests.api.fakes import CT, MR, NO_IMAGE
 from tests.api.running import Running
 

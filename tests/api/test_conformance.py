@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from hanseg_shared.messages import QueueName
+from hanseg_shared.jobs.messages import QueueName
 from tests.api.fakes import CT, FakeWorker
 from tests.api.requests import new_job, upload
 from tests.api.test_openapi import METHODS

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hanseg_segmentation.api import problems
-from hanseg_segmentation.api.docs_page import page
+from hanseg_segmentation.api.http import problem_responses as problems
+from hanseg_segmentation.api.routes.docs_page import page
 from hanseg_shared.problems import KINDS, ProblemKind
 from tests.api.test_openapi import METHODS
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from hanseg_segmentation.api.problems import pointer
+from hanseg_segmentation.api.http.problem_responses import pointer
 from hanseg_shared.errors import ServiceUnavailableError
 from tests.api.requests import assert_problem, new_job
 

@@ -41,7 +41,7 @@ def test_a_disk_that_fills_up_while_receiving_is_told_as_such(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(
-        "hanseg_segmentation.api.incoming.FileSink._write_out", full, raising=True
+        "hanseg_segmentation.api.http.incoming.FileSink._write_out", full, raising=True
     )
     roomy = services.settings.model_copy(update={"min_free_bytes": 0})
     services = Services(services.repository, services.store, services.publisher, roomy)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hanseg_segmentation.api.headers import (
+from hanseg_segmentation.api.http.headers import (
     LONGEST_FIELD,
     UnsatisfiableRangeError,
     attachment,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hanseg_segmentation.api import health
+from hanseg_segmentation.api.routes import health
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.messages import QueueName
+from hanseg_shared.jobs.messages import QueueName
 from tests.api.requests import assert_problem, new_job, submit
 
 

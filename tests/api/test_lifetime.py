@@ -11,11 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from hanseg_segmentation.api.app import create_app
-from hanseg_segmentation.api.incoming import ABANDONED_SECONDS
-from hanseg_segmentation.model_package import shipped_models
+from hanseg_segmentation.api.http.incoming import ABANDONED_SECONDS
+from hanseg_segmentation.packages.package import shipped_models
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs.work import Services
-from hanseg_shared.messages import QueueName
+from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.settings import Settings
 from tests.api.conftest import FAST
 from tests.api.fakes import CT, FakeChecker
@@ -134,6 +134,6 @@ def test_an_error_of_the_disk_that_is_none_of_space_is_a_fault(api, monkeypatch)
     def fails(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    name = "hanseg_segmentation.api.incoming.FileSink._write_out"
+    name = "hanseg_segmentation.api.http.incoming.FileSink._write_out"
     monkeypatch.setattr(name, fails)
     assert_problem(submit(api), 500, "internal-error")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hanseg_segmentation.api.body import LARGEST_JSON_BYTES
-from hanseg_segmentation.api.form import LARGEST_FIELD_BYTES
+from hanseg_segmentation.api.http.body import LARGEST_JSON_BYTES
+from hanseg_segmentation.api.http.form import LARGEST_FIELD_BYTES
 from tests.api.fakes import CT
 from tests.api.requests import assert_problem, leftovers, submit
 

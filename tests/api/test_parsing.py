@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from hanseg_segmentation.api import query
-from hanseg_segmentation.api.parsing import MOST_ITEMS, MOST_MEMBERS, read_json
-from hanseg_segmentation.api.problems import MOST_FAULTS_TOLD
+from hanseg_segmentation.api.http import query
+from hanseg_segmentation.api.http.parsing import MOST_ITEMS, MOST_MEMBERS, read_json
+from hanseg_segmentation.api.http.problem_responses import MOST_FAULTS_TOLD
 from tests.api.fakes import CT
 from tests.api.requests import assert_problem
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hanseg_shared import available
-from hanseg_shared.messages import TASK_REGISTER
+from hanseg_shared.jobs.messages import TASK_REGISTER
 from tests.api.fakes import CT, MR, NO_IMAGE, TOO_LARGE
 from tests.api.requests import (
     assert_problem,

@@ -56,7 +56,7 @@ from benchmarks.inference.runs import (
 )
 from benchmarks.inference.volumes import FIELDS, grid_around, middle_of_organs
 
-from hanseg_segmentation.model_package import ModelPackage
+from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
 from hanseg_shared.organs import Evidence, organ

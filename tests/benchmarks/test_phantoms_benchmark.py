@@ -18,7 +18,7 @@ from benchmarks.phantoms import (
 )
 
 from hanseg_shared.organs import ORGANS
-from hanseg_shared.phantom.case import PhantomCase, make_case
+from hanseg_lab.phantom.case import PhantomCase, make_case
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from benchmarks.validation import (
     sella_in,
 )
 
-from hanseg_segmentation.training.datasets.folder import find_folder
+from hanseg_lab.training.datasets.folder import find_folder
 from hanseg_shared.declaration import known_declaration
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from hanseg_shared.io import write_volume
-from hanseg_shared.phantom import PhantomCase, make_case
+from hanseg_lab.phantom import PhantomCase, make_case
 from tests.compose.containers import Containers, answers
 
 BUILD_SECONDS = 1800.0

@@ -7,10 +7,10 @@ import re
 import pytest
 from deploy.requirements import parse, requirements
 
-from hanseg_shared import health
-from hanseg_shared.messages import QueueName
+from hanseg_shared.jobs import probe as health
+from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.settings import Settings
-from hanseg_shared.worker import open_repository
+from hanseg_shared.jobs.worker import open_repository
 from tests.compose.containers import PROJECT
 
 API = ("shared[postgres]", "services/segmentation[api]")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from hanseg_shared.io import write_volume
-from hanseg_shared.phantom import Scope, make_case
+from hanseg_lab.phantom import Scope, make_case
 
 HANSEG = [sys.executable, "-c", "from hanseg_shared.cli import main; main()"]
 CASES = 20

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hanseg_shared.evaluation import evaluation, pictures
+from hanseg_lab.evaluation import evaluation
+from hanseg_lab.evaluation import pictures
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from hanseg_shared.cli import exit_status
 from hanseg_shared.errors import HansegError
-from hanseg_shared.evaluation import cli
+from hanseg_lab.evaluation import cli
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
 from hanseg_shared.organs import organ

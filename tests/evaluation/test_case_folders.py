@@ -3,12 +3,12 @@
 import pytest
 
 from hanseg_shared.errors import InputError
-from hanseg_shared.evaluation.case_folders import (
+from hanseg_lab.evaluation.case_folders import (
     case_name,
     find_case_masks,
     match_cases,
 )
-from hanseg_shared.evaluation.case_masks import read_case_masks
+from hanseg_lab.evaluation.case_masks import read_case_masks
 from tests.evaluation.folders import (
     PLACES,
     label_map,

@@ -8,9 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 
-from hanseg_shared.evaluation import score_cases
-from hanseg_shared.evaluation.metric import Metric
-from hanseg_shared.evaluation.scores import Score, read_scores
+from hanseg_lab.evaluation import score_cases
+from hanseg_shared.metrics.metric import Metric
+from hanseg_lab.evaluation.scores import Score, read_scores
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
 from hanseg_shared.organs import ORGANS, organ

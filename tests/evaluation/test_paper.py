@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hanseg_shared.errors import InputError
-from hanseg_shared.evaluation.metric import Metric
-from hanseg_shared.evaluation.paper import (
+from hanseg_shared.metrics.metric import Metric
+from hanseg_lab.evaluation.paper import (
     ALL_ORGANS,
     COLUMNS,
     overall_of_organs,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hanseg_shared.evaluation.scores import write_scores
+from hanseg_lab.evaluation.scores import write_scores
 from tests.evaluation.folders import run
 from tests.evaluation.simulated import CASES, challenge
 

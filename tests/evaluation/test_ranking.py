@@ -9,17 +9,17 @@ import pytest
 from scipy import stats
 
 from hanseg_shared.errors import InputError, OptionError
-from hanseg_shared.evaluation.methods import MetricTable, Worst, metric_table
-from hanseg_shared.evaluation.metric import Metric
-from hanseg_shared.evaluation.ranking import (
+from hanseg_lab.evaluation.methods import MetricTable, Worst, metric_table
+from hanseg_shared.metrics.metric import Metric
+from hanseg_lab.evaluation.ranking import (
     Correction,
     RankingOptions,
     rank_methods,
     shared_ranks,
 )
-from hanseg_shared.evaluation.scores import Score
-from hanseg_shared.evaluation.stability import bootstrap
-from hanseg_shared.evaluation.wilcoxon import Sides, Zeros
+from hanseg_lab.evaluation.scores import Score
+from hanseg_lab.evaluation.stability import bootstrap
+from hanseg_lab.evaluation.wilcoxon import Sides, Zeros
 from tests.evaluation.simulated import CASES, challenge
 
 SCIPY_TEST: Any = stats.wilcoxon

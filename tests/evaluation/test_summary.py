@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from hanseg_shared.evaluation.metric import Metric
-from hanseg_shared.evaluation.scores import Score
-from hanseg_shared.evaluation.summary import (
+from hanseg_shared.metrics.metric import Metric
+from hanseg_lab.evaluation.scores import Score
+from hanseg_lab.evaluation.summary import (
     overall_mean,
     overall_sd,
     statistics,

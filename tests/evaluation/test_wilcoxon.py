@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hanseg_shared.evaluation.wilcoxon import Zeros, signed_rank
+from hanseg_lab.evaluation.wilcoxon import Zeros, signed_rank
 
 SCIPY_TEST: Any = stats.wilcoxon
 

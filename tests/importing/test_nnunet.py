@@ -13,8 +13,8 @@ from hanseg_segmentation.cli import models
 from hanseg_segmentation.importing.checkpoint import read_checkpoint
 from hanseg_segmentation.importing.nnunet import ImportOptions, import_nnunet
 from hanseg_segmentation.inference.loaded_model import load_package
-from hanseg_segmentation.inference.networks import build
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.network.build import build
+from hanseg_segmentation.packages.package import (
     ModelPackage,
     MrNormalisation,
     ZScore,

@@ -10,7 +10,7 @@ import pytest
 
 from hanseg_segmentation.importing.nnunet import ImportOptions, import_nnunet
 from hanseg_segmentation.importing.trainers import known_trainer
-from hanseg_segmentation.model_package import ModelPackage
+from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_shared.errors import InputError
 from tests.importing.trained_folders import (
     LABELS,

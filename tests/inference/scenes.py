@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.inference.loaded_model import LoadedModel, ready
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.packages.package import (
     CtNormalisation,
     ModelPackage,
     NetworkSpec,

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from hanseg_segmentation.inference import engines
-from hanseg_segmentation.inference.engines import (
+from hanseg_segmentation.inference import network_engines as engines
+from hanseg_segmentation.inference.network_engines import (
     Eager,
     EngineName,
     EngineOptions,

@@ -25,7 +25,7 @@ from hanseg_segmentation.inference.nnunet_grid import (
     worth_above,
 )
 from hanseg_segmentation.inference.nnunet_grid import image_input as lazy_input
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.packages.package import (
     CtNormalisation,
     ModelPackage,
     Normalisation,

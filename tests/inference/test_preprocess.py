@@ -10,7 +10,7 @@ from hanseg_segmentation.inference.preprocess import (
     normalise_mr,
     to_model_grid,
 )
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.packages.package import (
     CtNormalisation,
     MrNormalisation,
     Normalisation,

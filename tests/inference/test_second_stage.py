@@ -11,11 +11,11 @@ from torch import nn
 
 from hanseg_segmentation import pipeline
 from hanseg_segmentation.inference import second_stage
-from hanseg_segmentation.inference.engines import Eager, EngineName
+from hanseg_segmentation.inference.network_engines import Eager, EngineName
 from hanseg_segmentation.inference.loaded_model import LoadedModel, ready
 from hanseg_segmentation.inference.second_stage import join
 from hanseg_segmentation.inference.self_test import Choice, Chosen
-from hanseg_segmentation.model_package import SecondStage
+from hanseg_segmentation.packages.package import SecondStage
 from hanseg_segmentation.pipeline import Segmentation
 from hanseg_shared.documents import OrganResult
 from hanseg_shared.grid import Grid

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hanseg_segmentation.inference.networks import build
-from hanseg_segmentation.model_package import NetworkSpec, write_package
+from hanseg_segmentation.network.build import build
+from hanseg_segmentation.packages.package import NetworkSpec, write_package
 from hanseg_segmentation.tasks import Segmenter
 from hanseg_shared.documents import JobOptions, ResultFile
 from hanseg_shared.errors import ImageContentError, ModelError

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hanseg_segmentation.inference import self_test
-from hanseg_segmentation.inference.engines import (
+from hanseg_segmentation.inference.network_engines import (
     Engine,
     EngineName,
     EngineOptions,
@@ -18,7 +18,7 @@ from hanseg_segmentation.inference.self_test import (
     choose_engine,
     phantom_tile,
 )
-from hanseg_segmentation.model_package import Channel
+from hanseg_segmentation.packages.package import Channel
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from tests.inference.scenes import package, threshold_network

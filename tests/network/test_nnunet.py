@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from hanseg_segmentation.inference.networks import build
-from hanseg_segmentation.model_package import NetworkSpec
+from hanseg_segmentation.network.build import build
+from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_segmentation.network.nnunet import (
     NnUNetConfig,
     plain_conv_unet,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hanseg_shared.phantom.shapes import (
+from hanseg_lab.phantom.shapes import (
     Both,
     Column,
     Coordinates,

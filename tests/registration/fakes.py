@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hanseg_registration.deformation import Deformation
-from hanseg_registration.engines import Step
-from hanseg_registration.motions import Motion
+from hanseg_registration.geometry.deformation import Deformation
+from hanseg_registration.engines.interface import Step
+from hanseg_registration.geometry.motions import Motion
 from hanseg_shared.documents import Backend
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.volume import Volume

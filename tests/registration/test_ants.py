@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_registration import ants
-from hanseg_registration.ants import AntsEngine
-from hanseg_registration.elastix import fixed_image
-from hanseg_registration.engines import Step
-from hanseg_registration.motions import (
+from hanseg_registration.engines import ants
+from hanseg_registration.engines.ants import AntsEngine
+from hanseg_registration.engines.elastix import fixed_image
+from hanseg_registration.engines.interface import Step
+from hanseg_registration.geometry.motions import (
     Motion,
     apply,
     distances_mm,

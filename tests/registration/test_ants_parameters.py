@@ -1,8 +1,8 @@
 import pytest
 
-from hanseg_registration.ants_parameters import Sampling, load_ants_parameters
-from hanseg_registration.engines import Step
-from hanseg_registration.parameter_maps import FOLDER
+from hanseg_registration.engines.ants_parameters import Sampling, load_ants_parameters
+from hanseg_registration.engines.interface import Step
+from hanseg_registration.engines.parameter_maps import FOLDER
 from hanseg_shared.errors import OptionError
 
 

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-from hanseg_registration.beside import side_by_side
+from hanseg_registration.search.beside import side_by_side
 from hanseg_shared.errors import (
     ImageContentError,
     ProcessLostError,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_registration.deformation import BORDER, Deformation, composite
-from hanseg_registration.motions import apply, rotation, translation
+from hanseg_registration.geometry.deformation import BORDER, Deformation, composite
+from hanseg_registration.geometry.motions import apply, rotation, translation
 from hanseg_shared.grid import Grid, Matrix
 
 TURNED: Matrix = ((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0))

@@ -2,17 +2,17 @@
 
 import pytest
 
-from hanseg_registration.elastix import (
+from hanseg_registration.engines.elastix import (
     WINDOW_HU,
     fixed_image,
     head_image,
     moving_image,
     run_elastix,
 )
-from hanseg_registration.head import ct_head
-from hanseg_registration.motions import distances_mm, is_rigid, rotation, translation
-from hanseg_registration.parameter_maps import load_parameters
-from hanseg_registration.sampling import centred
+from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.motions import distances_mm, is_rigid, rotation, translation
+from hanseg_registration.engines.parameter_maps import load_parameters
+from hanseg_registration.geometry.sampling import centred
 from hanseg_shared.errors import RegistrationError
 
 pytestmark = pytest.mark.elastix

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hanseg_registration.field_of_view import (
+from hanseg_registration.geometry.field_of_view import (
     background_value,
     data_mask,
     without_filling,

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from hanseg_registration.head import (
+from hanseg_registration.geometry.head import (
     MARGIN_MM,
     SHOULDER_WIDTH_MM,
     ct_head,
     mr_head,
 )
-from hanseg_registration.sampling import centred
+from hanseg_registration.geometry.sampling import centred
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.volume import Volume
 from tests.real_data import real_data

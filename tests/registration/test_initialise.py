@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hanseg_registration.head import Head, ct_head, mr_head
-from hanseg_registration.initialise import Search, find_starts
-from hanseg_registration.motions import Motion, distances_mm, rotation, translation
-from hanseg_registration.sampling import centred
+from hanseg_registration.geometry.head import Head, ct_head, mr_head
+from hanseg_registration.search.initialise import Search, find_starts
+from hanseg_registration.geometry.motions import Motion, distances_mm, rotation, translation
+from hanseg_registration.geometry.sampling import centred
 from hanseg_shared.itk import matrix_rows
 from hanseg_shared.volume import Volume
 from tests.registration.conftest import Pair

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from hanseg_registration.motions import apply, rotation, to_transform, translation
+from hanseg_registration.geometry.motions import apply, rotation, to_transform, translation
 from hanseg_shared.errors import ImageContentError, InputError
-from hanseg_shared.evaluation.landmarks import (
+from hanseg_lab.evaluation.landmarks import (
     brain_points,
     landmark_error,
     rigid_fit,

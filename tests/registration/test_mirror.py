@@ -3,15 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hanseg_registration.head import mr_head
-from hanseg_registration.mirror import (
+from hanseg_registration.geometry.head import mr_head
+from hanseg_registration.search.mirror import (
     mirrored,
     mirrored_head,
     mirrored_pose,
     mirrored_similarity,
     mirrored_start,
 )
-from hanseg_registration.motions import (
+from hanseg_registration.geometry.motions import (
     apply,
     distances_mm,
     is_rigid,

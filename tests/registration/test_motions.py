@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_registration.motions import (
+from hanseg_registration.geometry.motions import (
     apply,
     distances_mm,
     from_transform,

@@ -1,6 +1,6 @@
 import pytest
 
-from hanseg_registration.parameter_maps import FOLDER, load_parameters
+from hanseg_registration.engines.parameter_maps import FOLDER, load_parameters
 from hanseg_shared.errors import OptionError
 
 

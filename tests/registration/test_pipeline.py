@@ -7,24 +7,24 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from hanseg_registration.deformation import Deformation
-from hanseg_registration.elastix import ElastixEngine
-from hanseg_registration.head import ct_head
-from hanseg_registration.motions import (
+from hanseg_registration.geometry.deformation import Deformation
+from hanseg_registration.engines.elastix import ElastixEngine
+from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.motions import (
     apply,
     distances_mm,
     from_transform,
     translation,
 )
-from hanseg_registration.parameter_maps import FOLDER
+from hanseg_registration.engines.parameter_maps import FOLDER
 from hanseg_registration.pipeline import (
     Registration,
     absent_report,
     register,
     rejected_report,
 )
-from hanseg_registration.resampling import onto_grid
-from hanseg_registration.sampling import centred
+from hanseg_registration.geometry.resampling import onto_grid
+from hanseg_registration.geometry.sampling import centred
 from hanseg_shared.documents import (
     Backend,
     MrVerdict,

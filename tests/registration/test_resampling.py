@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hanseg_registration import resampling
-from hanseg_registration.deformation import Deformation, composite
-from hanseg_registration.motions import rotation, to_transform, translation
-from hanseg_registration.resampling import onto_grid
+from hanseg_registration.geometry import resampling
+from hanseg_registration.geometry.deformation import Deformation, composite
+from hanseg_registration.geometry.motions import rotation, to_transform, translation
+from hanseg_registration.geometry.resampling import onto_grid
 from hanseg_shared.grid import Grid, Matrix
 from hanseg_shared.itk import Interpolation, resample
 from hanseg_shared.volume import Volume

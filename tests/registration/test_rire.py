@@ -7,7 +7,7 @@ import pytest
 
 from hanseg_registration.pipeline import Registration, register
 from hanseg_shared.documents import MrVerdict
-from hanseg_shared.evaluation.landmarks import (
+from hanseg_lab.evaluation.landmarks import (
     LandmarkError,
     brain_points,
     landmark_error,

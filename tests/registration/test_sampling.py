@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hanseg_registration.sampling import centred, cropped, on_lps_axes, shrunk
+from hanseg_registration.geometry.sampling import centred, cropped, on_lps_axes, shrunk
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Volume
 from tests.registration.volumes import box, with_origin

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hanseg_registration.motions import Motion, translation
-from hanseg_registration.shown import shown_region
+from hanseg_registration.geometry.motions import Motion, translation
+from hanseg_registration.geometry.shown import shown_region
 from hanseg_shared.volume import Volume
 from tests.registration.conftest import Aligned
 

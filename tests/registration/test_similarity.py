@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hanseg_registration.similarity import (
+from hanseg_registration.similarity.mutual_information import (
     CT_CLASSES,
     MR_CLASSES,
     ct_classes,

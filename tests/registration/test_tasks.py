@@ -14,9 +14,9 @@ from hanseg_shared.jobs import work as work_module
 from hanseg_shared.jobs.record import Job, NewJob
 from hanseg_shared.jobs.repository import open_database
 from hanseg_shared.jobs.work import Services, work_on
-from hanseg_shared.messages import Publisher, QueueName
+from hanseg_shared.jobs.messages import Publisher, QueueName
 from hanseg_shared.settings import DEFAULT_REGISTRATION_SECONDS, Settings
-from hanseg_shared.store import PayloadStore
+from hanseg_shared.jobs.store import PayloadStore
 
 
 @pytest.mark.parametrize(

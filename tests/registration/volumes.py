@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hanseg_registration.motions import Motion, apply
+from hanseg_registration.geometry.motions import Motion, apply
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.itk import matrix_rows
 from hanseg_shared.volume import Volume

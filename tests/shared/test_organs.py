@@ -17,7 +17,7 @@ from hanseg_shared.organs import (
     mirrored_labels,
     organ,
 )
-from hanseg_shared.phantom import Scope, make_case
+from hanseg_lab.phantom import Scope, make_case
 from hanseg_shared.volume import Volume
 from tests.shared.colours import ciede2000, lab
 

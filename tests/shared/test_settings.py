@@ -88,7 +88,7 @@ def test_every_variable_that_the_repository_names_is_known():
         ["-m", "hanseg_segmentation.api.server"],
         ["-m", "hanseg_segmentation.worker"],
         ["-m", "hanseg_registration.worker"],
-        ["-m", "hanseg_shared.health", "api"],
+        ["-m", "hanseg_shared.jobs.probe", "api"],
         ["-c", "from hanseg_shared.cli import main; main()", "organs"],
         ["-c", "from hanseg_shared.cli import main; main()", "serve"],
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hanseg_segmentation.inference.engines import EngineOptions
+from hanseg_segmentation.inference.network_engines import EngineOptions
 from hanseg_shared.settings import Settings
 from hanseg_shared.user_cache import user_cache
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hanseg_segmentation.training.allowed import (
+from hanseg_lab.training.allowed import (
     allowed_labels,
     imaged_labels,
     shown_levels,
 )
-from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
-from hanseg_segmentation.training.drawn import Outline
-from hanseg_segmentation.training.label_sets import EVERYTHING, ONLY_BACKGROUND, bits_of
-from hanseg_segmentation.training.places import places_of_organs, spots_about
+from hanseg_lab.training.courses import REACH_MM, courses_of_organs
+from hanseg_lab.training.drawn import Outline
+from hanseg_lab.training.label_sets import EVERYTHING, ONLY_BACKGROUND, bits_of
+from hanseg_lab.training.places import places_of_organs, spots_about
 from hanseg_shared.declaration import (
     Extent,
     Label,
@@ -21,7 +21,7 @@ from hanseg_shared.declaration import (
 )
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
-from hanseg_shared.phantom.patient import Patient
+from hanseg_lab.phantom.patient import Patient
 
 GRID = Grid((20, 20, 30), (3.0, 3.0, 3.0))
 SMALL = Grid((90, 90, 90), (2.0, 2.0, 2.5))

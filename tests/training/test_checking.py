@@ -10,16 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from hanseg_segmentation.cli import train
-from hanseg_segmentation.training.checking.check import (
+from hanseg_lab.training.checking.check import (
     check_datasets,
     require_sound,
 )
-from hanseg_segmentation.training.checking.likeness import (
+from hanseg_lab.training.checking.likeness import (
     SAME_PATIENT,
     likeness_of,
     same_patients,
 )
-from hanseg_segmentation.training.datasets.find import find_datasets
+from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_shared.errors import InputError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.write import write_volume

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from hanseg_segmentation.cli import train
-from hanseg_segmentation.training.datasets.find import find_dataset
-from hanseg_segmentation.training.export_nnunet import IGNORE, label_map
+from hanseg_lab.training.datasets.find import find_dataset
+from hanseg_lab.training.export_nnunet import IGNORE, label_map
 from hanseg_shared.documents import MrVerdict
 from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.io.read import read_image, read_labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hanseg_segmentation.training.label_sets import EVERYTHING, bits_of, mirrored
+from hanseg_lab.training.label_sets import EVERYTHING, bits_of, mirrored
 from hanseg_shared.organs import ORGANS
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from hanseg_segmentation.training.loss import (
+from hanseg_lab.training.loss import (
     DEFAULT_LOSS,
     PLAUSIBLE_SIZE,
     LossSettings,

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from hanseg_segmentation.model_package import Normalisation
-from hanseg_segmentation.training.courses import REACH_MM, courses_of_organs
-from hanseg_segmentation.training.label_sets import EVERYTHING, Bits, bits_of
-from hanseg_segmentation.training.patches import (
+from hanseg_segmentation.packages.package import Normalisation
+from hanseg_lab.training.courses import REACH_MM, courses_of_organs
+from hanseg_lab.training.label_sets import EVERYTHING, Bits, bits_of
+from hanseg_lab.training.patches import (
     Patch,
     PatchCutter,
     Variation,
     expected_sizes,
 )
-from hanseg_segmentation.training.places import places_of_organs, usual_spots
-from hanseg_segmentation.training.prepare import phantom_sample
-from hanseg_segmentation.training.sample import Sample
+from hanseg_lab.training.places import places_of_organs, usual_spots
+from hanseg_lab.training.prepare import phantom_sample
+from hanseg_lab.training.sample import Sample
 from hanseg_shared.organs import organ
 
 pytestmark = pytest.mark.torch

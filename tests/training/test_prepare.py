@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hanseg_segmentation.inference.preprocess import model_grid
-from hanseg_segmentation.training.datasets.dataset import Drawing
-from hanseg_segmentation.training.datasets.find import find_dataset
-from hanseg_segmentation.training.label_sets import bits_of
-from hanseg_segmentation.training.prepare import (
+from hanseg_lab.training.datasets.dataset import Drawing
+from hanseg_lab.training.datasets.find import find_dataset
+from hanseg_lab.training.label_sets import bits_of
+from hanseg_lab.training.prepare import (
     case_sample,
     outlines,
     phantom_sample,

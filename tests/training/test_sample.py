@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_segmentation.training.prepare import phantom_sample
-from hanseg_segmentation.training.sample import Sample, encode
+from hanseg_lab.training.prepare import phantom_sample
+from hanseg_lab.training.sample import Sample, encode
 
 
 @pytest.mark.parametrize(

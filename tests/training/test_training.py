@@ -15,31 +15,31 @@ from click.testing import CliRunner
 
 from hanseg_segmentation.cli import models, train
 from hanseg_segmentation.inference.loaded_model import load_package
-from hanseg_segmentation.model_package import read_package, read_weights
-from hanseg_segmentation.training import data
-from hanseg_segmentation.training.data import (
+from hanseg_segmentation.packages.package import read_package, read_weights
+from hanseg_lab.training import data
+from hanseg_lab.training.data import (
     SampleFiles,
     held_out_cases,
     prepare,
     training_cases,
 )
-from hanseg_segmentation.training.log import CURVES_FILE, read_log
-from hanseg_segmentation.training.loop import Cases
-from hanseg_segmentation.training.loop import train as run_loop
-from hanseg_segmentation.training.processes import Place
-from hanseg_segmentation.training.recipe import Recipe, read_recipe
-from hanseg_segmentation.training.run import (
+from hanseg_lab.training.log import CURVES_FILE, read_log
+from hanseg_lab.training.loop import Cases
+from hanseg_lab.training.loop import train as run_loop
+from hanseg_lab.training.processes import Place
+from hanseg_lab.training.recipe import Recipe, read_recipe
+from hanseg_lab.training.run import (
     Identity,
     Teaching,
     half_weights,
     plan_package,
     run_training,
 )
-from hanseg_segmentation.training.sample import Sample
-from hanseg_segmentation.training.schedule import learning_rate, organ_share
-from hanseg_segmentation.training.shelf import Shelf
-from hanseg_segmentation.training.smoke import smoke
-from hanseg_segmentation.training.state import new_state
+from hanseg_lab.training.sample import Sample
+from hanseg_lab.training.schedule import learning_rate, organ_share
+from hanseg_lab.training.shelf import Shelf
+from hanseg_lab.training.smoke import smoke
+from hanseg_lab.training.state import new_state
 from hanseg_shared.errors import ModelError, OptionError
 from hanseg_shared.organs import ORGANS, Evidence
 

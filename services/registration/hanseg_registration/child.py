@@ -22,7 +22,7 @@ import billiard
 from billiard.connection import Connection
 from billiard.context import ForkProcess
 
-from hanseg_registration.engines import Engine
+from hanseg_registration.engines.interface import Engine
 from hanseg_registration.faults import as_fault, killed
 from hanseg_registration.pictures import illustrated
 from hanseg_registration.pipeline import (
@@ -35,7 +35,7 @@ from hanseg_shared.available import require_available
 from hanseg_shared.documents import RegistrationReport, TransformKind
 from hanseg_shared.errors import HansegError, ProcessLostError, RegistrationError
 from hanseg_shared.io import read_ct, read_mr
-from hanseg_shared.leash import die_with_parent
+from hanseg_shared.jobs.leash import die_with_parent
 from hanseg_shared.memory import gigabytes, tree_held_bytes
 
 logger = logging.getLogger(__name__)

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_registration.head import ct_head
+from hanseg_registration.geometry.head import ct_head
 from hanseg_registration.pipeline import Registration
 from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.itk import Interpolation
-from hanseg_shared.planes import Direction, Pixels, Plane, sampled
+from hanseg_shared.pictures.planes import Direction, Pixels, Plane, sampled
 from hanseg_shared.result_files import CHECKERBOARD, EDGES
-from hanseg_shared.sheet import (
+from hanseg_shared.pictures.sheet import (
     BORDER_COLOUR,
     DIM_COLOUR,
     GAP,

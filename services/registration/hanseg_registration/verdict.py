@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_registration.head import Head
-from hanseg_registration.motions import (
+from hanseg_registration.geometry.head import Head
+from hanseg_registration.geometry.motions import (
     Motion,
     apply,
     rotation,
@@ -32,8 +32,8 @@ from hanseg_registration.motions import (
     stretch,
     translation,
 )
-from hanseg_registration.sampling import look_up
-from hanseg_registration.similarity import (
+from hanseg_registration.geometry.sampling import look_up
+from hanseg_registration.similarity.mutual_information import (
     ct_classes,
     joint_counts,
     mr_classes,
@@ -226,9 +226,9 @@ class Evidence:
         shear: largest change of a right angle, in radians; 0 for a rigid motion.
         finite: Whether the transform is finite and can be inverted.
         drift_mm: How far a climb of the similarity leaves the pose, mean over the
-            head; see `hanseg_registration.drift`.
+            head; see `hanseg_registration.similarity.drift`.
         skin_distance_mm, skin_near_share: See
-            `hanseg_registration.edges.EdgeAgreement`; None where the MR shows too few.
+            `hanseg_registration.similarity.edges.EdgeAgreement`; None where the MR shows too few.
         skin_distance_deformed_mm: The former after a deformation; None without one.
         bone_darker_share: Likewise, and for review alone: marrow is bone to a CT and
             bright in an MR, so that it was 0.27 to 0.78 at right poses.

@@ -15,7 +15,7 @@ from hanseg_shared.organs import Evidence
 from hanseg_shared.terminal import json_flag, say
 
 if TYPE_CHECKING:
-    from hanseg_segmentation.model_package import Channel
+    from hanseg_segmentation.packages.package import Channel
 
 
 @click.group(invoke_without_command=True)
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def models(context: click.Context, *, as_json: bool) -> None:
     """List the installed models: those that ship, and those in HANSEG_MODELS."""
-    from hanseg_segmentation.model_package import installed_models, model_folders
+    from hanseg_segmentation.packages.package import installed_models, model_folders
     from hanseg_shared.settings import read_settings
 
     if context.invoked_subcommand is not None:
@@ -110,7 +110,7 @@ def add(
         unfinished_folds,
     )
     from hanseg_segmentation.importing.organ_names import read_map
-    from hanseg_segmentation.model_package import model_folders
+    from hanseg_segmentation.packages.package import model_folders
 
     place = _site_folder(into)
     options = ImportOptions(
@@ -176,7 +176,7 @@ def combine(
     version: str | None,
 ) -> None:
     """Make one model of two packages: FIRST draws all, SECOND some organs anew."""
-    from hanseg_segmentation.model_package import combine_packages, read_package
+    from hanseg_segmentation.packages.package import combine_packages, read_package
 
     _require_own_name(name or read_package(first).name, version)
     package = combine_packages(
@@ -191,7 +191,7 @@ def combine(
 @json_flag
 def verify(name: str) -> None:
     """Check that the weights of the model NAME are what its package says."""
-    from hanseg_segmentation.model_package import (
+    from hanseg_segmentation.packages.package import (
         find_model,
         model_folders,
         verify_weights,
@@ -215,7 +215,7 @@ def verify(name: str) -> None:
 def remove(name: str, *, place: Path | None) -> None:
     """Remove the model NAME; models that ship with the package stay."""
     from hanseg_segmentation.importing.nnunet import remove_model
-    from hanseg_segmentation.model_package import folder_of
+    from hanseg_segmentation.packages.package import folder_of
 
     remove_model(folder_of(name, [_site_folder(place)]))
     say("removed", f"model {name} was removed", name=name)
@@ -238,7 +238,7 @@ def _require_own_name(name: str, version: str | None) -> None:
 
     A name is taken if a model that ships, or one of the site's, has it.
     """
-    from hanseg_segmentation.model_package import (
+    from hanseg_segmentation.packages.package import (
         model_folders,
         require_free_name,
         require_name,
@@ -252,7 +252,7 @@ def _require_own_name(name: str, version: str | None) -> None:
 
 def _channels(listed: str) -> tuple[Channel, ...]:
     """Return channels of a comma-separated list."""
-    from hanseg_segmentation.model_package import ImageChannel
+    from hanseg_segmentation.packages.package import ImageChannel
 
     for each in _parts(listed):
         if each not in get_args(ImageChannel):
@@ -348,12 +348,12 @@ def train(
     if export is not None:
         _export_data(recipe, data, out, registered=registered)
         return
-    from hanseg_segmentation.model_package import version_of_today
-    from hanseg_segmentation.training.console import training_bar
-    from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
-    from hanseg_segmentation.training.recipe import read_recipe
-    from hanseg_segmentation.training.run import Identity, run_training
-    from hanseg_segmentation.training.smoke import smoke as shrunk
+    from hanseg_segmentation.packages.package import version_of_today
+    from hanseg_lab.training.console import training_bar
+    from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
+    from hanseg_lab.training.recipe import read_recipe
+    from hanseg_lab.training.run import Identity, run_training
+    from hanseg_lab.training.smoke import smoke as shrunk
 
     plan = read_recipe(recipe)
     plan = shrunk(plan) if smoke else plan
@@ -377,10 +377,10 @@ def train(
 
 def _check_data(data: tuple[Path, ...]) -> None:
     """Look for what is wrong with the data, and print what they hold."""
-    from hanseg_segmentation.training.checking.check import check_datasets
-    from hanseg_segmentation.training.checking.report import report_lines
-    from hanseg_segmentation.training.datasets.dataset import refuse
-    from hanseg_segmentation.training.datasets.find import find_datasets
+    from hanseg_lab.training.checking.check import check_datasets
+    from hanseg_lab.training.checking.report import report_lines
+    from hanseg_lab.training.datasets.dataset import refuse
+    from hanseg_lab.training.datasets.find import find_datasets
 
     datasets = find_datasets(_named(data))
     with click.progressbar(length=1000, label="cases", file=sys.stderr) as bar:
@@ -400,10 +400,10 @@ def _export_data(
     recipe: str, data: tuple[Path, ...], out: Path, *, registered: Path | None
 ) -> None:
     """Check the data and write them as nnU-Net takes them."""
-    from hanseg_segmentation.training.datasets.find import find_datasets
-    from hanseg_segmentation.training.datasets.registered_mr import RegistrationPlan
-    from hanseg_segmentation.training.export_nnunet import export_nnunet
-    from hanseg_segmentation.training.recipe import read_recipe
+    from hanseg_lab.training.datasets.find import find_datasets
+    from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
+    from hanseg_lab.training.export_nnunet import export_nnunet
+    from hanseg_lab.training.recipe import read_recipe
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     plan = RegistrationPlan.of(read_recipe(recipe).registration, results=registered)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from hanseg_segmentation.memory import (
+from hanseg_segmentation.compute.memory import (
     ask_for_huge_pages,
     giving_back,
     let_blocks_go,
 )
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.packages.package import (
     DEFAULT_MODEL,
     find_model,
     model_folders,
     verify_weights,
 )
 from hanseg_shared.jobs import Stage
-from hanseg_shared.messages import QueueName
+from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.settings import Settings
-from hanseg_shared.worker import WorkerPlan, start_worker
+from hanseg_shared.jobs.worker import WorkerPlan, start_worker
 
 
 def command(settings: Settings) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from hanseg_shared import messages
+from hanseg_shared.jobs import messages
 from hanseg_shared.documents import JobState
-from hanseg_shared.messages import QueueName
+from hanseg_shared.jobs.messages import QueueName
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.repository import JobRepository, StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.memory import stage_limit
-from hanseg_shared.messages import Publisher
+from hanseg_shared.jobs.messages import Publisher
 from hanseg_shared.problems import (
     DEADLINE,
     INTERNAL,
@@ -42,7 +42,7 @@ from hanseg_shared.problems import (
     problem_of,
 )
 from hanseg_shared.settings import Settings
-from hanseg_shared.store import PayloadStore
+from hanseg_shared.jobs.store import PayloadStore
 
 logger = logging.getLogger(__name__)
 

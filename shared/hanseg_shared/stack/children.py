@@ -23,7 +23,7 @@ QUICK_DEATH_SECONDS = 20.0
 MOST_QUICK_DEATHS = 4
 """After so many quick deaths in a row, starting it again is of no use."""
 
-LEASH = (sys.executable, "-m", "hanseg_shared.leash")
+LEASH = (sys.executable, "-m", "hanseg_shared.jobs.leash")
 """What binds a child's life to ours; followed by our process id and the command."""
 
 MOST_LOG_BYTES = 10_000_000

@@ -268,7 +268,7 @@ def _put_database_right(settings: Settings) -> None:
     API was busy with when it was killed are dead, and give back their keys.
     """
     # Celery and SQLAlchemy: a command for a service that runs elsewhere needs neither
-    from hanseg_shared.worker import open_repository
+    from hanseg_shared.jobs.worker import open_repository
 
     repository = open_repository(settings)
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_segmentation.training.datasets.dataset import Dataset, drawings_of
-from hanseg_segmentation.training.datasets.find import find_dataset, find_datasets
-from hanseg_segmentation.training.datasets.organ_table import read_organ_table
+from hanseg_lab.training.datasets.dataset import Dataset, drawings_of
+from hanseg_lab.training.datasets.find import find_dataset, find_datasets
+from hanseg_lab.training.datasets.organ_table import read_organ_table
 from hanseg_shared.declaration import (
     Declaration,
     Extent,

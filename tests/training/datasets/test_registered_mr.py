@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_segmentation.training.datasets.dataset import DatasetCase
-from hanseg_segmentation.training.datasets.find import find_dataset
-from hanseg_segmentation.training.datasets.registered_mr import (
+from hanseg_lab.training.datasets.dataset import DatasetCase
+from hanseg_lab.training.datasets.find import find_dataset
+from hanseg_lab.training.datasets.registered_mr import (
     COMMAND,
     RegistrationPlan,
     read_registered_mr,
     register_mr,
 )
-from hanseg_segmentation.training.prepare import case_sample
+from hanseg_lab.training.prepare import case_sample
 from hanseg_shared.documents import MrVerdict, TransformKind
 from hanseg_shared.errors import InputError, RegistrationError
 from tests.training.layouts import write_han_seg

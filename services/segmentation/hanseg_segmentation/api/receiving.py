@@ -8,12 +8,12 @@ from anyio.to_thread import run_sync
 from fastapi import Request
 
 from hanseg_segmentation.api.context import Context
-from hanseg_segmentation.api.documents import JobRequest, UploadedCase
-from hanseg_segmentation.api.form import Form, read_form
-from hanseg_segmentation.api.parsing import parsed
-from hanseg_segmentation.api.problems import INVALID, UNSUPPORTED, RefusedError
+from hanseg_segmentation.api.http.schemas import JobRequest, UploadedCase
+from hanseg_segmentation.api.http.form import Form, read_form
+from hanseg_segmentation.api.http.parsing import parsed
+from hanseg_segmentation.api.http.problem_responses import INVALID, UNSUPPORTED, RefusedError
 from hanseg_segmentation.api.submission import Image, Submission
-from hanseg_segmentation.api.uploads import fetch_upload
+from hanseg_segmentation.api.routes.uploads import fetch_upload
 
 FORM = "multipart/form-data"
 JSON = "application/json"

@@ -9,7 +9,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from hanseg_segmentation.api.context import Context
-from hanseg_segmentation.api.links import job_document
+from hanseg_segmentation.api.http.links import job_document
 from hanseg_shared.errors import JobNotFoundError, ServiceUnavailableError
 from hanseg_shared.jobs import Job
 

@@ -39,8 +39,8 @@ from hanseg_segmentation.importing.plan import (
     validated,
 )
 from hanseg_segmentation.importing.trainers import is_stunet, known_trainer
-from hanseg_segmentation.inference.networks import build
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.network.build import build
+from hanseg_segmentation.packages.package import (
     Channel,
     ModelPackage,
     NetworkSpec,

@@ -27,7 +27,7 @@ from hanseg_segmentation.importing.known_settings import (
     shown,
 )
 from hanseg_segmentation.importing.trainers import NORMS as NORMS_OF_TRAINERS
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.packages.package import (
     LPS,
     PATIENT_AXES,
     Axis,

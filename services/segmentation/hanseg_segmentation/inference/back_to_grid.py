@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hanseg_segmentation.compiled import over_slices
-from hanseg_segmentation.half_precision import Stored, as_bits
-from hanseg_segmentation.inference.kernels import LogitKernels, logit_kernels
+from hanseg_segmentation.compute.compiled import over_slices
+from hanseg_segmentation.compute.half_precision import Stored, as_bits
+from hanseg_segmentation.compute.kernels import LogitKernels, logit_kernels
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.tiling import Shape
 from hanseg_shared.errors import ModelError

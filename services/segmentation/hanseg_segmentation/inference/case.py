@@ -46,7 +46,7 @@ from hanseg_segmentation.inference.tiling import (
     plan_tiles,
     span_of,
 )
-from hanseg_segmentation.model_package import ModelPackage
+from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_shared.documents import InferenceReport
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid

@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.inference.device import choose_device, precision_on
-from hanseg_segmentation.inference.engines import (
+from hanseg_segmentation.inference.network_engines import (
     Eager,
     Engine,
     EngineName,
     EngineOptions,
     on_cpu,
 )
-from hanseg_segmentation.inference.kernels import add_tile, logit_kernels
-from hanseg_segmentation.inference.networks import build, with_weights
+from hanseg_segmentation.compute.kernels import add_tile, logit_kernels
+from hanseg_segmentation.network.build import build, with_weights
 from hanseg_segmentation.inference.self_test import Chosen, choose_engine
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.packages.package import (
     ModelPackage,
     find_model,
     read_package,

@@ -26,7 +26,7 @@ from scipy import ndimage
 
 from hanseg_segmentation.inference.tile_input import ChannelVoxels
 from hanseg_segmentation.inference.tiling import Shape, Worth
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.packages.package import (
     LPS,
     PATIENT_AXES,
     ModelPackage,

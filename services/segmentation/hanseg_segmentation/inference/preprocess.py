@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 from scipy import sparse
 
-from hanseg_segmentation.model_package import (
+from hanseg_segmentation.packages.package import (
     Channel,
     CtNormalisation,
     MrNormalisation,

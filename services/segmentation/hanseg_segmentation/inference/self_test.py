@@ -25,7 +25,7 @@ import torch
 from pydantic import Field, ValidationError
 from torch import nn
 
-from hanseg_segmentation.inference.engines import (
+from hanseg_segmentation.inference.network_engines import (
     Engine,
     EngineName,
     EngineOptions,
@@ -34,7 +34,7 @@ from hanseg_segmentation.inference.engines import (
     make_engine,
 )
 from hanseg_segmentation.inference.preprocess import WINDOWS_HU, normalise_ct, window
-from hanseg_segmentation.model_package import ModelPackage
+from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_shared.documents import Document, InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.grid import Grid, Points
@@ -197,7 +197,7 @@ def phantom_tile(package: ModelPackage) -> torch.Tensor:
 
     The tile is centred on the patient's organs, at the model's spacing.
     """
-    from hanseg_shared.phantom.case import make_case
+    from hanseg_lab.phantom.case import make_case
 
     spacing = max(PHANTOM_SPACING_MM, *package.spacing_mm)
     with_mr = "mr" in package.channels

@@ -17,9 +17,9 @@ from enum import Enum
 import numpy as np
 import torch
 
-from hanseg_segmentation.compiled import over_slices
-from hanseg_segmentation.half_precision import as_bits
-from hanseg_segmentation.inference.kernels import add_tile
+from hanseg_segmentation.compute.compiled import over_slices
+from hanseg_segmentation.compute.half_precision import as_bits
+from hanseg_segmentation.compute.kernels import add_tile
 from hanseg_segmentation.inference.tiling import (
     Shape,
     Tiling,

@@ -20,8 +20,8 @@ from typing import Literal, cast
 import torch
 from torch import nn
 
-from hanseg_segmentation.network.convolution import Conv3d
-from hanseg_segmentation.network.instance_norm import InstanceNorm
+from hanseg_segmentation.compute.convolution import Conv3d
+from hanseg_segmentation.compute.instance_norm import InstanceNorm
 
 Triple = tuple[int, int, int]
 

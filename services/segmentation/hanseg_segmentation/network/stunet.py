@@ -16,8 +16,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from hanseg_segmentation.network.convolution import Conv3d
-from hanseg_segmentation.network.instance_norm import InstanceNorm
+from hanseg_segmentation.compute.convolution import Conv3d
+from hanseg_segmentation.compute.instance_norm import InstanceNorm
 from hanseg_segmentation.network.nnunet import WIDEST, Triple
 
 STAGES = 6

@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from hanseg_segmentation.network.convolution import Conv3d
+from hanseg_segmentation.compute.convolution import Conv3d
 
 LEAK = 0.01
 """Slope of the activation below zero."""

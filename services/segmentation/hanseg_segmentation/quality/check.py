@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hanseg_segmentation.compiled import over_parts
-from hanseg_segmentation.model_package import ModelPackage
+from hanseg_segmentation.compute.compiled import over_parts
+from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_segmentation.quality.anatomy import anatomy
 from hanseg_segmentation.quality.find import Found, find_organs
 from hanseg_segmentation.quality.frame import Frame

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.inference.kernels import bound_pieces, number_pieces
+from hanseg_segmentation.compute.kernels import bound_pieces, number_pieces
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import LabelMap, Volume
 

@@ -1,0 +1,198 @@
+"""The training loop: from a recipe to weights, through any number of restarts."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hanseg_lab.training.batches import Batch, Batches, Stream, plain
+from hanseg_lab.training.log import TrainingLog
+from hanseg_lab.training.loss import Losses
+from hanseg_lab.training.memory import keep_memory
+from hanseg_lab.training.processes import Place
+from hanseg_lab.training.recipe import Recipe
+from hanseg_lab.training.sample import Sample
+from hanseg_lab.training.schedule import learning_rate, organ_share, share_done
+from hanseg_lab.training.state import TrainingState, new_state
+from hanseg_lab.training.trainee import Trainee
+from hanseg_shared.errors import ModelError
+
+CHECK_EVERY = 200
+"""Iterations between two looks at cases that do not teach."""
+
+CHECK_BATCHES = 8
+"""Batches of such a look, the same ones each time."""
+
+GPU_THREADS = 8
+"""Threads that cut patches while a GPU learns; a processor has none to spare."""
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """The samples of one network's training.
+
+    Attributes:
+        real: Clinical cases that teach.
+        phantoms: Simulated patients that teach.
+        held_out: Cases that do not, and on which it is looked at; may be empty.
+    """
+
+    real: Sequence[Sample]
+    phantoms: Sequence[Sample]
+    held_out: Sequence[Sample] = ()
+
+
+def train(
+    place: Place,
+    recipe: Recipe,
+    cases: Cases,
+    folder: Path,
+    *,
+    resume: bool,
+    fold: int = 0,
+    start: Mapping[str, torch.Tensor] | None = None,
+    progress: Progress = lambda _: None,
+) -> TrainingState:
+    """Train one network until the recipe's iterations or time are spent.
+
+    What is learnt, and so the log, is the same after any number of kills and
+    restarts, unless the recipe sets `minutes`. It depends on the number of processes
+    and of threads.
+
+    Args:
+        place: This process's place among those that train together.
+        recipe: How.
+        cases: What from.
+        folder: Where checkpoint, log and curves go; it must exist.
+        resume: Whether to go on from the checkpoint in `folder`.
+        fold: The network's number; it decides what chance brings.
+        start: The weights that it begins with; None for random ones.
+        progress: Told the share done after each iteration.
+
+    Raises:
+        ModelError: There is nothing to resume, or the loss is not finite.
+        OptionError: `start` is of another network.
+    """
+    keep_memory()
+    state = new_state(recipe, place.device)
+    if resume:
+        state.load(folder)
+    elif start is not None:
+        state.begin_from(start)
+    log = _log(place, recipe, state, folder)
+    state.trainee.train()
+    learner = place.shared(state.trainee, all_used=_uses_all(recipe))
+    batches = Batches(
+        recipe, cases.real, cases.phantoms, Stream(recipe.seed, fold, place.rank)
+    ).ahead(state.iteration, threads=_threads(place))
+    look = _Look.at(cases.held_out, recipe, fold) if place.leads else None
+    saved_at, before = state.seconds, time.monotonic()
+    while not _finished(state, recipe):
+        batch = next(batches).to(place.device)
+        figures = _step(state, learner, recipe, batch)
+        now = time.monotonic()
+        state.seconds = place.agreed(state.seconds + now - before)
+        before = now
+        if look is not None and state.iteration % CHECK_EVERY == 0:
+            figures["held_out_dice_loss"] = look.dice_loss(state, place.device)
+        progress(_done(state, recipe))
+        if log is not None:
+            log.add(state, figures)
+            if state.seconds - saved_at >= recipe.checkpoint_seconds:
+                state.save(folder)
+                saved_at = state.seconds
+    if log is not None:
+        state.save(folder)
+        log.close()
+    place.wait()
+    return state
+
+
+def _step(
+    state: TrainingState, learner: nn.Module, recipe: Recipe, batch: Batch
+) -> dict[str, float]:
+    """Learn from one batch; return its losses."""
+    rate = learning_rate(recipe, iteration=state.iteration, seconds=state.seconds)
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.trainee.settings = replace(
+        state.trainee.settings,
+        organ_share=organ_share(
+            recipe, iteration=state.iteration, seconds=state.seconds
+        ),
+    )
+    state.optimiser.zero_grad(set_to_none=True)
+    losses: Losses = learner(batch)
+    total = losses.total(state.trainee.settings)
+    if not math.isfinite(total.item()):
+        raise ModelError(
+            f"the losses are {losses} at iteration {state.iteration}; a lower"
+            " learning rate may help"
+        )
+    total.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(learner.parameters(), recipe.optimiser.largest_gradient)
+    state.optimiser.step()
+    state.follow(recipe.average_decay)
+    state.iteration += 1
+    return {
+        "rate": rate,
+        "cross_entropy": losses.cross_entropy.item(),
+        "dice_loss": losses.dice.item(),
+        "size_loss": losses.size.item(),
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """A look at cases that do not teach: the same patches each time."""
+
+    batches: tuple[Batch, ...]
+
+    @classmethod
+    def at(cls, samples: Sequence[Sample], recipe: Recipe, fold: int) -> _Look | None:
+        if not samples:
+            return None
+        drawn = Batches(plain(recipe), (), samples, Stream(recipe.seed, fold))
+        return cls(tuple(drawn.draw(number) for number in range(CHECK_BATCHES)))
+
+    @torch.no_grad()
+    def dice_loss(self, state: TrainingState, device: torch.device) -> float:
+        """Return the mean Dice loss of the averaged weights."""
+        settings, precision = state.trainee.settings, state.trainee.precision
+        average = Trainee(state.average.eval(), settings, precision)
+        losses = [average(batch.to(device)).dice.item() for batch in self.batches]
+        return sum(losses) / len(losses)
+
+
+def _log(
+    place: Place, recipe: Recipe, state: TrainingState, folder: Path
+) -> TrainingLog | None:
+    """Return the leader's log; the others keep none."""
+    if not place.leads:
+        return None
+    return TrainingLog(folder, after=state.iteration, last=recipe.iterations)
+
+
+def _uses_all(recipe: Recipe) -> bool:
+    """Whether every iteration uses all weights: each head, and each organ's network."""
+    return recipe.network.kind == "unet"
+
+
+def _threads(place: Place) -> int:
+    return GPU_THREADS if place.device.type == "cuda" else 0
+
+
+def _done(state: TrainingState, recipe: Recipe) -> float:
+    return share_done(recipe, iteration=state.iteration, seconds=state.seconds)
+
+
+def _finished(state: TrainingState, recipe: Recipe) -> bool:
+    return _done(state, recipe) >= 1

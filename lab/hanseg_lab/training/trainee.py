@@ -1,0 +1,75 @@
+"""A network together with what it is taught by: images in, losses out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from hanseg_segmentation.network.build import build
+from hanseg_segmentation.network.binary import BinaryBank
+from hanseg_lab.training.batches import Batch
+from hanseg_lab.training.loss import (
+    Losses,
+    LossSettings,
+    binary_loss,
+    supervised_loss,
+)
+from hanseg_lab.training.recipe import Recipe
+from hanseg_shared.organs import ORGANS
+
+
+class Trainee(nn.Module):
+    """A network whose answer to a batch is its losses.
+
+    Args:
+        network: What learns.
+        settings: What it is taught by.
+        precision: Of its arithmetic; losses are float32.
+    """
+
+    def __init__(
+        self, network: nn.Module, settings: LossSettings, precision: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+        self.precision = precision
+
+    def forward(self, batch: Batch) -> Losses:
+        """Return the losses of a batch."""
+        if isinstance(self.network, BinaryBank):
+            return self._one_organ(self.network, batch)
+        images = batch.channels
+        with self._autocast(images):
+            if self.settings.deep_supervision:
+                scales = self.network.scales(images)  # type: ignore[operator]
+            else:
+                scales = [self.network(images)]
+        return supervised_loss(
+            scales, batch.allowed, batch.groups, batch.sizes, settings=self.settings
+        )
+
+    def _one_organ(self, bank: BinaryBank, batch: Batch) -> Losses:
+        """Return the losses of the network of the organ that the batch is about."""
+        with self._autocast(batch.channels):
+            score = bank.score(batch.channels, ORGANS[batch.organ - 1])[:, 0]
+        bit = torch.tensor(1 << batch.organ, dtype=torch.int32, device=score.device)
+        sure = batch.allowed == bit
+        never = (batch.allowed & bit) == 0
+        return binary_loss(score, sure, sure | never, settings=self.settings)
+
+    def _autocast(self, images: torch.Tensor) -> torch.autocast:
+        return torch.autocast(
+            images.device.type,
+            self.precision,
+            enabled=self.precision is not torch.float32,
+        )
+
+
+def new_trainee(recipe: Recipe) -> Trainee:
+    """Return a network with random weights, the same ones for the same seed."""
+    torch.manual_seed(recipe.seed)
+    settings = LossSettings(**recipe.loss.model_dump(exclude={"organ_share_until"}))
+    return Trainee(
+        build(recipe.network_spec), settings, getattr(torch, recipe.precision)
+    )

@@ -1,0 +1,160 @@
+"""Where the head is in a CT or an MR: a box without couch and shoulders.
+
+A planning CT reaches from the vertex to below the shoulders; its centre lies in the
+neck, and elastix started from there ends 10 to 60 mm away. Everything that follows
+therefore works on the head alone. The head is found from the body's outline, in a CT
+as everywhere (see `hanseg_shared.io.body`), with the patient's superior direction
+taken from the header.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hanseg_registration.geometry.plausible import require_patient_size
+from hanseg_registration.geometry.sampling import on_lps_axes
+from hanseg_shared.errors import ImageContentError
+from hanseg_shared.grid import Grid, Points
+from hanseg_shared.io.body import (
+    SMALLEST_BODY_ML,
+    body_in,
+    fill_slices,
+    thick_parts,
+    within,
+)
+from hanseg_shared.volume import Mask, Volume
+
+SEARCH_SPACING_MM = 5.0
+"""Edge of the cubes on which heads are found and coarsely aligned."""
+
+AIR_HU = -1000.0
+"""What lies around a CT."""
+
+SHOULDER_WIDTH_MM = 270.0
+"""A head, turned by 25 degrees, is narrower than this; a pair of shoulders is not."""
+
+HEAD_LENGTH_MM = 300.0
+"""How far below the vertex the box may reach: chin and upper neck included."""
+
+MARGIN_MM = 15.0
+"""Air kept around the head: the skin's edge is what aligns outlines."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A head, found on a coarse LPS-aligned grid.
+
+    Attributes:
+        coarse: The image on that grid, in float32.
+        body: The head on that grid, couch and shoulders excluded.
+        mask: The same and `MARGIN_MM` of air around it.
+        low, high: Opposite corners of the mask's box, in mm LPS, shape ``(3,)``.
+    """
+
+    coarse: Volume
+    body: Mask
+    mask: Mask
+    low: Points
+    high: Points
+
+    @property
+    def centre(self) -> Points:
+        """The box's centre in mm LPS, shape ``(3,)``."""
+        return (self.low + self.high) / 2.0
+
+    def points(self, count: int, *, seed: int = 0) -> Points:
+        """Return up to `count` voxel centres inside the mask, in mm LPS, ``(n, 3)``."""
+        index = np.argwhere(self.mask)[:, ::-1]
+        if len(index) > count:
+            index = np.random.default_rng(seed).permutation(index)[:count]
+        return self.coarse.grid.index_to_world(index)
+
+
+def ct_head(ct: Volume) -> Head:
+    """Return the head of a CT in HU.
+
+    Raises:
+        ImageContentError: There is no body as large as a head in it, or it is larger
+            than any patient.
+    """
+    require_patient_size(ct, what="the CT")
+    coarse = on_lps_axes(ct, SEARCH_SPACING_MM, background=AIR_HU)
+    return _head(coarse, body_in(coarse), what="the CT")
+
+
+def mr_head(mr: Volume) -> Head:
+    """Return the head of an MR, whatever its intensity scale.
+
+    Raises:
+        ImageContentError: The image is blank, no body stands out from its air, or it
+            is larger than any patient.
+    """
+    require_patient_size(mr, what="the MR")
+    low, high = (float(v) for v in np.percentile(mr.array, (0.0, 99.5)))
+    if not high > low:
+        raise ImageContentError(f"the MR is blank: its values are all {low:g}")
+    coarse = on_lps_axes(mr, SEARCH_SPACING_MM, background=low)
+    dense = coarse.array > body_threshold(coarse)
+    body = thick_parts(fill_slices(dense, coarse.grid), coarse.grid)
+    return _head(coarse, body, what="the MR")
+
+
+def body_threshold(mr: Volume) -> float:
+    """Return the intensity that parts an MR's body from its air.
+
+    Otsu's threshold of the square roots (doi:10.1109/TSMC.1979.4310076): they make
+    fat less bright, so that muscle and brain stay on the body's side.
+    """
+    low = float(mr.array.min())
+    roots = np.sqrt(np.minimum(mr.array - low, np.percentile(mr.array, 99.5) - low))
+    return float(_otsu(roots) ** 2 + low)
+
+
+def _otsu(values: np.ndarray) -> float:
+    counts, edges = np.histogram(values, bins=128)
+    middles = (edges[:-1] + edges[1:]) / 2.0
+    below = np.cumsum(counts).astype(np.float64)
+    above = below[-1] - below
+    sums = np.cumsum(counts * middles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = sums / below - (sums[-1] - sums) / above
+        spread = np.nan_to_num(below * above * gap**2)
+    return float(edges[int(spread.argmax()) + 1])
+
+
+def _head(coarse: Volume, body: Mask | None, *, what: str) -> Head:
+    body_ml = 0.0 if body is None else float(body.sum()) * coarse.grid.voxel_ml
+    if body is None or body_ml < SMALLEST_BODY_ML:
+        raise ImageContentError(
+            f"{what} shows no body of the size of a head: {body_ml:.0f} ml stand out "
+            f"from the air, and a head has more than {SMALLEST_BODY_ML:.0f} ml"
+        )
+    body = body.copy()
+    bottom, top = _head_slices(body, coarse.grid)
+    body[:bottom] = False
+    body[top + 1 :] = False
+    mask = within(body, MARGIN_MM, coarse.grid)
+    mask[:bottom] = False
+    return Head(coarse, body, mask, *_corners(mask, coarse.grid))
+
+
+def _head_slices(body: Mask, grid: Grid) -> tuple[int, int]:
+    """Return the first and last slice of the head, counted from the feet."""
+    occupied = np.flatnonzero(body.any(axis=(1, 2)))
+    top = int(occupied[-1])
+    deepest = max(int(occupied[0]), top - int(HEAD_LENGTH_MM / grid.spacing[2]))
+    for z in range(top, deepest - 1, -1):
+        columns = np.flatnonzero(body[z].any(axis=0))
+        width = (columns[-1] - columns[0] + 1) * grid.spacing[0] if len(columns) else 0
+        if width > SHOULDER_WIDTH_MM:
+            return min(z + 1, top), top
+    return deepest, top
+
+
+def _corners(mask: Mask, grid: Grid) -> tuple[Points, Points]:
+    index = np.argwhere(mask)[:, ::-1]
+    return grid.index_to_world(index.min(axis=0)), grid.index_to_world(
+        index.max(axis=0)
+    )

@@ -1,0 +1,1 @@
+"""The steps of the search: first pose, mirror test, affine, deformation."""

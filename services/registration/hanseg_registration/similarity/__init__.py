@@ -1,0 +1,1 @@
+"""How well two images agree in a pose: values, edges, drift, unseen points."""

@@ -1,0 +1,1 @@
+"""What every route needs of HTTP: headers, bodies, links, problems, schemas."""

@@ -1,0 +1,66 @@
+"""The OpenAPI document: what FastAPI finds, and what only we know."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from hanseg_segmentation.api.http.schemas import JobRequest, UploadedCase
+from hanseg_shared.documents import Problem
+
+TITLE = "Head-and-neck contouring"
+SUMMARY = "A planning CT and a T1 MR in, 30 organs at risk out, on the CT's own grid."
+DESCRIPTION = """\
+Send a case with `POST /v1/jobs`, look at it at its `Location` until its state is final,
+and fetch the masks from its results. Every error is a problem document (RFC 9457) with
+a stable `type`. For research: contours must be reviewed by a clinician before use.
+"""
+TAGS = [
+    {"name": "jobs", "description": "Submit cases and follow them."},
+    {"name": "results", "description": "Fetch masks and reports, whole or in ranges."},
+    {"name": "uploads", "description": "Send large images before naming them in jobs."},
+    {"name": "batches", "description": "Queue many cases at once."},
+    {"name": "catalogue", "description": "Organs and models."},
+    {"name": "health", "description": "For monitoring."},
+]
+
+_REF = "#/components/schemas/{model}"
+
+
+def package_version() -> str:
+    """Return the installed version of this distribution."""
+    return version("hanseg-segmentation")
+
+
+def install(app: FastAPI) -> None:
+    """Have the application describe itself in full."""
+
+    def describe() -> dict[str, Any]:
+        if not app.openapi_schema:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]  # as FastAPI documents it
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=TITLE,
+        version=package_version(),
+        summary=SUMMARY,
+        description=DESCRIPTION,
+        tags=TAGS,
+        routes=app.routes,
+        separate_input_output_schemas=False,
+    )
+    _, own = models_json_schema(
+        [(model, "validation") for model in (JobRequest, UploadedCase, Problem)],
+        ref_template=_REF,
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    document["components"]["schemas"] = dict(sorted((schemas | own["$defs"]).items()))
+    return document

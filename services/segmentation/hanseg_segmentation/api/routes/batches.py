@@ -1,0 +1,108 @@
+"""The routes of batches: many cases queued by one request, all of them or none."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request, Response
+
+from hanseg_segmentation.api.admission import refuse_when_disk_is_full
+from hanseg_segmentation.api.batch_submission import submit_batch
+from hanseg_segmentation.api.caller import CallerDep
+from hanseg_segmentation.api.context import ContextDep
+from hanseg_segmentation.api.http.schemas import BatchDocument, BatchRequest
+from hanseg_segmentation.api.idempotency import KeyHeader, scoped
+from hanseg_segmentation.api.http.ids import BatchId
+from hanseg_segmentation.api.http.incoming import request_folder
+from hanseg_segmentation.api.http.links import BATCHES, batch_jobs_path, batch_path
+from hanseg_segmentation.api.looking import look_and_make
+from hanseg_segmentation.api.http.parsing import StrictRoute
+from hanseg_segmentation.api.http.respond import (
+    LOCATION,
+    RETRY_AFTER,
+    answer,
+    described,
+    problems,
+)
+from hanseg_shared.jobs import Batch
+from hanseg_shared.jobs.record import moment
+
+router = APIRouter(tags=["batches"], route_class=StrictRoute)
+
+
+@router.post(
+    BATCHES,
+    status_code=202,
+    summary="Submit many cases",
+    operation_id="submit_batch",
+    responses=described(
+        202,
+        "All cases are queued.",
+        model=BatchDocument,
+        headers=LOCATION | RETRY_AFTER,
+    )
+    | problems(400, 409, 413, 422),
+)
+async def post_batch(
+    request: Request,
+    asked: BatchRequest,
+    context: ContextDep,
+    caller: CallerDep,
+    idempotency_key: KeyHeader = None,
+) -> Response:
+    """Queue many cases: uploaded images, or a folder that the service may read.
+
+    Every case is looked at first, which takes a few seconds each. If one cannot be
+    used, none is queued and the problem names all that are at fault.
+    """
+    await run_sync(refuse_when_disk_is_full, context.services)
+    async with request_folder(context.services.settings) as folder:
+        batch = await look_and_make(
+            request,
+            context.checking_batches,
+            caller,
+            partial(
+                submit_batch,
+                context,
+                asked,
+                folder,
+                key=scoped(idempotency_key, caller),
+            ),
+            seconds=context.services.settings.batch_check_seconds,
+        )
+    headers = {"Location": batch_path(batch.id)}
+    if batch.unfinished:
+        headers["Retry-After"] = str(context.pace.retry_after)
+    return answer(_document(batch), status=202, headers=headers)
+
+
+@router.get(
+    BATCHES + "/{batch_id}",
+    summary="Look at a batch",
+    operation_id="get_batch",
+    responses=described(
+        200,
+        "How many of its jobs are in which state.",
+        model=BatchDocument,
+        headers=RETRY_AFTER,
+    )
+    | problems(404, 422),
+)
+def get_batch(batch_id: BatchId, context: ContextDep) -> Response:
+    """Return how far a batch is; its jobs are listed where `links.jobs` says."""
+    batch = context.services.repository.get_batch(batch_id)
+    waiting = {"Retry-After": str(context.pace.retry_after)}
+    return answer(_document(batch), headers=waiting if batch.unfinished else {})
+
+
+def _document(batch: Batch) -> BatchDocument:
+    return BatchDocument(
+        id=batch.id,
+        name=batch.name,
+        created_at=moment(batch.created_at),
+        total=batch.total,
+        unfinished=batch.unfinished,
+        counts=batch.counts,
+        links={"self": batch_path(batch.id), "jobs": batch_jobs_path(batch.id)},
+    )

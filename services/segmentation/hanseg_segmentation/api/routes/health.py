@@ -1,0 +1,158 @@
+"""Whether the process lives, and whether jobs sent now will be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from fastapi import APIRouter, Response
+
+from hanseg_segmentation.api.admission import free_bytes, refuse_when_disk_is_full
+from hanseg_segmentation.api.context import Context, ContextDep
+from hanseg_segmentation.api.http.schemas import Check, Liveness, Readiness
+from hanseg_segmentation.api.http.problem_responses import RETRY_SECONDS, problem_response
+from hanseg_segmentation.api.http.respond import answer, described, problems
+from hanseg_segmentation.packages.package import DEFAULT_MODEL, offered_models
+from hanseg_shared.errors import HansegError, ServiceUnavailableError
+from hanseg_shared.jobs.record import WorkerState, WorkerStatus, moment
+from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.problems import KINDS
+from hanseg_shared.jobs.worker import ALIVE_SECONDS
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/livez",
+    summary="Is the process alive?",
+    operation_id="livez",
+    responses=described(200, "It answers.", model=Liveness) | problems(),
+)
+async def livez() -> Response:
+    """Answer, without looking at anything else."""
+    return answer(Liveness())
+
+
+@router.get(
+    "/readyz",
+    summary="Will jobs be done?",
+    operation_id="readyz",
+    responses=described(200, "Everything works.", model=Readiness) | problems(),
+)
+def readyz(context: ContextDep) -> Response:
+    """Look at the database, the broker, the disk, the models and both workers.
+
+    If one of them does not work, the problem's `checks` say of each what is wrong.
+    """
+    checks = tuple(_checks(context))
+    wrong = [f"{check.name}: {check.detail}" for check in checks if not check.ok]
+    if not wrong:
+        return answer(Readiness(ready=True, checks=checks))
+    problem = KINDS[ServiceUnavailableError].problem(
+        "; ".join(wrong), instance="/readyz"
+    )
+    members = {"checks": [check.model_dump(mode="json") for check in checks]}
+    return problem_response(
+        problem.model_copy(update=members), {"Retry-After": str(RETRY_SECONDS)}
+    )
+
+
+def _checks(context: Context) -> Iterator[Check]:
+    yield _check("database", partial(_database, context))
+    yield _check("broker", partial(_broker, context))
+    yield _check("disk", partial(_disk, context))
+    yield _check("models", partial(_models, context))
+    for queue in QueueName:
+        yield _look_at_worker(context, queue)
+
+
+def _check(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=look())
+    except HansegError as error:
+        return Check(name=name, ok=False, detail=error.message)
+
+
+def _database(context: Context) -> str:
+    context.services.repository.ping()
+    return "answers"
+
+
+def _broker(context: Context) -> str:
+    publisher = context.services.publisher
+    waiting = {queue: publisher.waiting(queue) for queue in QueueName}
+    return ", ".join(
+        f"{count} messages for {queue}" for queue, count in waiting.items()
+    )
+
+
+def _disk(context: Context) -> str:
+    refuse_when_disk_is_full(context.services)
+    return f"{free_bytes(context.services)} bytes free"
+
+
+def _models(context: Context) -> str:
+    found = offered_models(context.model_folders)
+    said = [f"{each.folder.name} ({each.reason})" for each in found.left_out]
+    left_out = f"left out: {'; '.join(said)}" if said else ""
+    if DEFAULT_MODEL not in found.names:
+        lacking = f"the model {DEFAULT_MODEL}, which a job gets when it names none,"
+        raise ServiceUnavailableError(
+            f"{lacking} cannot be used; {left_out}"
+            if found.reason_against(DEFAULT_MODEL)
+            else f"{lacking} is not installed; {left_out}".removesuffix("; ")
+        )
+    return "; ".join(part for part in (", ".join(found.names), left_out) if part)
+
+
+def _look_at_worker(context: Context, queue: QueueName) -> Check:
+    name = f"{queue} worker"
+    repository = context.services.repository
+    try:
+        live = repository.live_workers(seen_within_seconds=ALIVE_SECONDS)
+        said = [s for s in repository.worker_statuses() if s.queue == queue]
+    except HansegError as error:
+        return Check(name=name, ok=False, detail=error.message)
+    names = live.get(queue, [])
+    if names:
+        since = min((s.since for s in said if s.name in names), default=None)
+        return Check(
+            name=name,
+            ok=True,
+            detail=f"{len(names)} alive",
+            state="ready",
+            since=None if since is None else moment(since),
+        )
+    return _unready(name, said, now=repository.now())
+
+
+def _unready(name: str, said: list[WorkerStatus], *, now: float) -> Check:
+    """Tell a worker that gets ready from one that is gone."""
+    loading = [
+        status
+        for status in said
+        if status.state is WorkerState.LOADING and status.silent_seconds < ALIVE_SECONDS
+    ]
+    if loading:
+        first = min(loading, key=lambda status: status.since)
+        seconds = max(0.0, now - first.since)
+        detail = f"no {name} is ready: one is loading since {seconds:.0f} s"
+        trouble = next((s.trouble for s in loading if s.trouble), None)
+        if trouble:
+            detail += f" and cannot start yet: {trouble}"
+        return Check(
+            name=name,
+            ok=False,
+            detail=detail,
+            state="loading",
+            since=moment(first.since),
+        )
+    detail = f"no {name} was heard of in {ALIVE_SECONDS:.0f} s"
+    if not said:
+        detail += "; none was started, or the last one was stopped"
+        return Check(name=name, ok=False, detail=detail, state="dead")
+    silent = min(status.silent_seconds for status in said)
+    detail += f"; the last one fell silent {silent:.0f} s ago"
+    return Check(
+        name=name, ok=False, detail=detail, state="dead", since=moment(now - silent)
+    )

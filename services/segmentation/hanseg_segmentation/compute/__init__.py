@@ -1,0 +1,1 @@
+"""Fast arithmetic for the CPU; knows nothing of images, organs or jobs."""

@@ -1,0 +1,1 @@
+"""Model packages: weights with the plan that says how to run them."""

@@ -1,0 +1,1 @@
+"""The files of a result: masks, record, picture."""

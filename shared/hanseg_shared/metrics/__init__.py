@@ -1,0 +1,1 @@
+"""DSC and surface distances between two masks: one kernel and its readers."""

@@ -1,6 +1,0 @@
-"""Simulated head-and-neck patients: seeded, with all 30 organs, CT and T1 MR."""
-
-from hanseg_shared.phantom.case import PhantomCase, Scope, make_case
-from hanseg_shared.phantom.folder import write_han_seg_case
-
-__all__ = ["PhantomCase", "Scope", "make_case", "write_han_seg_case"]

@@ -1,0 +1,1 @@
+"""Planes through volumes, and sheets of planes with contours and text."""

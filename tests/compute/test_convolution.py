@@ -1,0 +1,93 @@
+"""3D convolutions on the CPU: PyTorch's answer, by oneDNN."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from hanseg_segmentation.compute import convolution
+from hanseg_segmentation.compute.convolution import Conv3d
+
+pytestmark = pytest.mark.torch
+
+LAST = torch.channels_last_3d
+SHAPES = {
+    "first layer": (1, 8, (1, 3, 3), (1, 1, 1)),
+    "deep": (24, 24, (3, 3, 3), (1, 1, 1)),
+    "strided": (6, 10, (3, 3, 3), (1, 2, 2)),
+    "pointwise": (8, 5, (1, 1, 1), (1, 1, 1)),
+}
+
+
+def layer(kind: str) -> Conv3d:
+    inputs, outputs, kernel, stride = SHAPES[kind]
+    z, y, x = (edge // 2 for edge in kernel)
+    torch.manual_seed(1)
+    return Conv3d(inputs, outputs, kernel, stride, (z, y, x))
+
+
+def images(kind: str, count: int = 1) -> torch.Tensor:
+    shape = (count, SHAPES[kind][0], 6, 9, 10)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture
+def onednn(monkeypatch) -> list[torch.Size]:
+    """Note what oneDNN was given directly."""
+    calls: list[torch.Size] = []
+    plain = torch.mkldnn_convolution
+
+    def noting(given, *others):
+        calls.append(given.shape)
+        return plain(given, *others)
+
+    monkeypatch.setattr(torch, "mkldnn_convolution", noting)
+    return calls
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", SHAPES)
+def test_the_answer_is_pytorchs_and_lies_channels_last(kind, count, onednn):
+    convolve = layer(kind).to(memory_format=LAST)  # type: ignore[call-overload]
+    given = images(kind, count).contiguous(memory_format=LAST)
+    with torch.inference_mode():
+        found = convolve(given)
+        expected = nn.Conv3d.forward(convolve, given)
+    assert onednn == ([] if kind == "pointwise" else [given.shape])
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert found.is_contiguous(memory_format=LAST)
+
+
+def test_a_layer_learns_as_pytorchs_does(onednn):
+    convolve, plain = layer("deep"), nn.Conv3d(24, 24, 3, padding=1)
+    plain.load_state_dict(convolve.state_dict())
+    for each in (convolve, plain):
+        each(images("deep")).square().sum().backward()
+    assert not onednn
+    grads = [each.weight.grad for each in (convolve, plain)]
+    assert grads[0] is not None
+    assert grads[1] is not None
+    assert torch.equal(grads[0], grads[1])
+
+
+def test_under_autocast_pytorch_decides(onednn):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = layer("deep")(images("deep"))
+    assert found.dtype is torch.bfloat16
+    assert not onednn
+
+
+@pytest.mark.filterwarnings("ignore")  # tracing is deprecated; OpenVINO traces
+def test_a_trace_holds_pytorchs_own_operator(onednn):
+    with torch.inference_mode():
+        traced = torch.jit.trace(layer("deep"), images("deep"), check_trace=False)  # type: ignore[no-untyped-call]
+    assert "_convolution" in str(traced.inlined_graph)
+    assert not onednn
+
+
+def test_without_onednn_pytorch_decides(onednn, monkeypatch):
+    monkeypatch.setattr(convolution, "_has_onednn", lambda: False)
+    with torch.inference_mode():
+        layer("deep")(images("deep"))
+    assert not onednn

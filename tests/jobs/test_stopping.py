@@ -1,0 +1,167 @@
+"""Real workers that are told to stop give their job back, however they are told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from hanseg_shared.documents import InputSummary, JobState
+from hanseg_shared.jobs.record import Job, NewJob
+from hanseg_shared.jobs.repository import JobRepository
+from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.messages import BrokerPublisher
+from hanseg_shared.settings import Settings
+from hanseg_shared.jobs.worker import open_repository
+from tests.redis_server import RunningRedis, running_redis
+
+pytestmark = [pytest.mark.redis, pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+
+PATIENCE_SECONDS = 40.0
+
+CT = InputSummary(
+    role="ct",
+    sha256="c" * 64,
+    bytes=3,
+    format=".nrrd",
+    size=(4, 5, 6),
+    spacing_mm=(1.0, 1.0, 2.0),
+)
+
+tick = threading.Event()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[RunningRedis]:
+    with running_redis(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def settings(tmp_path: Path, broker: RunningRedis) -> Settings:
+    # a lease that outlives the test: only who gives a job back makes it due
+    return Settings(
+        data=tmp_path / "data",
+        broker_url=SecretStr(broker.url),
+        lease_seconds=600.0,
+        grace_seconds=0.5,
+    )
+
+
+@pytest.fixture
+def repository(settings: Settings) -> Iterator[JobRepository]:
+    opened = open_repository(settings)
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def worker(settings: Settings, how: str) -> Iterator[psutil.Process]:
+    """A worker that runs; nothing of it is left behind."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.jobs.slow_worker", how],
+        env=os.environ | settings.as_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(repository: JobRepository, condition: Callable[[Job], bool]) -> Job:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition(job := repository.get("j1")):
+        assert not job.state.is_final, job.error
+        assert time.monotonic() < deadline, "nothing happens"
+        tick.wait(0.05)
+    return job
+
+
+def is_claimed(job: Job) -> bool:
+    return job.token is not None
+
+
+def is_free(job: Job) -> bool:
+    return job.token is None
+
+
+def submit(settings: Settings, repository: JobRepository) -> None:
+    repository.create(NewJob("j1", (CT,)))
+    publisher = BrokerPublisher(settings)
+    publisher.publish(Stage.REGISTER.task, Stage.REGISTER.queue, "j1")
+    publisher.close()
+
+
+def test_four_restarts_in_one_stage_are_no_attempts(settings, repository):
+    submit(settings, repository)
+    for _ in range(4):
+        with worker(settings, "listening") as process:
+            wait_for(repository, is_claimed)
+            process.terminate()
+            given_back = wait_for(repository, is_free)
+            assert given_back.attempts == 0
+            assert psutil.wait_procs([process], timeout=PATIENCE_SECONDS)[0]
+
+    assert given_back.state is JobState.REGISTERING
+    assert given_back.total_attempts == 4
+    claimed = repository.claim("j1", Stage.REGISTER, lease_seconds=30.0)
+    assert claimed is not None
+    assert claimed.attempts == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("how", ["listening", "deaf"])
+def test_another_worker_goes_on_at_once(settings, repository, how, number):
+    submit(settings, repository)
+    with worker(settings, how) as stopped:
+        wait_for(repository, is_claimed)
+        stopped.send_signal(number)
+        wait_for(repository, is_free)
+        with worker(settings, "listening"):
+            assert wait_for(repository, is_claimed).attempts == 1
+
+
+def test_all_processes_may_be_told_at_once(settings, repository):
+    submit(settings, repository)
+    with worker(settings, "listening") as stopped:
+        wait_for(repository, is_claimed)
+        os.killpg(stopped.pid, signal.SIGTERM)
+        assert wait_for(repository, is_free).attempts == 0
+
+
+def test_a_worker_told_twice_gives_its_job_back(settings, repository):
+    patient = settings.model_copy(update={"grace_seconds": 60.0})
+    submit(settings, repository)
+    with worker(patient, "deaf") as stopped:
+        wait_for(repository, is_claimed)
+        stopped.terminate()
+        tick.wait(0.5)  # signals of one kind that come together are one
+        stopped.terminate()
+        assert wait_for(repository, is_free).attempts == 0
+
+
+def test_a_worker_whose_broker_hangs_gives_its_job_back(settings, repository, broker):
+    submit(settings, repository)
+    with worker(settings, "deaf") as stopped:
+        wait_for(repository, is_claimed)
+        with broker.frozen():
+            stopped.terminate()
+            given_back = wait_for(repository, is_free)
+
+    assert given_back.attempts == 0
+    assert repository.due(published_before_seconds=None)[0].id == "j1"

@@ -1,0 +1,335 @@
+"""A worker's child starts when it can, tells that it lives, and does its stages."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import billiard.common
+import pytest
+from celery import signals
+from pydantic import SecretStr
+
+from hanseg_shared.jobs import worker
+from hanseg_shared.cli import CANNOT_START
+from hanseg_shared.documents import InputSummary, JobState
+from hanseg_shared.errors import ModelError, ServiceUnavailableError
+from hanseg_shared.jobs.record import NewJob, WorkerState, WorkerStatus
+from hanseg_shared.jobs.repository import JobRepository, StageResult
+from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.work import StopNotice
+from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.settings import BAD_SETTINGS, Settings
+from hanseg_shared.jobs.worker import (
+    ALIVE_SECONDS,
+    WorkerPlan,
+    clean_scratch,
+    healthy,
+    listen_for_stop,
+    make_worker_app,
+    open_repository,
+)
+from tests.redis_server import running_redis
+
+CT = InputSummary(
+    role="ct",
+    sha256="c" * 64,
+    bytes=3,
+    format=".nrrd",
+    size=(4, 5, 6),
+    spacing_mm=(1.0, 1.0, 2.0),
+)
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    nobody = SecretStr("redis://127.0.0.1:1/0")  # no broker: told, and not fatal
+    return Settings(data=tmp_path / "data", broker_url=nobody)
+
+
+@pytest.fixture(autouse=True)
+def private_signals(monkeypatch):
+    """Keep what a test connects to Celery's signals from other tests."""
+    for event in (
+        signals.worker_process_init,
+        signals.worker_process_shutdown,
+        signals.setup_logging,
+    ):
+        monkeypatch.setattr(event, "receivers", [])
+    monkeypatch.setattr(worker, "die_with_parent", lambda _: None)
+
+
+class Preparation:
+    """What a worker does before its first message; fails as often as told."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+
+    def __call__(self, settings: Settings) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
+        return "a test's device"
+
+
+@pytest.fixture
+def start(settings, monkeypatch):
+    """Start a worker's child in this process; it is stopped with the test."""
+    apps = []
+
+    def begin(prepare):
+        plan = WorkerPlan(
+            QueueName.REGISTRATION, {Stage.REGISTER: lambda _: StageResult()}, prepare
+        )
+        app = make_worker_app(plan, settings)
+        apps.append(app)
+        monkeypatch.setattr(worker, "RETRY_SECONDS", 0.0)
+        signals.worker_process_init.send(sender=None)
+        return app
+
+    yield begin
+    signals.worker_process_shutdown.send(sender=None)
+    for app in apps:
+        app.close()
+
+
+def wait_until_healthy(settings: Settings) -> None:
+    deadline = time.monotonic() + 10.0
+    while not healthy(settings, QueueName.REGISTRATION):
+        assert time.monotonic() < deadline, "no heartbeat"
+
+
+def test_a_worker_does_the_stages_of_its_plan(settings, start):
+    app = start(Preparation())
+    repository = open_repository(settings)
+    repository.create(NewJob("j1", (CT,)))
+    app.tasks[Stage.REGISTER.task]("j1")
+
+    assert repository.get("j1").state is JobState.SEGMENTING
+    repository.close()
+
+
+def test_a_worker_that_is_ready_sends_heartbeats(settings, start):
+    assert not healthy(settings, QueueName.REGISTRATION)
+    start(Preparation())
+    wait_until_healthy(settings)
+
+    assert not healthy(settings, QueueName.SEGMENTATION)
+
+
+def test_a_worker_says_good_bye(settings, start):
+    start(Preparation())
+    wait_until_healthy(settings)
+    signals.worker_process_shutdown.send(sender=None)
+
+    assert not healthy(settings, QueueName.REGISTRATION)
+
+
+def test_a_child_whose_database_is_away_says_so_and_tries_again(
+    settings, start, caplog
+):
+    away = ServiceUnavailableError("the database does not work: no answer")
+    start(Preparation(away, away))
+    wait_until_healthy(settings)
+
+    assert caplog.text.count("registration worker cannot start yet") == 2
+    assert away.message in caplog.text
+
+
+def test_a_child_that_can_never_start_does_not_try_again(settings, start, caplog):
+    fault = ModelError("there is no model default")
+    prepare = Preparation(fault, fault)
+    start(prepare)
+
+    assert prepare.failures == [fault]
+    assert "registration worker cannot start: there is no model default" in caplog.text
+    assert not healthy(settings, QueueName.REGISTRATION)
+
+
+class TestHowFarAWorkerIs:
+    def test_one_that_loads_is_told_from_one_that_is_ready(self, settings, start):
+        seen: list[WorkerStatus] = []
+
+        def prepare(_: Settings) -> str:
+            repository = open_repository(settings)
+            deadline = time.monotonic() + 10.0
+            while not (found := repository.worker_statuses()):
+                assert time.monotonic() < deadline, "it says nothing"
+            seen.extend(found)
+            repository.close()
+            return "cpu"
+
+        start(prepare)
+        wait_until_healthy(settings)
+        repository = open_repository(settings)
+        [ready] = repository.worker_statuses()
+        repository.close()
+
+        assert [status.state for status in seen] == [WorkerState.LOADING]
+        assert ready.state is WorkerState.READY
+        assert ready.name == seen[0].name
+
+    def test_one_that_has_stopped_is_forgotten(self, settings, start):
+        start(Preparation())
+        wait_until_healthy(settings)
+        signals.worker_process_shutdown.send(sender=None)
+        repository = open_repository(settings)
+
+        assert repository.worker_statuses() == []
+        repository.close()
+
+
+class TestNoticeBySignals:
+    @staticmethod
+    def listen(*numbers: int, grace_seconds: float = 60.0) -> StopNotice:
+        told, tell = os.pipe()
+        os.write(tell, bytes(numbers))
+        os.close(tell)
+        stop = StopNotice()
+        listen_for_stop(told, stop, grace_seconds)
+        os.close(told)
+        return stop
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+    def test_the_first_signal_leaves_time(self, number):
+        stop = self.listen(number)
+        assert stop.is_given()
+        assert not stop.is_due
+
+    def test_the_second_leaves_none(self):
+        assert self.listen(signal.SIGTERM, signal.SIGQUIT).is_due
+
+    def test_other_signals_are_no_notice(self):
+        assert not self.listen(signal.SIGUSR1, signal.SIGCHLD).is_given()
+
+
+class TestRefusal:
+    """A real process that cannot start says why in its last line, and ends."""
+
+    @staticmethod
+    def start(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tests.jobs.slow_worker", "listening"],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def test_a_bad_setting_is_named(self, tmp_path):
+        done = self.start(HANSEG_DATA=str(tmp_path), HANSEG_LEASE_SECONDS="soon")
+
+        assert done.returncode == BAD_SETTINGS
+        [line] = done.stderr.splitlines()
+        assert line.startswith("HANSEG_LEASE_SECONDS: ")
+
+    def test_a_broker_of_another_kind_is_told_without_its_password(self, tmp_path):
+        url = "amqp://me:secret@127.0.0.1/0"
+        done = self.start(HANSEG_DATA=str(tmp_path), HANSEG_BROKER_URL=url)
+
+        assert done.returncode == CANNOT_START
+        assert "HANSEG_BROKER_URL cannot be used" in done.stderr.splitlines()[-1]
+        assert "secret" not in done.stderr
+
+    @pytest.mark.redis
+    def test_what_only_the_child_finds_ends_the_worker(self, tmp_path):
+        with running_redis(tmp_path / "redis") as broker:
+            done = self.start(
+                HANSEG_DATA=str(tmp_path),
+                HANSEG_BROKER_URL=broker.url,
+                HANSEG_MODELS="/nowhere",
+            )
+
+        assert done.returncode == CANNOT_START
+        assert done.stderr.splitlines()[-1] == (
+            "hanseg: the registration worker cannot start: there is nothing in /nowhere"
+        )
+
+
+def test_a_job_is_not_touched_by_a_child_that_has_not_started(settings):
+    plan = WorkerPlan(
+        QueueName.REGISTRATION,
+        {Stage.REGISTER: lambda _: StageResult()},
+        Preparation(),
+    )
+    app = make_worker_app(plan, settings)
+    with pytest.raises(ServiceUnavailableError, match="has not started"):
+        app.tasks[Stage.REGISTER.task]("j1")
+    app.close()
+
+
+def test_heartbeats_outlive_any_fault_of_the_database(settings, start, monkeypatch):
+    failed = threading.Event()
+    report = JobRepository.report_worker
+
+    def fail_once(self, *arguments, **keywords):
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("anything")
+        report(self, *arguments, **keywords)
+
+    monkeypatch.setattr(worker, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(JobRepository, "report_worker", fail_once)
+    start(Preparation())
+    wait_until_healthy(settings)
+
+    assert failed.is_set()
+
+
+def test_a_worker_of_another_host_says_nothing_about_this_one(settings):
+    repository = open_repository(settings)
+    repository.report_worker("elsewhere-12", queue="registration", device="cpu")
+    assert not healthy(settings, QueueName.REGISTRATION)
+
+    name = f"{socket.gethostname()}-12"
+    repository.report_worker(name, queue="registration", device="cpu")
+    assert healthy(settings, QueueName.REGISTRATION)
+    repository.close()
+    assert ALIVE_SECONDS > 0
+
+
+class TestScratch:
+    def test_folders_of_workers_that_were_killed_are_removed(self, settings):
+        old = settings.scratch / "attempt-old"
+        young = settings.scratch / "attempt-young"
+        temporary = settings.scratch / "hanseg-check-old"
+        other = settings.scratch / "something-else"
+        for folder in (old, young, temporary, other):
+            folder.mkdir(parents=True)
+            (folder / "image").touch()
+        then = time.time() - 2 * settings.stage_seconds - 60.0
+        for folder in (old, temporary, other):
+            os.utime(folder, (then, then))
+        clean_scratch(settings)
+
+        assert sorted(settings.scratch.iterdir()) == [young, other]
+
+    def test_there_may_be_none(self, settings):
+        clean_scratch(settings)
+
+        assert not settings.scratch.exists()
+
+
+class TestSigterm:
+    def test_a_process_that_celery_did_not_hear_is_started_anew(self, monkeypatch):
+        # the variable is read when Celery is imported; later it changes nothing
+        started = []
+        monkeypatch.setattr(billiard.common, "REMAP_SIGTERM", None)
+        monkeypatch.delenv("REMAP_SIGTERM", raising=False)
+        monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
+        worker._remap_sigterm()
+
+        assert os.environ["REMAP_SIGTERM"] == "SIGQUIT"
+        assert started == [
+            (sys.executable, [sys.executable, *sys.orig_argv[1:]]),
+        ]
+
+    def test_a_process_that_was_started_well_goes_on(self, monkeypatch):
+        monkeypatch.setattr(billiard.common, "REMAP_SIGTERM", "SIGQUIT")
+        monkeypatch.setattr(os, "execv", pytest.fail)
+        worker._remap_sigterm()

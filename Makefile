@@ -6,13 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 TORCH := torch==2.13.0
-SOURCES := shared services tests benchmarks deploy
+SOURCES := shared services lab tests benchmarks deploy
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 DISTRIBUTIONS := -e "shared[embedded,postgres]" -e services/registration \
-	-e "services/segmentation[api,worker]"
+	-e "services/segmentation[api,worker]" -e lab
 PYPROJECTS := shared/pyproject.toml services/registration/pyproject.toml \
-	services/segmentation/pyproject.toml
+	services/segmentation/pyproject.toml lab/pyproject.toml
 COMPOSE := docker compose
 PROFILE := $(if $(GPU),gpu,cpu)
 OTHER_PROFILE := $(if $(GPU),cpu,gpu)
@@ -24,7 +24,7 @@ help: ## List the targets
 		awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: $(STAMP) ## Make .venv with the three distributions
+setup: $(STAMP) ## Make .venv with the four distributions
 
 # torch first and alone: whatever comes later finds it there and takes no other
 $(STAMP): $(PYPROJECTS)
@@ -74,7 +74,7 @@ test: $(DEV_STAMP) ## Run all tests but those that need Docker
 check: $(DEV_STAMP) ## Formatting, lint, types, import rules, spelling
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/mypy shared services tests
+	$(BIN)/mypy shared services lab tests
 	$(BIN)/lint-imports
 	$(BIN)/codespell README.md docs $(SOURCES)
 
@@ -126,4 +126,4 @@ train: setup ## Train the default recipe: make train DATA=folder OUT=folder NAME
 .PHONY: clean
 clean: ## Remove what was built, but not .venv
 	rm -rf demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage \
-		shared/build services/*/build
+		shared/build services/*/build lab/build

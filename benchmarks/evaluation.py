@@ -25,14 +25,14 @@ from scipy import ndimage
 
 from hanseg_lab.evaluation.case_folders import CasePair
 from hanseg_lab.evaluation.case_masks import CaseSource, organs_of_labels
-from hanseg_shared.metrics.comparison import compare
-from hanseg_shared.metrics.metric import measure
 from hanseg_lab.evaluation.score_cases import Scoring, score_case
-from hanseg_shared.metrics.tolerances import default_tolerances
+from hanseg_lab.phantom.case import make_case
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
+from hanseg_shared.metrics.comparison import compare
+from hanseg_shared.metrics.metric import measure
+from hanseg_shared.metrics.tolerances import default_tolerances
 from hanseg_shared.organs import ORGANS, organ
-from hanseg_lab.phantom.case import make_case
 from hanseg_shared.volume import Volume
 
 SHAPE = (200, 1024, 1024)

@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from benchmarks.figure import Figure, table
 
+from hanseg_lab.phantom.case import PhantomCase, make_case
+from hanseg_lab.phantom.simulate import scan_t1
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_shared.metrics.comparison import compare
 from hanseg_shared.metrics.measures import dice, hausdorff
 from hanseg_shared.organs import ORGANS
-from hanseg_lab.phantom.case import PhantomCase, make_case
-from hanseg_lab.phantom.simulate import scan_t1
 from hanseg_shared.volume import Volume
 
 RESULTS = Path(__file__).resolve().parent / "results"

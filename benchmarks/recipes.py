@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hanseg_segmentation.packages.package import read_package
 from hanseg_lab.training.log import LOG_EVERY, LOG_FILE, read_log
 from hanseg_lab.training.recipe import Recipe, read_recipe, recipe_names
+from hanseg_segmentation.packages.package import read_package
 from hanseg_shared.documents import TransformKind
 
 PROJECT = Path(__file__).resolve().parents[1]

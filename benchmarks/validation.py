@@ -30,18 +30,18 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_segmentation.inference.loaded_model import LoadedModel
-from hanseg_segmentation.inference.preprocess import AIR_HU
-from hanseg_segmentation.pipeline import load_model, segment
+from hanseg_lab.phantom.patient import rotation_matrix
 from hanseg_lab.training.data import held_out_cases
 from hanseg_lab.training.datasets.dataset import DatasetCase
 from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_lab.training.drawn import Outline, origin_of
 from hanseg_lab.training.recipe import read_recipe
+from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.inference.preprocess import AIR_HU
+from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import Interpolation, from_image, resample
 from hanseg_shared.organs import ORGANS, Side, counterpart, organ
-from hanseg_lab.phantom.patient import rotation_matrix
 from hanseg_shared.volume import Mask, Volume
 
 PROJECT = Path(__file__).resolve().parents[1]

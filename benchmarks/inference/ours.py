@@ -24,11 +24,11 @@ from unittest import mock
 import torch
 
 from hanseg_segmentation import pipeline
-from hanseg_segmentation.inference.network_engines import Engine, EngineOptions
+from hanseg_segmentation.compute.memory import ask_for_huge_pages, let_blocks_go
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
+from hanseg_segmentation.inference.network_engines import Engine, EngineOptions
 from hanseg_segmentation.inference.nnunet_grid import image_input, place_in
-from hanseg_segmentation.compute.memory import ask_for_huge_pages, let_blocks_go
 from hanseg_segmentation.packages.package import DEFAULT_MODEL, read_package
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport

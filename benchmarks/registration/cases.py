@@ -15,16 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
+from hanseg_lab.evaluation.landmarks import brain_points, rigid_fit
+from hanseg_lab.simulator import Reach, SimulatedMr, simulate_mr
 from hanseg_registration.geometry.head import ct_head
 from hanseg_registration.geometry.motions import Motion, apply, translation
 from hanseg_registration.geometry.sampling import centred
 from hanseg_shared.documents import TransformKind
-from hanseg_lab.evaluation.landmarks import brain_points, rigid_fit
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.io.body import BODY_HU
 from hanseg_shared.itk import matrix_rows
-from hanseg_lab.simulator import Reach, SimulatedMr, simulate_mr
 from hanseg_shared.volume import Volume
 
 LARGEST_TURN_DEG = 25.0

@@ -28,6 +28,7 @@ from benchmarks.figure import Figure
 from benchmarks.registration.cases import Case, head_points, inside, real_cts
 from benchmarks.registration.runs import errors_mm, processor_seconds
 
+from hanseg_lab.simulator import Reach, simulate_mr
 from hanseg_registration.engines.elastix import (
     MARGIN_MM,
     SPACING_MM,
@@ -35,16 +36,15 @@ from hanseg_registration.engines.elastix import (
     moving_image,
     run_elastix,
 )
-from hanseg_registration.geometry.head import Head, ct_head, mr_head
-from hanseg_registration.search.initialise import find_starts
-from hanseg_registration.geometry.motions import Motion, inverse, translation
 from hanseg_registration.engines.parameter_maps import load_parameters
-from hanseg_registration.pipeline import register
+from hanseg_registration.geometry.head import Head, ct_head, mr_head
+from hanseg_registration.geometry.motions import Motion, inverse, translation
 from hanseg_registration.geometry.sampling import as_float, centred, cropped, shrunk
+from hanseg_registration.pipeline import register
+from hanseg_registration.search.initialise import find_starts
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.io import read_ct, write_volume
 from hanseg_shared.itk import resample, to_image
-from hanseg_lab.simulator import Reach, simulate_mr
 from hanseg_shared.volume import Volume
 
 CT_SIZE = (512, 512, 150)

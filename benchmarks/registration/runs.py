@@ -21,8 +21,8 @@ from benchmarks.journal import JsonLines
 from benchmarks.registration.cases import Case
 from benchmarks.registration.groups import SERIES, Group
 
-import hanseg_registration
 import hanseg_lab.simulator
+import hanseg_registration
 from hanseg_registration.pipeline import register
 from hanseg_shared.documents import MrVerdict, TransformKind
 from hanseg_shared.errors import HansegError

@@ -22,14 +22,20 @@ from benchmarks.registration.cases import (
     simulated_from,
 )
 
-from hanseg_registration.geometry.head import SHOULDER_WIDTH_MM
-from hanseg_registration.geometry.motions import Motion, apply, inverse, rotation, translation
-from hanseg_shared.documents import TransformKind
 from hanseg_lab.evaluation.landmarks import rigid_fit
+from hanseg_lab.simulator import simulate_mr
+from hanseg_registration.geometry.head import SHOULDER_WIDTH_MM
+from hanseg_registration.geometry.motions import (
+    Motion,
+    apply,
+    inverse,
+    rotation,
+    translation,
+)
+from hanseg_shared.documents import TransformKind
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.io.body import BODY_HU
-from hanseg_lab.simulator import simulate_mr
 from hanseg_shared.volume import Volume
 
 OFFSETS_MM = (8.0, 30.0)

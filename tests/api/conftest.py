@@ -16,11 +16,11 @@ from hanseg_segmentation.api.app import create_app
 from hanseg_segmentation.api.context import Pace
 from hanseg_segmentation.api.server import Server, listen
 from hanseg_segmentation.packages.package import ModelPackage, NetworkSpec
+from hanseg_shared.jobs.store import PayloadStore
 from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.worker import open_repository
 from hanseg_shared.organs import Evidence
 from hanseg_shared.settings import Settings
-from hanseg_shared.jobs.store import PayloadStore
-from hanseg_shared.jobs.worker import open_repository
 from tests.api.fakes import FakeChecker, FakeWorker
 from tests.api.running import Running
 from tests.jobs.fakes import FakePublisher

@@ -17,8 +17,8 @@ from benchmarks.phantoms import (
     part_of,
 )
 
-from hanseg_shared.organs import ORGANS
 from hanseg_lab.phantom.case import PhantomCase, make_case
+from hanseg_shared.organs import ORGANS
 
 
 @functools.cache

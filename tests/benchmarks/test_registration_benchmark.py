@@ -31,10 +31,10 @@ from benchmarks.registration.runs import (
 )
 from benchmarks.registration.sabotage import KINDS, kind_of
 
+from hanseg_lab.simulator import Reach
 from hanseg_registration.geometry.motions import apply, translation
 from hanseg_shared.documents import TransformKind
 from hanseg_shared.grid import Grid
-from hanseg_lab.simulator import Reach
 from hanseg_shared.volume import Volume
 
 GRID = Grid((10, 12, 8), (1.0, 1.5, 3.0), (-5.0, 4.0, 100.0))

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hanseg_shared.io import write_volume
 from hanseg_lab.phantom import PhantomCase, make_case
+from hanseg_shared.io import write_volume
 from tests.compose.containers import Containers, answers
 
 BUILD_SECONDS = 1800.0

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from hanseg_lab.phantom import PhantomCase
 from hanseg_shared.documents import FINAL_STATES, JobState
 from hanseg_shared.io import read_labels
 from hanseg_shared.organs import ORGANS
-from hanseg_lab.phantom import PhantomCase
 from tests.compose.containers import Containers, answers, run
 
 pytestmark = [pytest.mark.compose, pytest.mark.xdist_group("compose")]
@@ -176,7 +176,8 @@ def test_the_health_check_finds_another_containers_part_missing(
     containers: Containers, part: str
 ):
     code = (
-        f"import sys; from hanseg_shared.jobs.probe import main; sys.exit(main(['{part}']))"
+        "import sys; from hanseg_shared.jobs.probe import main;"
+        f" sys.exit(main(['{part}']))"
     )
     assert containers.python("segmentation", code).returncode == 1
 

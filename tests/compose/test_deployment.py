@@ -9,8 +9,8 @@ from deploy.requirements import parse, requirements
 
 from hanseg_shared.jobs import probe as health
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.settings import Settings
 from hanseg_shared.jobs.worker import open_repository
+from hanseg_shared.settings import Settings
 from tests.compose.containers import PROJECT
 
 API = ("shared[postgres]", "services/segmentation[api]")

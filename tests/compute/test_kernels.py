@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from hanseg_segmentation.compute import kernels as module
-from hanseg_segmentation.inference.back_to_grid import _spans
 from hanseg_segmentation.compute.kernels import (
     add_tile,
     bound_pieces,
     logit_kernels,
     number_pieces,
 )
+from hanseg_segmentation.inference.back_to_grid import _spans
 
 SHAPE = (3, 4, 5)
 CHANNELS = 4

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from hanseg_lab.phantom import make_case
 from hanseg_shared.client import Client, JobRequest
 from hanseg_shared.io import write_volume
 from hanseg_shared.jobs import Job, JobRepository
-from hanseg_lab.phantom import make_case
+from hanseg_shared.jobs.worker import open_repository
 from hanseg_shared.settings import Settings
 from hanseg_shared.stack import Stack
 from hanseg_shared.stack.redis_server import free_port
-from hanseg_shared.jobs.worker import open_repository
 
 PATIENCE_SECONDS = 120.0
 """A job that is not done by then is lost."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hanseg_shared.io import write_volume
 from hanseg_lab.phantom import Scope, make_case
+from hanseg_shared.io import write_volume
 
 HANSEG = [sys.executable, "-c", "from hanseg_shared.cli import main; main()"]
 CASES = 20

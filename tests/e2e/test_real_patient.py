@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hanseg_lab.demo.demo import registration_error
 from hanseg_shared.client import Client, JobRequest
 from hanseg_shared.client.console import JsonReporter
 from hanseg_shared.client.segment import segment_case
-from hanseg_lab.demo.demo import registration_error
 from hanseg_shared.documents import JobDocument, MrVerdict
 from hanseg_shared.io import read_labels, read_mr, write_volume
 from hanseg_shared.organs import OrganStatus

@@ -2,8 +2,7 @@
 
 import pytest
 
-from hanseg_lab.evaluation import evaluation
-from hanseg_lab.evaluation import pictures
+from hanseg_lab.evaluation import evaluation, pictures
 
 
 @pytest.fixture(autouse=True)

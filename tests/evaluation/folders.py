@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner, Result
 
+from hanseg_lab.evaluation import cli
 from hanseg_shared.cli import exit_status
 from hanseg_shared.errors import HansegError
-from hanseg_lab.evaluation import cli
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
 from hanseg_shared.organs import organ

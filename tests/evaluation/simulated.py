@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.scores import Score
+from hanseg_shared.metrics.metric import Metric
 from hanseg_shared.organs import ORGANS
 
 CASES = tuple(f"case_{n:02d}" for n in range(1, 15))

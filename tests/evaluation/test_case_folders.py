@@ -2,13 +2,13 @@
 
 import pytest
 
-from hanseg_shared.errors import InputError
 from hanseg_lab.evaluation.case_folders import (
     case_name,
     find_case_masks,
     match_cases,
 )
 from hanseg_lab.evaluation.case_masks import read_case_masks
+from hanseg_shared.errors import InputError
 from tests.evaluation.folders import (
     PLACES,
     label_map,

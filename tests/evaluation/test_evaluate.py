@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hanseg_lab.evaluation import score_cases
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.scores import Score, read_scores
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
+from hanseg_shared.metrics.metric import Metric
 from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.volume import Volume
 from tests.evaluation.folders import (

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hanseg_shared.documents import JobDocument, JobState, ModelSummary
 from hanseg_lab.evaluation.drift import drifts
 from hanseg_lab.evaluation.feedback import Change, read_history
+from hanseg_shared.documents import JobDocument, JobState, ModelSummary
 from hanseg_shared.io import write_volume
 from tests.evaluation.folders import PLACES, label_map, moved, run, write_masks
 

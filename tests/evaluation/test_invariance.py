@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.metrics.comparison import compare
 from hanseg_shared.metrics.metric import Metric, measure
-from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.volume import Mask, Volume
 
 Values = Mapping[Metric, float]

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_shared.errors import InputError, OptionError
 from hanseg_lab.evaluation.case_folders import find_case_masks
 from hanseg_lab.evaluation.label_table import read_label_table
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.scores import read_scores
+from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_labels, write_volume
+from hanseg_shared.metrics.metric import Metric
 from hanseg_shared.organs import organ
 from hanseg_shared.volume import Volume
 from tests.evaluation.folders import GRID, PLACES, label_map, moved, run

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hanseg_shared.errors import InputError
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.paper import (
     ALL_ORGANS,
     COLUMNS,
@@ -18,6 +16,8 @@ from hanseg_lab.evaluation.paper import (
     read_paper_table,
     wins,
 )
+from hanseg_shared.errors import InputError
+from hanseg_shared.metrics.metric import Metric
 from hanseg_shared.organs import ORGANS
 
 

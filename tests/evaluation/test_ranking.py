@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hanseg_shared.errors import InputError, OptionError
 from hanseg_lab.evaluation.methods import MetricTable, Worst, metric_table
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.ranking import (
     Correction,
     RankingOptions,
@@ -20,6 +18,8 @@ from hanseg_lab.evaluation.ranking import (
 from hanseg_lab.evaluation.scores import Score
 from hanseg_lab.evaluation.stability import bootstrap
 from hanseg_lab.evaluation.wilcoxon import Sides, Zeros
+from hanseg_shared.errors import InputError, OptionError
+from hanseg_shared.metrics.metric import Metric
 from tests.evaluation.simulated import CASES, challenge
 
 SCIPY_TEST: Any = stats.wilcoxon

@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.scores import Score
 from hanseg_lab.evaluation.summary import (
     overall_mean,
@@ -12,6 +11,7 @@ from hanseg_lab.evaluation.summary import (
     statistics,
     summarise,
 )
+from hanseg_shared.metrics.metric import Metric
 
 
 def scores(organ: str, *values: float) -> list[Score]:

@@ -14,6 +14,8 @@ from hanseg_segmentation.importing.checkpoint import read_checkpoint
 from hanseg_segmentation.importing.nnunet import ImportOptions, import_nnunet
 from hanseg_segmentation.inference.loaded_model import load_package
 from hanseg_segmentation.network.build import build
+from hanseg_segmentation.network.nnunet import without_duplicates
+from hanseg_segmentation.network.stunet import STUNet, STUNetConfig
 from hanseg_segmentation.packages.package import (
     ModelPackage,
     MrNormalisation,
@@ -24,8 +26,6 @@ from hanseg_segmentation.packages.package import (
     verify_weights,
     write_package,
 )
-from hanseg_segmentation.network.nnunet import without_duplicates
-from hanseg_segmentation.network.stunet import STUNet, STUNetConfig
 from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.organs import Evidence
 from tests.importing.trained_folders import (

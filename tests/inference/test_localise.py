@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from hanseg_lab.phantom.case import make_case
 from hanseg_segmentation.inference.localise import (
     find_region,
     needs_localiser,
@@ -17,7 +18,6 @@ from hanseg_segmentation.inference.tiling import Tiling, Worth, plan_tiles
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
-from hanseg_lab.phantom.case import make_case
 from hanseg_shared.volume import Volume
 from tests.inference.scenes import threshold_model, world_points
 

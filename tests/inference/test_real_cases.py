@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from hanseg_segmentation.packages.package import DEFAULT_MODEL, find_models, shipped_models
+from hanseg_segmentation.packages.package import (
+    DEFAULT_MODEL,
+    find_models,
+    shipped_models,
+)
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_shared.flags import FlagCode
 from hanseg_shared.io import read_ct

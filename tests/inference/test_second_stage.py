@@ -11,8 +11,8 @@ from torch import nn
 
 from hanseg_segmentation import pipeline
 from hanseg_segmentation.inference import second_stage
-from hanseg_segmentation.inference.network_engines import Eager, EngineName
 from hanseg_segmentation.inference.loaded_model import LoadedModel, ready
+from hanseg_segmentation.inference.network_engines import Eager, EngineName
 from hanseg_segmentation.inference.second_stage import join
 from hanseg_segmentation.inference.self_test import Choice, Chosen
 from hanseg_segmentation.packages.package import SecondStage

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from benchmarks.validation import HELD_OUT, VALIDATION, openkbp_cases
 
+from hanseg_lab.phantom import make_case
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.body import BLANK_HU, blank_outside, find_body
-from hanseg_lab.phantom import make_case
 from hanseg_shared.volume import Volume
 from tests.real_data import real_data
 

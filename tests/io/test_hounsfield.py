@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hanseg_lab.phantom import Scope, make_case
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_ct, read_image, write_volume
 from hanseg_shared.io.coarse import Sampler, sample
 from hanseg_shared.io.content import measure, pieces_of, require_ct
-from hanseg_lab.phantom import Scope, make_case
 from hanseg_shared.volume import Volume
 
 SPACING = (4.0, 4.0, 4.0)

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from hanseg_shared.jobs.reconciler import Reconciler
 from hanseg_shared.jobs.repository import JobRepository, open_database
+from hanseg_shared.jobs.store import PayloadStore
 from hanseg_shared.jobs.work import Services
 from hanseg_shared.settings import Settings
-from hanseg_shared.jobs.store import PayloadStore
 from tests.jobs.fakes import FakeClock, FakePublisher
 
 RETENTION_SECONDS = 3600.0

@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 from hanseg_shared.documents import InputSummary, Problem
 from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.record import Job, NewJob
 from hanseg_shared.jobs.repository import JobRepository
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.messages import QueueName
 
 EPOCH = 1_700_000_000.0
 

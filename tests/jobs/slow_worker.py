@@ -11,12 +11,12 @@ import sys
 import time
 
 from hanseg_shared.errors import ModelError
+from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Workplace
-from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.settings import Settings
 from hanseg_shared.jobs.worker import WorkerPlan, start_worker
+from hanseg_shared.settings import Settings
 
 
 def listen(place: Workplace) -> StageResult:

@@ -12,9 +12,8 @@ import pytest
 from celery.exceptions import QueueNotFound
 from pydantic import SecretStr
 
-from hanseg_shared.jobs import messages
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs import messages
 from hanseg_shared.jobs.messages import (
     BROKER_SECONDS,
     MODEL_LOAD_SECONDS,
@@ -24,6 +23,7 @@ from hanseg_shared.jobs.messages import (
     QueueName,
     make_celery,
 )
+from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.settings import Settings
 from tests.redis_server import RunningRedis, running_redis
 

@@ -25,13 +25,13 @@ from hypothesis.stateful import (
 
 from hanseg_shared.documents import FINAL_STATES, JobState
 from hanseg_shared.errors import JobStateError, ServiceUnavailableError
+from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.reconciler import Reconciler, publish_due
 from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.repository import JobRepository, StageResult, open_database
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.settings import Settings
 from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.settings import Settings
 from tests.jobs.fakes import PROBLEM, FakeClock, FakePublisher, new_job
 
 LEASE_SECONDS = 30.0

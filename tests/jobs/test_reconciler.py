@@ -12,6 +12,12 @@ import pytest
 
 from hanseg_shared.documents import JobState
 from hanseg_shared.errors import ServiceUnavailableError, StoreError
+from hanseg_shared.jobs.messages import (
+    TASK_PACKAGE,
+    TASK_REGISTER,
+    TASK_SEGMENT,
+    QueueName,
+)
 from hanseg_shared.jobs.reconciler import (
     ORPHAN_SECONDS,
     PATIENCE,
@@ -21,14 +27,8 @@ from hanseg_shared.jobs.reconciler import (
 )
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.messages import (
-    TASK_PACKAGE,
-    TASK_REGISTER,
-    TASK_SEGMENT,
-    QueueName,
-)
-from hanseg_shared.problems import WORKER_LOST
 from hanseg_shared.jobs.store import Payload, PayloadStore
+from hanseg_shared.problems import WORKER_LOST
 from tests.jobs.fakes import PROBLEM, Gate, claim, new_job
 
 

@@ -17,12 +17,12 @@ import pytest
 from pydantic import SecretStr
 
 from hanseg_shared.documents import InputSummary, JobState
+from hanseg_shared.jobs.messages import BrokerPublisher
 from hanseg_shared.jobs.record import Job, NewJob
 from hanseg_shared.jobs.repository import JobRepository
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.messages import BrokerPublisher
-from hanseg_shared.settings import Settings
 from hanseg_shared.jobs.worker import open_repository
+from hanseg_shared.settings import Settings
 from tests.redis_server import RunningRedis, running_redis
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e, pytest.mark.xdist_group("e2e")]

@@ -20,12 +20,12 @@ from hanseg_shared.errors import (
     StoreError,
 )
 from hanseg_shared.jobs import work
+from hanseg_shared.jobs.messages import TASK_PACKAGE, TASK_REGISTER, TASK_SEGMENT
 from hanseg_shared.jobs.reconciler import Reconciler
 from hanseg_shared.jobs.record import Job, NewJob
 from hanseg_shared.jobs.repository import JobRepository, StageResult, open_database
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Services, StopNotice, Workplace, work_on
-from hanseg_shared.jobs.messages import TASK_PACKAGE, TASK_REGISTER, TASK_SEGMENT
 from hanseg_shared.problems import DEADLINE, INTERNAL, WORKER_LOST, kind_of
 from hanseg_shared.settings import Settings
 from tests.jobs.fakes import CT, PROBLEM, FakeClock, Gate, claim, new_job

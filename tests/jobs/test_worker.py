@@ -15,16 +15,15 @@ import pytest
 from celery import signals
 from pydantic import SecretStr
 
-from hanseg_shared.jobs import worker
 from hanseg_shared.cli import CANNOT_START
 from hanseg_shared.documents import InputSummary, JobState
 from hanseg_shared.errors import ModelError, ServiceUnavailableError
+from hanseg_shared.jobs import worker
+from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.record import NewJob, WorkerState, WorkerStatus
 from hanseg_shared.jobs.repository import JobRepository, StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import StopNotice
-from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.settings import BAD_SETTINGS, Settings
 from hanseg_shared.jobs.worker import (
     ALIVE_SECONDS,
     WorkerPlan,
@@ -34,6 +33,7 @@ from hanseg_shared.jobs.worker import (
     make_worker_app,
     open_repository,
 )
+from hanseg_shared.settings import BAD_SETTINGS, Settings
 from tests.redis_server import running_redis
 
 CT = InputSummary(

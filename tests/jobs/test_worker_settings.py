@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from hanseg_shared.jobs.reconciler import Reconciler
-from hanseg_shared.settings import Settings, default_data_folder
 from hanseg_shared.jobs.worker import ALIVE_SECONDS, HEARTBEAT_SECONDS, open_services
+from hanseg_shared.settings import Settings, default_data_folder
 
 
 @pytest.fixture(autouse=True)

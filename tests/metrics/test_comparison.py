@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from hanseg_shared.grid import Grid
 from hanseg_shared.metrics.comparison import added_path_length, compare
 from hanseg_shared.metrics.measures import dice, volume_difference_ml, volume_ml
 from hanseg_shared.metrics.metric import DEFINITIONS, Metric, measure
-from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Volume
 from tests.metrics.shapes import OBLIQUE, box, mask
 

@@ -8,6 +8,8 @@ import pytest
 from scipy import ndimage
 
 from hanseg_shared.errors import GridMismatchError
+from hanseg_shared.grid import Grid
+from hanseg_shared.io import read_labels
 from hanseg_shared.metrics.comparison import compare
 from hanseg_shared.metrics.measures import (
     ROUNDING,
@@ -22,8 +24,6 @@ from hanseg_shared.metrics.surface import (
     lattice_offset,
     surface_distances,
 )
-from hanseg_shared.grid import Grid
-from hanseg_shared.io import read_labels
 from hanseg_shared.volume import Mask, Volume
 from tests.metrics.oracle import load_oracle
 from tests.metrics.shapes import OBLIQUE, ball, box, mask, random_pair

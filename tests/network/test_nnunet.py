@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.network.build import build
-from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_segmentation.network.nnunet import (
     NnUNetConfig,
     plain_conv_unet,
@@ -22,6 +21,7 @@ from hanseg_segmentation.network.nnunet import (
     without_duplicates,
 )
 from hanseg_segmentation.network.stunet import STUNet, STUNetConfig, stunet_config
+from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.errors import ModelError
 
 pytestmark = pytest.mark.torch

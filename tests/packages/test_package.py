@@ -8,9 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hanseg_segmentation.packages import package as model_package
 from hanseg_segmentation.cli import models
 from hanseg_segmentation.network.build import build
+from hanseg_segmentation.packages import package as model_package
 from hanseg_segmentation.packages.package import (
     PACKAGE_FILE,
     WEIGHTS_FILE,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_lab.phantom import PhantomCase, Scope, make_case
 from hanseg_shared.errors import OptionError
 from hanseg_shared.itk import resample
 from hanseg_shared.organs import ORGANS, Side, counterpart, organ
-from hanseg_lab.phantom import PhantomCase, Scope, make_case
 from hanseg_shared.volume import Volume
 
 PLAUSIBLE_ML = {

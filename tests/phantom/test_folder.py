@@ -10,10 +10,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from click.testing import CliRunner
 
-from hanseg_shared.itk import grid_of
-from hanseg_shared.organs import ORGANS, organ
 from hanseg_lab.phantom import PhantomCase, make_case, write_han_seg_case
 from hanseg_lab.phantom.cli import phantom
+from hanseg_shared.itk import grid_of
+from hanseg_shared.organs import ORGANS, organ
 
 
 @pytest.fixture(scope="module")

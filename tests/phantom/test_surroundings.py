@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hanseg_lab.training.prepare import surroundings_of
-from hanseg_shared.io.body import find_body
 from hanseg_lab.phantom import make_case
 from hanseg_lab.phantom.surroundings import Surroundings
+from hanseg_lab.training.prepare import surroundings_of
+from hanseg_shared.io.body import find_body
 
 SPACING = (4.0, 4.0, 5.0)
 PLAIN = make_case(11, ct_spacing=SPACING, mr=False)

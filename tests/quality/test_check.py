@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from hanseg_lab.phantom import PhantomCase, Scope, make_case
 from hanseg_segmentation.packages.package import ModelPackage, NetworkSpec
 from hanseg_segmentation.quality.check import (
     FEWEST_VOXELS,
@@ -16,7 +17,6 @@ from hanseg_shared.flags import DOUBTS, REMARKS, FlagCode
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import Interpolation, resample
 from hanseg_shared.organs import ORGANS, Evidence, OrganStatus, mirrored_labels, organ
-from hanseg_lab.phantom import PhantomCase, Scope, make_case
 from hanseg_shared.volume import Volume
 
 SURE = {each.name: 0.9 for each in ORGANS}

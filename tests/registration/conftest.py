@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_lab.phantom import Scope, make_case
 from hanseg_registration.engines.elastix import fixed_image, head_image, moving_image
 from hanseg_registration.geometry.head import Head, ct_head, mr_head
 from hanseg_registration.geometry.motions import Motion, translation
 from hanseg_registration.geometry.sampling import centred
 from hanseg_registration.verdict import Similarity
 from hanseg_shared.io import write_volume
-from hanseg_lab.phantom import Scope, make_case
 from hanseg_shared.volume import Volume
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

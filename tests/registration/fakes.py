@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.engines.interface import Step
+from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.geometry.motions import Motion
 from hanseg_shared.documents import Backend
 from hanseg_shared.errors import RegistrationError

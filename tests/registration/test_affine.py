@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hanseg_registration.search.affine import refine_affinely
 from hanseg_registration.engines.elastix import ElastixEngine, fixed_image
 from hanseg_registration.engines.interface import Step
-from hanseg_registration.similarity.held_out import Gain, gain
 from hanseg_registration.geometry.motions import Motion, apply
 from hanseg_registration.geometry.shown import shown_region
+from hanseg_registration.search.affine import refine_affinely
+from hanseg_registration.similarity.held_out import Gain, gain
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Volume

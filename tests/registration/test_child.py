@@ -14,8 +14,8 @@ import billiard
 import pytest
 
 from hanseg_registration import child
-from hanseg_registration.engines.ants import AntsEngine
 from hanseg_registration.child import Request, Work, register_files, run_in_child
+from hanseg_registration.engines.ants import AntsEngine
 from hanseg_registration.pipeline import DEFAULT_ENGINE, Progress, no_progress
 from hanseg_shared.documents import MrVerdict, RegistrationReport, TransformKind
 from hanseg_shared.errors import (

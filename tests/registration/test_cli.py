@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hanseg_registration import child
-from hanseg_registration.engines.ants import AntsEngine
 from hanseg_registration.cli import register
+from hanseg_registration.engines.ants import AntsEngine
 from hanseg_registration.engines.elastix import ElastixEngine
 from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.errors import ImageError, OptionError, RegistrationError

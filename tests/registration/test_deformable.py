@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from hanseg_registration.engines.elastix import ElastixEngine, fixed_image
+from hanseg_registration.engines.parameter_maps import FOLDER
+from hanseg_registration.geometry.deformation import Deformation
+from hanseg_registration.geometry.motions import Motion, apply, rotation, translation
+from hanseg_registration.geometry.shown import shown_region
 from hanseg_registration.search.deformable import (
     SECONDS_NEEDED,
     Bending,
     refine_deformably,
 )
-from hanseg_registration.geometry.deformation import Deformation
-from hanseg_registration.engines.elastix import ElastixEngine, fixed_image
-from hanseg_registration.geometry.motions import Motion, apply, rotation, translation
-from hanseg_registration.engines.parameter_maps import FOLDER
-from hanseg_registration.geometry.shown import shown_region
 from hanseg_registration.verdict import Similarity
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.grid import Grid, Matrix

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hanseg_registration.similarity.drift import climbed, drift_mm
 from hanseg_registration.geometry.motions import distances_mm, rotation, translation
+from hanseg_registration.similarity.drift import climbed, drift_mm
 
 
 def test_a_climb_stays_where_the_mr_belongs(aligned):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from hanseg_registration.similarity.edges import EdgeAgreement, Edges
 from hanseg_registration.geometry.head import ct_head
 from hanseg_registration.geometry.motions import translation
+from hanseg_registration.similarity.edges import EdgeAgreement, Edges
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Volume
 

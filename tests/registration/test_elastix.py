@@ -9,9 +9,14 @@ from hanseg_registration.engines.elastix import (
     moving_image,
     run_elastix,
 )
-from hanseg_registration.geometry.head import ct_head
-from hanseg_registration.geometry.motions import distances_mm, is_rigid, rotation, translation
 from hanseg_registration.engines.parameter_maps import load_parameters
+from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.motions import (
+    distances_mm,
+    is_rigid,
+    rotation,
+    translation,
+)
 from hanseg_registration.geometry.sampling import centred
 from hanseg_shared.errors import RegistrationError
 

@@ -11,11 +11,16 @@ from hanseg_registration.engines.ants import AntsEngine
 from hanseg_registration.engines.backends import engine_for
 from hanseg_registration.engines.elastix import ElastixEngine
 from hanseg_registration.engines.interface import Step
-from hanseg_registration.geometry.head import ct_head
-from hanseg_registration.geometry.motions import apply, distances_mm, from_transform, translation
 from hanseg_registration.engines.parameter_maps import FOLDER
-from hanseg_registration.pipeline import Registration, register
+from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.motions import (
+    apply,
+    distances_mm,
+    from_transform,
+    translation,
+)
 from hanseg_registration.geometry.sampling import centred
+from hanseg_registration.pipeline import Registration, register
 from hanseg_shared.documents import Backend, MrVerdict, TransformKind
 from hanseg_shared.errors import OptionError, RegistrationError
 from tests.registration.conftest import Pair

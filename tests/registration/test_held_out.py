@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hanseg_registration.similarity.held_out import gain
 from hanseg_registration.geometry.motions import apply, translation
+from hanseg_registration.similarity.held_out import gain
 
 
 def moved_by(aligned, offset_mm: float):

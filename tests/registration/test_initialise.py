@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from hanseg_registration.geometry.head import Head, ct_head, mr_head
-from hanseg_registration.search.initialise import Search, find_starts
-from hanseg_registration.geometry.motions import Motion, distances_mm, rotation, translation
+from hanseg_registration.geometry.motions import (
+    Motion,
+    distances_mm,
+    rotation,
+    translation,
+)
 from hanseg_registration.geometry.sampling import centred
+from hanseg_registration.search.initialise import Search, find_starts
 from hanseg_shared.itk import matrix_rows
 from hanseg_shared.volume import Volume
 from tests.registration.conftest import Pair

@@ -1,13 +1,18 @@
 import numpy as np
 import pytest
 
-from hanseg_registration.geometry.motions import apply, rotation, to_transform, translation
-from hanseg_shared.errors import ImageContentError, InputError
 from hanseg_lab.evaluation.landmarks import (
     brain_points,
     landmark_error,
     rigid_fit,
 )
+from hanseg_registration.geometry.motions import (
+    apply,
+    rotation,
+    to_transform,
+    translation,
+)
+from hanseg_shared.errors import ImageContentError, InputError
 from tests.registration.volumes import box
 
 CORNERS = np.array(

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from hanseg_registration.geometry.head import mr_head
-from hanseg_registration.search.mirror import (
-    mirrored,
-    mirrored_head,
-    mirrored_pose,
-    mirrored_similarity,
-    mirrored_start,
-)
 from hanseg_registration.geometry.motions import (
     apply,
     distances_mm,
     is_rigid,
     rotation,
     translation,
+)
+from hanseg_registration.search.mirror import (
+    mirrored,
+    mirrored_head,
+    mirrored_pose,
+    mirrored_similarity,
+    mirrored_start,
 )
 from hanseg_shared.volume import Volume
 

@@ -27,8 +27,8 @@ from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
 from hanseg_shared.pictures.planes import Direction, Plane
-from hanseg_shared.result_files import CHECKERBOARD, EDGES
 from hanseg_shared.pictures.sheet import BORDER_COLOUR
+from hanseg_shared.result_files import CHECKERBOARD, EDGES
 from hanseg_shared.volume import Volume
 
 USED = RegistrationReport(verdict=MrVerdict.USED, reason="it fits")

@@ -7,8 +7,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.engines.elastix import ElastixEngine
+from hanseg_registration.engines.parameter_maps import FOLDER
+from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.geometry.head import ct_head
 from hanseg_registration.geometry.motions import (
     apply,
@@ -16,15 +17,14 @@ from hanseg_registration.geometry.motions import (
     from_transform,
     translation,
 )
-from hanseg_registration.engines.parameter_maps import FOLDER
+from hanseg_registration.geometry.resampling import onto_grid
+from hanseg_registration.geometry.sampling import centred
 from hanseg_registration.pipeline import (
     Registration,
     absent_report,
     register,
     rejected_report,
 )
-from hanseg_registration.geometry.resampling import onto_grid
-from hanseg_registration.geometry.sampling import centred
 from hanseg_shared.documents import (
     Backend,
     MrVerdict,

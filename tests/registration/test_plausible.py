@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from hanseg_registration.geometry.head import ct_head, mr_head
-from hanseg_registration.geometry.plausible import of_ordinary_size, require_patient_size
+from hanseg_registration.geometry.plausible import (
+    of_ordinary_size,
+    require_patient_size,
+)
 from hanseg_shared.errors import ImageContentError
 from tests.registration.volumes import box
 

@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from hanseg_registration.pipeline import Registration, register
-from hanseg_shared.documents import MrVerdict
 from hanseg_lab.evaluation.landmarks import (
     LandmarkError,
     brain_points,
     landmark_error,
 )
+from hanseg_registration.pipeline import Registration, register
+from hanseg_shared.documents import MrVerdict
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.volume import Volume
 from tests.real_data import real_data

@@ -11,12 +11,12 @@ from hanseg_shared.documents import InputSummary, MrVerdict
 from hanseg_shared.errors import ProcessLostError, RegistrationError, StoreError
 from hanseg_shared.jobs import JobRepository, Stage
 from hanseg_shared.jobs import work as work_module
+from hanseg_shared.jobs.messages import Publisher, QueueName
 from hanseg_shared.jobs.record import Job, NewJob
 from hanseg_shared.jobs.repository import open_database
-from hanseg_shared.jobs.work import Services, work_on
-from hanseg_shared.jobs.messages import Publisher, QueueName
-from hanseg_shared.settings import DEFAULT_REGISTRATION_SECONDS, Settings
 from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.jobs.work import Services, work_on
+from hanseg_shared.settings import DEFAULT_REGISTRATION_SECONDS, Settings
 
 
 @pytest.mark.parametrize(

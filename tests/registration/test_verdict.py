@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hanseg_registration.judge import CHECKS, judge
 from hanseg_registration.geometry.sampling import look_up
+from hanseg_registration.judge import CHECKS, judge
 from hanseg_registration.verdict import (
     LARGEST_DISAGREEMENT_MM,
     LARGEST_DRIFT_MM,

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from hanseg_lab.simulator import Reach, simulate_mr
 from hanseg_registration.geometry.motions import apply, inverse, rotation, translation
 from hanseg_registration.pipeline import register
 from hanseg_shared.documents import MrVerdict, RegistrationReport, TransformKind
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_ct, read_mr
-from hanseg_lab.simulator import Reach, simulate_mr
 from hanseg_shared.volume import Volume
 from tests.real_data import real_data
 from tests.registration.volumes import moved

@@ -8,7 +8,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from hanseg_segmentation.results import packaging
-from hanseg_segmentation.results.packaging import write_masks, write_results, write_verified
+from hanseg_segmentation.results.packaging import (
+    write_masks,
+    write_results,
+    write_verified,
+)
 from hanseg_shared.errors import GridMismatchError, StoreError
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import from_image, to_image

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from hanseg_lab.phantom import Scope, make_case
 from hanseg_shared.errors import OptionError
 from hanseg_shared.organs import (
     BACKGROUND,
@@ -17,7 +18,6 @@ from hanseg_shared.organs import (
     mirrored_labels,
     organ,
 )
-from hanseg_lab.phantom import Scope, make_case
 from hanseg_shared.volume import Volume
 from tests.shared.colours import ciede2000, lab
 

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hanseg_shared.errors import ImageContentError, OptionError
-from hanseg_shared.grid import Grid
-from hanseg_shared.io import read_ct
 from hanseg_lab.simulator import Plane, Reach, SimulatedMr, simulate_mr
 from hanseg_lab.simulator.anatomy import find_anatomy
 from hanseg_lab.simulator.case import _sample
 from hanseg_lab.simulator.plan import draw_plan
+from hanseg_shared.errors import ImageContentError, OptionError
+from hanseg_shared.grid import Grid
+from hanseg_shared.io import read_ct
 from hanseg_shared.volume import Volume
 from tests.real_data import real_data
 

@@ -14,12 +14,12 @@ import pytest
 
 from hanseg_shared.client.session import private_settings
 from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.jobs.worker import open_repository
 from hanseg_shared.settings import Settings
 from hanseg_shared.stack import Stack
 from hanseg_shared.stack.children import MOST_QUICK_DEATHS, Child
 from hanseg_shared.stack.redis_server import RedisServer, free_port
 from hanseg_shared.stack.stack import _lock_folder, _put_database_right
-from hanseg_shared.jobs.worker import open_repository
 
 
 def settings(tmp_path, **values) -> Settings:

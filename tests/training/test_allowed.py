@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hanseg_lab.phantom.patient import Patient
 from hanseg_lab.training.allowed import (
     allowed_labels,
     imaged_labels,
@@ -21,7 +22,6 @@ from hanseg_shared.declaration import (
 )
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
-from hanseg_lab.phantom.patient import Patient
 
 GRID = Grid((20, 20, 30), (3.0, 3.0, 3.0))
 SMALL = Grid((90, 90, 90), (2.0, 2.0, 2.5))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from hanseg_segmentation.cli import train
 from hanseg_lab.training.checking.check import (
     check_datasets,
     require_sound,
@@ -19,6 +18,7 @@ from hanseg_lab.training.checking.likeness import (
     likeness_of,
     same_patients,
 )
+from hanseg_lab.training.cli import train
 from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_shared.errors import InputError
 from hanseg_shared.grid import Grid

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from hanseg_segmentation.cli import train
+from hanseg_lab.training.cli import train
 from hanseg_lab.training.datasets.find import find_dataset
 from hanseg_lab.training.export_nnunet import IGNORE, label_map
 from hanseg_shared.documents import MrVerdict

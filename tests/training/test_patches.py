@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from hanseg_segmentation.packages.package import Normalisation
 from hanseg_lab.training.courses import REACH_MM, courses_of_organs
 from hanseg_lab.training.label_sets import EVERYTHING, Bits, bits_of
 from hanseg_lab.training.patches import (
@@ -18,6 +17,7 @@ from hanseg_lab.training.patches import (
 from hanseg_lab.training.places import places_of_organs, usual_spots
 from hanseg_lab.training.prepare import phantom_sample
 from hanseg_lab.training.sample import Sample
+from hanseg_segmentation.packages.package import Normalisation
 from hanseg_shared.organs import organ
 
 pytestmark = pytest.mark.torch

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_lab.training.datasets.dataset import Drawing
 from hanseg_lab.training.datasets.find import find_dataset
 from hanseg_lab.training.label_sets import bits_of
@@ -17,6 +16,7 @@ from hanseg_lab.training.prepare import (
     outlines,
     phantom_sample,
 )
+from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_shared.declaration import Label
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ

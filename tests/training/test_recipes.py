@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from hanseg_segmentation.inference.loaded_model import load_package
-from hanseg_segmentation.packages.package import write_package
 from hanseg_lab.training.batches import Batches, Stream
 from hanseg_lab.training.prepare import phantom_sample
 from hanseg_lab.training.recipe import Recipe, read_recipe, recipe_names
@@ -16,6 +14,8 @@ from hanseg_lab.training.run import half_weights, plan_package
 from hanseg_lab.training.sample import Sample
 from hanseg_lab.training.smoke import SMOKE_SPACING_MM, smoke
 from hanseg_lab.training.state import new_state
+from hanseg_segmentation.inference.loaded_model import load_package
+from hanseg_segmentation.packages.package import write_package
 from hanseg_shared.errors import OptionError
 
 pytestmark = pytest.mark.torch

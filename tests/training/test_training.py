@@ -13,10 +13,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hanseg_segmentation.cli import models, train
-from hanseg_segmentation.inference.loaded_model import load_package
-from hanseg_segmentation.packages.package import read_package, read_weights
 from hanseg_lab.training import data
+from hanseg_lab.training.cli import train
 from hanseg_lab.training.data import (
     SampleFiles,
     held_out_cases,
@@ -40,6 +38,9 @@ from hanseg_lab.training.schedule import learning_rate, organ_share
 from hanseg_lab.training.shelf import Shelf
 from hanseg_lab.training.smoke import smoke
 from hanseg_lab.training.state import new_state
+from hanseg_segmentation.cli import models
+from hanseg_segmentation.inference.loaded_model import load_package
+from hanseg_segmentation.packages.package import read_package, read_weights
 from hanseg_shared.errors import ModelError, OptionError
 from hanseg_shared.organs import ORGANS, Evidence
 

@@ -8,23 +8,23 @@ from pathlib import Path
 import SimpleITK as sitk  # noqa: N813
 from rich.console import Console
 
-from hanseg_shared.client.client import Client, JobRequest
-from hanseg_shared.client.console import make_reporter
-from hanseg_shared.client.segment import segment_case
-from hanseg_shared.client.session import open_client
-from hanseg_shared.client.tables import print_organs
 from hanseg_lab.demo.samples import (
     RIRE_CT_POINTS,
     RIRE_MR_POINTS,
     Samples,
     fetch_samples,
 )
-from hanseg_shared.documents import JobDocument
 from hanseg_lab.evaluation.landmarks import (
     LandmarkError,
     brain_points,
     landmark_error,
 )
+from hanseg_shared.client.client import Client, JobRequest
+from hanseg_shared.client.console import make_reporter
+from hanseg_shared.client.segment import segment_case
+from hanseg_shared.client.session import open_client
+from hanseg_shared.client.tables import print_organs
+from hanseg_shared.documents import JobDocument
 from hanseg_shared.io import read_ct
 from hanseg_shared.result_files import PREVIEW, TRANSFORM
 from hanseg_shared.terminal import print_event, tell

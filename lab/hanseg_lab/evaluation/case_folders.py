@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hanseg_shared.declaration import FILE, read_declaration
-from hanseg_shared.errors import ImageError, InputError
 from hanseg_lab.evaluation.case_masks import CaseSource
 from hanseg_lab.evaluation.label_table import (
     FORMAT,
@@ -23,6 +21,8 @@ from hanseg_lab.evaluation.label_table import (
     declared_table,
 )
 from hanseg_lab.evaluation.structures import label_order, organs_in
+from hanseg_shared.declaration import FILE, read_declaration
+from hanseg_shared.errors import ImageError, InputError
 from hanseg_shared.io.formats import dicom_kind, start_of
 from hanseg_shared.io.names import (
     NameRole,

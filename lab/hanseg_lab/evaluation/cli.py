@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from hanseg_shared.errors import OptionError
 from hanseg_lab.evaluation.empty import EmptyRule
+from hanseg_shared.errors import OptionError
 from hanseg_shared.terminal import json_option, print_event, print_figures
 
 EXISTING = click.Path(exists=True, path_type=Path)

@@ -19,7 +19,6 @@ from rich.progress import (
 )
 
 from hanseg_lab.evaluation.evaluation import Evaluation, number
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.paper import SOURCE
 from hanseg_lab.evaluation.rank_page import beside_paper, published_wins
 from hanseg_lab.evaluation.score_cases import CaseScores
@@ -30,6 +29,7 @@ from hanseg_lab.evaluation.standing import (
     standing_rows,
 )
 from hanseg_lab.evaluation.summary import Statistics, summarise
+from hanseg_shared.metrics.metric import Metric
 from hanseg_shared.terminal import print_event, print_figures
 
 

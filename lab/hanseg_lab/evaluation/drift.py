@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from hanseg_shared.errors import InputError
 from hanseg_lab.evaluation.feedback import Change
 from hanseg_lab.evaluation.output import all_or_nothing
 from hanseg_lab.evaluation.page import Page
 from hanseg_lab.evaluation.pictures import course_picture
+from hanseg_shared.errors import InputError
 from hanseg_shared.organs import ORGANS
 
 FEWEST_FOR_TREND = 6

@@ -10,11 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hanseg_shared.errors import OptionError
 from hanseg_lab.evaluation.case_folders import CasePair, match_cases
 from hanseg_lab.evaluation.case_masks import read_case_masks
 from hanseg_lab.evaluation.label_table import read_label_table
-from hanseg_shared.metrics.metric import DEFINITIONS, Metric
 from hanseg_lab.evaluation.output import all_or_nothing, write_json
 from hanseg_lab.evaluation.page import Page
 from hanseg_lab.evaluation.pictures import box_plots, contour_picture
@@ -34,6 +32,8 @@ from hanseg_lab.evaluation.summary import (
     Statistics,
     summarise,
 )
+from hanseg_shared.errors import OptionError
+from hanseg_shared.metrics.metric import DEFINITIONS, Metric
 
 WORST_SHOWN = 6
 """Pairs with the lowest Dice that the report shows."""

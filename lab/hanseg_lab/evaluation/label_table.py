@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hanseg_lab.evaluation.structures import organs_in, structure
 from hanseg_shared.declaration import (
     Declaration,
     Extent,
@@ -23,7 +24,6 @@ from hanseg_shared.declaration import (
     read_declaration,
 )
 from hanseg_shared.errors import InputError, OptionError
-from hanseg_lab.evaluation.structures import organs_in, structure
 from hanseg_shared.io.csv_file import read_text
 from hanseg_shared.io.names import normalised
 from hanseg_shared.organ_names import nearest_organs, organ_of

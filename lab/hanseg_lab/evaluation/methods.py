@@ -9,11 +9,11 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_shared.errors import InputError
-from hanseg_shared.metrics.metric import DEFINITIONS, Metric
 from hanseg_lab.evaluation.scores import Score
 from hanseg_lab.evaluation.structures import label_order
+from hanseg_shared.errors import InputError
 from hanseg_shared.io.names import natural
+from hanseg_shared.metrics.metric import DEFINITIONS, Metric
 
 Numbers = npt.NDArray[np.float64]
 Item = tuple[str, str]

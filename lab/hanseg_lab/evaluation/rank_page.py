@@ -8,7 +8,6 @@ import numpy as np
 
 from hanseg_lab.evaluation.evaluation import number
 from hanseg_lab.evaluation.methods import MetricTable
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.page import Page
 from hanseg_lab.evaluation.paper import (
     ALL_ORGANS,
@@ -30,6 +29,7 @@ from hanseg_lab.evaluation.standing import (
     standing_rows,
 )
 from hanseg_lab.evaluation.summary import OVERALL_RULE, SD_RULE
+from hanseg_shared.metrics.metric import Metric
 
 
 def ranking_pictures(standing: Standing) -> dict[str, bytes]:

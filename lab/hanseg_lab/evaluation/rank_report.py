@@ -6,9 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hanseg_shared.errors import InputError, OptionError
 from hanseg_lab.evaluation.methods import metric_table
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.output import all_or_nothing, write_json
 from hanseg_lab.evaluation.paper import PaperTable
 from hanseg_lab.evaluation.rank_page import ranking_page, ranking_pictures
@@ -20,6 +18,8 @@ from hanseg_lab.evaluation.standing import (
     ranking_document,
     standing_rows,
 )
+from hanseg_shared.errors import InputError, OptionError
+from hanseg_shared.metrics.metric import Metric
 
 RANKED = (Metric.DSC, Metric.HD95)
 """The challenge's two metrics."""

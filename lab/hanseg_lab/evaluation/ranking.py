@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from hanseg_shared.errors import InputError, OptionError
 from hanseg_lab.evaluation.methods import MetricTable, Worst
 from hanseg_lab.evaluation.wilcoxon import Sides, Zeros, signed_rank
+from hanseg_shared.errors import InputError, OptionError
 
 Numbers = npt.NDArray[np.float64]
 Ranks = npt.NDArray[np.int64]

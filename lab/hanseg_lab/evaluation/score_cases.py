@@ -13,25 +13,25 @@ from pathlib import Path
 
 import psutil
 
-from hanseg_shared.errors import HansegError, InputError
 from hanseg_lab.evaluation.case_folders import CasePair
 from hanseg_lab.evaluation.case_masks import (
     CaseMasks,
     CaseSource,
     read_case_masks,
 )
-from hanseg_shared.metrics.comparison import compare
 from hanseg_lab.evaluation.empty import EmptyRule
-from hanseg_shared.metrics.metric import measure
 from hanseg_lab.evaluation.scores import Score
 from hanseg_lab.evaluation.structures import (
     in_label_order,
     organs_in,
     with_structures_of,
 )
-from hanseg_shared.metrics.tolerances import default_tolerances
+from hanseg_shared.errors import HansegError, InputError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.header import read_header
+from hanseg_shared.metrics.comparison import compare
+from hanseg_shared.metrics.metric import measure
+from hanseg_shared.metrics.tolerances import default_tolerances
 from hanseg_shared.volume import Volume
 
 EXTRA_BYTES = 2

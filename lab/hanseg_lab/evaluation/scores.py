@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hanseg_shared.errors import InputError
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.structures import organs_in, structure
+from hanseg_shared.errors import InputError
 from hanseg_shared.io.csv_file import CsvRow, read_csv
 from hanseg_shared.io.names import normalised
+from hanseg_shared.metrics.metric import Metric
 
 COLUMNS = ("case", "organ", "metric", "value")
 """Of `results.csv`; values are in the metric's own unit, `inf` where undefined."""

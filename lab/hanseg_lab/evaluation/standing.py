@@ -9,7 +9,6 @@ from typing import Any
 
 from hanseg_lab.evaluation.evaluation import TOOLS, number
 from hanseg_lab.evaluation.methods import MetricTable
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.paper import (
     UNITS,
     PaperTable,
@@ -20,6 +19,7 @@ from hanseg_lab.evaluation.ranking import MetricRanking, Ranking, RankingOptions
 from hanseg_lab.evaluation.stability import Stability
 from hanseg_lab.evaluation.summary import OVERALL_RULE, SD_RULE, statistics
 from hanseg_lab.evaluation.wilcoxon import FEWEST_FOR_NORMAL
+from hanseg_shared.metrics.metric import Metric
 
 FACTORS = {Metric.DSC: 100.0, Metric.HD95: 1.0}
 """From our units to the paper's: DSC in %, HD95 in mm."""

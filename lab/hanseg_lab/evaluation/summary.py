@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hanseg_shared.metrics.metric import Metric
 from hanseg_lab.evaluation.scores import Score
 from hanseg_lab.evaluation.structures import in_label_order
+from hanseg_shared.metrics.metric import Metric
 
 SD_RULE = "sample standard deviation (n - 1); none of a single value"
 OVERALL_RULE = (

@@ -8,14 +8,14 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_shared.errors import OptionError
-from hanseg_shared.grid import Grid, Matrix, Vector
-from hanseg_shared.itk import resample
 from hanseg_lab.phantom.patient import Painted, Patient, rotation_matrix
 from hanseg_lab.phantom.shapes import Coordinates
 from hanseg_lab.phantom.simulate import scan_t1, simulate_ct, simulate_t1
 from hanseg_lab.phantom.surroundings import Surroundings, surround
 from hanseg_lab.phantom.tissue import Tissue
+from hanseg_shared.errors import OptionError
+from hanseg_shared.grid import Grid, Matrix, Vector
+from hanseg_shared.itk import resample
 from hanseg_shared.volume import Volume
 
 COUCH_TOP_MM = 120.0

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_lab.phantom.case import PhantomCase
 from hanseg_shared.itk import to_image
 from hanseg_shared.organs import ORGANS, Evidence
-from hanseg_lab.phantom.case import PhantomCase
 from hanseg_shared.volume import Volume
 
 SET_FOLDER = "set_1"

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hanseg_shared.organs import organ
 from hanseg_lab.phantom import template
 from hanseg_lab.phantom.shapes import Coordinates, Inside, Shape
 from hanseg_lab.phantom.template import Group, Structure
 from hanseg_lab.phantom.tissue import Tissue
+from hanseg_shared.organs import organ
 from hanseg_shared.volume import LabelMap
 
 COARSE_STEP = 4

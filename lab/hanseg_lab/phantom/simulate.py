@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hanseg_shared.grid import Grid, Vector
 from hanseg_lab.phantom.patient import Painted
 from hanseg_lab.phantom.tissue import Tissue, hu_table, t1_table, texture_table
+from hanseg_shared.grid import Grid, Vector
 
 Floats = npt.NDArray[np.float32]
 

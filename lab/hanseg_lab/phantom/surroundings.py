@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hanseg_shared.grid import Grid
 from hanseg_lab.phantom.patient import Painted
 from hanseg_lab.phantom.tissue import Tissue
+from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Mask
 
 Hu = npt.NDArray[np.int16]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hanseg_lab.simulator.anatomy import Anatomy
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
-from hanseg_lab.simulator.anatomy import Anatomy
 from hanseg_shared.volume import Volume
 
 Floats = npt.NDArray[np.float32]

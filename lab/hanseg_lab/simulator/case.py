@@ -25,9 +25,6 @@ import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from hanseg_shared.errors import OptionError
-from hanseg_shared.grid import Grid, Points
-from hanseg_shared.itk import resample, to_image
 from hanseg_lab.simulator.anatomy import AIR_HU, Anatomy, find_anatomy
 from hanseg_lab.simulator.artefacts import (
     Faults,
@@ -42,6 +39,9 @@ from hanseg_lab.simulator.deformation import (
     mean_displacement,
 )
 from hanseg_lab.simulator.plan import HEAD_LENGTH_MM, Plan, Reach, draw_plan
+from hanseg_shared.errors import OptionError
+from hanseg_shared.grid import Grid, Points
+from hanseg_shared.itk import resample, to_image
 from hanseg_shared.volume import Volume
 
 SIGNAL_MM = 1.25

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hanseg_lab.simulator.anatomy import BODY_HU, Anatomy
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
-from hanseg_lab.simulator.anatomy import BODY_HU, Anatomy
 from hanseg_shared.volume import Volume
 
 Floats = npt.NDArray[np.float32]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from hanseg_shared.grid import Grid, Matrix, Points, Vector
 from hanseg_lab.simulator.anatomy import Anatomy
+from hanseg_shared.grid import Grid, Matrix, Points, Vector
 
 LARGEST_ROTATION_DEG = 25.0
 """How far the patient may be turned between the scanners."""

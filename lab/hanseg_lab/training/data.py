@@ -13,16 +13,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-from hanseg_segmentation.inference import preprocess
-from hanseg_lab.training import allowed
-from hanseg_lab.training import courses
-from hanseg_lab.training import drawn
-from hanseg_lab.training import label_sets
-from hanseg_lab.training import places
-from hanseg_lab.training import sample
+from hanseg_lab.phantom import case as case_module
+from hanseg_lab.phantom import patient, shapes, simulate, surroundings, template, tissue
+from hanseg_lab.training import allowed, courses, drawn, label_sets, places, sample
 from hanseg_lab.training import prepare as prepare_module
-from hanseg_lab.training.datasets import dataset
-from hanseg_lab.training.datasets import registered_mr
+from hanseg_lab.training.datasets import dataset, registered_mr
 from hanseg_lab.training.datasets.dataset import DatasetCase, stamp
 from hanseg_lab.training.datasets.registered_mr import (
     RegistrationPlan,
@@ -31,16 +26,10 @@ from hanseg_lab.training.datasets.registered_mr import (
 )
 from hanseg_lab.training.prepare import case_sample, phantom_sample
 from hanseg_lab.training.recipe import Recipe
+from hanseg_segmentation.inference import preprocess
 from hanseg_shared import itk
 from hanseg_shared.grid import Vector
 from hanseg_shared.io import body, coarse, filling
-from hanseg_lab.phantom import case as case_module
-from hanseg_lab.phantom import patient
-from hanseg_lab.phantom import shapes
-from hanseg_lab.phantom import simulate
-from hanseg_lab.phantom import surroundings
-from hanseg_lab.phantom import template
-from hanseg_lab.phantom import tissue
 
 logger = logging.getLogger(__name__)
 

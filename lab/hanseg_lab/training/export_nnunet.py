@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_lab.training.allowed import allowed_labels
 from hanseg_lab.training.checking.check import PASSED, require_sound
 from hanseg_lab.training.datasets.dataset import (
@@ -36,6 +35,7 @@ from hanseg_lab.training.datasets.registered_mr import (
 )
 from hanseg_lab.training.label_sets import ONLY_BACKGROUND
 from hanseg_lab.training.prepare import outlines
+from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_shared.errors import GridMismatchError, OptionError
 from hanseg_shared.grid import Vector
 from hanseg_shared.io.write import write_volume

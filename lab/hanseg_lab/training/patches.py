@@ -9,15 +9,15 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from hanseg_segmentation.inference.preprocess import CHANNELS, network_input
-from hanseg_segmentation.packages.package import Channel, Normalisation
+from hanseg_lab.phantom.patient import rotation_matrix
+from hanseg_lab.phantom.simulate import scan_t1
 from hanseg_lab.training.courses import courses_of_organs
 from hanseg_lab.training.label_sets import CLASSES, Bits, mirrored
 from hanseg_lab.training.places import places_of_organs, usual_spots
 from hanseg_lab.training.sample import Sample
+from hanseg_segmentation.inference.preprocess import CHANNELS, network_input
+from hanseg_segmentation.packages.package import Channel, Normalisation
 from hanseg_shared.grid import Vector
-from hanseg_lab.phantom.patient import rotation_matrix
-from hanseg_lab.phantom.simulate import scan_t1
 
 AIR_HU = -1024.0
 

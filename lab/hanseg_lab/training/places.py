@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hanseg_lab.phantom.patient import Patient
 from hanseg_lab.training.label_sets import CLASSES
 from hanseg_shared.grid import Vector
 from hanseg_shared.organs import ORGANS, counterpart, organ
-from hanseg_lab.phantom.patient import Patient
 from hanseg_shared.volume import LabelMap
 
 PATIENTS = 40

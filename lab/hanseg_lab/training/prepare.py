@@ -7,14 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.inference.preprocess import (
-    AIR_HU,
-    FloatVoxels,
-    mask_to_model_grid,
-    model_grid,
-    mr_to_model_grid,
-    to_model_grid,
-)
+from hanseg_lab.phantom import make_case
+from hanseg_lab.phantom.surroundings import Surroundings
 from hanseg_lab.training.allowed import (
     allowed_labels,
     imaged_labels,
@@ -28,11 +22,17 @@ from hanseg_lab.training.datasets.dataset import (
 from hanseg_lab.training.datasets.registered_mr import RegisteredMr
 from hanseg_lab.training.drawn import Outline
 from hanseg_lab.training.sample import Sample, encode
+from hanseg_segmentation.inference.preprocess import (
+    AIR_HU,
+    FloatVoxels,
+    mask_to_model_grid,
+    model_grid,
+    mr_to_model_grid,
+    to_model_grid,
+)
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.io.body import blank_outside, find_body
 from hanseg_shared.organs import ORGANS
-from hanseg_lab.phantom import make_case
-from hanseg_lab.phantom.surroundings import Surroundings
 from hanseg_shared.volume import Mask, Volume
 
 BRIGHT_PERCENTILE = 99.0

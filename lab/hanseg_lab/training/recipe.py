@@ -269,4 +269,4 @@ def read_recipe(name: str) -> Recipe:
 
 
 def _folder() -> Traversable:
-    return resources.files("hanseg_segmentation") / "recipes"
+    return resources.files("hanseg_lab.training") / "recipes"

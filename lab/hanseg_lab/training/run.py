@@ -10,14 +10,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hanseg_segmentation.packages.package import (
-    ModelPackage,
-    licence_of_both,
-    read_package,
-    read_weights,
-    version_of_today,
-    write_package,
-)
 from hanseg_lab.training.checking.check import PASSED, require_sound
 from hanseg_lab.training.data import SampleFiles, prepare, training_cases
 from hanseg_lab.training.datasets.dataset import Dataset, DatasetCase
@@ -28,6 +20,14 @@ from hanseg_lab.training.processes import Place, joined
 from hanseg_lab.training.recipe import Recipe
 from hanseg_lab.training.shelf import MOST_BYTES, Shelf
 from hanseg_lab.training.state import CHECKPOINT_FILE, TrainingState
+from hanseg_segmentation.packages.package import (
+    ModelPackage,
+    licence_of_both,
+    read_package,
+    read_weights,
+    version_of_today,
+    write_package,
+)
 from hanseg_shared.declaration import (
     UNSTATED,
     Declaration,

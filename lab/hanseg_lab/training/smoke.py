@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_lab.training.recipe import Recipe
+from hanseg_segmentation.packages.package import NetworkSpec
 
 SMOKE_SPACING_MM = (8.0, 8.0, 8.0)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from hanseg_segmentation.network.build import build
-from hanseg_segmentation.network.binary import BinaryBank
 from hanseg_lab.training.batches import Batch
 from hanseg_lab.training.loss import (
     Losses,
@@ -15,6 +13,8 @@ from hanseg_lab.training.loss import (
     supervised_loss,
 )
 from hanseg_lab.training.recipe import Recipe
+from hanseg_segmentation.network.binary import BinaryBank
+from hanseg_segmentation.network.build import build
 from hanseg_shared.organs import ORGANS
 
 

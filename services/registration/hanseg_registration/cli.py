@@ -55,8 +55,8 @@ def register(
     and two pictures to the folder, all of them or none. A verdict of `rejected` is a
     result, not an error: the files are then for review.
     """
-    from hanseg_registration.engines.backends import engine_for
     from hanseg_registration.child import register_files
+    from hanseg_registration.engines.backends import engine_for
     from hanseg_shared.io import check_case
     from hanseg_shared.settings import read_settings
 

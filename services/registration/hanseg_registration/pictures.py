@@ -25,7 +25,6 @@ from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.itk import Interpolation
 from hanseg_shared.pictures.planes import Direction, Pixels, Plane, sampled
-from hanseg_shared.result_files import CHECKERBOARD, EDGES
 from hanseg_shared.pictures.sheet import (
     BORDER_COLOUR,
     DIM_COLOUR,
@@ -41,6 +40,7 @@ from hanseg_shared.pictures.sheet import (
     show,
     write_line,
 )
+from hanseg_shared.result_files import CHECKERBOARD, EDGES
 from hanseg_shared.volume import Volume
 
 if TYPE_CHECKING:

@@ -18,12 +18,6 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_registration.search.affine import Refinement, refine_affinely
-from hanseg_registration.search.beside import side_by_side
-from hanseg_registration.search.deformable import Bending, deformed, refine_deformably
-from hanseg_registration.geometry.deformation import Deformation, composite
-from hanseg_registration.similarity.drift import drift_mm
-from hanseg_registration.similarity.edges import Edges
 from hanseg_registration.engines.elastix import (
     ElastixEngine,
     fixed_image,
@@ -31,20 +25,13 @@ from hanseg_registration.engines.elastix import (
     moving_image,
 )
 from hanseg_registration.engines.interface import Engine, Step
+from hanseg_registration.geometry.deformation import Deformation, composite
 from hanseg_registration.geometry.field_of_view import (
     background_value,
     data_mask,
     without_filling,
 )
 from hanseg_registration.geometry.head import Head, ct_head, mr_head
-from hanseg_registration.similarity.held_out import Gain, gain
-from hanseg_registration.search.initialise import find_starts
-from hanseg_registration.judge import judge, rejection, sentence
-from hanseg_registration.search.mirror import (
-    mirrored_pose,
-    mirrored_similarity,
-    mirrored_start,
-)
 from hanseg_registration.geometry.motions import (
     Motion,
     apply,
@@ -59,6 +46,19 @@ from hanseg_registration.geometry.plausible import of_ordinary_size
 from hanseg_registration.geometry.resampling import onto_grid
 from hanseg_registration.geometry.sampling import centred, look_up
 from hanseg_registration.geometry.shown import shown_region
+from hanseg_registration.judge import judge, rejection, sentence
+from hanseg_registration.search.affine import Refinement, refine_affinely
+from hanseg_registration.search.beside import side_by_side
+from hanseg_registration.search.deformable import Bending, deformed, refine_deformably
+from hanseg_registration.search.initialise import find_starts
+from hanseg_registration.search.mirror import (
+    mirrored_pose,
+    mirrored_similarity,
+    mirrored_start,
+)
+from hanseg_registration.similarity.drift import drift_mm
+from hanseg_registration.similarity.edges import Edges
+from hanseg_registration.similarity.held_out import Gain, gain
 from hanseg_registration.verdict import (
     LARGEST_DISAGREEMENT_MM,
     Evidence,

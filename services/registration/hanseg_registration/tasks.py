@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from hanseg_registration.child import register_files
 from hanseg_registration.engines.ants import ANTSPYX_VERSION
 from hanseg_registration.engines.backends import engine_for
-from hanseg_registration.child import register_files
 from hanseg_registration.pipeline import absent_report, rejected_report
 from hanseg_shared.documents import Backend, RegistrationReport
 from hanseg_shared.errors import ProcessLostError, RegistrationError

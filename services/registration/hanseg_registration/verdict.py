@@ -228,7 +228,7 @@ class Evidence:
         drift_mm: How far a climb of the similarity leaves the pose, mean over the
             head; see `hanseg_registration.similarity.drift`.
         skin_distance_mm, skin_near_share: See
-            `hanseg_registration.similarity.edges.EdgeAgreement`; None where the MR shows too few.
+            `similarity.edges.EdgeAgreement`; None where the MR shows too few.
         skin_distance_deformed_mm: The former after a deformation; None without one.
         bone_darker_share: Likewise, and for review alone: marrow is bone to a CT and
             bright in an MR, so that it was 0.27 to 0.78 at right poses.

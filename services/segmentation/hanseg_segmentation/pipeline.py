@@ -14,13 +14,13 @@ import numpy as np
 from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.back_to_grid import WayBack
 from hanseg_segmentation.inference.case import draw, planned, prepare
-from hanseg_segmentation.inference.network_engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import (
     LoadedModel,
     load_named,
     load_package,
 )
 from hanseg_segmentation.inference.localise import Region, find_region
+from hanseg_segmentation.inference.network_engines import EngineOptions
 from hanseg_segmentation.inference.second_stage import Answer, draw_anew
 from hanseg_segmentation.packages.package import shipped_models
 from hanseg_segmentation.quality.check import check_organs

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from hanseg_segmentation.inference.network_engines import EngineOptions
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
+from hanseg_segmentation.inference.network_engines import EngineOptions
 from hanseg_segmentation.packages.package import DEFAULT_MODEL
-from hanseg_segmentation.results.packaging import write_results
 from hanseg_segmentation.pipeline import Segmentation, load_model, segment
+from hanseg_segmentation.results.packaging import write_results
 from hanseg_shared.documents import (
     JobDocument,
     JobState,
@@ -24,9 +24,9 @@ from hanseg_shared.documents import (
 from hanseg_shared.errors import JobStateError, ModelError
 from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
 from hanseg_shared.jobs import Job, Stage
+from hanseg_shared.jobs.messages import SOFT_LIMIT_SHARE
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
-from hanseg_shared.jobs.messages import SOFT_LIMIT_SHARE
 from hanseg_shared.result_files import (
     FIELD_OF_VIEW,
     OF_REGISTRATION,

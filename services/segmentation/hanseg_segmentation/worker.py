@@ -17,8 +17,8 @@ from hanseg_segmentation.packages.package import (
 )
 from hanseg_shared.jobs import Stage
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.settings import Settings
 from hanseg_shared.jobs.worker import WorkerPlan, start_worker
+from hanseg_shared.settings import Settings
 
 
 def command(settings: Settings) -> list[str]:

@@ -30,9 +30,9 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
 )
 from hanseg_shared.io.cases import CaseFiles, FoundCases, PassedOver
+from hanseg_shared.jobs.store import hash_file
 from hanseg_shared.organs import OrganStatus
 from hanseg_shared.result_files import RECORD
-from hanseg_shared.jobs.store import hash_file
 
 IN_FLIGHT = 4
 """How many cases a batch has in the service at a time."""

@@ -1,6 +1,6 @@
 """Whether a process of the service is well: what a container's health check asks.
 
-``python -m hanseg_shared.jobs.probe api``, or a queue's name for the worker of this host.
+``python -m hanseg_shared.jobs.probe api``, or a queue's name for this host's worker.
 The exit status is 0 when it is well, 1 when it is not; the reason goes to stderr.
 """
 
@@ -12,8 +12,8 @@ import sys
 
 from hanseg_shared.errors import HansegError
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.settings import Settings, settings_of_process
 from hanseg_shared.jobs.worker import ALIVE_SECONDS, healthy
+from hanseg_shared.settings import Settings, settings_of_process
 
 API = "api"
 """What stands for the API beside the names of the queues."""

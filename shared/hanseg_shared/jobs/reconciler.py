@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
+from hanseg_shared.jobs.messages import Publisher, QueueName
 from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.repository import JobRepository
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.messages import Publisher, QueueName
+from hanseg_shared.jobs.store import PayloadStore
 from hanseg_shared.problems import EXPIRED, WORKER_LOST
 from hanseg_shared.settings import Settings
-from hanseg_shared.jobs.store import PayloadStore
 
 logger = logging.getLogger(__name__)
 

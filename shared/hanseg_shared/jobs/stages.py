@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from hanseg_shared.jobs import messages
 from hanseg_shared.documents import JobState
+from hanseg_shared.jobs import messages
 from hanseg_shared.jobs.messages import QueueName
 
 

@@ -28,12 +28,13 @@ from hanseg_shared.errors import (
     StoreError,
 )
 from hanseg_shared.jobs.memory_watch import MemoryWatch
+from hanseg_shared.jobs.messages import Publisher
 from hanseg_shared.jobs.reconciler import publish_due
 from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.repository import JobRepository, StageResult
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.store import PayloadStore
 from hanseg_shared.memory import stage_limit
-from hanseg_shared.jobs.messages import Publisher
 from hanseg_shared.problems import (
     DEADLINE,
     INTERNAL,
@@ -42,7 +43,6 @@ from hanseg_shared.problems import (
     problem_of,
 )
 from hanseg_shared.settings import Settings
-from hanseg_shared.jobs.store import PayloadStore
 
 logger = logging.getLogger(__name__)
 

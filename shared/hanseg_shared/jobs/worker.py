@@ -30,13 +30,13 @@ from celery.signals import (
 
 from hanseg_shared.cli import CANNOT_START
 from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
-from hanseg_shared.jobs.repository import JobRepository, open_database
-from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.work import Body, Services, StopNotice, work_on
 from hanseg_shared.jobs.leash import die_with_parent
 from hanseg_shared.jobs.messages import BrokerPublisher, QueueName, make_celery
-from hanseg_shared.settings import Settings, settings_of_process
+from hanseg_shared.jobs.repository import JobRepository, open_database
+from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.jobs.work import Body, Services, StopNotice, work_on
+from hanseg_shared.settings import Settings, settings_of_process
 
 logger = logging.getLogger(__name__)
 

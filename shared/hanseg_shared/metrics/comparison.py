@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hanseg_shared.grid import Grid, Points
 from hanseg_shared.metrics.surface import (
     Start,
     SurfaceDistances,
@@ -14,7 +15,6 @@ from hanseg_shared.metrics.surface import (
     lattice_offset,
     surface_distances,
 )
-from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import Mask, Volume
 
 Overlap = tuple[slice, ...]

@@ -20,8 +20,8 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from hanseg_shared.errors import GridMismatchError
-from hanseg_shared.metrics.surfels import surfel_areas
 from hanseg_shared.grid import Grid
+from hanseg_shared.metrics.surfels import surfel_areas
 from hanseg_shared.volume import Mask, Volume, Voxels
 
 Numbers = npt.NDArray[np.float64]

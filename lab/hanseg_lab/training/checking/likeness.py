@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hanseg_segmentation.inference.preprocess import AIR_HU, model_grid, to_model_grid
 from hanseg_lab.training.allowed import TISSUE_HU
+from hanseg_segmentation.inference.preprocess import AIR_HU, model_grid, to_model_grid
 from hanseg_shared.volume import Volume
 
 SAME_PATIENT = 0.8

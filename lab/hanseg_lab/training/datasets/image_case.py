@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hanseg_lab.evaluation.case_masks import boxes_of_labels, cropped
 from hanseg_lab.training.datasets.dataset import Drawing, listed
 from hanseg_shared.declaration import Declaration, Label
 from hanseg_shared.errors import ImageContentError
-from hanseg_lab.evaluation.case_masks import boxes_of_labels, cropped
 from hanseg_shared.grid import Vector
 from hanseg_shared.io.names import is_segment_file
 from hanseg_shared.io.read import read_ct, read_image, read_labels

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hanseg_lab.evaluation.case_masks import boxes_of_labels, cropped
 from hanseg_lab.training.datasets.dataset import Dataset, Drawing, Finding
 from hanseg_shared.declaration import (
     Declaration,
     known_declaration,
 )
 from hanseg_shared.errors import ImageContentError, ImageError
-from hanseg_lab.evaluation.case_masks import boxes_of_labels, cropped
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.io.names import natural
 from hanseg_shared.volume import Volume

@@ -30,8 +30,8 @@ from hanseg_shared.documents import (
 )
 from hanseg_shared.errors import InputError, RegistrationError
 from hanseg_shared.io.read import read_mask, read_mr
-from hanseg_shared.result_files import FIELD_OF_VIEW, RECORD, REGISTERED_MR, REPORT
 from hanseg_shared.jobs.store import hash_file
+from hanseg_shared.result_files import FIELD_OF_VIEW, RECORD, REGISTERED_MR, REPORT
 from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)

@@ -24,11 +24,14 @@ from typing import ClassVar
 import SimpleITK as sitk  # noqa: N813
 
 from hanseg_registration.engines import ants_script
-from hanseg_registration.engines.ants_parameters import AntsParameters, load_ants_parameters
-from hanseg_registration.geometry.deformation import Deformation
+from hanseg_registration.engines.ants_parameters import (
+    AntsParameters,
+    load_ants_parameters,
+)
 from hanseg_registration.engines.elastix import moved_to_start
 from hanseg_registration.engines.interface import Step
 from hanseg_registration.faults import killed, library_fault
+from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.geometry.motions import Motion, from_transform, mean_motion
 from hanseg_shared.available import ANTS_REMEDY
 from hanseg_shared.documents import Backend
@@ -64,7 +67,7 @@ OUTPUT, RESULT = "found", "found0GenericAffine.mat"
 
 @dataclass(frozen=True, slots=True)
 class AntsEngine:
-    """antsRegistration as an engine; see `hanseg_registration.engines.interface.Engine`.
+    """antsRegistration as an engine; see `engines.interface.Engine`.
 
     Attributes:
         parameters: A folder of parameter files that replace the built-in ones.
@@ -130,7 +133,13 @@ class AntsEngine:
         python = str((self.python or Path(sys.executable)).absolute())
         command = [python, "-I", ants_script.__file__, ANTSPYX_VERSION, *arguments]
         done = subprocess.run(
-            [sys.executable, "-m", "hanseg_shared.jobs.leash", str(os.getpid()), *command],
+            [
+                sys.executable,
+                "-m",
+                "hanseg_shared.jobs.leash",
+                str(os.getpid()),
+                *command,
+            ],
             cwd=folder,
             env=os.environ | ONE_THREAD,
             stdin=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """What antsRegistration is told: TOML files a physicist can read and change.
 
-There is one for each step of `hanseg_registration.engines.interface.Step`, beside elastix's
-maps: ``ants-rigid.toml``, ``ants-again.toml``, ``ants-polish.toml`` and
+There is one for each step of `engines.interface.Step`, beside elastix's maps:
+ ``ants-rigid.toml``, ``ants-again.toml``, ``ants-polish.toml`` and
 ``ants-affine.toml``. The step says what may move; the file says how it is found.
 """
 

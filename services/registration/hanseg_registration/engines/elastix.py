@@ -18,12 +18,12 @@ from typing import ClassVar
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.engines.interface import Step
+from hanseg_registration.engines.parameter_maps import ParameterMap, load_parameters
 from hanseg_registration.faults import library_fault
+from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.geometry.head import Head
 from hanseg_registration.geometry.motions import Motion, apply, from_transform, inverse
-from hanseg_registration.engines.parameter_maps import ParameterMap, load_parameters
 from hanseg_registration.geometry.sampling import as_float, cropped, shrunk
 from hanseg_shared.documents import Backend
 from hanseg_shared.errors import RegistrationError

@@ -20,7 +20,7 @@ def load_parameters(name: str, folder: Path | None = None) -> ParameterMap:
     """Return the parameter map `name` of a folder, or the one built in.
 
     Args:
-        name: A step of `hanseg_registration.engines.interface.Step`, or ``deformable``; the file
+        name: A step of `engines.interface.Step`, or ``deformable``; the file
             is ``<name>.txt``.
         folder: A site's own folder of maps; None for `FOLDER`.
 

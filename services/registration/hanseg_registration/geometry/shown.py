@@ -25,7 +25,7 @@ def shown_region(grid: Grid, head: Head, data: Volume, mr_from_ct: Motion) -> Vo
     """Return 1 on a grid of the CT where its head is in the MR's data, as uint8.
 
     Args:
-        grid: The grid of the CT's head; see `hanseg_registration.engines.elastix.head_image`.
+        grid: The grid of the CT's head; see `engines.elastix.head_image`.
         head: The CT's head, whose mask is looked up.
         data: 1 where the MR has data; see `hanseg_registration.geometry.field_of_view`.
         mr_from_ct: The pose.

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hanseg_registration.similarity.held_out import Gain
 from hanseg_registration.geometry.motions import Motion, shear, stretch
+from hanseg_registration.similarity.held_out import Gain
 from hanseg_shared.errors import RegistrationError
 
 SMALLEST_IMPROVEMENT = 0.04

@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hanseg_registration.search.beside import side_by_side
 from hanseg_registration.geometry.deformation import Deformation
-from hanseg_registration.similarity.held_out import Gain, gain
 from hanseg_registration.geometry.motions import Motion, apply, inverse
 from hanseg_registration.geometry.sampling import look_up
+from hanseg_registration.search.beside import side_by_side
+from hanseg_registration.similarity.held_out import Gain, gain
 from hanseg_registration.verdict import LARGEST_DISAGREEMENT_MM, Similarity
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.grid import Points

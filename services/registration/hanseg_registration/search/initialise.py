@@ -19,7 +19,13 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from hanseg_registration.geometry.head import SEARCH_SPACING_MM, Head
-from hanseg_registration.geometry.motions import Motion, apply, inverse, rotation, translation
+from hanseg_registration.geometry.motions import (
+    Motion,
+    apply,
+    inverse,
+    rotation,
+    translation,
+)
 from hanseg_registration.similarity.mutual_information import (
     CT_CLASSES,
     Classes,

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from hanseg_registration.similarity.drift import climbed
 from hanseg_registration.geometry.head import Head
-from hanseg_registration.search.initialise import find_starts
 from hanseg_registration.geometry.motions import Motion, translation
+from hanseg_registration.search.initialise import find_starts
+from hanseg_registration.similarity.drift import climbed
 from hanseg_registration.verdict import Similarity
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import Volume

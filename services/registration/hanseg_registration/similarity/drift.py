@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hanseg_registration.geometry.motions import Motion, distances_mm, rotation, translation
+from hanseg_registration.geometry.motions import (
+    Motion,
+    distances_mm,
+    rotation,
+    translation,
+)
 from hanseg_registration.verdict import Similarity
 
 STEPS = ((8.0, 8.0), (4.0, 4.0), (2.0, 2.0), (1.0, 1.0), (0.5, 0.5))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import shutil
 
 from hanseg_shared.errors import OptionError, ServiceUnavailableError
-from hanseg_shared.jobs.work import Services
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.work import Services
 
 
 def refuse_when_full(services: Services, *, jobs: int = 1) -> None:

@@ -9,23 +9,25 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI
 
-from hanseg_segmentation.packages import package as model_package
-from hanseg_segmentation.api.routes import batches
-from hanseg_segmentation.api.routes import catalogue
-from hanseg_segmentation.api.routes import docs_page
-from hanseg_segmentation.api.routes import health
-from hanseg_segmentation.api.routes import jobs
-from hanseg_segmentation.api.routes import metrics
+from hanseg_segmentation.api.context import CheckCase, Context, Pace
 from hanseg_segmentation.api.http import openapi
 from hanseg_segmentation.api.http import problem_responses as problems
-from hanseg_segmentation.api.routes import results
-from hanseg_segmentation.api.routes import uploads
 from hanseg_segmentation.api.http.body import BodyLimit
-from hanseg_segmentation.api.context import CheckCase, Context, Pace
 from hanseg_segmentation.api.http.incoming import remove_abandoned_folders
-from hanseg_segmentation.api.routes.metrics import Metrics
 from hanseg_segmentation.api.http.observer import Observer
 from hanseg_segmentation.api.http.query import refuse_odd_parameters
+from hanseg_segmentation.api.routes import (
+    batches,
+    catalogue,
+    docs_page,
+    health,
+    jobs,
+    metrics,
+    results,
+    uploads,
+)
+from hanseg_segmentation.api.routes.metrics import Metrics
+from hanseg_segmentation.packages import package as model_package
 from hanseg_shared.io.sandbox import check_case_in_child
 from hanseg_shared.jobs.reconciler import Reconciler, ReconcilerThread
 from hanseg_shared.jobs.work import Services

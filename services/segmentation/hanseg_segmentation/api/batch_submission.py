@@ -14,10 +14,11 @@ from hanseg_segmentation.api.admission import (
     refuse_when_full,
 )
 from hanseg_segmentation.api.context import Context
+from hanseg_segmentation.api.http.problem_responses import RefusedError
 from hanseg_segmentation.api.http.schemas import MOST_CASES, BatchCase, BatchRequest
 from hanseg_segmentation.api.idempotency import fingerprint, once
 from hanseg_segmentation.api.looking import look_at
-from hanseg_segmentation.api.http.problem_responses import RefusedError
+from hanseg_segmentation.api.routes.uploads import fetch_upload, received_upload
 from hanseg_segmentation.api.submission import (
     Image,
     Submission,
@@ -26,7 +27,6 @@ from hanseg_segmentation.api.submission import (
     require_possible,
     stored,
 )
-from hanseg_segmentation.api.routes.uploads import fetch_upload, received_upload
 from hanseg_shared.documents import InputSummary, JobOptions
 from hanseg_shared.errors import (
     ImageError,
@@ -37,10 +37,10 @@ from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.cases import CaseFiles, find_cases
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.jobs import Batch
+from hanseg_shared.jobs.store import Payload
 from hanseg_shared.jobs.work import Services
 from hanseg_shared.problems import KINDS
 from hanseg_shared.settings import Settings
-from hanseg_shared.jobs.store import Payload
 
 logger = logging.getLogger(__name__)
 

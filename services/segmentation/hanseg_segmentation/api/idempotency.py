@@ -16,7 +16,11 @@ from typing import Annotated, Any
 from fastapi import Header
 
 from hanseg_segmentation.api.caller import Caller
-from hanseg_segmentation.api.http.problem_responses import KEY_IN_USE, KEY_REUSED, RefusedError
+from hanseg_segmentation.api.http.problem_responses import (
+    KEY_IN_USE,
+    KEY_REUSED,
+    RefusedError,
+)
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs import JobRepository
 

@@ -19,8 +19,8 @@ from starlette.requests import ClientDisconnect
 
 from hanseg_segmentation.api.caller import Caller
 from hanseg_segmentation.api.context import Context
-from hanseg_segmentation.api.places import Places
 from hanseg_segmentation.api.http.problem_responses import RefusedError
+from hanseg_segmentation.api.places import Places
 from hanseg_shared.errors import ImageError
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt

@@ -8,12 +8,16 @@ from anyio.to_thread import run_sync
 from fastapi import Request
 
 from hanseg_segmentation.api.context import Context
-from hanseg_segmentation.api.http.schemas import JobRequest, UploadedCase
 from hanseg_segmentation.api.http.form import Form, read_form
 from hanseg_segmentation.api.http.parsing import parsed
-from hanseg_segmentation.api.http.problem_responses import INVALID, UNSUPPORTED, RefusedError
-from hanseg_segmentation.api.submission import Image, Submission
+from hanseg_segmentation.api.http.problem_responses import (
+    INVALID,
+    UNSUPPORTED,
+    RefusedError,
+)
+from hanseg_segmentation.api.http.schemas import JobRequest, UploadedCase
 from hanseg_segmentation.api.routes.uploads import fetch_upload
+from hanseg_segmentation.api.submission import Image, Submission
 
 FORM = "multipart/form-data"
 JSON = "application/json"

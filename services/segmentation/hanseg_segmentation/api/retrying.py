@@ -6,14 +6,17 @@ import hashlib
 from pathlib import Path
 
 from hanseg_segmentation.api.context import Context
-from hanseg_segmentation.api.http.problem_responses import RefusedError, disk_faults_translated
+from hanseg_segmentation.api.http.problem_responses import (
+    RefusedError,
+    disk_faults_translated,
+)
 from hanseg_segmentation.api.submission import Image, Submission
 from hanseg_shared.documents import InputSummary, JobState
 from hanseg_shared.errors import JobStateError, StoreError
 from hanseg_shared.jobs import Job
+from hanseg_shared.jobs.store import Payload
 from hanseg_shared.jobs.work import Services
 from hanseg_shared.problems import EXPIRED
-from hanseg_shared.jobs.store import Payload
 
 RETRIED = frozenset({JobState.FAILED, JobState.CANCELLED})
 """States that a job can be tried again from."""

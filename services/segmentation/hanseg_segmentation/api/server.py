@@ -14,8 +14,8 @@ import uvicorn
 from hanseg_segmentation.api.app import create_app
 from hanseg_shared.binding import BindError, why_not_bound
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
-from hanseg_shared.settings import Settings, settings_of_process
 from hanseg_shared.jobs.worker import open_services
+from hanseg_shared.settings import Settings, settings_of_process
 
 logger = logging.getLogger(__name__)
 

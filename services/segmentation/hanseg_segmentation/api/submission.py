@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hanseg_segmentation.api.admission import refuse_when_full
 from hanseg_segmentation.api.context import Context
+from hanseg_segmentation.api.http.problem_responses import disk_faults_translated
 from hanseg_segmentation.api.idempotency import fingerprint, once
 from hanseg_segmentation.api.looking import look_at
-from hanseg_segmentation.api.http.problem_responses import disk_faults_translated
 from hanseg_segmentation.packages.package import offered_models
 from hanseg_shared.available import require_available, require_installed
 from hanseg_shared.documents import InputSummary, JobOptions
@@ -30,8 +30,8 @@ from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.jobs import Job, NewJob
 from hanseg_shared.jobs.reconciler import publish_due
-from hanseg_shared.jobs.work import Services
 from hanseg_shared.jobs.store import Payload
+from hanseg_shared.jobs.work import Services
 
 logger = logging.getLogger(__name__)
 

@@ -40,6 +40,7 @@ from hanseg_segmentation.importing.plan import (
 )
 from hanseg_segmentation.importing.trainers import is_stunet, known_trainer
 from hanseg_segmentation.network.build import build
+from hanseg_segmentation.network.stunet import stunet_config
 from hanseg_segmentation.packages.package import (
     Channel,
     ModelPackage,
@@ -47,7 +48,6 @@ from hanseg_segmentation.packages.package import (
     installed_models,
     write_package,
 )
-from hanseg_segmentation.network.stunet import stunet_config
 from hanseg_shared.errors import InputError, ModelError
 from hanseg_shared.organs import Evidence
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hanseg_segmentation.compute.kernels import add_tile, logit_kernels
 from hanseg_segmentation.inference.device import choose_device, precision_on
 from hanseg_segmentation.inference.network_engines import (
     Eager,
@@ -20,9 +21,8 @@ from hanseg_segmentation.inference.network_engines import (
     EngineOptions,
     on_cpu,
 )
-from hanseg_segmentation.compute.kernels import add_tile, logit_kernels
-from hanseg_segmentation.network.build import build, with_weights
 from hanseg_segmentation.inference.self_test import Chosen, choose_engine
+from hanseg_segmentation.network.build import build, with_weights
 from hanseg_segmentation.packages.package import (
     ModelPackage,
     find_model,

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Literal, Self
 import torch
 from torch import nn
 
-from hanseg_segmentation.inference.device import inferring, precision_on
 from hanseg_segmentation.compute.convolution import winograd_convolutions
+from hanseg_segmentation.inference.device import inferring, precision_on
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.user_cache import user_cache

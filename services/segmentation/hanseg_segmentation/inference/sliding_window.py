@@ -10,10 +10,11 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from hanseg_segmentation.compute.memory import trim_memory
 from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.device import is_out_of_memory
-from hanseg_segmentation.inference.network_engines import Engine
 from hanseg_segmentation.inference.loaded_model import LoadedModel
+from hanseg_segmentation.inference.network_engines import Engine
 from hanseg_segmentation.inference.planner import (
     Effort,
     Need,
@@ -24,7 +25,6 @@ from hanseg_segmentation.inference.planner import (
 from hanseg_segmentation.inference.slab import Slab, Sums, Sweep, plan_sweep
 from hanseg_segmentation.inference.tile_input import RowInput, Source
 from hanseg_segmentation.inference.tiling import STEP, Shape, Tiling
-from hanseg_segmentation.compute.memory import trim_memory
 from hanseg_shared.errors import ModelError
 
 logger = logging.getLogger(__name__)

@@ -431,7 +431,7 @@ DEFAULT_MODEL = "default"
 
 def shipped_models() -> Path:
     """Return the folder of the models that ship with the package."""
-    return Path(__file__).parent / "models"
+    return Path(__file__).parents[1] / "models"
 
 
 def model_folders(further: Path | None) -> tuple[Path, ...]:

@@ -17,7 +17,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from hanseg_segmentation.api.http.incoming import FileSink
-from hanseg_segmentation.api.http.problem_responses import BAD_REQUEST, INVALID, RefusedError
+from hanseg_segmentation.api.http.problem_responses import (
+    BAD_REQUEST,
+    INVALID,
+    RefusedError,
+)
 from hanseg_shared.jobs.store import Payload
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import anyio
 from anyio.to_thread import run_sync
 
 from hanseg_segmentation.api.http.problem_responses import disk_faults_translated
-from hanseg_shared.settings import Settings
 from hanseg_shared.jobs.store import CHUNK_BYTES, Payload
+from hanseg_shared.settings import Settings
 
 _PREFIX = "request-"
 

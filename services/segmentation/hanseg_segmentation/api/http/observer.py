@@ -14,8 +14,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hanseg_segmentation.api.http.problem_responses import (
+    internal_problem,
+    problem_response,
+)
 from hanseg_segmentation.api.routes.metrics import Metrics
-from hanseg_segmentation.api.http.problem_responses import internal_problem, problem_response
 
 logger = logging.getLogger(__name__)
 

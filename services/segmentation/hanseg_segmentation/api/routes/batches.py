@@ -11,12 +11,9 @@ from hanseg_segmentation.api.admission import refuse_when_disk_is_full
 from hanseg_segmentation.api.batch_submission import submit_batch
 from hanseg_segmentation.api.caller import CallerDep
 from hanseg_segmentation.api.context import ContextDep
-from hanseg_segmentation.api.http.schemas import BatchDocument, BatchRequest
-from hanseg_segmentation.api.idempotency import KeyHeader, scoped
 from hanseg_segmentation.api.http.ids import BatchId
 from hanseg_segmentation.api.http.incoming import request_folder
 from hanseg_segmentation.api.http.links import BATCHES, batch_jobs_path, batch_path
-from hanseg_segmentation.api.looking import look_and_make
 from hanseg_segmentation.api.http.parsing import StrictRoute
 from hanseg_segmentation.api.http.respond import (
     LOCATION,
@@ -25,6 +22,9 @@ from hanseg_segmentation.api.http.respond import (
     described,
     problems,
 )
+from hanseg_segmentation.api.http.schemas import BatchDocument, BatchRequest
+from hanseg_segmentation.api.idempotency import KeyHeader, scoped
+from hanseg_segmentation.api.looking import look_and_make
 from hanseg_shared.jobs import Batch
 from hanseg_shared.jobs.record import moment
 

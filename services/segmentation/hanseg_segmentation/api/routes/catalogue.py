@@ -7,6 +7,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Response
 
 from hanseg_segmentation.api.context import ContextDep
+from hanseg_segmentation.api.http.respond import answer, described, problems
 from hanseg_segmentation.api.http.schemas import (
     CodeDocument,
     ModelDocument,
@@ -14,7 +15,6 @@ from hanseg_segmentation.api.http.schemas import (
     OrganDocument,
     OrganList,
 )
-from hanseg_segmentation.api.http.respond import answer, described, problems
 from hanseg_segmentation.packages.package import ModelPackage, offered_models
 from hanseg_shared.organs import ORGANS, Organ
 

@@ -9,15 +9,18 @@ from fastapi import APIRouter, Response
 
 from hanseg_segmentation.api.admission import free_bytes, refuse_when_disk_is_full
 from hanseg_segmentation.api.context import Context, ContextDep
-from hanseg_segmentation.api.http.schemas import Check, Liveness, Readiness
-from hanseg_segmentation.api.http.problem_responses import RETRY_SECONDS, problem_response
+from hanseg_segmentation.api.http.problem_responses import (
+    RETRY_SECONDS,
+    problem_response,
+)
 from hanseg_segmentation.api.http.respond import answer, described, problems
+from hanseg_segmentation.api.http.schemas import Check, Liveness, Readiness
 from hanseg_segmentation.packages.package import DEFAULT_MODEL, offered_models
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
-from hanseg_shared.jobs.record import WorkerState, WorkerStatus, moment
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.problems import KINDS
+from hanseg_shared.jobs.record import WorkerState, WorkerStatus, moment
 from hanseg_shared.jobs.worker import ALIVE_SECONDS
+from hanseg_shared.problems import KINDS
 
 router = APIRouter(tags=["health"])
 

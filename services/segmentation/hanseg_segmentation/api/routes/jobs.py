@@ -17,24 +17,15 @@ from hanseg_segmentation.api.admission import (
 from hanseg_segmentation.api.caller import CallerDep
 from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.http.cursor import next_page, position_of
-from hanseg_segmentation.api.http.schemas import (
-    Id,
-    JobList,
-    Label,
-    Moment,
-)
 from hanseg_segmentation.api.http.headers import (
     known_version,
     none_match,
     preferred_wait,
     quoted,
 )
-from hanseg_segmentation.api.idempotency import KeyHeader, scoped
 from hanseg_segmentation.api.http.ids import JobId
 from hanseg_segmentation.api.http.incoming import request_folder
 from hanseg_segmentation.api.http.links import JOBS, job_document, job_path
-from hanseg_segmentation.api.looking import look_and_make
-from hanseg_segmentation.api.receiving import FORM, JSON, receive
 from hanseg_segmentation.api.http.respond import (
     ETAG,
     LOCATION,
@@ -43,6 +34,15 @@ from hanseg_segmentation.api.http.respond import (
     described,
     problems,
 )
+from hanseg_segmentation.api.http.schemas import (
+    Id,
+    JobList,
+    Label,
+    Moment,
+)
+from hanseg_segmentation.api.idempotency import KeyHeader, scoped
+from hanseg_segmentation.api.looking import look_and_make
+from hanseg_segmentation.api.receiving import FORM, JSON, receive
 from hanseg_segmentation.api.retrying import kept_submission, retry_key
 from hanseg_segmentation.api.submission import submit
 from hanseg_segmentation.api.watching import final_job, job_events

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 from hanseg_segmentation.api.http.respond import Responses, problems
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs import Job
-from hanseg_shared.jobs.work import Services
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.work import Services
 from hanseg_shared.jobs.worker import ALIVE_SECONDS
 
 router = APIRouter(tags=["health"])

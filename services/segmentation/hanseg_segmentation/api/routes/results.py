@@ -10,7 +10,6 @@ from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import StreamingResponse
 
 from hanseg_segmentation.api.context import Context, ContextDep
-from hanseg_segmentation.api.http.schemas import ResultLink, ResultList
 from hanseg_segmentation.api.http.headers import (
     ByteRange,
     UnsatisfiableRangeError,
@@ -23,8 +22,13 @@ from hanseg_segmentation.api.http.headers import (
 )
 from hanseg_segmentation.api.http.ids import JobId
 from hanseg_segmentation.api.http.links import JOBS, job_path, result_path
-from hanseg_segmentation.api.http.problem_responses import NOT_FINISHED, RANGE, RefusedError
+from hanseg_segmentation.api.http.problem_responses import (
+    NOT_FINISHED,
+    RANGE,
+    RefusedError,
+)
 from hanseg_segmentation.api.http.respond import ETAG, answer, described, problems
+from hanseg_segmentation.api.http.schemas import ResultLink, ResultList
 from hanseg_shared.documents import JobState, ResultFile
 from hanseg_shared.errors import JobNotFoundError, StoreError
 from hanseg_shared.jobs import Job

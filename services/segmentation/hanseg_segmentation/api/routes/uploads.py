@@ -15,7 +15,6 @@ from fastapi import APIRouter, Header, Request, Response
 
 from hanseg_segmentation.api.admission import refuse_when_disk_is_full
 from hanseg_segmentation.api.context import ContextDep
-from hanseg_segmentation.api.http.schemas import UploadDocument, UploadRequest
 from hanseg_segmentation.api.http.headers import declared_digest
 from hanseg_segmentation.api.http.ids import UploadId
 from hanseg_segmentation.api.http.incoming import FileSink, request_folder
@@ -29,13 +28,14 @@ from hanseg_segmentation.api.http.problem_responses import (
     disk_faults_translated,
 )
 from hanseg_segmentation.api.http.respond import LOCATION, answer, described, problems
+from hanseg_segmentation.api.http.schemas import UploadDocument, UploadRequest
 from hanseg_segmentation.api.submission import Image
 from hanseg_shared.errors import JobNotFoundError, JobStateError, OptionError
 from hanseg_shared.jobs import Upload
 from hanseg_shared.jobs.reconciler import UPLOAD_SECONDS
 from hanseg_shared.jobs.record import moment
-from hanseg_shared.jobs.work import Services
 from hanseg_shared.jobs.store import Payload
+from hanseg_shared.jobs.work import Services
 
 router = APIRouter(tags=["uploads"], route_class=StrictRoute)
 

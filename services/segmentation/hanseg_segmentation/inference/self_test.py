@@ -34,12 +34,12 @@ from hanseg_segmentation.inference.network_engines import (
     make_engine,
 )
 from hanseg_segmentation.inference.preprocess import WINDOWS_HU, normalise_ct, window
+from hanseg_segmentation.inference.self_test_case import read_self_test_case
 from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_shared.documents import Document, InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.itk import resample
-from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +79,6 @@ shortest counts."""
 
 VERSIONS = ("hanseg-segmentation", "openvino", "torch")
 """Distributions whose version may change what is fastest."""
-
-PHANTOM_SEED = 3
-PHANTOM_SPACING_MM = 4.0
-"""The simulated patient of the test, who is always the same one."""
 
 AIR_HU = -1024.0
 
@@ -197,23 +193,17 @@ def phantom_tile(package: ModelPackage) -> torch.Tensor:
 
     The tile is centred on the patient's organs, at the model's spacing.
     """
-    from hanseg_lab.phantom.case import make_case
-
-    spacing = max(PHANTOM_SPACING_MM, *package.spacing_mm)
-    with_mr = "mr" in package.channels
-    case = make_case(
-        PHANTOM_SEED, ct_spacing=(spacing,) * 3, ct_width_mm=300.0, mr=False, t1=with_mr
-    )
+    case = read_self_test_case()
     edges = np.empty(3, dtype=int)
     edges[list(package.transpose)] = package.patch
-    grid = _grid_about(_middle(case.labels), edges, package)
+    grid = _grid_about(case.centre, edges, package)
     ct = resample(case.ct, grid, background=AIR_HU).array.astype(np.float32)
     images = {
         "ct": normalise_ct(ct, package.normalisation.ct),
         "field_of_view": np.ones(ct.shape, dtype=np.float32),
         **{name: window(ct, *limits) for name, limits in WINDOWS_HU.items()},
     }
-    if case.t1 is not None:
+    if "mr" in package.channels:
         mr = resample(case.t1, grid).array.astype(np.float32)
         images["mr"] = (mr - mr.mean()) / max(float(mr.std()), 1e-6)
     stack = np.stack(
@@ -228,12 +218,6 @@ def _grid_about(centre: Points, edges: np.ndarray, package: ModelPackage) -> Gri
     half = (np.array((x, y, z)) - 1) / 2 * np.array(package.spacing_mm)
     ox, oy, oz = (float(value) for value in centre - half)
     return Grid((x, y, z), package.spacing_mm, (ox, oy, oz))
-
-
-def _middle(labels: Volume) -> Points:
-    """Return the centroid of all organs, mm LPS."""
-    index = np.argwhere(labels.array)[:, ::-1].mean(axis=0)
-    return labels.grid.index_to_world(index)
 
 
 def _tested(

@@ -1,1 +1,0 @@
-"""Facts about workers, their messages and their settings."""

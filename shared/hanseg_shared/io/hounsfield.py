@@ -48,7 +48,7 @@ LARGEST_RAW_SHARE = 0.12
 """Share of the body where soft tissue and fat lie in HU + 1024: 0.4 to 4 %, bone, in
 real CTs."""
 
-LOWEST_TOP_HU = 1000.0
+LOWEST_TOP_HU = 700.0
 LARGEST_TOP_SHARE = 0.01
 """Share of the body that has its highest value, where that is no more than this: 0.5 %
 at most in real CTs, and bone that was cut off in a windowed one."""

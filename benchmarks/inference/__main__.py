@@ -4,7 +4,7 @@
     python -m benchmarks.inference --only small,long       some parts
     python -m benchmarks.inference --only none             the tables of what was run
 
-PEERS is an environment of its own with nnunetv2 and monai (docs/performance.md); it
+PEERS is an environment of its own with nnunetv2 and monai (docs/lab/performance.md); it
 may also be named by ``HANSEG_PEER_PYTHON``. Without it only this project is measured,
 if the models are there. ``--fine-model`` or ``HANSEG_FINE_MODEL`` names a trained
 nnU-Net folder with OpenKBP's organs; without it nothing is said about Dice.

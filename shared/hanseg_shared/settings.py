@@ -268,7 +268,7 @@ def _remedy(name: str, known: frozenset[str]) -> str:
     near = difflib.get_close_matches(name.removeprefix(PREFIX), rests, n=1)
     if near:
         return f"did you mean {PREFIX}{near[0]}?"
-    return "remove it; docs/deploy.md lists the settings"
+    return "remove it; docs/reference/settings.md lists the settings"
 
 
 def _secrets() -> Iterator[str]:

@@ -11,7 +11,7 @@ from hanseg_segmentation.api.routes.docs_page import page
 from hanseg_shared.problems import KINDS, ProblemKind
 from tests.api.test_openapi import METHODS
 
-WRITTEN = Path(__file__).parents[2] / "docs" / "api.md"
+WRITTEN = Path(__file__).parents[2] / "docs" / "reference" / "api.md"
 
 ANSWERED = [each for each in vars(problems).values() if isinstance(each, ProblemKind)]
 

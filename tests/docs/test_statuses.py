@@ -13,7 +13,7 @@ from hanseg_shared.documents import JobState, MrVerdict
 from hanseg_shared.flags import DOUBTS, MEANINGS, FlagCode, Meaning
 from hanseg_shared.organs import OrganStatus
 
-PAGE = Path(__file__).parents[2] / "docs" / "statuses.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "statuses.md"
 
 
 def rows_of(heading: str) -> dict[str, list[str]]:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 LOCALISER_STEP = 0.95
 """Distance of a coarse model's tiles when it only says where organs can be: the region
-changes by 1 % at most (docs/performance.md)."""
+changes by 1 % at most (docs/lab/performance.md)."""
 
 NETWORK_SHARE = 0.95
 """Share of the whole work that the networks' tiles are; the rest comes after them."""

@@ -5,7 +5,7 @@ metal reaches anything. Air, fat and soft tissue say it: they are near -1000, -1
 0 to 60 HU in every patient. Padding (see `hanseg_shared.io.filling`) says nothing,
 unless it is air's own value.
 
-Thresholds were set on 244 real CTs (docs/input.md).
+Thresholds were set on 244 real CTs (docs/reference/images.md).
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def find_datasets(folders: Sequence[Path]) -> tuple[Dataset, ...]:
     if twice:
         raise OptionError(
             f"two data sets are called {twice[0]}; name them in {FILE}, see "
-            "docs/training.md"
+            "docs/reference/data-sets.md"
         )
     return found
 
@@ -45,7 +45,7 @@ def find_dataset(folder: Path) -> Dataset:
     """Return the one data set of a folder; see `find_datasets`."""
     dataset = _by_layout(folder)
     if not dataset.cases and not dataset.findings:
-        raise InputError(f"{folder}: no case was found; see docs/training.md")
+        raise InputError(f"{folder}: no case was found; see docs/reference/data-sets.md")
     return dataset
 
 

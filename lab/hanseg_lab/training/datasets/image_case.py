@@ -99,7 +99,7 @@ def _named_values(mask: MaskFile) -> dict[int, Label]:
         if label is None:
             raise ImageContentError(
                 f"{mask.path.name}: no label is called as its segment {segment.name!r};"
-                " see dataset.json in docs/training.md"
+                " see dataset.json in docs/reference/data-sets.md"
             )
         named[segment.value or 1] = label
     return named
@@ -119,6 +119,6 @@ def _labels_by_value(
     if unknown:
         raise ImageContentError(
             f"{mask.path.name} holds the labels {listed(unknown)}, which are not "
-            "declared; see dataset.json in docs/training.md"
+            "declared; see dataset.json in docs/reference/data-sets.md"
         )
     return {value: known[value] for value in values}

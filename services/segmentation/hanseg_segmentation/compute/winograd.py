@@ -4,7 +4,7 @@ Of each plane 4 x 4 voxels at a time are computed from 36 products instead of 14
 Winograd's F(4 x 4, 3 x 3) (Lavin and Gray 2016, doi 10.1109/CVPR.2016.435; for 3D
 images on processors, Budden et al. 2017, arXiv 1611.06565). Across planes it is a plain
 sum of three. oneDNN, which PyTorch and OpenVINO compute with, does this for 2D images
-only; here it is 1.2 to 2.8 times as fast (docs/performance.md).
+only; here it is 1.2 to 2.8 times as fast (docs/lab/performance.md).
 
 The result is float32's but for rounding: with features of deviation 1 it is off by up
 to 1e-4, where two orders of a plain sum differ by 1e-6.

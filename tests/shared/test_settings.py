@@ -41,7 +41,9 @@ def test_a_misspelt_setting_names_the_nearest(monkeypatch, name: str, near: str)
 
 @pytest.mark.parametrize("name", ["HANSEG_XYXYXYXYXY", "HANSEG_QQQQQQ"])
 def test_a_setting_like_no_other_is_refused_with_where_they_are_listed(name: str):
-    with pytest.raises(OptionError, match=rf"no setting {name}: .*docs/reference/settings.md"):
+    with pytest.raises(
+        OptionError, match=rf"no setting {name}: .*docs/reference/settings.md"
+    ):
         require_known_variables({name: "1"})
 
 

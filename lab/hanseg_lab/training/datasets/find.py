@@ -45,7 +45,9 @@ def find_dataset(folder: Path) -> Dataset:
     """Return the one data set of a folder; see `find_datasets`."""
     dataset = _by_layout(folder)
     if not dataset.cases and not dataset.findings:
-        raise InputError(f"{folder}: no case was found; see docs/reference/data-sets.md")
+        raise InputError(
+            f"{folder}: no case was found; see docs/reference/data-sets.md"
+        )
     return dataset
 
 

@@ -1,6 +1,7 @@
 """What a check may say about an organ's contour: codes, what they mean, their numbers.
 
-`docs/reference/statuses.md` explains the same codes to readers; a test holds the two together.
+`docs/reference/statuses.md` explains the same codes to readers; a test holds the two
+together.
 """
 
 from __future__ import annotations

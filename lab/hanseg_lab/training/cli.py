@@ -34,8 +34,8 @@ def _require_own_name(name: str, version: str | None) -> None:
     "--data",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a data set, see docs/reference/data-sets.md; may be given several times."
-    " Without it, simulated patients alone teach.",
+    help="Folder of a data set, see docs/reference/data-sets.md; may be given several"
+    " times. Without it, simulated patients alone teach.",
 )
 @click.option(
     "--registered",

@@ -1,7 +1,8 @@
 """The verdict on an MR, and its reason: a plain sentence that names every failed check.
 
 Each check has a limit in `hanseg_registration.verdict`, where what was measured stands
-beside it. `docs/reference/statuses.md` lists the same checks; a test holds the two together.
+beside it. `docs/reference/statuses.md` lists the same checks; a test holds the two
+together.
 """
 
 from __future__ import annotations

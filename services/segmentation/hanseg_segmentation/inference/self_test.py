@@ -53,8 +53,8 @@ LEAST_AGREEMENT = {
 In rapid mode the default model in bfloat16 agrees on 0.995 to 0.997, in every library;
 what differs are single voxels on borders, and an engine that is wrong is wrong by far
 more. Fast mode's organs are to be those of exact mode: with bfloat16 a small organ's
-Dice fell to 0.9 (docs/lab/performance.md). In exact mode engines in float32 differ in the
-order of additions only. With random weights, whose logits are nearly tied, OpenVINO
+Dice fell to 0.9 (docs/lab/performance.md). In exact mode engines in float32 differ in
+the order of additions only. With random weights, whose logits are nearly tied, OpenVINO
 reaches 0.9992 and nnU-Net's labels on 98.7 % of the foreground: then exact mode stays
 with PyTorch."""
 

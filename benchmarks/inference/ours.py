@@ -29,7 +29,8 @@ from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.network_engines import Engine, EngineOptions
 from hanseg_segmentation.inference.nnunet_grid import image_input, place_in
-from hanseg_segmentation.packages.package import DEFAULT_MODEL, read_package
+from hanseg_segmentation.packages.installed import DEFAULT_MODEL
+from hanseg_segmentation.packages.package import read_package
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport
 from hanseg_shared.io import read_ct, write_volume

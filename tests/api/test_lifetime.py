@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from hanseg_segmentation.api.app import create_app
 from hanseg_segmentation.api.http.incoming import ABANDONED_SECONDS
-from hanseg_segmentation.packages.package import shipped_models
+from hanseg_segmentation.packages.installed import shipped_models
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.work import Services

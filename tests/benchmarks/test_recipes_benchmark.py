@@ -13,7 +13,8 @@ from benchmarks import recipes
 
 from hanseg_lab.training.log import COLUMNS, LOG_FILE
 from hanseg_lab.training.recipe import read_recipe, recipe_names
-from hanseg_segmentation.packages.package import read_package, shipped_models
+from hanseg_segmentation.packages.installed import shipped_models
+from hanseg_segmentation.packages.package import read_package
 
 
 class FakeProduct:

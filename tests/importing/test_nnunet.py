@@ -16,12 +16,14 @@ from hanseg_segmentation.inference.loaded_model import load_package
 from hanseg_segmentation.network.build import build
 from hanseg_segmentation.network.nnunet import without_duplicates
 from hanseg_segmentation.network.stunet import STUNet, STUNetConfig
+from hanseg_segmentation.packages.installed import find_models
 from hanseg_segmentation.packages.package import (
     ModelPackage,
     MrNormalisation,
     ZScore,
-    find_models,
     read_package,
+)
+from hanseg_segmentation.packages.weights import (
     read_weights,
     verify_weights,
     write_package,

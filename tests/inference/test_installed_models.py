@@ -12,16 +12,15 @@ import torch
 from click.testing import CliRunner
 
 from hanseg_segmentation.cli import models
-from hanseg_segmentation.packages import package as model_package
-from hanseg_segmentation.packages.package import (
-    PACKAGE_FILE,
-    WEIGHTS_FILE,
-    combine_packages,
+from hanseg_segmentation.packages import installed
+from hanseg_segmentation.packages.combine import combine_packages
+from hanseg_segmentation.packages.installed import (
     find_model,
     find_models,
     installed_models,
-    write_package,
 )
+from hanseg_segmentation.packages.package import PACKAGE_FILE, WEIGHTS_FILE
+from hanseg_segmentation.packages.weights import write_package
 from hanseg_shared.errors import ModelError
 from tests.inference.scenes import package
 
@@ -183,7 +182,7 @@ def shipped(tmp_path, monkeypatch):
     """The folder of the models that ship, with one called default."""
     place = tmp_path / "shipped"
     install(place / "default")
-    monkeypatch.setattr(model_package, "shipped_models", lambda: place)
+    monkeypatch.setattr(installed, "shipped_models", lambda: place)
     return place
 
 

@@ -8,7 +8,8 @@ from torch import nn
 from hanseg_segmentation.inference.loaded_model import load_named, load_package, ready
 from hanseg_segmentation.inference.network_engines import EngineOptions
 from hanseg_segmentation.network.build import build, with_weights
-from hanseg_segmentation.packages.package import NetworkSpec, write_package
+from hanseg_segmentation.packages.package import NetworkSpec
+from hanseg_segmentation.packages.weights import write_package
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from tests.inference.scenes import package

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hanseg_segmentation.packages.package import model_folders, shipped_models
+from hanseg_segmentation.packages.installed import model_folders, shipped_models
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_shared.errors import (
     GridMismatchError,

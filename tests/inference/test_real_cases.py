@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hanseg_segmentation.packages.package import (
+from hanseg_segmentation.packages.installed import (
     DEFAULT_MODEL,
     find_models,
     shipped_models,

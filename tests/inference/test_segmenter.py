@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hanseg_segmentation.network.build import build
-from hanseg_segmentation.packages.package import NetworkSpec, write_package
+from hanseg_segmentation.packages.package import NetworkSpec
+from hanseg_segmentation.packages.weights import write_package
 from hanseg_segmentation.tasks import Segmenter
 from hanseg_shared.documents import JobOptions, ResultFile
 from hanseg_shared.errors import ImageContentError, ModelError

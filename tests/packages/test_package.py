@@ -10,17 +10,18 @@ from click.testing import CliRunner
 
 from hanseg_segmentation.cli import models
 from hanseg_segmentation.network.build import build
-from hanseg_segmentation.packages import package as model_package
+from hanseg_segmentation.packages import weights as weights_module
+from hanseg_segmentation.packages.combine import combine_packages
+from hanseg_segmentation.packages.installed import find_model, find_models
 from hanseg_segmentation.packages.package import (
     PACKAGE_FILE,
     WEIGHTS_FILE,
     MrNormalisation,
     NetworkSpec,
     ZScore,
-    combine_packages,
-    find_model,
-    find_models,
     read_package,
+)
+from hanseg_segmentation.packages.weights import (
     read_weights,
     second_stage_folder,
     verify_weights,
@@ -78,7 +79,7 @@ def test_weights_can_be_verified_without_being_parsed(folder):
 
 
 def test_weights_beyond_the_limit_are_refused_unread(folder, monkeypatch):
-    monkeypatch.setattr(model_package, "LARGEST_WEIGHTS_BYTES", 10)
+    monkeypatch.setattr(weights_module, "LARGEST_WEIGHTS_BYTES", 10)
     with pytest.raises(ModelError, match="more than 10"):
         read_weights(folder, read_package(folder))
 
@@ -270,7 +271,7 @@ def test_listing_models_needs_no_torch(folder):
 
     code = (
         "import sys; from pathlib import Path;"
-        "from hanseg_segmentation.packages.package import find_models;"
+        "from hanseg_segmentation.packages.installed import find_models;"
         f"assert len(find_models([Path({str(folder.parent)!r})])) == 1;"
         "assert 'torch' not in sys.modules"
     )

@@ -9,7 +9,7 @@ import signal
 import click
 import pytest
 
-from hanseg_segmentation.packages.package import shipped_models
+from hanseg_segmentation.packages.installed import shipped_models
 from hanseg_shared import cli
 from hanseg_shared.errors import (
     InputError,

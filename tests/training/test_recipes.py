@@ -15,7 +15,7 @@ from hanseg_lab.training.sample import Sample
 from hanseg_lab.training.smoke import SMOKE_SPACING_MM, smoke
 from hanseg_lab.training.state import new_state
 from hanseg_segmentation.inference.loaded_model import load_package
-from hanseg_segmentation.packages.package import write_package
+from hanseg_segmentation.packages.weights import write_package
 from hanseg_shared.errors import OptionError
 
 pytestmark = pytest.mark.torch

@@ -40,7 +40,8 @@ from hanseg_lab.training.smoke import smoke
 from hanseg_lab.training.state import new_state
 from hanseg_segmentation.cli import models
 from hanseg_segmentation.inference.loaded_model import load_package
-from hanseg_segmentation.packages.package import read_package, read_weights
+from hanseg_segmentation.packages.package import read_package
+from hanseg_segmentation.packages.weights import read_weights
 from hanseg_shared.errors import ModelError, OptionError
 from hanseg_shared.organs import ORGANS, Evidence
 

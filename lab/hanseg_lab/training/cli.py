@@ -11,23 +11,6 @@ import click
 from hanseg_shared.terminal import json_flag, say
 
 
-def _require_own_name(name: str, version: str | None) -> None:
-    """Raise `OptionError` unless a new model can have that name and version.
-
-    A name is taken if a model that ships, or one of the site's, has it.
-    """
-    from hanseg_segmentation.packages.package import (
-        model_folders,
-        require_free_name,
-        require_name,
-    )
-    from hanseg_shared.settings import read_settings
-
-    require_free_name(name, model_folders(read_settings().models))
-    if version is not None:
-        require_name(version, what="version")
-
-
 @click.command()
 @click.argument("recipe")
 @click.option(
@@ -113,13 +96,16 @@ def train(
     from hanseg_lab.training.recipe import read_recipe
     from hanseg_lab.training.run import Identity, run_training
     from hanseg_lab.training.smoke import smoke as shrunk
+    from hanseg_segmentation.packages.installed import model_folders, require_own_name
     from hanseg_segmentation.packages.package import version_of_today
+    from hanseg_shared.settings import read_settings
 
     plan = read_recipe(recipe)
     plan = shrunk(plan) if smoke else plan
     chosen = {"minutes": minutes, "iterations": iterations}
     plan = plan.model_copy(update={k: v for k, v in chosen.items() if v is not None})
-    _require_own_name(name or plan.name, version)
+    folders = model_folders(read_settings().models)
+    require_own_name(name or plan.name, version, folders=folders)
     with training_bar(plan.name) as progress:
         package = run_training(
             plan,

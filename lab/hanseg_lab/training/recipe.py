@@ -106,7 +106,7 @@ class RegistrationRecipe(Document):
 
 
 class InferenceRecipe(Document):
-    """How a model of this recipe is run; see `model_package.ModelPackage`.
+    """How a model of this recipe is run; see `packages.package.ModelPackage`.
 
     Attributes:
         patch: Voxels (z, y, x) of a tile; None takes the patches of training.

@@ -20,14 +20,13 @@ from hanseg_lab.training.processes import Place, joined
 from hanseg_lab.training.recipe import Recipe
 from hanseg_lab.training.shelf import MOST_BYTES, Shelf
 from hanseg_lab.training.state import CHECKPOINT_FILE, TrainingState
+from hanseg_segmentation.packages.combine import licence_of_both
 from hanseg_segmentation.packages.package import (
     ModelPackage,
-    licence_of_both,
     read_package,
-    read_weights,
     version_of_today,
-    write_package,
 )
+from hanseg_segmentation.packages.weights import read_weights, write_package
 from hanseg_shared.declaration import (
     UNSTATED,
     Declaration,

@@ -13,7 +13,7 @@ from hanseg_shared.organs import Evidence
 from hanseg_shared.terminal import json_flag, say
 
 if TYPE_CHECKING:
-    from hanseg_segmentation.packages.package import Channel
+    from hanseg_segmentation.packages.package import Channel, ModelPackage
 
 
 @click.group(invoke_without_command=True)
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def models(context: click.Context, *, as_json: bool) -> None:
     """List the installed models: those that ship, and those in HANSEG_MODELS."""
-    from hanseg_segmentation.packages.package import installed_models, model_folders
+    from hanseg_segmentation.packages.installed import installed_models, model_folders
     from hanseg_shared.settings import read_settings
 
     if context.invoked_subcommand is not None:
@@ -105,10 +105,9 @@ def add(
         NO_LICENCE,
         ImportOptions,
         import_nnunet,
-        unfinished_folds,
     )
     from hanseg_segmentation.importing.organ_names import read_map
-    from hanseg_segmentation.packages.package import model_folders
+    from hanseg_segmentation.packages.installed import model_folders
 
     place = _site_folder(into)
     options = ImportOptions(
@@ -125,30 +124,7 @@ def add(
     package = import_nnunet(
         folder, into=place, options=options, installed_in=model_folders(None)
     )
-    say(
-        "installed",
-        f"model {package.name} is installed: {len(package.labels)} organs from"
-        f" {', '.join(package.channels)}, {len(package.folds)} folds",
-        name=package.name,
-    )
-    for fold in unfinished_folds(package):
-        file = package.provenance[f"checkpoint_fold_{fold}"]
-        say(
-            "remark",
-            f"fold {fold} holds {file} instead of checkpoint_final.pth: its training"
-            " may not have ended",
-            fold=fold,
-        )
-    reader = package.provenance["image_reader_writer"]
-    if orientation is None and not reader.endswith("WithReorient"):
-        say(
-            "remark",
-            f"{reader} takes images as they are stored; images are given to this model"
-            f" as {package.orientation} (x to the left, y to the back, z up), as DICOM"
-            " and HaN-Seg store them: if yours were stored otherwise for training, add"
-            " the model again with --orientation, such as RAS",
-            orientation=package.orientation,
-        )
+    _report_added(package, is_orientation_given=orientation is not None)
 
 
 @models.command()
@@ -174,9 +150,13 @@ def combine(
     version: str | None,
 ) -> None:
     """Make one model of two packages: FIRST draws all, SECOND some organs anew."""
-    from hanseg_segmentation.packages.package import combine_packages, read_package
+    from hanseg_segmentation.packages.combine import combine_packages
+    from hanseg_segmentation.packages.installed import model_folders, require_own_name
+    from hanseg_segmentation.packages.package import read_package
+    from hanseg_shared.settings import read_settings
 
-    _require_own_name(name or read_package(first).name, version)
+    folders = model_folders(read_settings().models)
+    require_own_name(name or read_package(first).name, version, folders=folders)
     package = combine_packages(
         first, second, organs=_parts(organs), into=out, name=name, version=version
     )
@@ -189,11 +169,8 @@ def combine(
 @json_flag
 def verify(name: str) -> None:
     """Check that the weights of the model NAME are what its package says."""
-    from hanseg_segmentation.packages.package import (
-        find_model,
-        model_folders,
-        verify_weights,
-    )
+    from hanseg_segmentation.packages.installed import find_model, model_folders
+    from hanseg_segmentation.packages.weights import verify_weights
     from hanseg_shared.settings import read_settings
 
     found = find_model(name, model_folders(read_settings().models))
@@ -212,11 +189,40 @@ def verify(name: str) -> None:
 @json_flag
 def remove(name: str, *, place: Path | None) -> None:
     """Remove the model NAME; models that ship with the package stay."""
-    from hanseg_segmentation.importing.nnunet import remove_model
-    from hanseg_segmentation.packages.package import folder_of
+    from hanseg_segmentation.packages.installed import folder_of, remove_model
 
     remove_model(folder_of(name, [_site_folder(place)]))
     say("removed", f"model {name} was removed", name=name)
+
+
+def _report_added(package: ModelPackage, *, is_orientation_given: bool) -> None:
+    """Say that a model was added, and what of it the user should check."""
+    from hanseg_segmentation.importing.nnunet import unfinished_folds
+
+    say(
+        "installed",
+        f"model {package.name} is installed: {len(package.labels)} organs from"
+        f" {', '.join(package.channels)}, {len(package.folds)} folds",
+        name=package.name,
+    )
+    for fold in unfinished_folds(package):
+        file = package.provenance[f"checkpoint_fold_{fold}"]
+        say(
+            "remark",
+            f"fold {fold} holds {file} instead of checkpoint_final.pth: its training"
+            " may not have ended",
+            fold=fold,
+        )
+    reader = package.provenance["image_reader_writer"]
+    if not (is_orientation_given or reader.endswith("WithReorient")):
+        say(
+            "remark",
+            f"{reader} takes images as they are stored; images are given to this model"
+            f" as {package.orientation} (x to the left, y to the back, z up), as DICOM"
+            " and HaN-Seg store them: if yours were stored otherwise for training, add"
+            " the model again with --orientation, such as RAS",
+            orientation=package.orientation,
+        )
 
 
 def _site_folder(given: Path | None) -> Path:
@@ -229,23 +235,6 @@ def _site_folder(given: Path | None) -> Path:
             "no folder of models is known; set HANSEG_MODELS or name one in the command"
         )
     return place
-
-
-def _require_own_name(name: str, version: str | None) -> None:
-    """Raise `OptionError` unless a new model can have that name and version.
-
-    A name is taken if a model that ships, or one of the site's, has it.
-    """
-    from hanseg_segmentation.packages.package import (
-        model_folders,
-        require_free_name,
-        require_name,
-    )
-    from hanseg_shared.settings import read_settings
-
-    require_free_name(name, model_folders(read_settings().models))
-    if version is not None:
-        require_name(version, what="version")
 
 
 def _channels(listed: str) -> tuple[Channel, ...]:

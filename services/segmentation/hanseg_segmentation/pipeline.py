@@ -22,7 +22,7 @@ from hanseg_segmentation.inference.loaded_model import (
 from hanseg_segmentation.inference.localise import Region, find_region
 from hanseg_segmentation.inference.network_engines import EngineOptions
 from hanseg_segmentation.inference.second_stage import Answer, draw_anew
-from hanseg_segmentation.packages.package import shipped_models
+from hanseg_segmentation.packages.installed import shipped_models
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport, ModelSummary, OrganResult
 from hanseg_shared.errors import GridMismatchError

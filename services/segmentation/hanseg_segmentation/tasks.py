@@ -12,7 +12,7 @@ import torch
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.network_engines import EngineOptions
-from hanseg_segmentation.packages.package import DEFAULT_MODEL
+from hanseg_segmentation.packages.installed import DEFAULT_MODEL
 from hanseg_segmentation.pipeline import Segmentation, load_model, segment
 from hanseg_segmentation.results.packaging import write_results
 from hanseg_shared.documents import (

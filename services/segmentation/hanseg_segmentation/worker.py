@@ -9,12 +9,12 @@ from hanseg_segmentation.compute.memory import (
     giving_back,
     let_blocks_go,
 )
-from hanseg_segmentation.packages.package import (
+from hanseg_segmentation.packages.installed import (
     DEFAULT_MODEL,
     find_model,
     model_folders,
-    verify_weights,
 )
+from hanseg_segmentation.packages.weights import verify_weights
 from hanseg_shared.jobs import Stage
 from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.worker import WorkerPlan, start_worker

@@ -27,7 +27,7 @@ from hanseg_segmentation.api.routes import (
     uploads,
 )
 from hanseg_segmentation.api.routes.metrics import Metrics
-from hanseg_segmentation.packages import package as model_package
+from hanseg_segmentation.packages import installed
 from hanseg_shared.io.sandbox import check_case_in_child
 from hanseg_shared.jobs.reconciler import Reconciler, ReconcilerThread
 from hanseg_shared.jobs.work import Services
@@ -66,7 +66,7 @@ def create_app(
         services=services,
         check_case=check_case,
         model_folders=tuple(
-            model_folders or model_package.model_folders(services.settings.models)
+            model_folders or installed.model_folders(services.settings.models)
         ),
         pace=pace or Pace(),
     )
@@ -98,7 +98,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_sync(remove_abandoned_folders, services.settings)
-        await run_sync(model_package.find_models, context.model_folders)  # logs
+        await run_sync(installed.find_models, context.model_folders)  # logs
         reconciler = ReconcilerThread(
             Reconciler(
                 services.repository,

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 
 from hanseg_segmentation.api.places import Places
 from hanseg_segmentation.api.verdicts import Verdicts
-from hanseg_segmentation.packages.package import find_models
+from hanseg_segmentation.packages.installed import find_models
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits

@@ -17,7 +17,7 @@ from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.problem_responses import disk_faults_translated
 from hanseg_segmentation.api.idempotency import fingerprint, once
 from hanseg_segmentation.api.looking import look_at
-from hanseg_segmentation.packages.package import offered_models
+from hanseg_segmentation.packages.installed import offered_models
 from hanseg_shared.available import require_available, require_installed
 from hanseg_shared.documents import InputSummary, JobOptions
 from hanseg_shared.errors import (

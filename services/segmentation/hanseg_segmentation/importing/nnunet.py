@@ -41,13 +41,14 @@ from hanseg_segmentation.importing.plan import (
 from hanseg_segmentation.importing.trainers import is_stunet, known_trainer
 from hanseg_segmentation.network.build import build
 from hanseg_segmentation.network.stunet import stunet_config
+from hanseg_segmentation.packages.installed import installed_models
 from hanseg_segmentation.packages.package import (
     Channel,
     ModelPackage,
     NetworkSpec,
-    installed_models,
-    write_package,
+    is_name,
 )
+from hanseg_segmentation.packages.weights import write_package
 from hanseg_shared.errors import InputError, ModelError
 from hanseg_shared.organs import Evidence
 
@@ -62,8 +63,6 @@ IMPORTED_VERSION = "1"
 
 NO_LICENCE = "NOASSERTION"
 """SPDX's word for a licence that nobody stated."""
-
-NAME_RULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,23 +313,6 @@ def _install(
     return written
 
 
-def remove_model(folder: Path) -> None:
-    """Remove an installed package's folder.
-
-    It is moved out of sight first, so that no reader finds half of it.
-
-    Raises:
-        InputError: The folder cannot be removed.
-    """
-    try:
-        with tempfile.TemporaryDirectory(
-            prefix=".removing-", dir=folder.parent
-        ) as away:
-            folder.rename(Path(away) / folder.name)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be removed: {error.strerror}") from error
-
-
 def _every_fold(folder: Path) -> tuple[str, ...]:
     """Return the numbered folds, as nnU-Net's predictor does, or the one of all cases.
 
@@ -352,7 +334,7 @@ def _name_of(trained: TrainedFolder) -> str:
 
 
 def _require_free(name: str, *, into: Path, further: Sequence[Path]) -> None:
-    if not NAME_RULE.fullmatch(name):
+    if not is_name(name):
         raise InputError(
             f"a model cannot be called {name!r}; use letters, digits, '.', '_' and '-'"
         )

@@ -23,13 +23,9 @@ from hanseg_segmentation.inference.network_engines import (
 )
 from hanseg_segmentation.inference.self_test import Chosen, choose_engine
 from hanseg_segmentation.network.build import build, with_weights
-from hanseg_segmentation.packages.package import (
-    ModelPackage,
-    find_model,
-    read_package,
-    read_weights,
-    second_stage_folder,
-)
+from hanseg_segmentation.packages.installed import find_model
+from hanseg_segmentation.packages.package import ModelPackage, read_package
+from hanseg_segmentation.packages.weights import read_weights, second_stage_folder
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 

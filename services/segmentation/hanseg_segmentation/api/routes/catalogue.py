@@ -15,7 +15,8 @@ from hanseg_segmentation.api.http.schemas import (
     OrganDocument,
     OrganList,
 )
-from hanseg_segmentation.packages.package import ModelPackage, offered_models
+from hanseg_segmentation.packages.installed import offered_models
+from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_shared.organs import ORGANS, Organ
 
 router = APIRouter(tags=["catalogue"])

@@ -15,7 +15,7 @@ from hanseg_segmentation.api.http.problem_responses import (
 )
 from hanseg_segmentation.api.http.respond import answer, described, problems
 from hanseg_segmentation.api.http.schemas import Check, Liveness, Readiness
-from hanseg_segmentation.packages.package import DEFAULT_MODEL, offered_models
+from hanseg_segmentation.packages.installed import DEFAULT_MODEL, offered_models
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.record import WorkerState, WorkerStatus, moment

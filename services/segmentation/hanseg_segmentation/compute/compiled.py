@@ -7,6 +7,7 @@ involved, which a forked worker could trip over.
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import math
 import os
@@ -39,6 +40,25 @@ def compiled(function: Callable[..., Any], signature: str) -> Callable[..., Any]
     except (RuntimeError, OSError) as error:  # no place for the cache can be written
         logger.info("compiled loops are not kept on disk: %s", error)
         return compiler()(function)
+
+
+def teach(*helpers: Callable[..., Any], inline: bool = False) -> None:
+    """Let Numba compile functions of ours into the loops that call them.
+
+    Args:
+        helpers: The functions; each may call those taught before.
+        inline: Whether Numba itself copies them into the loop, so that this is
+            vectorised with them. LLVM copies small ones in any case.
+    """
+    from numba.extending import overload
+
+    for helper in helpers:
+        names = ", ".join(inspect.signature(helper).parameters)
+        stand_in = eval(f"lambda {names}: helper", {"helper": helper})
+        options = {"error_model": "numpy", "forceinline": not inline}
+        overload(helper, inline="always" if inline else "never", jit_options=options)(
+            stand_in
+        )
 
 
 def over_slices(work: Callable[[int, int], Done], count: int) -> list[Done]:

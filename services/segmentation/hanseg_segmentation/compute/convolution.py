@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hanseg_segmentation.compute import winograd
+from hanseg_segmentation.compute import switch, winograd
 
 _by_winograd: ContextVar[bool] = ContextVar("by_winograd", default=False)
 
@@ -102,7 +102,8 @@ def is_recorded() -> bool:
 
 def _fits(images: torch.Tensor) -> bool:
     return (
-        images.device.type == "cpu"
+        switch.kernels_are_on()
+        and images.device.type == "cpu"
         and images.dtype is torch.float32
         and not torch.is_autocast_enabled("cpu")
         and _has_onednn()

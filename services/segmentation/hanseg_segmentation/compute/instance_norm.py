@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from hanseg_segmentation.compute import switch
 from hanseg_segmentation.compute.compiled import Done, compiled, over_parts, threads
 from hanseg_segmentation.compute.convolution import is_recorded
 
@@ -69,7 +70,8 @@ class _Loops:
 
 def _has_fast_way(features: torch.Tensor) -> bool:
     return (
-        features.device.type == "cpu"
+        switch.kernels_are_on()
+        and features.device.type == "cpu"
         and features.dtype in (torch.float32, torch.bfloat16)
         and features.is_contiguous(memory_format=torch.channels_last_3d)
     )

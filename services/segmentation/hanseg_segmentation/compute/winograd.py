@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hanseg_segmentation.compute.compiled import compiled, over_parts, threads
+from hanseg_segmentation.compute.compiled import compiled, over_parts, teach, threads
 from hanseg_segmentation.compute.winograd_code import (
     COLUMNS,
     ROWS,
@@ -260,10 +260,11 @@ class _Work:
 @functools.cache
 def _loop() -> Callable[..., None]:
     teach_numba()
+    teach(_copy_border, _transform_tile, _multiply_tiles, _copy_inside, _write_tile)
     return compiled(_convolve, SIGNATURE)
 
 
-def _convolve(image, values, bias, result, numbers, products, taps, wide, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, C901 - compiled, so loops are spelt out
+def _convolve(image, values, bias, result, numbers, products, taps, wide, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
     """Compute some parts of a layer: 8 tiles of 8 planes each.
 
     A tile's numbers lie plane after plane, so that the planes a result is made of are
@@ -281,117 +282,150 @@ def _convolve(image, values, bias, result, numbers, products, taps, wide, first,
         first: The first part.
         last: The part after the last one.
     """
-    depth, height, width, inputs = image.shape
-    outputs = result.shape[3]
+    _, height, width, _ = image.shape
     columns = (width + TILE - 1) // TILE
     tiles = columns * ((height + TILE - 1) // TILE)
     groups = (tiles + TILES - 1) // TILES
-    planes = ROWS + taps - 1
     seen = np.zeros((SEEN, SEEN, LANES), np.float32)
     made = np.empty((TILE, TILE, LANES), np.float32)
-    at_image, at_result = np.int64(image.ctypes.data), np.int64(result.ctypes.data)
-    at_numbers = np.int64(numbers.ctypes.data)
-    at_products = np.int64(products.ctypes.data)
-    at_values, at_bias = np.int64(values.ctypes.data), np.int64(bias.ctypes.data)
-    at_seen, at_made = np.int64(seen.ctypes.data), np.int64(made.ctypes.data)
-    step_in = FLOAT * TILES * planes * inputs
-    step_out = FLOAT * TILES * ROWS * outputs
-    lanes_in = LANES if inputs % LANES == 0 else LANES // 2
-    lanes_out = LANES if outputs % LANES == 0 else LANES // 2
     for part in range(first, last):
         low = part // groups * ROWS
         start = part % groups * TILES
         count = min(TILES, tiles - start)
         for t in range(count):
-            y = (start + t) // columns * TILE - 1
-            x = (start + t) % columns * TILE - 1
-            inside = y >= 0 and x >= 0 and y + SEEN <= height and x + SEEN <= width
-            for plane in range(planes):
-                z = low + plane - taps // 2
-                to = at_numbers + FLOAT * (t * planes + plane) * inputs
-                if z < 0 or z >= depth:
-                    for k in range(NUMBERS):
-                        for c in range(inputs):
-                            numbers[k, t, plane, c] = 0
-                    continue
-                for c in range(0, inputs, lanes_in):
-                    if inside:
-                        place = ((z * height + y) * width + x) * inputs + c
-                        bring_in(
-                            lanes_in,
-                            at_image + FLOAT * place,
-                            FLOAT * width * inputs,
-                            FLOAT * inputs,
-                            to + FLOAT * c,
-                            step_in,
-                        )
-                        continue
-                    for i in range(SEEN):
-                        for j in range(SEEN):
-                            there = 0 <= y + i < height and 0 <= x + j < width
-                            for lane in range(lanes_in):
-                                seen[i, j, lane] = (
-                                    image[z, y + i, x + j, c + lane] if there else 0
-                                )
-                    bring_in(
-                        lanes_in,
-                        at_seen,
-                        FLOAT * SEEN * LANES,
-                        FLOAT * LANES,
-                        to + FLOAT * c,
-                        step_in,
-                    )
-        for k in range(NUMBERS):
-            matrix = at_values + FLOAT * k * taps * inputs * outputs
-            done = 0
-            while done < outputs:
-                rest = min(outputs - done, wide)
-                block = 32 if rest >= 32 else 16 if rest >= 16 else 8
-                for t in range(count):
-                    multiply(
-                        block,
-                        at_numbers + k * step_in + FLOAT * t * planes * inputs,
-                        FLOAT * inputs,
-                        matrix,
-                        taps * inputs,
-                        at_products
-                        + k * step_out
-                        + FLOAT * (t * ROWS * outputs + done),
-                        FLOAT * outputs,
-                    )
-                matrix += FLOAT * taps * inputs * block
-                done += block
+            y = (start + t) // columns * TILE
+            x = (start + t) % columns * TILE
+            _transform_tile(image, numbers, seen, taps, t, low, y - 1, x - 1)
+        _multiply_tiles(values, numbers, products, taps, wide, count)
         for t in range(count):
             y = (start + t) // columns * TILE
             x = (start + t) % columns * TILE
-            inside = y + TILE <= height and x + TILE <= width
-            for plane in range(min(ROWS, depth - low)):
-                for c in range(0, outputs, lanes_out):
-                    found = at_products + FLOAT * ((t * ROWS + plane) * outputs + c)
-                    if inside:
-                        place = (((low + plane) * height + y) * width + x) * outputs + c
-                        take_out(
-                            lanes_out,
-                            found,
-                            step_out,
-                            at_bias + FLOAT * c,
-                            at_result + FLOAT * place,
-                            FLOAT * width * outputs,
-                            FLOAT * outputs,
-                        )
-                        continue
-                    take_out(
-                        lanes_out,
-                        found,
-                        step_out,
-                        at_bias + FLOAT * c,
-                        at_made,
-                        FLOAT * TILE * LANES,
-                        FLOAT * LANES,
-                    )
-                    for i in range(min(TILE, height - y)):
-                        for j in range(min(TILE, width - x)):
-                            for lane in range(lanes_out):
-                                result[low + plane, y + i, x + j, c + lane] = made[
-                                    i, j, lane
-                                ]
+            _write_tile(result, products, bias, made, t, low, y, x)
+
+
+def _transform_tile(image, numbers, seen, taps, t, low, y, x):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled
+    """Transform what one tile is computed from, all its planes and channels.
+
+    Args:
+        image: ``(D, H, W, C)``.
+        numbers: See `_Room`; those of tile `t` are written.
+        seen: Room for one tile at the image's border, ``(6, 6, LANES)``.
+        taps: Planes of the kernel.
+        t: The tile's number in the part.
+        low: First plane of the part's results.
+        y: First row of what the tile sees; -1 at the border.
+        x: First column.
+    """
+    depth, height, width, inputs = image.shape
+    planes = ROWS + taps - 1
+    step = FLOAT * TILES * planes * inputs
+    lanes = LANES if inputs % LANES == 0 else LANES // 2
+    inside = y >= 0 and x >= 0 and y + SEEN <= height and x + SEEN <= width
+    for plane in range(planes):
+        z = low + plane - taps // 2
+        if z < 0 or z >= depth:
+            numbers[:, t, plane, :] = 0
+            continue
+        to = np.int64(numbers.ctypes.data) + FLOAT * (t * planes + plane) * inputs
+        for c in range(0, inputs, lanes):
+            if inside:
+                place = ((z * height + y) * width + x) * inputs + c
+                at = np.int64(image.ctypes.data) + FLOAT * place
+                row, column = FLOAT * width * inputs, FLOAT * inputs
+            else:
+                _copy_border(image, seen, lanes, z, y, x, c)
+                at = np.int64(seen.ctypes.data)
+                row, column = FLOAT * SEEN * LANES, FLOAT * LANES
+            bring_in(lanes, at, row, column, to + FLOAT * c, step)
+
+
+def _copy_border(image, seen, lanes, z, y, x, c):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled
+    """Copy what a tile at the border sees of some channels, with zeros beyond it."""
+    _, height, width, _ = image.shape
+    for i in range(SEEN):
+        for j in range(SEEN):
+            there = 0 <= y + i < height and 0 <= x + j < width
+            for lane in range(lanes):
+                seen[i, j, lane] = image[z, y + i, x + j, c + lane] if there else 0
+
+
+def _multiply_tiles(values, numbers, products, taps, wide, count):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled
+    """Multiply the numbers of some tiles with the layer's weights.
+
+    Args:
+        values: See `Weights`.
+        numbers: See `_Room`.
+        products: See there; written.
+        taps: Planes of the kernel.
+        wide: Columns of the widest block of weights.
+        count: How many tiles.
+    """
+    inputs, outputs = numbers.shape[3], products.shape[3]
+    planes = ROWS + taps - 1
+    step_in = FLOAT * TILES * planes * inputs
+    step_out = FLOAT * TILES * ROWS * outputs
+    at_numbers = np.int64(numbers.ctypes.data)
+    at_products = np.int64(products.ctypes.data)
+    for k in range(NUMBERS):
+        matrix = np.int64(values.ctypes.data) + FLOAT * k * taps * inputs * outputs
+        done = 0
+        while done < outputs:
+            rest = min(outputs - done, wide)
+            block = 32 if rest >= 32 else 16 if rest >= 16 else 8
+            for t in range(count):
+                rows = at_numbers + k * step_in + FLOAT * t * planes * inputs
+                to = at_products + k * step_out + FLOAT * (t * ROWS * outputs + done)
+                multiply(
+                    block,
+                    rows,
+                    FLOAT * inputs,
+                    matrix,
+                    taps * inputs,
+                    to,
+                    FLOAT * outputs,
+                )
+            matrix += FLOAT * taps * inputs * block
+            done += block
+
+
+def _write_tile(result, products, bias, made, t, low, y, x):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled
+    """Transform one tile's products back and write its voxels, all planes and channels.
+
+    Args:
+        result: ``(D, H, W, K)``, written.
+        products: See `_Room`.
+        bias: One for each output.
+        made: Room for one tile at the image's border, ``(4, 4, LANES)``.
+        t: The tile's number in the part.
+        low: First plane of the part's results.
+        y: The tile's first row.
+        x: The tile's first column.
+    """
+    depth, height, width, outputs = result.shape
+    step = FLOAT * TILES * ROWS * outputs
+    lanes = LANES if outputs % LANES == 0 else LANES // 2
+    inside = y + TILE <= height and x + TILE <= width
+    for plane in range(min(ROWS, depth - low)):
+        for c in range(0, outputs, lanes):
+            number = (t * ROWS + plane) * outputs + c
+            found = np.int64(products.ctypes.data) + FLOAT * number
+            shift = np.int64(bias.ctypes.data) + FLOAT * c
+            if inside:
+                place = (((low + plane) * height + y) * width + x) * outputs + c
+                at = np.int64(result.ctypes.data) + FLOAT * place
+                row, column = FLOAT * width * outputs, FLOAT * outputs
+            else:
+                at = np.int64(made.ctypes.data)
+                row, column = FLOAT * TILE * LANES, FLOAT * LANES
+            take_out(lanes, found, step, shift, at, row, column)
+            if not inside:
+                _copy_inside(made, result, lanes, low + plane, y, x, c)
+
+
+def _copy_inside(made, result, lanes, z, y, x, c):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled
+    """Copy what lies inside the image of a tile at its border, some channels."""
+    _, height, width, _ = result.shape
+    for i in range(min(TILE, height - y)):
+        for j in range(min(TILE, width - x)):
+            for lane in range(lanes):
+                result[z, y + i, x + j, c + lane] = made[i, j, lane]

@@ -12,7 +12,8 @@ import torch
 
 from hanseg_segmentation.compute.compiled import over_slices
 from hanseg_segmentation.compute.half_precision import Stored, as_bits
-from hanseg_segmentation.compute.kernels import LogitKernels, logit_kernels
+from hanseg_segmentation.compute.labels import voxel_labeller
+from hanseg_segmentation.compute.winners import winner_finder
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.tiling import Shape
 from hanseg_shared.errors import ModelError
@@ -125,28 +126,26 @@ class LabelWriter:
             as_bits(sums.movedim(self._axis, 0).contiguous().cpu()),
             weights.movedim(self._axis, 0).contiguous().cpu().numpy(),
         )
-        loops = logit_kernels(str(planes.sums.dtype))
         new = slice(self._held, self._held + len(planes.sums))
-        self._find(loops, planes, self._winners[new])
-        self._write(loops, planes, self._winners[: new.stop])
+        self._find(planes, self._winners[new])
+        self._write(planes, self._winners[: new.stop])
         self._before = planes.last()
         self._winners[0] = self._winners[new.stop - 1]
         self._low[self._axis] += new.stop - 1
         self._held = 1
         self.seconds += time.perf_counter() - started
 
-    def _find(
-        self, loops: LogitKernels, planes: _Planes, winners: npt.NDArray[np.uint8]
-    ) -> None:
+    def _find(self, planes: _Planes, winners: npt.NDArray[np.uint8]) -> None:
         """Find the winners, and count how sure they are."""
         shape = (-1, 1, winners.shape[-1])
         sums = planes.sums.reshape(*shape, len(self._table))
         weights, found = planes.weights.reshape(shape), winners.reshape(shape)
         counts = np.zeros((len(sums), len(self._table)), dtype=np.int64)
         chances = np.zeros(counts.shape, dtype=np.float64)
+        loop = winner_finder(str(planes.sums.dtype))
 
         def work(first: int, last: int) -> None:
-            loops.find_winners(sums, weights, found, counts, chances, first, last)
+            loop(sums, weights, found, counts, chances, first, last)
 
         over_slices(work, len(sums))
         if np.isnan(chances[:, 0]).any():
@@ -158,9 +157,7 @@ class LabelWriter:
         self._voxels += counts.sum(axis=0)
         self._chances += chances.sum(axis=0)
 
-    def _write(
-        self, loops: LogitKernels, planes: _Planes, winners: npt.NDArray[np.uint8]
-    ) -> None:
+    def _write(self, planes: _Planes, winners: npt.NDArray[np.uint8]) -> None:
         """Write the labels of the CT's voxels that lie among these planes."""
         held = np.zeros(3, dtype=np.int64)
         held[self._axis] = self._held
@@ -169,9 +166,10 @@ class LabelWriter:
         *logits, channels = (np.moveaxis(each, 0, self._axis) for each in arrays)
         shown = _spans(channels != 0)
         low = np.ascontiguousarray(self._low[::-1])
+        loop = voxel_labeller(str(planes.sums.dtype))
 
         def work(first: int, last: int) -> None:
-            loops.label_voxels(
+            loop(
                 *logits,
                 held,
                 channels,

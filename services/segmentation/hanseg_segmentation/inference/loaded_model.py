@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from hanseg_segmentation.compute.kernels import add_tile, logit_kernels
+from hanseg_segmentation.compute.labels import voxel_labeller
+from hanseg_segmentation.compute.sums import tile_adder
+from hanseg_segmentation.compute.winners import winner_finder
 from hanseg_segmentation.inference.device import choose_device, precision_on
 from hanseg_segmentation.inference.network_engines import (
     Eager,
@@ -182,8 +184,9 @@ def ready(
     """
     start = time.perf_counter()
     for values, weights in KINDS_OF_SUMS:
-        logit_kernels(values)
-        add_tile(values, weights)
+        winner_finder(values)
+        voxel_labeller(values)
+        tile_adder(values, weights)
     placed = [
         each.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         for each in (network, *further)

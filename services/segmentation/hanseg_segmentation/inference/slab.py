@@ -19,7 +19,7 @@ import torch
 
 from hanseg_segmentation.compute.compiled import over_slices
 from hanseg_segmentation.compute.half_precision import as_bits
-from hanseg_segmentation.compute.kernels import add_tile
+from hanseg_segmentation.compute.sums import tile_adder
 from hanseg_segmentation.inference.tiling import (
     Shape,
     Tiling,
@@ -179,12 +179,12 @@ class Slab:
     def _add_compiled(
         self, weights: torch.Tensor, tile: torch.Tensor, inside: Slices
     ) -> None:
-        """Add a part of a tile on the CPU; see `kernels._add_tile`."""
+        """Add a part of a tile on the CPU; see `sums._add_tile`."""
         rows = as_bits(self._sums.movedim(self._sweep.axis, 0).flatten(0, 2))
         totals = as_bits(self._weights.movedim(self._sweep.axis, 0).flatten())
         low = np.array([part.start for part in inside])
         shape, steps = np.array(weights.shape), np.array(weights.stride())
-        loop = add_tile(str(rows.dtype), str(totals.dtype))
+        loop = tile_adder(str(rows.dtype), str(totals.dtype))
 
         def work(first: int, last: int) -> int:
             return loop(

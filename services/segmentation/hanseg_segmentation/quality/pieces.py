@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_segmentation.compute.kernels import bound_pieces, number_pieces
+from hanseg_segmentation.compute.pieces import piece_bounder, piece_numberer
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import LabelMap, Volume
 
@@ -72,7 +72,7 @@ def find_pieces(labels: Volume) -> Pieces:
     part = labels.array[box]
     numbers = np.empty(part.shape, dtype=np.int32)
     parents = np.zeros(int(np.count_nonzero(part)) + 1, dtype=np.int32)
-    highest = number_pieces()(part, numbers, parents)
+    highest = piece_numberer()(part, numbers, parents)
     inside = np.nonzero(numbers)
     compact = _compact(parents[: highest + 1])
     number = compact[numbers[inside]]
@@ -126,7 +126,7 @@ def _described(
     centre = labels.grid.index_to_world(mean / voxels[:, None])
     low = np.full((count, 3), np.iinfo(np.int64).max)
     high = np.full((count, 3), -1)
-    bound_pieces()(index, number, low, high)
+    piece_bounder()(index, number, low, high)
     pieces = tuple(
         Piece(n, int(label[n]), int(voxels[n]), centre[n], low[n], high[n])
         for n in range(count)

@@ -131,7 +131,8 @@ def test_labelling_voxels(rng, reach, nearest, axis, kind):
         way = (OBLIQUE, offset, reach, nearest)
         shown = _spans(winners != 0)
         given = (first[0], second[0], first[1], second[1])
-        run(*given, held, winners, shown, *box, labels, *way, result, 0, len(result))
+        loop: Any = run
+        loop(*given, held, winners, shown, *box, labels, *way, result, 0, len(result))
         results.append(result)
     assert np.array_equal(results[0], results[1])
     seen = results[0] != 99  # rows of background alone are left out, but for the twin

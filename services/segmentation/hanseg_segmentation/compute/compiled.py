@@ -55,10 +55,12 @@ def teach(*helpers: Callable[..., Any], inline: bool = False) -> None:
     for helper in helpers:
         names = ", ".join(inspect.signature(helper).parameters)
         stand_in = eval(f"lambda {names}: helper", {"helper": helper})
-        options = {"error_model": "numpy", "forceinline": not inline}
-        overload(helper, inline="always" if inline else "never", jit_options=options)(
-            stand_in
+        teach_one = overload(
+            helper,
+            inline="always" if inline else "never",
+            jit_options={"error_model": "numpy", "forceinline": not inline},
         )
+        teach_one(stand_in)
 
 
 def over_slices(work: Callable[[int, int], Done], count: int) -> list[Done]:

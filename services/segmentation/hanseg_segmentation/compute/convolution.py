@@ -97,7 +97,7 @@ class Conv3d(nn.Conv3d):
 
 def is_recorded() -> bool:
     """Whether the network is run to be traced or compiled."""
-    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined, no-untyped-call]
+    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined]
 
 
 def _fits(images: torch.Tensor) -> bool:
@@ -112,5 +112,5 @@ def _fits(images: torch.Tensor) -> bool:
 
 def _has_onednn() -> bool:
     mkldnn = torch.backends.mkldnn
-    available = mkldnn.is_available()  # type: ignore[no-untyped-call]
+    available = mkldnn.is_available()
     return bool(available and mkldnn.enabled)

@@ -142,8 +142,8 @@ def _points(
         ],
         axis=-1,
     )
-    inside = ((points >= -reach) & (points <= size - 1 + reach)).all(axis=-1)
-    return points, inside
+    inside = np.all((points >= -reach) & (points <= size - 1 + reach), axis=-1)
+    return points, np.asarray(inside)
 
 
 def _mean_logits(sums: Stored, weights: Floats) -> Coordinates:

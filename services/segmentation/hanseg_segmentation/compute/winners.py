@@ -91,7 +91,7 @@ def _find_winners(sums, weights, winners, counts, chances, first, last):  # type
                     winners[k, j, i] = best
                     total = np.float32(0.0)
                     for c in range(channels):
-                        total += _exponential(means[c] - means[best])  # type: ignore[no-untyped-call]
+                        total += _exponential(means[c] - means[best])
                     counts[k, best] += 1
                     chances[k, best] += 1.0 / total
 

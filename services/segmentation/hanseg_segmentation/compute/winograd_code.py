@@ -140,7 +140,7 @@ class _Code:
         kind = self.ir.FunctionType(self.vector, [self.vector] * 3)
         name = f"llvm.fma.v{self.lanes}f32"
         module = self.builder.module
-        fused = cgutils.get_or_insert_function(module, kind, name)  # type: ignore[no-untyped-call]
+        fused = cgutils.get_or_insert_function(module, kind, name)
         return self.builder.call(fused, [a, b, c])
 
     def forward(self, d: list[Any]) -> list[Any]:

@@ -121,6 +121,9 @@ class Settings(BaseSettings):
     """What computes the network: PyTorch, PyTorch's compiler, or OpenVINO where it is
     installed; auto takes the fastest that is ready within seconds."""
 
+    kernels: bool = True
+    """Whether compiled kernels compute on the CPU, or plain PyTorch and NumPy."""
+
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads a worker computes with; 0 takes what the machine has."""
 

@@ -16,7 +16,7 @@ from hanseg_shared.documents import InferenceMode
 from hanseg_shared.grid import Grid
 from tests.inference.scenes import Scene, enlarged, scene, threshold_model
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("kernels")]
 
 
 @dataclass

@@ -21,7 +21,7 @@ from tests.inference.scenes import (
     world_points,
 )
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("kernels")]
 
 LEFT, RIGHT = organ("Parotid_L").label, organ("Parotid_R").label
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from hanseg_segmentation.compute.switch import use_kernels
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.network_engines import EngineOptions
@@ -53,6 +54,7 @@ class Segmenter:
 
     def prepare(self, settings: Settings) -> str:
         """Load and warm up the default model; returns the device it runs on."""
+        use_kernels(settings.kernels)
         if settings.threads:
             torch.set_num_threads(settings.threads)
         return str(self._load(DEFAULT_MODEL, settings).device)

@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 SOURCES := shared services lab tests benchmarks deploy
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-DISTRIBUTIONS := -e "shared[embedded,postgres]" -e services/registration \
+DISTRIBUTIONS := -e "shared[embedded,pictures,postgres]" -e services/registration \
 	-e "services/segmentation[api,worker]" -e lab
 PYPROJECTS := shared/pyproject.toml services/registration/pyproject.toml \
 	services/segmentation/pyproject.toml lab/pyproject.toml

@@ -2,7 +2,9 @@
 
 The images install these in a layer of their own, which stays as it is while only the
 project's code changes. Usage: ``requirements.py shared[postgres] services/x[worker]``,
-each argument being the folder of a ``pyproject.toml`` and its extras.
+each argument being the folder of a ``pyproject.toml`` and its extras. A requirement of
+another distribution of the project, such as ``hanseg-shared[jobs]``, stands for what
+that one needs.
 """
 
 from __future__ import annotations
@@ -10,36 +12,51 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
-OWN = "hanseg-"
-"""What the names of the project's own distributions begin with."""
+FOLDERS = {
+    "hanseg-shared": "shared",
+    "hanseg-registration": "services/registration",
+    "hanseg-segmentation": "services/segmentation",
+    "hanseg-lab": "lab",
+}
+"""Where the project's own distributions are, which no package index has."""
 
 
 def requirements(argument: str) -> list[str]:
     """Return the requirements of a folder such as ``shared[postgres]``.
 
     Raises:
-        KeyError: The distribution has no extra of that name.
-        FileNotFoundError: The folder has no ``pyproject.toml``.
+        KeyError: A distribution has no extra of that name.
+        FileNotFoundError: A folder has no ``pyproject.toml``.
     """
-    folder, extras = parse(argument)
+    return list(dict.fromkeys(_requirements_of(*parse(argument))))
+
+
+def _requirements_of(folder: str, extras: list[str]) -> Iterator[str]:
+    """Yield what a distribution and its extras need, following our own ones."""
     project = tomllib.loads((Path(folder) / "pyproject.toml").read_text())["project"]
     found = list(project.get("dependencies", []))
     for extra in extras:
         found += project["optional-dependencies"][extra]
-    return [name for name in found if not name.startswith(OWN)]
+    for requirement in found:
+        name, own_extras = parse(re.split(r"[<>=!~; ]", requirement)[0])
+        if name in FOLDERS:
+            yield from _requirements_of(FOLDERS[name], own_extras)
+        else:
+            yield requirement
 
 
 def parse(argument: str) -> tuple[str, list[str]]:
-    """Split ``folder[extra,extra]`` into the folder and its extras.
+    """Split ``name[extra,extra]`` into the name, or folder, and its extras.
 
     Raises:
         ValueError: The argument has another form.
     """
     match = re.fullmatch(r"([^\[\]]+)(?:\[([\w,-]+)\])?", argument)
     if match is None:
-        raise ValueError(f"a folder with extras is folder[a,b], got {argument!r}")
+        raise ValueError(f"expected name or name[a,b], got {argument!r}")
     return match[1], match[2].split(",") if match[2] else []
 
 

@@ -15,6 +15,15 @@ import redis
 from hanseg_shared.stack.redis_server import RedisServer
 
 
+def answers(server: RedisServer) -> bool:
+    """Whether the server can be reached now."""
+    with redis.Redis.from_url(server.url, socket_timeout=1) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
 @dataclass
 class RunningRedis:
     """A server that keeps nothing, and can be killed, frozen and started again."""
@@ -42,7 +51,7 @@ class RunningRedis:
         with self.process.stdin as configured:
             configured.write(configuration.encode())
         deadline = time.monotonic() + within_seconds
-        while not self.server.answers():
+        while not answers(self.server):
             assert self.process.poll() is None, "Redis ended at once"
             assert time.monotonic() < deadline, "Redis does not answer"
             time.sleep(0.02)

@@ -24,6 +24,7 @@ from hanseg_shared.errors import (
     JobNotFoundError,
     ServiceUnavailableError,
 )
+from hanseg_shared.missing import missing_library
 from hanseg_shared.terminal import (
     json_is_asked,
     json_option,
@@ -54,9 +55,27 @@ class InstalledCommands(click.Group):
     ) -> click.Command | None:
         """Return a command, importing only its own module."""
         for entry in entry_points(group=COMMANDS, name=cmd_name):
-            command = entry.load()
+            try:
+                command = entry.load()
+            except ModuleNotFoundError as error:
+                return _unusable(cmd_name, missing_library(error))
             return command if isinstance(command, click.Command) else None
         return None
+
+
+def _unusable(name: str, reason: HansegError) -> click.Command:
+    """Return a command that, whatever it is given, says what it lacks."""
+
+    def refuse(arguments: tuple[str, ...]) -> None:  # noqa: ARG001
+        raise reason
+
+    return click.Command(
+        name,
+        callback=refuse,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True, "help_option_names": []},
+        short_help=f"Not usable: {reason}",
+    )
 
 
 @click.group(cls=InstalledCommands)
@@ -104,7 +123,7 @@ def main() -> None:
     """Run the command line; every error is told in one line."""
     as_json = json_is_asked(sys.argv[1:])
     try:
-        with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+        with _interrupt_by(signal.SIGTERM, signal.SIGHUP):
             status = hanseg.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         status = INTERRUPTED
@@ -117,6 +136,9 @@ def main() -> None:
     except HansegError as error:
         status = exit_status(error)
         _tell(error.message, status, as_json=as_json)
+    except ModuleNotFoundError as error:
+        status = NO_SERVICE
+        _tell(missing_library(error).message, status, as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED  # who read the output has gone
@@ -128,7 +150,7 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+def _interrupt_by(*numbers: signal.Signals) -> Iterator[None]:
     """Take signals that end a process for Ctrl-C, so that everything is cleaned up.
 
     Patients' images would be left in a temporary folder otherwise. A signal that is

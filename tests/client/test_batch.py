@@ -10,7 +10,7 @@ import pytest
 
 from hanseg_shared import cli
 from hanseg_shared.client import Client, session
-from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, Batch, outcome_of
+from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, BatchRun, outcome_of
 from hanseg_shared.client.batch_console import BatchBar, make_batch_reporter
 from hanseg_shared.documents import (
     Flag,
@@ -53,11 +53,11 @@ def cases(tmp_path) -> list[CaseFiles]:
 
 @pytest.fixture
 def batch(client, cases, tmp_path):
-    return Batch(client, cases, JobOptions(), tmp_path / "out")
+    return BatchRun(client, cases, JobOptions(), tmp_path / "out")
 
 
-def again(batch: Batch, **changes) -> Batch:
-    made = Batch(batch.client, batch.cases, batch.options, batch.out)
+def again(batch: BatchRun, **changes) -> BatchRun:
+    made = BatchRun(batch.client, batch.cases, batch.options, batch.out)
     for name, value in changes.items():
         setattr(made, name, value)
     return made
@@ -86,7 +86,7 @@ def test_a_run_killed_half_way_goes_on_without_doing_a_case_twice(batch, service
     class Killed(Exception):
         pass
 
-    def kill(running: Batch) -> None:
+    def kill(running: BatchRun) -> None:
         if len(running.outcomes) == 5:
             raise Killed
 
@@ -261,7 +261,7 @@ def test_the_bar_counts_cases_not_stages(batch):
     counted: list[tuple[float, int]] = []
     bar = BatchBar(total=len(batch.cases))
 
-    def show(running: Batch) -> None:
+    def show(running: BatchRun) -> None:
         bar.show(running)
         (task,) = bar._progress.tasks
         counted.append((task.completed, len(running.outcomes)))

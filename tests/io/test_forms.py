@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_header
-from hanseg_shared.io.layout import Geometry, Layout
+from hanseg_shared.io.layout import Geometry, VoxelLayout
 from hanseg_shared.io.nifti import parse_nifti
 from hanseg_shared.itk import from_image
 from tests.io.files import nifti
@@ -34,7 +34,7 @@ def parsed(
     qform: tuple[float, ...] = QFORM,
     pixdim: np.ndarray = SPACING,
     **changes: Any,
-) -> Layout:
+) -> VoxelLayout:
     x, y, z = SIZE
     content = nifti(
         b"",
@@ -48,7 +48,7 @@ def parsed(
     return parse_nifti(content[:348], gzipped=False)
 
 
-def geometry(layout: Layout) -> Geometry:
+def geometry(layout: VoxelLayout) -> Geometry:
     assert layout.geometry is not None
     return layout.geometry
 

@@ -20,6 +20,7 @@ from hanseg_shared.stack import Stack
 from hanseg_shared.stack.children import MOST_QUICK_DEATHS, Child
 from hanseg_shared.stack.redis_server import RedisServer, free_port
 from hanseg_shared.stack.stack import _lock_folder, _put_database_right
+from tests.redis_server import answers
 
 
 def settings(tmp_path, **values) -> Settings:
@@ -115,7 +116,7 @@ def test_a_folder_with_spaces_and_quotes_reaches_redis_whole(tmp_path):
         redis.stdin.write(server.configuration.encode())
         redis.stdin.close()
         deadline = time.monotonic() + 20
-        while not server.answers():
+        while not answers(server):
             assert redis.poll() is None, "Redis refuses its configuration"
             assert time.monotonic() < deadline
         assert (odd / "appendonlydir").exists() or list(odd.iterdir())

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from hanseg_shared.errors import ServiceUnavailableError, StoreError
-from hanseg_shared.jobs.store import hash_file
+from hanseg_shared.file_hash import file_sha256
 
 PACKAGE, VERSION = "dicom2stl", "0.5.0"
 ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"
@@ -89,7 +89,7 @@ def fetch_samples(folder: Path | None = None) -> Samples:
     archive = folder / ARCHIVE
     if not archive.exists():
         _download(archive)
-    if hash_file(archive).sha256 != SHA256:
+    if file_sha256(archive) != SHA256:
         archive.unlink()
         raise StoreError(f"{archive} is damaged and was deleted; try again")
     _unpack(archive, folder)

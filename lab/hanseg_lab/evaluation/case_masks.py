@@ -17,7 +17,8 @@ from scipy import ndimage
 from hanseg_lab.evaluation.label_table import OUR_NUMBERS, LabelTable
 from hanseg_shared.errors import GridMismatchError, ImageContentError
 from hanseg_shared.grid import Grid
-from hanseg_shared.io.header import naming, read_header
+from hanseg_shared.io.header import read_header
+from hanseg_shared.io.parsed_header import naming
 from hanseg_shared.io.read import read_labels
 from hanseg_shared.metrics.surface import bounding_box
 from hanseg_shared.volume import Volume

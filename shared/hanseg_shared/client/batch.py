@@ -29,8 +29,8 @@ from hanseg_shared.errors import (
     JobStateError,
     ServiceUnavailableError,
 )
+from hanseg_shared.file_hash import file_sha256
 from hanseg_shared.io.cases import CaseFiles, FoundCases, PassedOver
-from hanseg_shared.jobs.store import hash_file
 from hanseg_shared.organs import OrganStatus
 from hanseg_shared.result_files import RECORD
 
@@ -86,7 +86,7 @@ class CaseOutcome:
 
 
 @dataclass(slots=True)
-class Batch:
+class BatchRun:
     """The cases of one run and where they stand.
 
     Attributes:
@@ -104,7 +104,7 @@ class Batch:
     cases: Sequence[CaseFiles]
     options: JobOptions
     out: Path
-    on_change: Callable[[Batch], None] = lambda _: None
+    on_change: Callable[[BatchRun], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
     passed_over: Sequence[PassedOver] = ()
     finished: Mapping[str, JobDocument] | None = None
@@ -343,6 +343,6 @@ def _hashes(case: CaseFiles) -> list[str]:
 
 def _hash(path: Path) -> str:
     try:
-        return hash_file(path).sha256
+        return file_sha256(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error

@@ -103,7 +103,7 @@ def batch(
     one is started for this command; it keeps its jobs and the patients' images in
     OUT/.service until every case has succeeded.
     """
-    from hanseg_shared.client.batch import Batch, NothingLeft, finished_cases
+    from hanseg_shared.client.batch import BatchRun, NothingLeft, finished_cases
     from hanseg_shared.client.batch_console import make_batch_reporter, print_outcomes
     from hanseg_shared.client.results_folder import require_writable
     from hanseg_shared.client.session import open_client
@@ -123,7 +123,7 @@ def batch(
             outcomes = list(left.outcomes.values())
         else:
             with open_client(url, announce=reporter.say, data=service) as client:
-                outcomes = Batch(
+                outcomes = BatchRun(
                     client,
                     found.cases,
                     options,

@@ -16,7 +16,7 @@ from hanseg_shared.client.client import Client
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.settings import Settings, read_settings
 from hanseg_shared.stack.redis_server import free_port
-from hanseg_shared.stack.stack import LOCK, Stack
+from hanseg_shared.stack.stack import LOCK, Stack, is_installed
 
 URL_VARIABLE = "HANSEG_URL"
 """Environment variable that names the service to use."""
@@ -53,9 +53,14 @@ def open_client(
         if client.is_ready():
             yield client
             return
-    if given:
-        raise ServiceUnavailableError(f"no service is ready at {given}")
-    with _embedded(settings, data, announce) as client:
+        if given:
+            raise ServiceUnavailableError(f"no service is ready at {given}")
+        if not is_installed():
+            raise ServiceUnavailableError(
+                f"no service is ready at {client.url}, and none can be started: this "
+                "machine has only the client; name a service with --url"
+            )
+    with _start_stack(settings, data, announce) as client:
         yield client
 
 
@@ -77,7 +82,7 @@ def open_running(url: str | None) -> Iterator[Client]:
 
 
 @contextmanager
-def _embedded(
+def _start_stack(
     settings: Settings, data: Path | None, announce: Announce
 ) -> Iterator[Client]:
     announce("no service is running here: starting one for this command …")

@@ -6,7 +6,6 @@ megabytes whatever the image's size.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from hanseg_shared.documents import InputSummary
 from hanseg_shared.errors import ImageContentError, ImageError
+from hanseg_shared.file_hash import file_sha256
 from hanseg_shared.io.body import body_in
 from hanseg_shared.io.case_check import CaseCheck, Role
 from hanseg_shared.io.coarse import Sampler
@@ -26,15 +26,14 @@ from hanseg_shared.io.content import (
     require_mr,
 )
 from hanseg_shared.io.extent import require_patient_sized, require_workable
-from hanseg_shared.io.header import ImageHeader, naming, read_header
+from hanseg_shared.io.header import ImageHeader, read_header
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
+from hanseg_shared.io.parsed_header import naming
 from hanseg_shared.io.read import require_volume
 from hanseg_shared.io.stream import values
 
 _COARSE_MM = 4.0
 """Spacing above this is remarked upon: small organs fall between the voxels."""
-
-_HASHED_BYTES = 1 << 20
 
 Pieces = Iterator[npt.NDArray[np.generic]]
 
@@ -71,15 +70,6 @@ def check_case(
     remarks = [remark for role in paths for remark in _remarks(role, headers[role])]
     remarks += _body_remarks(found[Role.CT], sampler)
     return CaseCheck(inputs=tuple(inputs), remarks=tuple(remarks))
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_HASHED_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _header(path: Path, limits: Limits) -> ImageHeader:
@@ -125,14 +115,14 @@ def _require_roles(
             require_ct(found[Role.CT], sampler)
     except ImageError:
         if Role.MR in found and looks_like_ct(found[Role.MR]):
-            raise _swapped(paths) from None
+            raise _swapped_roles_error(paths) from None
         raise
     if Role.MR in found:
         with naming(paths[Role.MR]):
             require_mr(found[Role.MR])
 
 
-def _swapped(paths: dict[Role, Path]) -> ImageContentError:
+def _swapped_roles_error(paths: dict[Role, Path]) -> ImageContentError:
     return ImageContentError(
         f"CT and MR seem to be swapped: {paths[Role.MR].name}, sent as MR, looks like "
         f"a CT, and {paths[Role.CT].name}, sent as CT, holds no Hounsfield units; "

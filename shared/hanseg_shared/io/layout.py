@@ -37,7 +37,7 @@ class Geometry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class VoxelLayout:
     """What a header says about the voxels, before anything of them is read.
 
     Attributes:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hanseg_shared.errors import ImageContentError, ImageError, UnsafeImageError
 from hanseg_shared.io.header_text import header_lines, shown
-from hanseg_shared.io.layout import Encoding, Layout, Size
+from hanseg_shared.io.layout import Encoding, Size, VoxelLayout
 
 _LAST_KEY = re.compile(rb"(?:^|\n)[ \t]*ElementDataFile[ \t]*[=:]([^\n]*)\n")
 _DTYPES = {
@@ -45,7 +45,7 @@ _IDENTITY_OF = {
 }
 
 
-def parse_metaimage(head: bytes, *, file_bytes: int) -> Layout:
+def parse_metaimage(head: bytes, *, file_bytes: int) -> VoxelLayout:
     """Return what an MHA file's header says about its voxels.
 
     Args:
@@ -64,7 +64,7 @@ def parse_metaimage(head: bytes, *, file_bytes: int) -> Layout:
     size = _size(fields)
     _require_plain(fields)
     _require_geometry(fields)
-    return Layout(
+    return VoxelLayout(
         size=size,
         dtype=_dtype(fields),
         encoding=_encoding(fields, file_bytes - offset),

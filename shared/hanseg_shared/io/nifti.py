@@ -11,7 +11,7 @@ import struct
 import numpy as np
 
 from hanseg_shared.errors import ImageContentError, ImageError
-from hanseg_shared.io.layout import Encoding, Layout, Size
+from hanseg_shared.io.layout import Encoding, Size, VoxelLayout
 from hanseg_shared.io.nifti_forms import read_geometry
 
 HEADER_BYTES = 348
@@ -32,7 +32,7 @@ _DTYPES = {
 _COLOUR_OR_COMPLEX = {32: "complex", 128: "RGB", 1792: "complex", 2304: "RGBA"}
 
 
-def parse_nifti(header: bytes, *, gzipped: bool) -> Layout:
+def parse_nifti(header: bytes, *, gzipped: bool) -> VoxelLayout:
     """Return what a NIfTI-1 header says about its voxels.
 
     Args:
@@ -51,7 +51,7 @@ def parse_nifti(header: bytes, *, gzipped: bool) -> Layout:
     dtype = _dtype(order, *struct.unpack_from(f"{order}hh", header, 70))
     geometry, remarks = read_geometry(header, order, size)
     slope, intercept = _scaling(*struct.unpack_from(f"{order}ff", header, 112))
-    return Layout(
+    return VoxelLayout(
         size=size,
         dtype=dtype,
         encoding=Encoding.GZIP_FILE if gzipped else Encoding.RAW,

@@ -12,7 +12,7 @@ import numpy as np
 
 from hanseg_shared.errors import ImageContentError, ImageError, UnsafeImageError
 from hanseg_shared.io.header_text import header_lines, shown
-from hanseg_shared.io.layout import Encoding, Layout, Size
+from hanseg_shared.io.layout import Encoding, Size, VoxelLayout
 
 _MAGIC = re.compile(r"NRRD000[1-5]")
 _FIELD = re.compile(r"([A-Za-z][A-Za-z ]*): *(.*)")
@@ -53,7 +53,7 @@ _MOST_AXES = 16
 _VECTOR = re.compile(r"\(([^()]*)\)")
 
 
-def parse_nrrd(head: bytes) -> Layout:
+def parse_nrrd(head: bytes) -> VoxelLayout:
     """Return what an attached NRRD's header says about its voxels.
 
     Args:
@@ -71,7 +71,7 @@ def parse_nrrd(head: bytes) -> Layout:
     size = _size(fields)
     _require_geometry(fields)
     _require_no_skip(fields)
-    return Layout(
+    return VoxelLayout(
         size=size,
         dtype=_dtype(fields),
         encoding=_encoding(fields),

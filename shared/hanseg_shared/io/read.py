@@ -19,8 +19,9 @@ from hanseg_shared.io.body import BLANK_HU
 from hanseg_shared.io.coarse import Sampler
 from hanseg_shared.io.content import measure, pieces_of, require_ct, require_mr
 from hanseg_shared.io.extent import require_patient_sized
-from hanseg_shared.io.header import ImageHeader, naming, read_header
+from hanseg_shared.io.header import ImageHeader, read_header
 from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
+from hanseg_shared.io.parsed_header import naming
 from hanseg_shared.io.stream import values
 from hanseg_shared.volume import Volume
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hanseg_shared.errors import ImageError
-from hanseg_shared.io.layout import Encoding, Layout
+from hanseg_shared.io.layout import Encoding, VoxelLayout
 
 PIECE_BYTES = 1 << 22
 """Most bytes of decoded voxels held at a time."""
@@ -36,7 +36,7 @@ _GZIP_OR_ZLIB = 47
 """zlib's ``wbits`` for "either, look at the magic"."""
 
 
-def require_enough_bytes(path: Path, layout: Layout) -> None:
+def require_enough_bytes(path: Path, layout: VoxelLayout) -> None:
     """Refuse a file that is too short for what its header claims; reads nothing.
 
     Raises:
@@ -54,7 +54,7 @@ def require_enough_bytes(path: Path, layout: Layout) -> None:
         )
 
 
-def values(path: Path, layout: Layout) -> Iterator[npt.NDArray[np.generic]]:
+def values(path: Path, layout: VoxelLayout) -> Iterator[npt.NDArray[np.generic]]:
     """Yield all values of a file, in stored order, as one-dimensional arrays.
 
     Raises:
@@ -69,7 +69,7 @@ def values(path: Path, layout: Layout) -> Iterator[npt.NDArray[np.generic]]:
         yield layout.values(np.frombuffer(data[:whole], dtype=layout.dtype))
 
 
-def pieces(path: Path, layout: Layout) -> Iterator[bytes]:
+def pieces(path: Path, layout: VoxelLayout) -> Iterator[bytes]:
     """Yield the voxels' bytes, decoded, `PIECE_BYTES` or fewer at a time.
 
     Raises:
@@ -95,7 +95,7 @@ def inflate_head(path: Path, count: int) -> bytes:
     return bytes(head[:count])
 
 
-def _raw_pieces(path: Path, layout: Layout) -> Iterator[bytes]:
+def _raw_pieces(path: Path, layout: VoxelLayout) -> Iterator[bytes]:
     require_enough_bytes(path, layout)
     with path.open("rb") as file:
         file.seek(layout.offset)
@@ -108,7 +108,7 @@ def _raw_pieces(path: Path, layout: Layout) -> Iterator[bytes]:
             yield piece
 
 
-def _inflated_pieces(path: Path, layout: Layout) -> Iterator[bytes]:
+def _inflated_pieces(path: Path, layout: VoxelLayout) -> Iterator[bytes]:
     whole_file = layout.encoding is Encoding.GZIP_FILE
     skip = layout.offset if whole_file else 0
     count = 0
@@ -196,7 +196,7 @@ def _decompress(decoder: zlib._Decompress, data: bytes, most: int) -> bytes:
         ) from None
 
 
-def _require_length(count: int, layout: Layout) -> None:
+def _require_length(count: int, layout: VoxelLayout) -> None:
     if count < layout.expected_bytes:
         raise _cut_short(count, layout)
     if count > layout.expected_bytes:
@@ -206,7 +206,7 @@ def _require_length(count: int, layout: Layout) -> None:
         )
 
 
-def _cut_short(count: int, layout: Layout) -> ImageError:
+def _cut_short(count: int, layout: VoxelLayout) -> ImageError:
     return ImageError(
         f"the image is cut short: {max(count, 0)} of {layout.expected_bytes} bytes of "
         "voxels are there; send the file again"

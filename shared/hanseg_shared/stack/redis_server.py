@@ -11,8 +11,6 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import redis
-
 from hanseg_shared.errors import ServiceUnavailableError
 
 CONFIGURATION = """\
@@ -59,16 +57,6 @@ class RedisServer:
         return CONFIGURATION.format(
             port=self.port, password=self.password, folder=quoted
         )
-
-    def answers(self) -> bool:
-        """Whether the server can be reached now."""
-        client = redis.Redis.from_url(self.url, socket_timeout=1)
-        try:
-            return bool(client.ping())
-        except redis.RedisError:
-            return False
-        finally:
-            client.close()
 
 
 def free_port() -> int:

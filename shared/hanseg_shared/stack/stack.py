@@ -141,6 +141,11 @@ class Stack:
 
     def _start(self) -> None:
         settings = self.settings
+        if not is_installed():
+            raise ServiceUnavailableError(
+                "the service is not installed here, only its client; install "
+                "hanseg-registration and hanseg-segmentation[api,worker]"
+            )
         _require_space(settings)
         self._lock = _lock_folder(settings.data)
         _require_free_port(settings.host, settings.port)
@@ -227,6 +232,11 @@ class Stack:
             child.wait(deadline)
         if self._lock is not None:
             self._lock.close()
+
+
+def is_installed() -> bool:
+    """Whether the services are installed here; a client's machine has none."""
+    return bool(entry_points(group=SERVICES))
 
 
 def _require_space(settings: Settings) -> None:

@@ -29,8 +29,8 @@ from hanseg_shared.documents import (
     TransformKind,
 )
 from hanseg_shared.errors import InputError, RegistrationError
+from hanseg_shared.file_hash import file_sha256
 from hanseg_shared.io.read import read_mask, read_mr
-from hanseg_shared.jobs.store import hash_file
 from hanseg_shared.result_files import FIELD_OF_VIEW, RECORD, REGISTERED_MR, REPORT
 from hanseg_shared.volume import Volume
 
@@ -159,7 +159,7 @@ def _require_same_images(case: DatasetCase, record: Path) -> None:
     except ValidationError:
         raise InputError(f"{record} is damaged or of another version") from None
     images = [path for path in (case.ct, case.mr) if path is not None]
-    if [each.sha256 for each in job.inputs] != [hash_file(p).sha256 for p in images]:
+    if [each.sha256 for each in job.inputs] != [file_sha256(p) for p in images]:
         raise InputError(
             f"{record} is of other images than {case.name}'s; run hanseg batch over "
             "the data again"

@@ -54,7 +54,7 @@ def test_segment_starts_the_service_and_leaves_nothing_running(ct_alone, tmp_pat
         TMPDIR=str(tmp_path), HANSEG_PORT="1", HANSEG_THREADS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-2])["state"] == "succeeded"
+    assert json.loads(done.stdout.splitlines()[-1])["job"]["state"] == "succeeded"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     assert not processes_about(tmp_path)
 

@@ -76,7 +76,7 @@ check: $(DEV_STAMP) ## Formatting, lint, types, import rules, spelling
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy shared services lab tests
 	$(BIN)/lint-imports
-	$(BIN)/codespell README.md docs $(SOURCES)
+	$(BIN)/codespell *.md LICENSE docs $(SOURCES)
 
 .PHONY: format
 format: $(DEV_STAMP) ## Format the code and fix what can be fixed

@@ -255,7 +255,7 @@ CHECK = CaseCheck(inputs=(), remarks=("r",))
 def test_a_verdict_belongs_to_the_caps_it_was_held_against():
     verdicts, look = Verdicts(), Counted(CHECK)
     for limits in (DEFAULT_LIMITS, Limits(max_voxels=8), DEFAULT_LIMITS):
-        assert verdicts.of(("a" * 64, None, limits), look) == CHECK
+        assert verdicts.find_or_look(("a" * 64, None, limits), look) == CHECK
     assert look.times == 2
 
 
@@ -264,7 +264,7 @@ def test_each_who_hears_a_bad_verdict_has_an_error_of_his_own():
     raised = []
     for _ in range(2):
         with pytest.raises(NotAnImageError, match="it is no image") as caught:
-            verdicts.of(("a" * 64, None, DEFAULT_LIMITS), look)
+            verdicts.find_or_look(("a" * 64, None, DEFAULT_LIMITS), look)
         raised.append(caught.value)
     assert look.times == 1
     assert raised[0] is not raised[1]
@@ -274,30 +274,30 @@ def test_that_a_check_died_is_not_remembered():
     verdicts, look = Verdicts(), Counted(CheckDiedError("out of memory"))
     for _ in range(2):
         with pytest.raises(CheckDiedError):
-            verdicts.of(("a" * 64, None, DEFAULT_LIMITS), look)
+            verdicts.find_or_look(("a" * 64, None, DEFAULT_LIMITS), look)
     assert look.times == 2
 
 
 def test_the_oldest_verdicts_are_forgotten():
     verdicts, look = Verdicts(), Counted(CHECK)
     for number in range(MOST_VERDICTS + 1):
-        verdicts.of((f"{number:064d}", None, DEFAULT_LIMITS), look)
-    verdicts.of((f"{MOST_VERDICTS:064d}", None, DEFAULT_LIMITS), look)
+        verdicts.find_or_look((f"{number:064d}", None, DEFAULT_LIMITS), look)
+    verdicts.find_or_look((f"{MOST_VERDICTS:064d}", None, DEFAULT_LIMITS), look)
     assert look.times == MOST_VERDICTS + 1
-    verdicts.of((f"{0:064d}", None, DEFAULT_LIMITS), look)
+    verdicts.find_or_look((f"{0:064d}", None, DEFAULT_LIMITS), look)
     assert look.times == MOST_VERDICTS + 2
 
 
 def test_places_are_a_share_for_each_and_forgotten_when_free():
     async def visit() -> None:
         places = Places(2, a_caller=1)
-        async with places.taken("a", patience=1), places.taken("b", patience=1):
+        async with places.take("a", patience=1), places.take("b", patience=1):
             for caller in ("a", "c"):
                 with pytest.raises(ServiceUnavailableError, match="try again later"):
-                    async with places.taken(caller, patience=0.01):
+                    async with places.take(caller, patience=0.01):
                         pass
         assert not places._of_callers
-        async with places.taken("a", patience=1):
+        async with places.take("a", patience=1):
             pass
 
     anyio.run(visit)

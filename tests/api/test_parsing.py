@@ -9,7 +9,7 @@ import pytest
 
 from hanseg_segmentation.api.http import query
 from hanseg_segmentation.api.http.parsing import MOST_ITEMS, MOST_MEMBERS, read_json
-from hanseg_segmentation.api.http.problem_responses import MOST_FAULTS_TOLD
+from hanseg_segmentation.api.http.problem_responses import MOST_FAULTS_LISTED
 from tests.api.fakes import CT
 from tests.api.requests import assert_problem
 
@@ -74,7 +74,7 @@ def test_an_answer_lists_a_few_faults_of_many(api):
     asked = {"cases": [{"x": number} for number in range(200)]}
     answer = api.post("/v1/batches", json=asked)
     assert answer.status_code == 422
-    assert len(answer.json()["errors"]) == MOST_FAULTS_TOLD
+    assert len(answer.json()["errors"]) == MOST_FAULTS_LISTED
 
 
 def test_plain_json_is_what_it_says():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hanseg_segmentation.importing.nnunet import ImportOptions, import_nnunet
-from hanseg_segmentation.importing.trainers import known_trainer
+from hanseg_segmentation.importing.trainers import require_known_trainer
 from hanseg_segmentation.packages.package import ModelPackage
 from hanseg_shared.errors import InputError
 from tests.importing.trained_folders import (
@@ -226,7 +226,7 @@ def test_an_ignored_label_is_no_organ(trained):
     ],
 )
 def test_trainers_that_nnunet_ships_are_known(trainer):
-    assert known_trainer(trainer, given=None, where="fold_0") == trainer
+    assert require_known_trainer(trainer, given=None, where="fold_0") == trainer
 
 
 @pytest.mark.parametrize(

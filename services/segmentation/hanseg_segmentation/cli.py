@@ -47,18 +47,18 @@ def models(context: click.Context, *, as_json: bool) -> None:
 
 @models.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--name", help="What jobs call it; the data set's name without.")
+@click.option("--name", help="What jobs call it; by default the data set's name.")
 @click.option(
     "--folds",
     default="",
-    help="Such as 0,1,2, or all for the fold trained on all cases; every numbered one"
-    " without.",
+    help="Such as 0,1,2, or all for the fold trained on all cases; by default every"
+    " numbered one.",
 )
 @click.option("--configuration", default="3d_fullres", show_default=True)
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of models; HANSEG_MODELS without.",
+    help="Folder of models; by default HANSEG_MODELS.",
 )
 @click.option("--licence", help="SPDX expression of the weights' licence.")
 @click.option(
@@ -66,18 +66,18 @@ def models(context: click.Context, *, as_json: bool) -> None:
     type=click.Choice(["expert", "clinical", "phantom", "unstated"]),
     default="unstated",
     show_default=True,
-    help="The best kind of contours that taught the model.",
+    help="The best kind of contours that the model was trained on.",
 )
 @click.option("--channels", default="", help="What the channels are, such as ct,mr.")
 @click.option(
     "--orientation",
     help="Towards which sides the axes x, y, z of the training images ran, such as RAS,"
-    " where the plan's reader takes them as they are stored; LPS without.",
+    " where the plan's reader takes them as they are stored; by default LPS.",
 )
 @click.option(
     "--trainer",
     help="nnU-Net's trainer whose network this one's is, such as nnUNetTrainer, for a"
-    " trainer of your own that changes the training alone.",
+    " trainer of your own that changes only the training.",
 )
 @click.option(
     "--map",
@@ -130,15 +130,17 @@ def add(
 @models.command()
 @click.argument("first", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("second", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--organs", required=True, help="What SECOND draws, by commas.")
+@click.option(
+    "--organs", required=True, help="Organs that SECOND refines, separated by commas."
+)
 @click.option(
     "--out",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the new package.",
 )
-@click.option("--name", help="What jobs call it; FIRST's name without.")
-@click.option("--version", help="Its version; today's date without.")
+@click.option("--name", help="What jobs call it; by default FIRST's name.")
+@click.option("--version", help="Its version; by default today's date.")
 @json_flag
 def combine(
     first: Path,
@@ -149,7 +151,7 @@ def combine(
     name: str | None,
     version: str | None,
 ) -> None:
-    """Make one model of two packages: FIRST draws all, SECOND some organs anew."""
+    """Make one model of two: FIRST segments all organs, SECOND refines some."""
     from hanseg_segmentation.packages.combine import combine_packages
     from hanseg_segmentation.packages.installed import model_folders, require_own_name
     from hanseg_segmentation.packages.package import read_package
@@ -184,7 +186,7 @@ def verify(name: str) -> None:
     "--from",
     "place",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of models; HANSEG_MODELS without.",
+    help="Folder of models; by default HANSEG_MODELS.",
 )
 @json_flag
 def remove(name: str, *, place: Path | None) -> None:
@@ -251,5 +253,5 @@ def _channels(listed: str) -> tuple[Channel, ...]:
 
 
 def _parts(listed: str) -> list[str]:
-    """Return what commas part, without blanks."""
+    """Return the parts of a comma-separated list, without blanks."""
     return [each.strip() for each in listed.split(",") if each.strip()]

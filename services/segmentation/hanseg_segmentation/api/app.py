@@ -10,11 +10,11 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI
 
 from hanseg_segmentation.api.context import CheckCase, Context, Pace
-from hanseg_segmentation.api.http import openapi
-from hanseg_segmentation.api.http import problem_responses as problems
+from hanseg_segmentation.api.http import openapi, problem_responses
 from hanseg_segmentation.api.http.body import BodyLimit
 from hanseg_segmentation.api.http.incoming import remove_abandoned_folders
 from hanseg_segmentation.api.http.observer import Observer
+from hanseg_segmentation.api.http.prometheus import Metrics
 from hanseg_segmentation.api.http.query import refuse_odd_parameters
 from hanseg_segmentation.api.routes import (
     batches,
@@ -26,7 +26,6 @@ from hanseg_segmentation.api.routes import (
     results,
     uploads,
 )
-from hanseg_segmentation.api.routes.metrics import Metrics
 from hanseg_segmentation.packages import installed
 from hanseg_shared.io.sandbox import check_case_in_child
 from hanseg_shared.jobs.reconciler import Reconciler, ReconcilerThread
@@ -83,7 +82,7 @@ def create_app(
     app.state.metrics = Metrics(services)
     for router in ROUTERS:
         app.include_router(router)
-    problems.install(app)
+    problem_responses.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimit, max_upload_bytes=services.settings.max_upload_bytes)
     app.add_middleware(Observer, metrics=app.state.metrics)

@@ -1,4 +1,4 @@
-"""What the routes work with: the services, the checker, the paces."""
+"""What the routes work with: the services, the check of images, the intervals."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from hanseg_shared.io.limits import Limits
 from hanseg_shared.jobs.work import Services
 
 MOST_CHECKS_AT_ONCE = 8
-"""How many submissions look into their images at the same time; bounds memory. A
+"""How many submissions check their images at the same time; bounds memory. A
 check's process holds 0.15 GB and computes with one thread."""
 
 A_CALLERS_CHECKS = 6
 """How many of these one caller may have at the same time."""
 
 MOST_BATCHES_AT_ONCE = 2
-"""How many batches look into their images at the same time, beside the submissions."""
+"""How many batches check their images at the same time, in addition to submissions."""
 
 A_CALLERS_BATCHES = 1
 
 CheckCase = Callable[[Path, Path | None, Limits, Halt], CaseCheck]
-"""Looks at a CT and perhaps an MR; raises `ImageError` for what cannot be used, or
+"""Checks a CT and perhaps an MR; raises `ImageError` if one cannot be used, and stops
 soon after it was halted."""
 
 
@@ -61,10 +61,10 @@ class Context:
         check_case: How images are looked at before a job is made of them.
         model_folders: Where model packages are.
         pace: How often things happen.
-        stopping: Set when the server is told to stop: whoever waits answers at once.
-        checking: The places of submissions that look into their images.
+        stopping: Set when the server is to stop: requests that wait answer at once.
+        checking: The places of submissions that check their images.
         checking_batches: The places of batches that do.
-        verdicts: What is known of images that were looked at already.
+        verdicts: Results of earlier checks of images.
     """
 
     services: Services

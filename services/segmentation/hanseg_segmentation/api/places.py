@@ -1,4 +1,4 @@
-"""Places in which requests do what is costly: so many at once, and a share a caller."""
+"""How many requests may do costly work at once, and how many of one caller."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from hanseg_shared.errors import ServiceUnavailableError
 
 
 class Places:
-    """Places that are taken for a while; who waits is let in as they came.
+    """Places that are taken for a while, in the order in which they were asked for.
 
-    A caller who has his share waits for one of his own places, not in front of others.
+    A caller who has taken his share waits for one of his own places to become free and
+    holds up nobody else.
 
     Args:
         total: How many places there are.
@@ -28,7 +29,7 @@ class Places:
         self._of_callers: dict[str, CapacityLimiter] = {}
 
     @asynccontextmanager
-    async def taken(self, caller: str, *, patience: float) -> AsyncIterator[None]:
+    async def take(self, caller: str, *, patience: float) -> AsyncIterator[None]:
         """Have a place for as long as the body runs.
 
         Args:
@@ -56,6 +57,6 @@ class Places:
             self._forget(caller, own)
 
     def _forget(self, caller: str, own: CapacityLimiter) -> None:
-        told = own.statistics()
-        if not told.borrowed_tokens and not told.tasks_waiting:
+        use = own.statistics()
+        if not use.borrowed_tokens and not use.tasks_waiting:
             self._of_callers.pop(caller, None)

@@ -81,7 +81,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
-            http="h11",  # the other parser knows no limit of a head
+            http="h11",  # the other parser has no limit for the head
             server_header=False,
             h11_max_incomplete_event_size=HEADER_BYTES,
             timeout_graceful_shutdown=int(settings.grace_seconds),
@@ -93,7 +93,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 
 
 class Server(uvicorn.Server):
-    """A server that tells its streams to end when it is told to stop."""
+    """A server that ends its event streams when it is asked to stop."""
 
     def __init__(self, config: uvicorn.Config, *, stopping: threading.Event) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""What was found in images, by the hashes of their bytes: they are looked at once."""
+"""Results of earlier image checks by the files' hashes: no image is checked twice."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Key = tuple[str, str | None, Limits]
 class Verdicts:
     """The latest verdicts on images, good and bad; for threads.
 
-    That a check died is not remembered: it may have been for want of memory just then.
+    A check whose process died is not remembered: memory may have been short just then.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: OrderedDict[Key, CaseCheck | ImageError] = OrderedDict()
 
-    def of(self, key: Key, look: Callable[[], CaseCheck]) -> CaseCheck:
+    def find_or_look(self, key: Key, look: Callable[[], CaseCheck]) -> CaseCheck:
         """Return what is known of images, or what a look at them finds.
 
         Raises:
@@ -36,7 +36,7 @@ class Verdicts:
         with self._lock:
             known = self._known.get(key)
         if known is None:
-            known = _found(look)
+            known = _look_or_fault(look)
             self._remember(key, known)
         if isinstance(known, ImageError):
             raise type(known)(known.message)  # its own, not one that threads share
@@ -49,7 +49,7 @@ class Verdicts:
                 self._known.popitem(last=False)
 
 
-def _found(look: Callable[[], CaseCheck]) -> CaseCheck | ImageError:
+def _look_or_fault(look: Callable[[], CaseCheck]) -> CaseCheck | ImageError:
     try:
         return look()
     except CheckDiedError:

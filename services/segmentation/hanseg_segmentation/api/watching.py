@@ -17,7 +17,7 @@ RECONNECT_MS = 2000
 """When a client whose stream broke should connect again."""
 
 
-async def final_job(context: Context, job_id: str, *, seconds: float) -> Job:
+async def wait_until_final(context: Context, job_id: str, *, seconds: float) -> Job:
     """Return a job once it is final, or as it stands when the time is over.
 
     Raises:
@@ -30,7 +30,7 @@ async def final_job(context: Context, job_id: str, *, seconds: float) -> Job:
         if left <= 0:
             break
         await anyio.sleep(min(context.pace.poll, left))
-        job = await _newer(context, job)
+        job = await _read_newer(context, job)
     return job
 
 
@@ -57,14 +57,14 @@ async def job_events(
                 if job.state.is_final:
                     return
         except (JobNotFoundError, ServiceUnavailableError):
-            return  # the client connects again, and is told what is wrong
+            return  # the client connects again, and that answer says what is wrong
         if time.monotonic() - quiet_since >= context.pace.keep_alive:
             quiet_since = time.monotonic()
             yield b": keep-alive\n\n"
         await anyio.sleep(context.pace.poll)
 
 
-async def _newer(context: Context, job: Job) -> Job:
+async def _read_newer(context: Context, job: Job) -> Job:
     repository = context.services.repository
     version = await run_sync(repository.version, job.id)
     return job if version == job.version else await run_sync(repository.get, job.id)

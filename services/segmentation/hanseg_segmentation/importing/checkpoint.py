@@ -1,8 +1,8 @@
-"""Weights out of PyTorch's checkpoints, without running what a pickle says.
+"""Weights from PyTorch's checkpoints, without running the code of a pickle.
 
 A pickle can hold code. PyTorch's reader with ``weights_only`` builds tensors and plain
-containers alone; nnU-Net's checkpoints also hold numbers of NumPy in their training
-log, so those, and nothing else, are allowed beside.
+containers alone; nnU-Net's checkpoints also hold NumPy numbers in their training log,
+so these are allowed too, and nothing else.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def _load(path: Path) -> Any:  # noqa: ANN401
     _require_whole(path)
     try:
-        with torch.serialization.safe_globals(_allowed()):
+        with torch.serialization.safe_globals(_allowed_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
@@ -148,7 +148,7 @@ def _require_whole(path: Path) -> None:
         raise InputError(f"{path} is damaged in {damaged}; copy it again")
 
 
-def _allowed() -> list[Any]:
+def _allowed_globals() -> list[Any]:
     """Return what a checkpoint may name besides what PyTorch's reader knows."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = [type(np.dtype(name)) for name in NUMPY_NUMBERS]
@@ -163,10 +163,12 @@ def _allowed() -> list[Any]:
 def _weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     if not state or not all(isinstance(each, torch.Tensor) for each in state.values()):
         raise TypeError("network_weights are no tensors by name")
-    return without_duplicates({_unwrapped(name): each for name, each in state.items()})
+    return without_duplicates(
+        {_strip_wrappers(name): each for name, each in state.items()}
+    )
 
 
-def _unwrapped(name: str) -> str:
+def _strip_wrappers(name: str) -> str:
     for wrapper in WRAPPERS:
         name = name.removeprefix(wrapper)
     return name

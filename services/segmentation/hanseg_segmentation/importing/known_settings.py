@@ -1,8 +1,8 @@
 """Which settings of plans.json and dataset.json are known, level by level.
 
-A setting is either computed, and then a member of a model in `importing.plan`, or it
-changes no answer of a trained network, and then it is listed here. Every other one is
-refused by its name: it may change the answer. Held against nnU-Net 2.0 to 2.8.1.
+A setting that this version computes is a member of a model in `trained_folder`; one
+that changes no result of a trained network is listed here. Every other one is refused
+by its name, because it may change the result. Compared with nnU-Net 2.0 to 2.8.1.
 """
 
 from __future__ import annotations
@@ -91,11 +91,11 @@ def require_known(part: Part, *, file: Path, within: str = "") -> None:
     Args:
         part: The part, with the parts in it.
         file: Where it stands.
-        within: What leads to the part, for messages.
+        within: The names that lead to the part, for messages.
     """
     for name, value in _unknown(part, within):
         raise InputError(
-            f"{file}: {name} is {shown(value)}; this version does not know that"
+            f"{file}: {name} is {show(value)}; this version does not know that"
             " setting, which may change the answer; take it out if it only describes"
         )
 
@@ -107,13 +107,13 @@ def require_known_names(
     for name in given:
         if name not in known:
             raise InputError(
-                f"{file}: {within}.{name} is {shown(given[name])}; this version does"
+                f"{file}: {within}.{name} is {show(given[name])}; this version does"
                 f" not know that setting there, which may change the answer; known:"
                 f" {', '.join(sorted(known))}"
             )
 
 
-def shown(value: object) -> str:
+def show(value: object) -> str:
     """Return a value as a message shows it."""
     text = repr(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -1,7 +1,7 @@
 """From a folder that nnU-Net v2's training left behind to an installed model package.
 
-Everything is checked before anything is written, the package is written beside its
-place, and one rename installs it: there is never half a model.
+Everything is checked before anything is written. The package is written to a temporary
+folder and installed by one rename: there is never half a model.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import JsonValue
 
+from hanseg_segmentation.importing.architecture import coarser_strides, network_spec
 from hanseg_segmentation.importing.checkpoint import (
     FINAL,
     Checkpoint,
@@ -23,22 +25,22 @@ from hanseg_segmentation.importing.checkpoint import (
     read_checkpoint,
     trained_folds,
 )
-from hanseg_segmentation.importing.organ_names import organs_of_labels
-from hanseg_segmentation.importing.plan import (
-    TrainedFolder,
-    coarser_strides,
-    find_trained_folder,
+from hanseg_segmentation.importing.images import (
     image_channels,
     image_orientation,
     label_channels,
-    network_spec,
     normalisation,
     patient_axes,
-    read_trained_folder,
     spacing_xyz,
-    validated,
 )
-from hanseg_segmentation.importing.trainers import is_stunet, known_trainer
+from hanseg_segmentation.importing.organ_names import organs_of_labels
+from hanseg_segmentation.importing.trained_folder import (
+    TrainedFolder,
+    find_trained_folder,
+    read_trained_folder,
+    validate,
+)
+from hanseg_segmentation.importing.trainers import is_stunet, require_known_trainer
 from hanseg_segmentation.network.build import build
 from hanseg_segmentation.network.stunet import stunet_config
 from hanseg_segmentation.packages.installed import installed_models
@@ -75,13 +77,13 @@ class ImportOptions:
             trained on all cases where there is no other.
         configuration: The plan's configuration.
         licence: SPDX expression of the weights' licence.
-        evidence: The best kind of data that taught the model its organs.
+        evidence: The best kind of contours that the model was trained on.
         channels: What the image channels are; empty finds them by name.
         orientation: Towards which sides the axes x, y and z of the training images
             ran, where the plan's reader leaves them as they are stored; None for LPS.
         trainer: The known trainer whose network this one's is; None for its own.
-        organs: The organ of labels that are not to be found by name, None for what
-            is to count as background.
+        organs: The organ of each label that its name does not identify; None for
+            labels that count as background.
     """
 
     name: str | None = None
@@ -121,10 +123,10 @@ def import_nnunet(
     folds = options.folds or _every_fold(found)
     files = [checkpoint_file(found, fold) for fold in folds]
     checkpoints = [read_checkpoint(path) for path in files]
-    trainer = known_trainer(
+    trainer = require_known_trainer(
         checkpoints[0].trainer, given=options.trainer, where=str(files[0])
     )
-    package = describe(
+    package = describe_package(
         trained, checkpoints[0], name=name, trainer=trainer, options=options
     )
     for path, checkpoint in zip(files, checkpoints, strict=True):
@@ -134,12 +136,12 @@ def import_nnunet(
                 f"{path} was trained in {checkpoint.configuration}, not in"
                 f" {options.configuration}; choose with --configuration"
             )
-    package = _with_origin(package, dict(zip(folds, files, strict=True)))
+    package = _add_origin(package, dict(zip(folds, files, strict=True)))
     return _install(package, [each.weights for each in checkpoints], into=into)
 
 
 def unfinished_folds(package: ModelPackage) -> tuple[str, ...]:
-    """Return the folds of an imported package that are not of training's end."""
+    """Return the folds whose checkpoint is not from the end of training."""
     start = "checkpoint_fold_"
     return tuple(
         name.removeprefix(start)
@@ -148,8 +150,8 @@ def unfinished_folds(package: ModelPackage) -> tuple[str, ...]:
     )
 
 
-def _with_origin(package: ModelPackage, files: Mapping[str, Path]) -> ModelPackage:
-    """Return a package that says of which file each fold is."""
+def _add_origin(package: ModelPackage, files: Mapping[str, Path]) -> ModelPackage:
+    """Return a package whose provenance names the file of each fold."""
     origin = {}
     for fold, path in files.items():
         origin[f"checkpoint_fold_{fold}"] = path.name
@@ -164,7 +166,7 @@ def _with_origin(package: ModelPackage, files: Mapping[str, Path]) -> ModelPacka
     return named
 
 
-def describe(
+def describe_package(
     trained: TrainedFolder,
     checkpoint: Checkpoint,
     *,
@@ -172,7 +174,7 @@ def describe(
     trainer: str,
     options: ImportOptions,
 ) -> ModelPackage:
-    """Return the package that a trained folder means, without SHA-256 yet.
+    """Return the package of a trained folder, without SHA-256 yet.
 
     Args:
         trained: The folder.
@@ -187,48 +189,60 @@ def describe(
     channels = image_channels(trained, given=options.channels)
     labels = label_channels(trained)
     organs = organs_of_labels(labels, given=options.organs, file=trained.dataset_file)
-    orientation = image_orientation(trained, given=options.orientation)
     network = _network(trained, checkpoint, trainer, len(channels), len(labels) + 1)
+    values = {
+        "name": name,
+        "version": IMPORTED_VERSION,
+        "licence": options.licence,
+        "description": f"{len(organs)} organs at risk; imported from nnU-Net v2,"
+        f" {trained.plans.dataset_name}, {trained.configuration_name}.",
+        "channels": channels,
+        **_frame(trained, checkpoint, given_orientation=options.orientation),
+        "patch": trained.configuration.patch_size,
+        "labels": organs,
+        "normalisation": normalisation(trained, channels),
+        "network": network,
+        "evidence": dict.fromkeys(organs, options.evidence),
+        "sha256": "0" * 64,
+        "combine": "logits",
+        "provenance": _provenance(trained, checkpoint, trainer),
+    }
+    return validate(values, ModelPackage, file=trained.plans_file)
+
+
+def _frame(
+    trained: TrainedFolder, checkpoint: Checkpoint, *, given_orientation: str | None
+) -> dict[str, Any]:
+    """Return the members of a package that say on which grid the network works."""
+    orientation = image_orientation(trained, given=given_orientation)
     chosen = trained.configuration
-    return validated(
-        {
-            "name": name,
-            "version": IMPORTED_VERSION,
-            "licence": options.licence,
-            "description": f"{len(organs)} organs at risk; imported from nnU-Net v2,"
-            f" {trained.plans.dataset_name}, {trained.configuration_name}.",
-            "channels": channels,
-            "frame": "image",
-            "spacing_mm": spacing_xyz(trained),
-            "orientation": orientation,
-            "transpose": trained.plans.transpose_forward,
-            "separate_above": chosen.resampling_fn_data_kwargs.separate_above,
-            "separate_above_back": (
-                chosen.resampling_fn_probabilities_kwargs.separate_above
-            ),
-            "patch": trained.configuration.patch_size,
-            "labels": organs,
-            "normalisation": normalisation(trained, channels),
-            "network": network,
-            "evidence": dict.fromkeys(organs, options.evidence),
-            "sha256": "0" * 64,
-            "combine": "logits",
-            "mirror_axes": patient_axes(
-                trained, checkpoint.mirror_axes, orientation=orientation
-            ),
-            "provenance": {
-                "trained_with": "nnU-Net v2",
-                "dataset": trained.plans.dataset_name,
-                "plans": trained.plans.plans_name,
-                "configuration": trained.configuration_name,
-                "trainer": checkpoint.trainer,
-                "image_reader_writer": trained.reader,
-                **({} if trainer == checkpoint.trainer else {"run_as": trainer}),
-            },
-        },
-        ModelPackage,
-        file=trained.plans_file,
-    )
+    back = chosen.resampling_fn_probabilities_kwargs.separate_above
+    return {
+        "frame": "image",
+        "spacing_mm": spacing_xyz(trained),
+        "orientation": orientation,
+        "transpose": trained.plans.transpose_forward,
+        "separate_above": chosen.resampling_fn_data_kwargs.separate_above,
+        "separate_above_back": back,
+        "mirror_axes": patient_axes(
+            trained, checkpoint.mirror_axes, orientation=orientation
+        ),
+    }
+
+
+def _provenance(
+    trained: TrainedFolder, checkpoint: Checkpoint, trainer: str
+) -> dict[str, str]:
+    """Return what the package says about its training."""
+    return {
+        "trained_with": "nnU-Net v2",
+        "dataset": trained.plans.dataset_name,
+        "plans": trained.plans.plans_name,
+        "configuration": trained.configuration_name,
+        "trainer": checkpoint.trainer,
+        "image_reader_writer": trained.reader,
+        **({} if trainer == checkpoint.trainer else {"run_as": trainer}),
+    }
 
 
 def _network(
@@ -298,7 +312,7 @@ def _require_fitting(
 def _install(
     package: ModelPackage, weights: Sequence[Mapping[str, torch.Tensor]], *, into: Path
 ) -> ModelPackage:
-    """Write a package beside its place and rename it there."""
+    """Write a package to a temporary folder and rename it to its place."""
     try:
         into.mkdir(parents=True, exist_ok=True)
         # One level deeper than models are looked for, so that none is found in it.

@@ -19,7 +19,7 @@ from hanseg_shared.organs import organ
 def organs_of_labels(
     labels: Mapping[str, int], *, given: Mapping[str, str | None], file: Path
 ) -> dict[str, int]:
-    """Return the output channel of each organ a model's labels mean.
+    """Return the output channel of each organ that a model's labels mean.
 
     Args:
         labels: The model's labels by name, without the background.
@@ -39,7 +39,7 @@ def organs_of_labels(
         )
     found: dict[str, int] = {}
     for name, channel in labels.items():
-        meant = given[name] if name in given else _required_organ(name, file=file)
+        meant = given[name] if name in given else _require_organ(name, file=file)
         if meant is None:
             continue
         if meant in found:
@@ -57,7 +57,7 @@ def read_map(path: Path) -> dict[str, str | None]:
     """Return a file that says which organ each label is, null for the background.
 
     Raises:
-        InputError: The file is no JSON object of names, or names no organ of ours.
+        InputError: The file is not a JSON object of names, or an organ is unknown.
     """
     try:
         adapter = TypeAdapter(dict[str, str | None])
@@ -77,7 +77,7 @@ def read_map(path: Path) -> dict[str, str | None]:
     return given
 
 
-def _required_organ(name: str, *, file: Path) -> str:
+def _require_organ(name: str, *, file: Path) -> str:
     found = organ_of(name)
     if found is None:
         near = ", ".join(nearest_organs(name)) or "none of the 30"

@@ -1,8 +1,8 @@
 """Which of nnU-Net's trainers leave the plan's network as it is.
 
-A trainer is code: it may exchange the network, its activations or its normalisation
-without a word in plans.json. Those that nnU-Net 2.0 to 2.8.1 ships were read; any other
-one is refused unless the user says which of these its network is like.
+A trainer is code: it may change the network, its activations or its normalisation
+without a trace in plans.json. The trainers of nnU-Net 2.0 to 2.8.1 are known; any other
+is refused unless the user says whose network its own is like.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ OF_TRAINING_ALONE = re.compile(
     r"|NoDeepSupervision|_probabilisticOversampling(_033|_010)?"
     r")|nnUNet_Trainer_BS8"
 )
-"""Trainers that change the training alone: its length, data, loss or optimiser."""
+"""Trainers that change only the training: its length, data, loss or optimiser."""
 
 NORMS: dict[str, Literal["instance", "batch"]] = {"nnUNetTrainerBN": "batch"}
 """Trainers that change the network's normalisation."""
 
 STUNET = re.compile(r"STUNetTrainer(_(small|base|large|huge))?(_ft)?")
-"""STU-Net's trainers, whose network the plan does not tell."""
+"""STU-Net's trainers, whose network is not in the plan."""
 
 
 def is_stunet(trainer: str) -> bool:
-    """Whether a trainer is one of STU-Net's, whose network the plan does not tell."""
+    """Whether a trainer is one of STU-Net's, whose network is not in the plan."""
     return STUNET.fullmatch(trainer) is not None
 
 
-def known_trainer(trainer: str, *, given: str | None, where: str) -> str:
+def require_known_trainer(trainer: str, *, given: str | None, where: str) -> str:
     """Return the known trainer whose network a checkpoint holds.
 
     Args:

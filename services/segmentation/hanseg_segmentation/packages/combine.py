@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -57,32 +58,14 @@ def combine_packages(
     if into.exists():
         raise OptionError(f"{into} exists; name a folder that does not")
     coarse, fine = read_package(first), read_package(second)
-    stage = {
-        "folder": SECOND_STAGE_FOLDER,
-        "sha256": fine.sha256,
-        "organs": tuple(organs),
-    }
-    changes = {
-        "name": coarse.name if name is None else name,
-        "version": version_of_today() if version is None else version,
-        "licence": licence_of_both(coarse.licence, fine.licence),
-        "description": f"{len(coarse.labels)} organs at risk in two stages: all by"
-        f" {coarse.name} {coarse.version} ({coarse.description}) and then"
-        f" {_name_or_count(organs)} anew by {fine.name} {fine.version}"
-        f" ({fine.description})",
-        "second_stage": stage,
-        "evidence": coarse.evidence
-        | {each: fine.evidence[each] for each in organs if each in fine.evidence},
-        "provenance": _provenance_of("first_stage", coarse)
-        | _provenance_of("second_stage", fine),
-        "figures": {},
-    }
+    changes = _describe_both(coarse, fine, organs)
+    changes["name"] = coarse.name if name is None else name
+    changes["version"] = version_of_today() if version is None else version
     try:
         joined = ModelPackage.model_validate(coarse.model_dump() | changes)
     except ValidationError as error:
-        raise ModelError(
-            f"{second} does not fit {first}: {describe_first_error(error)}"
-        ) from None
+        complaint = describe_first_error(error)
+        raise ModelError(f"{second} does not fit {first}: {complaint}") from None
     partial = into.with_name(f".{into.name}.part")  # where no model is looked for
     shutil.rmtree(partial, ignore_errors=True)
     _copy_package(first, coarse, partial)
@@ -93,6 +76,29 @@ def combine_packages(
     verify_weights(partial, joined)
     partial.rename(into)
     return joined
+
+
+def _describe_both(
+    coarse: ModelPackage, fine: ModelPackage, organs: Sequence[str]
+) -> dict[str, Any]:
+    """Return the members of the joined package that are not the coarse one's."""
+    return {
+        "licence": licence_of_both(coarse.licence, fine.licence),
+        "description": f"{len(coarse.labels)} organs at risk in two stages: all by"
+        f" {coarse.name} {coarse.version} ({coarse.description}) and then"
+        f" {_name_or_count(organs)} anew by {fine.name} {fine.version}"
+        f" ({fine.description})",
+        "second_stage": {
+            "folder": SECOND_STAGE_FOLDER,
+            "sha256": fine.sha256,
+            "organs": tuple(organs),
+        },
+        "evidence": coarse.evidence
+        | {each: fine.evidence[each] for each in organs if each in fine.evidence},
+        "provenance": _provenance_of("first_stage", coarse)
+        | _provenance_of("second_stage", fine),
+        "figures": {},
+    }
 
 
 def licence_of_both(first: str, second: str) -> str:

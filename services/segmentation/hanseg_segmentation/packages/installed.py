@@ -37,7 +37,7 @@ RENAME = 'give it a "name" of its own in its model.json, or remove it'
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
-    """A model package and the folder it lies in."""
+    """A model package and its folder."""
 
     folder: Path
     package: ModelPackage
@@ -200,7 +200,7 @@ def require_own_name(
 
 
 def folder_of(name: str, folders: Iterable[Path]) -> Path:
-    """Return where a model lies, be it left out or not.
+    """Return a model's folder, also if the model is left out.
 
     Args:
         name: The model's; or, where several share it, the name of a folder.

@@ -110,8 +110,8 @@ class ZScore(Document):
     Attributes:
         scope: Over what mean and deviation are taken. ``image`` is every voxel left
             by the crop to what is not 0; ``nonzero`` is what that crop's mask holds,
-            and what lies outside stays 0 (nnU-Net's ``use_mask_for_norm``);
-            ``field_of_view`` is where the MR has data, and what lies outside is 0.
+            and voxels outside it stay 0 (nnU-Net's ``use_mask_for_norm``);
+            ``field_of_view`` is where the MR has data, and voxels outside it are 0.
     """
 
     scope: Literal["image", "nonzero", "field_of_view"]

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hanseg_segmentation.api.http.problem_responses import TOO_LARGE, problem_response
 
 LARGEST_JSON_BYTES = 1 << 20
-"""Limit of every body that is no image."""
+"""Limit of every body without an image."""
 
 _MOST_DIGITS = 18
 
@@ -24,7 +24,7 @@ _CONTENT = re.compile(r"/v1/uploads/[^/]+/content")
 
 
 class BodyLimit:
-    """Counts request bodies and ends those beyond the limit with 413.
+    """Counts request bodies and answers those beyond the limit with 413.
 
     Args:
         app: The application behind it.
@@ -46,7 +46,7 @@ class BodyLimit:
             problem = TOO_LARGE.problem(_detail(limit), instance=scope["path"])
             await problem_response(problem)(scope, receive, send)
             return
-        await self._app(scope, _counted(receive, limit), send)
+        await self._app(scope, _count_bytes(receive, limit), send)
 
     def _limit(self, scope: Scope) -> int:
         return self._max_upload_bytes if _holds_images(scope) else LARGEST_JSON_BYTES
@@ -61,10 +61,10 @@ def _holds_images(scope: Scope) -> bool:
     return method == "POST" and path == _JOBS and is_form
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
+def _count_bytes(receive: Receive, limit: int) -> Receive:
     received = 0
 
-    async def receive_counted() -> Message:
+    async def receive_and_count() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
@@ -72,7 +72,7 @@ def _counted(receive: Receive, limit: int) -> Receive:
             raise HTTPException(413, _detail(limit))
         return message
 
-    return receive_counted
+    return receive_and_count
 
 
 def _is_beyond(declared: str, limit: int) -> bool:

@@ -1,4 +1,4 @@
-"""Cursors: where a page of jobs ends, opaque to callers and checked on return."""
+"""Cursors: where a page of jobs ends, opaque to callers and checked when sent back."""
 
 from __future__ import annotations
 

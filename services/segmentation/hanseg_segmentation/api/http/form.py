@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 LARGEST_FIELD_BYTES = 64 * 1024
-"""Limit of a part that is no file."""
+"""Limit of a part that is not a file."""
 
 _SHOWN = 40
 """How much of a part's name an answer repeats."""
@@ -64,7 +64,7 @@ async def read_form(
     field left out, and is left out here.
 
     Raises:
-        RefusedError: The body is no such form.
+        RefusedError: The body is not such a form.
     """
     collector = _Collector(folder, files=files, fields=fields)
     try:

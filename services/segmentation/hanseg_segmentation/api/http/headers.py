@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 
 LONGEST_FIELD = 1024
-"""A field of more characters than this says nothing that is honoured here: a range or
-a preference may be ignored, and an unknown tag or digest is another one."""
+"""A longer field is not honoured: a range or a preference may be ignored, and a tag or
+digest counts as one that does not match."""
 
 _MOST_DIGITS = 18
 _MOST_SECONDS_DIGITS = 9
@@ -37,10 +37,10 @@ class ByteRange:
 
 
 class UnsatisfiableRangeError(ValueError):
-    """A range lies wholly outside the file."""
+    """A range is wholly outside the file."""
 
 
-def quoted(tag: str) -> str:
+def entity_tag(tag: str) -> str:
     """Return a strong entity tag."""
     return f'"{tag}"'
 
@@ -104,7 +104,7 @@ def declared_digest(header: str | None) -> str | None:
     for member in header.split(","):
         name, _, value = (word.strip() for word in member.partition("="))
         if name == "sha-256" and len(value) > 1 and value[0] == value[-1] == ":":
-            return _decoded(value[1:-1])
+            return _decode_digest(value[1:-1])
     return None
 
 
@@ -141,7 +141,7 @@ def _seconds(word: str, *, at_most: int) -> int | None:
     return min(int(word), at_most)
 
 
-def _decoded(value: str) -> str:
+def _decode_digest(value: str) -> str:
     """Return base64 as hexadecimal digits; "", which equals no hash, if it is none."""
     try:
         return base64.b64decode(value, validate=True).hex()

@@ -1,4 +1,4 @@
-"""Ids in paths: 32 hexadecimal digits, looked at before any database sees them."""
+"""Ids in paths: 32 hexadecimal digits, checked before they reach the database."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def _id_path(description: str) -> str:
     return found
 
 
-def _checked(kind: str, value: str) -> str:
+def _require_id(kind: str, value: str) -> str:
     if not is_id(value):
         raise JobNotFoundError(f"there is no such {kind}; its id is 32 hex digits")
     return value
 
 
 def _job_id(job_id: Annotated[str, _id_path("The job's id.")]) -> str:
-    return _checked("job", job_id)
+    return _require_id("job", job_id)
 
 
 def _upload_id(upload_id: Annotated[str, _id_path("The upload's id.")]) -> str:
-    return _checked("upload", upload_id)
+    return _require_id("upload", upload_id)
 
 
 def _batch_id(batch_id: Annotated[str, _id_path("The batch's id.")]) -> str:
-    return _checked("batch", batch_id)
+    return _require_id("batch", batch_id)
 
 
 JobId = Annotated[str, Depends(_job_id)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
-from hanseg_segmentation.api.http.problem_responses import disk_faults_translated
+from hanseg_segmentation.api.http.problem_responses import translate_disk_faults
 from hanseg_shared.jobs.store import CHUNK_BYTES, Payload
 from hanseg_shared.settings import Settings
 
@@ -30,7 +30,7 @@ ABANDONED_SECONDS = 6 * 3600.0
 @asynccontextmanager
 async def request_folder(settings: Settings) -> AsyncIterator[Path]:
     """Yield a folder that lives as long as the request."""
-    with disk_faults_translated():
+    with translate_disk_faults():
         settings.scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=settings.scratch))
     try:
@@ -68,7 +68,7 @@ class FileSink:
         self._file = path.open("xb", buffering=0)
 
     async def write(self, data: bytes) -> None:
-        """Take some more bytes.
+        """Write some more bytes.
 
         Raises:
             ServiceUnavailableError: The disk is full.
@@ -94,7 +94,7 @@ class FileSink:
 
     def _flush(self) -> None:
         self._digest.update(self._buffer)
-        with disk_faults_translated():
+        with translate_disk_faults():
             self._write_out()
         self._buffer.clear()
 

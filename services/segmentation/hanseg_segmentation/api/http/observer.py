@@ -18,7 +18,7 @@ from hanseg_segmentation.api.http.problem_responses import (
     internal_problem,
     problem_response,
 )
-from hanseg_segmentation.api.routes.metrics import Metrics
+from hanseg_segmentation.api.http.prometheus import Metrics
 
 logger = logging.getLogger(__name__)
 

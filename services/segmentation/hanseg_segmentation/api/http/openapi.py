@@ -1,15 +1,15 @@
-"""The OpenAPI document: what FastAPI finds, and what only we know."""
+"""The OpenAPI document: FastAPI's own, and the bodies that it cannot see."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from hanseg_segmentation.api.http.schemas import JobRequest, UploadedCase
+from hanseg_segmentation.api.http.schemas import JobSubmission, UploadedCase
 from hanseg_shared.documents import Problem
 
 TITLE = "Head-and-neck contouring"
@@ -29,6 +29,9 @@ TAGS = [
 ]
 
 _REF = "#/components/schemas/{model}"
+
+PUBLISHED_NAMES = {"JobSubmission": "JobRequest", "HealthCheck": "Check"}
+"""Schemas whose name in the document, which clients know, is not their class's."""
 
 
 def package_version() -> str:
@@ -58,9 +61,22 @@ def _document(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     _, own = models_json_schema(
-        [(model, "validation") for model in (JobRequest, UploadedCase, Problem)],
+        [(model, "validation") for model in (JobSubmission, UploadedCase, Problem)],
         ref_template=_REF,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    document["components"]["schemas"] = dict(sorted((schemas | own["$defs"]).items()))
-    return document
+    named = {PUBLISHED_NAMES.get(k, k): v for k, v in (schemas | own["$defs"]).items()}
+    document["components"]["schemas"] = dict(sorted(named.items()))
+    return cast("dict[str, Any]", _publish_names(document))
+
+
+def _publish_names(part: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Return a part of the document whose references use `PUBLISHED_NAMES`."""
+    if isinstance(part, dict):
+        return {key: _publish_names(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_publish_names(value) for value in part]
+    for name, published in PUBLISHED_NAMES.items():
+        if part == _REF.format(model=name):
+            return _REF.format(model=published)
+    return part

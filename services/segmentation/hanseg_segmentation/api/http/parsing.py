@@ -1,8 +1,8 @@
-"""JSON in a request's body: read strictly, then taken for a document.
+"""JSON in a request's body: read strictly, then validated as a document.
 
-What two readers could read in two ways is refused: a key given twice, and numbers that
-JSON does not have. So is what no request here needs and only costs: deep nesting,
-objects of many members, numbers of thousands of digits.
+JSON that two readers could understand differently is refused: a repeated key, or a
+number that JSON does not have. So is JSON that costs time and that no request needs:
+deep nesting, objects of many members, numbers of thousands of digits.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SHOWN = 40
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def parsed(model: type[Body], content: bytes, *, at: tuple[str, ...]) -> Body:
+def parse_document(model: type[Body], content: bytes, *, at: tuple[str, ...]) -> Body:
     """Return JSON as a document.
 
     Args:
         model: Which document.
         content: UTF-8.
-        at: Where in the body it lies, for the pointers to faults.
+        at: Where it is in the body, for the pointers to faults.
 
     Raises:
         RequestValidationError: It does not fit; see `problems`.

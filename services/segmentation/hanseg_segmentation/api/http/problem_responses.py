@@ -1,7 +1,7 @@
 """Errors as answers: every one is a problem document (RFC 9457), none leaks internals.
 
-What the shared tree of errors does not know, because only HTTP has it, is a
-`RefusedError` with a kind of this file.
+Errors that only HTTP has, and the shared tree therefore lacks, are a `RefusedError`
+with a kind of this file.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 RETRY_SECONDS = 10
-"""What a caller is told to wait when the service cannot work now."""
+"""After how many seconds a caller should ask again when the service cannot work now."""
 
-MOST_FAULTS_TOLD = 20
+MOST_FAULTS_LISTED = 20
 """Most faults of one request that an answer lists."""
 
 _LONGEST_PART = 60
@@ -89,7 +89,7 @@ class RefusedError(Exception):
 
 def install(app: FastAPI) -> None:
     """Have every error that a route or the router raises answered as a problem."""
-    app.add_exception_handler(RefusedError, _on_refused)
+    app.add_exception_handler(RefusedError, _on_refusal)
     app.add_exception_handler(HansegError, _on_hanseg_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -108,15 +108,15 @@ def problem_response(
 
 
 def internal_problem(path: str, request_id: str) -> Problem:
-    """Return what a caller is told of a fault in the service: where to look."""
+    """Return the problem of a fault in the service: it says where to look."""
     return INTERNAL.problem(
         f"the service's log says why, under request {request_id}", instance=path
     )
 
 
 @contextmanager
-def disk_faults_translated() -> Iterator[None]:
-    """Tell a full disk as what it is.
+def translate_disk_faults() -> Iterator[None]:
+    """Turn the error of a full disk into one that says so.
 
     Raises:
         ServiceUnavailableError: The disk, or the quota on it, is full.
@@ -131,7 +131,7 @@ def disk_faults_translated() -> Iterator[None]:
         ) from error
 
 
-def _on_refused(request: Request, error: Exception) -> Response:
+def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
     problem = error.kind.problem(error.detail, instance=request.url.path)
     extended = problem.model_copy(update=error.members)
@@ -156,25 +156,25 @@ def _on_hanseg_error(request: Request, error: Exception) -> Response:
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = _BY_STATUS.get(error.status_code) or _unnamed(error.status_code)
+    kind = _BY_STATUS.get(error.status_code) or _kind_of_status(error.status_code)
     detail = error.detail
     if kind is NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"there is nothing at {request.url.path}"
     headers = dict(error.headers or {})
     if kind is NOT_ALLOWED:
-        headers |= _allowed(request)
+        headers |= _allow_header(request)
         detail = f"{request.url.path} cannot be asked for {request.method}"
     return problem_response(kind.problem(detail, instance=request.url.path), headers)
 
 
-def _allowed(request: Request) -> dict[str, str]:
+def _allow_header(request: Request) -> dict[str, str]:
     """Return all methods of a path; the router names those of one route only."""
     template = getattr(request.scope.get("route"), "path_format", "")
     methods = request.app.openapi()["paths"].get(template, {})
     return {"Allow": ", ".join(sorted(map(str.upper, methods)))} if methods else {}
 
 
-def _unnamed(status: int) -> ProblemKind:
+def _kind_of_status(status: int) -> ProblemKind:
     return ProblemKind(f"http-{status}", HTTPStatus(status).phrase, status)
 
 
@@ -183,14 +183,14 @@ def _on_invalid(request: Request, error: Exception) -> Response:
     faults = error.errors()
     syntax = any(fault["type"] == "json_invalid" for fault in faults)
     kind = BAD_REQUEST if syntax else INVALID
-    told = [_told(fault) for fault in faults[:MOST_FAULTS_TOLD]]
-    detail = "; ".join(f"{each['at']}: {each['detail']}" for each in told)
+    described = [_describe_fault(fault) for fault in faults[:MOST_FAULTS_LISTED]]
+    detail = "; ".join(f"{each['at']}: {each['detail']}" for each in described)
     problem = kind.problem(detail, instance=request.url.path)
-    errors = [each["member"] for each in told]
+    errors = [each["member"] for each in described]
     return problem_response(problem.model_copy(update={"errors": errors}))
 
 
-def _told(fault: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_fault(fault: Mapping[str, Any]) -> dict[str, Any]:
     """Return one fault without the value sent: it may name a patient."""
     place, *where = (
         part[:_LONGEST_PART] if isinstance(part, str) else part for part in fault["loc"]

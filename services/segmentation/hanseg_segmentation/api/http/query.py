@@ -30,7 +30,7 @@ async def refuse_odd_parameters(request: Request) -> None:
     sent = request.query_params.multi_items()
     if not sent:
         return
-    known = _known(request)
+    known = _route_parameters(request)
     faults = [
         {"type": "query_parameter", "loc": ("query", name[:_SHOWN]), "msg": fault}
         for name, fault in itertools.islice(_faults(sent, known), MOST_FAULTS)
@@ -50,14 +50,14 @@ def _faults(
     """
     for name, times in Counter(name for name, _ in sent).items():
         if name not in known:
-            yield name, _no_such(name, known)
+            yield name, _describe_unknown(name, known)
         elif times > 1 and not known[name]:
             yield name, f"it was sent {times} times; send it once"
         elif any(each == name and not value for each, value in sent):
             yield name, "it has no value; give it one or leave it out"
 
 
-def _no_such(name: str, known: Mapping[str, bool]) -> str:
+def _describe_unknown(name: str, known: Mapping[str, bool]) -> str:
     if not known:
         return "there is no such parameter; this resource has none"
     near = difflib.get_close_matches(name[:_SHOWN].lower(), known, n=1)
@@ -66,7 +66,7 @@ def _no_such(name: str, known: Mapping[str, bool]) -> str:
     return f"there is no such parameter{meant}{listed}"
 
 
-def _known(request: Request) -> dict[str, bool]:
+def _route_parameters(request: Request) -> dict[str, bool]:
     """Return a route's query parameters, and whether each may be repeated.
 
     A route that the OpenAPI document leaves out has none.

@@ -61,19 +61,19 @@ def answer(
     )
 
 
-def problems(*statuses: int) -> Responses:
-    """Describe the errors that a route answers, beside those of every route."""
+def describe_problems(*statuses: int) -> Responses:
+    """Describe the errors that a route answers, with those of every route."""
     return {status: _problem(status) for status in sorted({*statuses, 422, 500, 503})}
 
 
-def described(
+def describe_answer(
     status: int,
     description: str,
     *,
     model: type[BaseModel] | None = None,
     headers: Mapping[str, Any] | None = None,
 ) -> Responses:
-    """Describe one answer that is no error."""
+    """Describe one answer that is not an error."""
     found: dict[str, Any] = {"description": description, "headers": dict(headers or {})}
     if model is not None:
         found["model"] = model

@@ -31,14 +31,14 @@ MOST_CASES = 200
 """Most cases of one batch: all are looked at before it is accepted."""
 
 
-def _composed(name: object) -> object:
+def _compose(name: object) -> object:
     """Return a name in Unicode's composed form (NFC): one name, one spelling."""
     return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
 
 
 Label = Annotated[
     str,
-    BeforeValidator(_composed),
+    BeforeValidator(_compose),
     StringConstraints(
         min_length=1,
         max_length=128,
@@ -48,17 +48,17 @@ Label = Annotated[
 ]
 """A name given by the caller, shown again but never used in a path or a log.
 
-It is kept in Unicode's composed form (NFC), whichever form was sent."""
+It is kept in Unicode's composed form (NFC), in whatever form it was sent."""
 
 
-def _no_number(value: object) -> object:
+def _refuse_number(value: object) -> object:
     """Refuse seconds since 1970, which pydantic would take for a time."""
     if isinstance(value, str) and value[:1].isdigit() and "-" in value[1:]:
         return value
     raise ValueError("write the time as 2026-01-31T12:00:00Z")
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_refuse_number)]
 """A time as ISO 8601 with its zone, and nothing else."""
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -67,13 +67,14 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _ID_1, _ID_2 = "4f0c1d2e3b4a59687786a5b4c3d2e1f0", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
-class JobRequest(Document):
+class JobSubmission(Document):
     """The part ``request`` of a multipart submission: options, and a case's name."""
 
     model_config = ConfigDict(
+        title="JobRequest",
         json_schema_extra={
             "examples": [{"case": "case_01", "options": {"registration": "affine"}}]
-        }
+        },
     )
 
     options: JobOptions = JobOptions()
@@ -151,7 +152,7 @@ class BatchRequest(Document):
     """A folder below the one that the service was told to read batches from."""
 
     @model_validator(mode="after")
-    def _cases_or_folder(self) -> Self:
+    def _require_cases_or_folder(self) -> Self:
         if (self.cases is None) == (self.folder is None):
             raise ValueError("a batch is made of either cases or a folder")
         names = [case.name for case in self.cases or ()]
@@ -221,7 +222,7 @@ class OrganList(Document):
 class ModelDocument(Document):
     """A model that a job may ask for.
 
-    `evidence` says of each organ it knows the best kind of data that taught it.
+    `evidence` names, for each organ, the best kind of contours it was trained on.
     """
 
     name: str
@@ -247,8 +248,10 @@ class Liveness(Document):
     status: str = "alive"
 
 
-class Check(Document):
+class HealthCheck(Document):
     """One thing that must work before jobs can be done."""
+
+    model_config = ConfigDict(title="Check")
 
     name: str
     ok: bool
@@ -263,4 +266,4 @@ class Readiness(Document):
     """Whether jobs that are sent now will be done."""
 
     ready: bool
-    checks: tuple[Check, ...]
+    checks: tuple[HealthCheck, ...]

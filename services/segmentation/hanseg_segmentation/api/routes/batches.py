@@ -7,8 +7,6 @@ from functools import partial
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 
-from hanseg_segmentation.api.admission import refuse_when_disk_is_full
-from hanseg_segmentation.api.batch_submission import submit_batch
 from hanseg_segmentation.api.caller import CallerDep
 from hanseg_segmentation.api.context import ContextDep
 from hanseg_segmentation.api.http.ids import BatchId
@@ -19,12 +17,14 @@ from hanseg_segmentation.api.http.respond import (
     LOCATION,
     RETRY_AFTER,
     answer,
-    described,
-    problems,
+    describe_answer,
+    describe_problems,
 )
 from hanseg_segmentation.api.http.schemas import BatchDocument, BatchRequest
-from hanseg_segmentation.api.idempotency import KeyHeader, scoped
-from hanseg_segmentation.api.looking import look_and_make
+from hanseg_segmentation.api.intake.admission import refuse_when_disk_is_full
+from hanseg_segmentation.api.intake.batch_submission import submit_batch
+from hanseg_segmentation.api.intake.idempotency import KeyHeader, scope_key
+from hanseg_segmentation.api.intake.looking import look_and_make
 from hanseg_shared.jobs import Batch
 from hanseg_shared.jobs.record import moment
 
@@ -36,13 +36,13 @@ router = APIRouter(tags=["batches"], route_class=StrictRoute)
     status_code=202,
     summary="Submit many cases",
     operation_id="submit_batch",
-    responses=described(
+    responses=describe_answer(
         202,
         "All cases are queued.",
         model=BatchDocument,
         headers=LOCATION | RETRY_AFTER,
     )
-    | problems(400, 409, 413, 422),
+    | describe_problems(400, 409, 413, 422),
 )
 async def post_batch(
     request: Request,
@@ -67,7 +67,7 @@ async def post_batch(
                 context,
                 asked,
                 folder,
-                key=scoped(idempotency_key, caller),
+                key=scope_key(idempotency_key, caller),
             ),
             seconds=context.services.settings.batch_check_seconds,
         )
@@ -81,13 +81,13 @@ async def post_batch(
     BATCHES + "/{batch_id}",
     summary="Look at a batch",
     operation_id="get_batch",
-    responses=described(
+    responses=describe_answer(
         200,
         "How many of its jobs are in which state.",
         model=BatchDocument,
         headers=RETRY_AFTER,
     )
-    | problems(404, 422),
+    | describe_problems(404, 422),
 )
 def get_batch(batch_id: BatchId, context: ContextDep) -> Response:
     """Return how far a batch is; its jobs are listed where `links.jobs` says."""

@@ -1,4 +1,4 @@
-"""The routes of what there is: organs and models."""
+"""The routes of the catalogue: organs and models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import asdict
 from fastapi import APIRouter, Response
 
 from hanseg_segmentation.api.context import ContextDep
-from hanseg_segmentation.api.http.respond import answer, described, problems
+from hanseg_segmentation.api.http.respond import (
+    answer,
+    describe_answer,
+    describe_problems,
+)
 from hanseg_segmentation.api.http.schemas import (
     CodeDocument,
     ModelDocument,
@@ -26,7 +30,8 @@ router = APIRouter(tags=["catalogue"])
     "/v1/organs",
     summary="List the organs",
     operation_id="list_organs",
-    responses=described(200, "The 30 organs at risk.", model=OrganList) | problems(),
+    responses=describe_answer(200, "The 30 organs at risk.", model=OrganList)
+    | describe_problems(),
 )
 def list_organs() -> Response:
     """Return the 30 organs: label numbers, names, codes and colours."""
@@ -37,10 +42,11 @@ def list_organs() -> Response:
     "/v1/models",
     summary="List the models",
     operation_id="list_models",
-    responses=described(200, "The installed models.", model=ModelList) | problems(),
+    responses=describe_answer(200, "The installed models.", model=ModelList)
+    | describe_problems(),
 )
 def list_models(context: ContextDep) -> Response:
-    """Return the installed models, what they know and what taught them."""
+    """Return the installed models: the organs they know, what they were trained on."""
     found = offered_models(context.model_folders).models
     return answer(ModelList(models=tuple(_model(model.package) for model in found)))
 

@@ -7,14 +7,21 @@ from functools import partial
 
 from fastapi import APIRouter, Response
 
-from hanseg_segmentation.api.admission import free_bytes, refuse_when_disk_is_full
 from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.http.problem_responses import (
     RETRY_SECONDS,
     problem_response,
 )
-from hanseg_segmentation.api.http.respond import answer, described, problems
-from hanseg_segmentation.api.http.schemas import Check, Liveness, Readiness
+from hanseg_segmentation.api.http.respond import (
+    answer,
+    describe_answer,
+    describe_problems,
+)
+from hanseg_segmentation.api.http.schemas import HealthCheck, Liveness, Readiness
+from hanseg_segmentation.api.intake.admission import (
+    free_bytes,
+    refuse_when_disk_is_full,
+)
 from hanseg_segmentation.packages.installed import DEFAULT_MODEL, offered_models
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
@@ -29,7 +36,7 @@ router = APIRouter(tags=["health"])
     "/livez",
     summary="Is the process alive?",
     operation_id="livez",
-    responses=described(200, "It answers.", model=Liveness) | problems(),
+    responses=describe_answer(200, "It answers.", model=Liveness) | describe_problems(),
 )
 async def livez() -> Response:
     """Answer, without looking at anything else."""
@@ -40,7 +47,8 @@ async def livez() -> Response:
     "/readyz",
     summary="Will jobs be done?",
     operation_id="readyz",
-    responses=described(200, "Everything works.", model=Readiness) | problems(),
+    responses=describe_answer(200, "Everything works.", model=Readiness)
+    | describe_problems(),
 )
 def readyz(context: ContextDep) -> Response:
     """Look at the database, the broker, the disk, the models and both workers.
@@ -60,7 +68,7 @@ def readyz(context: ContextDep) -> Response:
     )
 
 
-def _checks(context: Context) -> Iterator[Check]:
+def _checks(context: Context) -> Iterator[HealthCheck]:
     yield _check("database", partial(_database, context))
     yield _check("broker", partial(_broker, context))
     yield _check("disk", partial(_disk, context))
@@ -69,11 +77,11 @@ def _checks(context: Context) -> Iterator[Check]:
         yield _look_at_worker(context, queue)
 
 
-def _check(name: str, look: Callable[[], str]) -> Check:
+def _check(name: str, look: Callable[[], str]) -> HealthCheck:
     try:
-        return Check(name=name, ok=True, detail=look())
+        return HealthCheck(name=name, ok=True, detail=look())
     except HansegError as error:
-        return Check(name=name, ok=False, detail=error.message)
+        return HealthCheck(name=name, ok=False, detail=error.message)
 
 
 def _database(context: Context) -> str:
@@ -108,18 +116,18 @@ def _models(context: Context) -> str:
     return "; ".join(part for part in (", ".join(found.names), left_out) if part)
 
 
-def _look_at_worker(context: Context, queue: QueueName) -> Check:
+def _look_at_worker(context: Context, queue: QueueName) -> HealthCheck:
     name = f"{queue} worker"
     repository = context.services.repository
     try:
         live = repository.live_workers(seen_within_seconds=ALIVE_SECONDS)
         said = [s for s in repository.worker_statuses() if s.queue == queue]
     except HansegError as error:
-        return Check(name=name, ok=False, detail=error.message)
+        return HealthCheck(name=name, ok=False, detail=error.message)
     names = live.get(queue, [])
     if names:
         since = min((s.since for s in said if s.name in names), default=None)
-        return Check(
+        return HealthCheck(
             name=name,
             ok=True,
             detail=f"{len(names)} alive",
@@ -129,8 +137,8 @@ def _look_at_worker(context: Context, queue: QueueName) -> Check:
     return _unready(name, said, now=repository.now())
 
 
-def _unready(name: str, said: list[WorkerStatus], *, now: float) -> Check:
-    """Tell a worker that gets ready from one that is gone."""
+def _unready(name: str, said: list[WorkerStatus], *, now: float) -> HealthCheck:
+    """Return the check of a worker that is getting ready, or that is gone."""
     loading = [
         status
         for status in said
@@ -143,7 +151,7 @@ def _unready(name: str, said: list[WorkerStatus], *, now: float) -> Check:
         trouble = next((s.trouble for s in loading if s.trouble), None)
         if trouble:
             detail += f" and cannot start yet: {trouble}"
-        return Check(
+        return HealthCheck(
             name=name,
             ok=False,
             detail=detail,
@@ -153,9 +161,9 @@ def _unready(name: str, said: list[WorkerStatus], *, now: float) -> Check:
     detail = f"no {name} was heard of in {ALIVE_SECONDS:.0f} s"
     if not said:
         detail += "; none was started, or the last one was stopped"
-        return Check(name=name, ok=False, detail=detail, state="dead")
+        return HealthCheck(name=name, ok=False, detail=detail, state="dead")
     silent = min(status.silent_seconds for status in said)
     detail += f"; the last one fell silent {silent:.0f} s ago"
-    return Check(
+    return HealthCheck(
         name=name, ok=False, detail=detail, state="dead", since=moment(now - silent)
     )

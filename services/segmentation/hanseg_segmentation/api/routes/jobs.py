@@ -10,18 +10,14 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from hanseg_segmentation.api.admission import (
-    refuse_when_crowded,
-    refuse_when_disk_is_full,
-)
 from hanseg_segmentation.api.caller import CallerDep
 from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.http.cursor import next_page, position_of
 from hanseg_segmentation.api.http.headers import (
+    entity_tag,
     known_version,
     none_match,
     preferred_wait,
-    quoted,
 )
 from hanseg_segmentation.api.http.ids import JobId
 from hanseg_segmentation.api.http.incoming import request_folder
@@ -31,8 +27,8 @@ from hanseg_segmentation.api.http.respond import (
     LOCATION,
     RETRY_AFTER,
     answer,
-    described,
-    problems,
+    describe_answer,
+    describe_problems,
 )
 from hanseg_segmentation.api.http.schemas import (
     Id,
@@ -40,12 +36,16 @@ from hanseg_segmentation.api.http.schemas import (
     Label,
     Moment,
 )
-from hanseg_segmentation.api.idempotency import KeyHeader, scoped
-from hanseg_segmentation.api.looking import look_and_make
-from hanseg_segmentation.api.receiving import FORM, JSON, receive
-from hanseg_segmentation.api.retrying import kept_submission, retry_key
-from hanseg_segmentation.api.submission import submit
-from hanseg_segmentation.api.watching import final_job, job_events
+from hanseg_segmentation.api.intake.admission import (
+    refuse_when_crowded,
+    refuse_when_disk_is_full,
+)
+from hanseg_segmentation.api.intake.idempotency import KeyHeader, scope_key
+from hanseg_segmentation.api.intake.looking import look_and_make
+from hanseg_segmentation.api.intake.receiving import FORM, JSON, receive
+from hanseg_segmentation.api.intake.retrying import fetch_submission, retry_key
+from hanseg_segmentation.api.intake.submission import submit
+from hanseg_segmentation.api.watching import job_events, wait_until_final
 from hanseg_shared.documents import JobDocument, JobState
 from hanseg_shared.jobs import Job
 from hanseg_shared.problems import EXPIRED
@@ -99,7 +99,7 @@ _EVENT: dict[str, Any] = {
     },
 }
 
-_ACCEPTED = described(
+_ACCEPTED = describe_answer(
     202, "The job is queued.", model=JobDocument, headers=LOCATION | RETRY_AFTER
 )
 
@@ -109,7 +109,7 @@ _ACCEPTED = described(
     status_code=202,
     summary="Submit a case",
     operation_id="submit_job",
-    responses=_ACCEPTED | problems(400, 409, 413, 415, 422),
+    responses=_ACCEPTED | describe_problems(400, 409, 413, 415, 422),
     openapi_extra=_SUBMISSION_BODY,
 )
 async def submit_job(
@@ -131,17 +131,19 @@ async def submit_job(
             request,
             context.checking,
             caller,
-            partial(submit, context, submission, key=scoped(idempotency_key, caller)),
+            partial(
+                submit, context, submission, key=scope_key(idempotency_key, caller)
+            ),
             seconds=context.services.settings.check_seconds,
         )
-    return _accepted(context, job)
+    return _answer_accepted(context, job)
 
 
 @router.get(
     JOBS,
     summary="List jobs",
     operation_id="list_jobs",
-    responses=described(
+    responses=describe_answer(
         200,
         "A page of jobs, newest first.",
         model=JobList,
@@ -152,7 +154,7 @@ async def submit_job(
             }
         },
     )
-    | problems(422),
+    | describe_problems(422),
 )
 def list_jobs(
     request: Request,
@@ -189,7 +191,7 @@ def list_jobs(
         limit=limit,
         before=position_of(cursor),
         states=tuple(state or ()),
-        created_after=_moment(created_after),
+        created_after=_row_time(created_after),
         batch_id=batch,
         case_name=case,
     )
@@ -206,7 +208,7 @@ def list_jobs(
     JOBS + "/{job_id}",
     summary="Look at a job",
     operation_id="get_job",
-    responses=described(
+    responses=describe_answer(
         200,
         "The job as it stands; also when it has failed.",
         model=JobDocument,
@@ -219,8 +221,8 @@ def list_jobs(
             }
         },
     )
-    | described(304, "The job has not changed.", headers=ETAG)
-    | problems(404, 422),
+    | describe_answer(304, "The job has not changed.", headers=ETAG)
+    | describe_problems(404, 422),
 )
 async def get_job(
     job_id: JobId,
@@ -238,8 +240,8 @@ async def get_job(
 ) -> Response:
     """Return where a job stands: its state, stages, verdict and all 30 organs."""
     wait = preferred_wait(prefer, at_most=context.pace.longest_wait)
-    job = await final_job(context, job_id, seconds=wait or 0)
-    headers = {"ETag": quoted(str(job.version)), "Vary": "Prefer"}
+    job = await wait_until_final(context, job_id, seconds=wait or 0)
+    headers = {"ETag": entity_tag(str(job.version)), "Vary": "Prefer"}
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait}"
     if not job.state.is_final:
@@ -268,8 +270,10 @@ async def get_job(
             },
         }
     }
-    | described(204, "The final state is known to the client: do not connect again.")
-    | problems(404, 422),
+    | describe_answer(
+        204, "The final state is known to the client: do not connect again."
+    )
+    | describe_problems(404, 422),
 )
 async def follow_job(
     job_id: JobId,
@@ -279,7 +283,7 @@ async def follow_job(
     ] = None,
 ) -> Response:
     """Stream a job's changes as server-sent events."""
-    job = await final_job(context, job_id, seconds=0)
+    job = await wait_until_final(context, job_id, seconds=0)
     seen = known_version(last_event_id)
     if job.state.is_final and seen == job.version:
         return Response(status_code=204)
@@ -295,17 +299,17 @@ async def follow_job(
     status_code=202,
     summary="Cancel a job",
     operation_id="cancel_job",
-    responses=described(
+    responses=describe_answer(
         202,
         "The job is cancelled, or will be as soon as its worker hears of it.",
         model=JobDocument,
         headers=LOCATION | RETRY_AFTER,
     )
-    | problems(404, 409, 422),
+    | describe_problems(404, 409, 422),
 )
 def cancel_job(job_id: JobId, context: ContextDep) -> Response:
     """Cancel a job that is not finished."""
-    return _accepted(context, context.services.repository.request_cancel(job_id))
+    return _answer_accepted(context, context.services.repository.request_cancel(job_id))
 
 
 @router.post(
@@ -313,13 +317,13 @@ def cancel_job(job_id: JobId, context: ContextDep) -> Response:
     status_code=202,
     summary="Try a job again",
     operation_id="retry_job",
-    responses=described(
+    responses=describe_answer(
         202,
         "A new job of the same images and options; asked again, the same new job.",
         model=JobDocument,
         headers=LOCATION | RETRY_AFTER,
     )
-    | problems(404, 409, 410, 413, 422),
+    | describe_problems(404, 409, 410, 413, 422),
 )
 async def retry_job(
     job_id: JobId, request: Request, context: ContextDep, caller: CallerDep
@@ -331,7 +335,7 @@ async def retry_job(
     """
     await run_sync(refuse_when_disk_is_full, context.services)
     async with request_folder(context.services.settings) as folder:
-        submission = await run_sync(kept_submission, context, job_id, folder)
+        submission = await run_sync(fetch_submission, context, job_id, folder)
         job = await look_and_make(
             request,
             context.checking,
@@ -339,7 +343,7 @@ async def retry_job(
             partial(submit, context, submission, key=retry_key(job_id)),
             seconds=context.services.settings.check_seconds,
         )
-    return _accepted(context, job)
+    return _answer_accepted(context, job)
 
 
 @router.delete(
@@ -347,7 +351,7 @@ async def retry_job(
     status_code=204,
     summary="Delete a job's files",
     operation_id="delete_job",
-    responses=described(204, "The files are gone.") | problems(404, 422),
+    responses=describe_answer(204, "The files are gone.") | describe_problems(404, 422),
 )
 def delete_job(job_id: JobId, context: ContextDep) -> Response:
     """Delete a job's images and results now, also while it is being worked on.
@@ -369,13 +373,13 @@ def _refuse_early(context: Context, key: str | None) -> None:
         refuse_when_crowded(context.services)
 
 
-def _accepted(context: Context, job: Job) -> Response:
+def _answer_accepted(context: Context, job: Job) -> Response:
     headers = {"Location": job_path(job.id)}
     if not job.state.is_final:
         headers["Retry-After"] = str(context.pace.retry_after)
     return answer(job_document(job), status=202, headers=headers)
 
 
-def _moment(shown: datetime | None) -> float | None:
+def _row_time(shown: datetime | None) -> float | None:
     """Return a time as rows keep it, so that "after" leaves out the job it is of."""
     return None if shown is None else shown.timestamp() + ROUNDING_SECONDS

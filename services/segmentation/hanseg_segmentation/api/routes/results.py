@@ -15,9 +15,9 @@ from hanseg_segmentation.api.http.headers import (
     UnsatisfiableRangeError,
     attachment,
     digest_field,
+    entity_tag,
     none_match,
     parse_range,
-    quoted,
     range_applies,
 )
 from hanseg_segmentation.api.http.ids import JobId
@@ -27,7 +27,12 @@ from hanseg_segmentation.api.http.problem_responses import (
     RANGE,
     RefusedError,
 )
-from hanseg_segmentation.api.http.respond import ETAG, answer, described, problems
+from hanseg_segmentation.api.http.respond import (
+    ETAG,
+    answer,
+    describe_answer,
+    describe_problems,
+)
 from hanseg_segmentation.api.http.schemas import ResultLink, ResultList
 from hanseg_shared.documents import JobState, ResultFile
 from hanseg_shared.errors import JobNotFoundError, StoreError
@@ -80,7 +85,7 @@ _PART = {
         },
     }
 }
-_UNCHANGED = described(304, "The file is the one that is known.", headers=ETAG)
+_UNCHANGED = describe_answer(304, "The file is the one that is known.", headers=ETAG)
 
 Name = Annotated[
     str, Path(description="From the manifest.", examples=["segmentation.nii.gz"])
@@ -94,12 +99,12 @@ IfNoneMatch = Annotated[
     JOBS + "/{job_id}/results",
     summary="List a job's results",
     operation_id="list_results",
-    responses=described(200, "The files and where they are.", model=ResultList)
-    | problems(404, 409, 410, 422),
+    responses=describe_answer(200, "The files and where they are.", model=ResultList)
+    | describe_problems(404, 409, 410, 422),
 )
 def list_results(job_id: JobId, context: ContextDep) -> Response:
     """List the files of a job that has succeeded."""
-    job = finished(context, job_id)
+    job = require_results(context, job_id)
     files = tuple(
         ResultLink(**file.model_dump(), href=result_path(job.id, file.name))
         for file in job.files
@@ -120,7 +125,7 @@ def list_results(job_id: JobId, context: ContextDep) -> Response:
     summary="Fetch a result file",
     operation_id="fetch_result",
     response_class=StreamingResponse,
-    responses=_WHOLE | _PART | _UNCHANGED | problems(404, 409, 410, 416, 422),
+    responses=_WHOLE | _PART | _UNCHANGED | describe_problems(404, 409, 410, 416, 422),
 )
 async def fetch_result(
     job_id: JobId,
@@ -138,12 +143,12 @@ async def fetch_result(
     ] = None,
 ) -> Response:
     """Return a result file, whole or one range of it."""
-    file = await run_sync(_file, context, job_id, name)
-    headers = _headers(file)
+    file = await run_sync(_find_file, context, job_id, name)
+    headers = _make_headers(file)
     if not none_match(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=_validators(headers))
     asked = range_ if range_applies(if_range, headers["ETag"]) else None
-    part = _range(asked, file.bytes)
+    part = _parse_range(asked, file.bytes)
     if part is None:
         headers["Content-Digest"] = headers["Repr-Digest"]
         return _stream(
@@ -166,21 +171,21 @@ async def fetch_result(
         }
     }
     | _UNCHANGED
-    | problems(404, 409, 410, 422),
+    | describe_problems(404, 409, 410, 422),
 )
 def head_result(
     job_id: JobId, name: Name, context: ContextDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Return the headers of a result file: size, digest, type."""
-    file = _file(context, job_id, name)
-    headers = _headers(file)
+    file = _find_file(context, job_id, name)
+    headers = _make_headers(file)
     if not none_match(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=_validators(headers))
     headers["Content-Length"] = str(file.bytes)
     return Response(headers=headers, media_type=file.media_type)
 
 
-def finished(context: Context, job_id: str) -> Job:
+def require_results(context: Context, job_id: str) -> Job:
     """Return a job that has results.
 
     Raises:
@@ -200,22 +205,22 @@ def finished(context: Context, job_id: str) -> Job:
     return job
 
 
-def _file(context: Context, job_id: str, name: str) -> ResultFile:
-    job = finished(context, job_id)
+def _find_file(context: Context, job_id: str, name: str) -> ResultFile:
+    job = require_results(context, job_id)
     file = job.file(name)
     if file is None:
         raise JobNotFoundError(
             f"job {job_id} has no result of that name; its manifest lists them"
         )
     if not context.services.store.exists(job_id, file.sha256):
-        finished(context, job_id)  # it may have been deleted just now
+        require_results(context, job_id)  # it may have been deleted just now
         raise StoreError(f"result {name} of job {job_id} is not in the store")
     return file
 
 
-def _headers(file: ResultFile) -> dict[str, str]:
+def _make_headers(file: ResultFile) -> dict[str, str]:
     return {
-        "ETag": quoted(file.sha256),
+        "ETag": entity_tag(file.sha256),
         "Accept-Ranges": "bytes",
         "Repr-Digest": digest_field(file.sha256),
         "Cache-Control": "private, no-store",
@@ -227,7 +232,7 @@ def _validators(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in ("ETag", "Cache-Control")}
 
 
-def _range(asked: str | None, size: int) -> ByteRange | None:
+def _parse_range(asked: str | None, size: int) -> ByteRange | None:
     try:
         return parse_range(asked, size)
     except UnsatisfiableRangeError as error:

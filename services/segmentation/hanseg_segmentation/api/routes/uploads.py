@@ -1,7 +1,6 @@
 """The routes of uploads: announce a file by size and hash, send it, name it in a job.
 
-The way for large images: streamed, verified before anything looks at them, and safe
-to repeat.
+For large images: streamed, verified before they are used, and safe to repeat.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Annotated, Any
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request, Response
 
-from hanseg_segmentation.api.admission import refuse_when_disk_is_full
 from hanseg_segmentation.api.context import ContextDep
 from hanseg_segmentation.api.http.headers import declared_digest
 from hanseg_segmentation.api.http.ids import UploadId
@@ -25,12 +23,16 @@ from hanseg_segmentation.api.http.problem_responses import (
     TOO_LARGE,
     UNSUPPORTED,
     RefusedError,
-    disk_faults_translated,
+    translate_disk_faults,
 )
-from hanseg_segmentation.api.http.respond import LOCATION, answer, described, problems
+from hanseg_segmentation.api.http.respond import (
+    LOCATION,
+    answer,
+    describe_answer,
+    describe_problems,
+)
 from hanseg_segmentation.api.http.schemas import UploadDocument, UploadRequest
-from hanseg_segmentation.api.submission import Image
-from hanseg_shared.errors import JobNotFoundError, JobStateError, OptionError
+from hanseg_segmentation.api.intake.admission import refuse_when_disk_is_full
 from hanseg_shared.jobs import Upload
 from hanseg_shared.jobs.reconciler import UPLOAD_SECONDS
 from hanseg_shared.jobs.record import moment
@@ -57,10 +59,10 @@ _CONTENT_BODY: dict[str, Any] = {
     status_code=201,
     summary="Announce a file",
     operation_id="announce_upload",
-    responses=described(
+    responses=describe_answer(
         201, "Where to send it.", model=UploadDocument, headers=LOCATION
     )
-    | problems(400, 413, 422),
+    | describe_problems(400, 413, 422),
 )
 def announce_upload(announced: UploadRequest, context: ContextDep) -> Response:
     """Announce a file by its size and SHA-256, to be sent next."""
@@ -83,8 +85,8 @@ def announce_upload(announced: UploadRequest, context: ContextDep) -> Response:
     UPLOADS + "/{upload_id}",
     summary="Look at an upload",
     operation_id="get_upload",
-    responses=described(200, "The announced file.", model=UploadDocument)
-    | problems(404, 422),
+    responses=describe_answer(200, "The announced file.", model=UploadDocument)
+    | describe_problems(404, 422),
 )
 def get_upload(upload_id: UploadId, context: ContextDep) -> Response:
     """Return whether an announced file has been received."""
@@ -96,8 +98,8 @@ def get_upload(upload_id: UploadId, context: ContextDep) -> Response:
     status_code=204,
     summary="Send an announced file",
     operation_id="send_upload",
-    responses=described(204, "The file is there, and is what was announced.")
-    | problems(404, 413, 415, 422),
+    responses=describe_answer(204, "The file is there, and is what was announced.")
+    | describe_problems(404, 413, 415, 422),
     openapi_extra=_CONTENT_BODY,
 )
 async def send_upload(
@@ -118,7 +120,7 @@ async def send_upload(
     _refuse_other(upload, request.headers.get("content-length"), content_digest)
     await run_sync(refuse_when_disk_is_full, services)
     async with request_folder(services.settings) as folder:
-        path, payload = await _received(request, upload, folder)
+        path, payload = await _receive_content(request, upload, folder)
         _refuse_mismatch(upload, payload)
         await run_sync(_keep, services, upload, path)
     return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -129,7 +131,7 @@ async def send_upload(
     status_code=204,
     summary="Delete an upload",
     operation_id="delete_upload",
-    responses=described(204, "The file is gone.") | problems(404, 422),
+    responses=describe_answer(204, "The file is gone.") | describe_problems(404, 422),
 )
 def delete_upload(upload_id: UploadId, context: ContextDep) -> Response:
     """Delete an upload now; jobs that were made of it keep copies of their own."""
@@ -138,39 +140,6 @@ def delete_upload(upload_id: UploadId, context: ContextDep) -> Response:
     services.repository.delete_upload(upload_id)
     services.store.purge(upload.owner)
     return Response(status_code=HTTPStatus.NO_CONTENT)
-
-
-def received_upload(services: Services, upload_id: str) -> Upload:
-    """Return an upload whose content is there, as a job needs it.
-
-    Raises:
-        OptionError: There is none of that id.
-        JobStateError: Its content was not sent yet.
-    """
-    try:
-        upload = services.repository.get_upload(upload_id)
-    except JobNotFoundError:
-        raise OptionError(
-            f"there is no upload {upload_id}; announce and send the file first"
-        ) from None
-    if not upload.received:
-        raise JobStateError(
-            f"upload {upload_id} was announced but its content was not sent yet"
-        )
-    return upload
-
-
-def fetch_upload(services: Services, upload_id: str, target: Path) -> Image:
-    """Copy an upload's content to a file, verified.
-
-    Raises:
-        OptionError: There is none of that id.
-        JobStateError: Its content was not sent yet.
-    """
-    upload = received_upload(services, upload_id)
-    with disk_faults_translated():
-        services.store.fetch(upload.owner, upload.sha256, target)
-    return Image(target, Payload(upload.sha256, upload.bytes), upload.owner)
 
 
 def _document(upload: Upload) -> UploadDocument:
@@ -196,7 +165,7 @@ def _refuse_encoded(content_encoding: str | None) -> None:
 def _refuse_other(
     upload: Upload, content_length: str | None, content_digest: str | None
 ) -> None:
-    """Refuse, unread, what says itself that it is not the announced file."""
+    """Refuse, unread, content whose headers say that it is not the announced file."""
     if content_length and content_length != str(upload.bytes):
         raise _mismatch(f"{content_length} bytes", f"{upload.bytes} bytes")
     digest = declared_digest(content_digest)
@@ -204,7 +173,7 @@ def _refuse_other(
         raise _mismatch("a Content-Digest of its own", f"SHA-256 {upload.sha256}")
 
 
-async def _received(
+async def _receive_content(
     request: Request, upload: Upload, folder: Path
 ) -> tuple[Path, Payload]:
     sink = FileSink(folder / "content")
@@ -233,6 +202,6 @@ def _mismatch(sent: str, announced: str) -> RefusedError:
 
 
 def _keep(services: Services, upload: Upload, path: Path) -> None:
-    with disk_faults_translated():
+    with translate_disk_faults():
         services.store.put(upload.owner, path)
     services.repository.mark_received(upload.id)

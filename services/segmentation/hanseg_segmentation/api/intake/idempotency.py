@@ -1,4 +1,4 @@
-"""Doing a thing once however often it is asked for, by ``Idempotency-Key``.
+"""Doing a request once, however often it is sent with the same ``Idempotency-Key``.
 
 After draft-ietf-httpapi-idempotency-key-header: the same key with the same request
 answers what the first one made, with another request 422, and while the first is
@@ -42,7 +42,7 @@ KeyHeader = Annotated[
 ]
 
 
-def scoped(key: str | None, caller: Caller) -> str | None:
+def scope_key(key: str | None, caller: Caller) -> str | None:
     """Return a key as it is stored: hashed, so that callers' keys never meet."""
     if key is None:
         return None
@@ -55,7 +55,7 @@ def fingerprint(**content: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def once(
+def make_once(
     repository: JobRepository,
     key: str | None,
     request_hash: str,
@@ -65,7 +65,7 @@ def once(
 
     Args:
         repository: Where keys are kept.
-        key: From `scoped`; None makes anew every time.
+        key: From `scope_key`; without one, every request makes its own.
         request_hash: From `fingerprint`.
         make: Does the work and returns the id of what it made.
 
@@ -77,7 +77,7 @@ def once(
         return make()
     known = repository.reserve_key(key, request_hash)
     if known is not None:
-        return _made_before(known.fingerprint == request_hash, known.resource)
+        return _require_made(known.fingerprint == request_hash, known.resource)
     try:
         made = make()
     except BaseException:
@@ -88,7 +88,7 @@ def once(
     return made
 
 
-def _made_before(is_same: bool, resource: str | None) -> str:
+def _require_made(is_same: bool, resource: str | None) -> str:
     if not is_same:
         raise RefusedError(
             KEY_REUSED,

@@ -1,22 +1,22 @@
-"""Making a job of images: look at them, store them, insert the row, tell the queue.
+"""Making a job of images: check them, store them, insert the row, publish it.
 
-Whatever fails before the row is there leaves nothing behind.
+If a step before the insertion fails, nothing is left behind.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from hanseg_segmentation.api.admission import refuse_when_full
 from hanseg_segmentation.api.context import Context
-from hanseg_segmentation.api.http.problem_responses import disk_faults_translated
-from hanseg_segmentation.api.idempotency import fingerprint, once
-from hanseg_segmentation.api.looking import look_at
+from hanseg_segmentation.api.http.problem_responses import translate_disk_faults
+from hanseg_segmentation.api.intake.admission import refuse_when_full
+from hanseg_segmentation.api.intake.idempotency import fingerprint, make_once
+from hanseg_segmentation.api.intake.images import Image
+from hanseg_segmentation.api.intake.looking import look_at
 from hanseg_segmentation.packages.installed import offered_models
 from hanseg_shared.available import require_available, require_installed
 from hanseg_shared.documents import InputSummary, JobOptions
@@ -30,30 +30,14 @@ from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.jobs import Job, NewJob
 from hanseg_shared.jobs.reconciler import publish_due
-from hanseg_shared.jobs.store import Payload
 from hanseg_shared.jobs.work import Services
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A file that was received: where it lies, and who has it in the store if anyone.
-
-    Attributes:
-        path: Where it lies for the time of the request.
-        payload: Its hash and size.
-        owner: The upload or job that it was copied from.
-    """
-
-    path: Path
-    payload: Payload
-    owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Submission:
-    """What a caller wants to be contoured, received but not yet looked at."""
+    """A case to contour, received but not yet checked."""
 
     ct: Image
     mr: Image | None
@@ -62,7 +46,7 @@ class Submission:
 
     @property
     def request_hash(self) -> str:
-        """What two submissions share when they ask for the same."""
+        """A hash that two submissions share if they ask for the same."""
         return fingerprint(
             resource="job",
             ct=self.ct.payload.sha256,
@@ -84,6 +68,14 @@ class Submission:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedCase:
+    """A case that was checked and can be used."""
+
+    submission: Submission
+    check: CaseCheck
+
+
 def submit(
     context: Context, submission: Submission, halt: Halt, *, key: str | None
 ) -> Job:
@@ -100,18 +92,18 @@ def submit(
     def make() -> str:
         refuse_when_full(context.services)
         require_possible(context, submission.options)
-        check = submission.look(context, halt)
-        return create(context.services, submission, check).id
+        case = CheckedCase(submission, submission.look(context, halt))
+        return create(context.services, case).id
 
-    return repository.get(once(repository, key, submission.request_hash, make))
+    return repository.get(make_once(repository, key, submission.request_hash, make))
 
 
 def require_possible(context: Context, options: JobOptions) -> None:
     """Raise unless the options can be done and the model is installed.
 
     Raises:
-        OptionError: They cannot, or it is not; the message says what can be had.
-        ServiceUnavailableError: The model is left out, or none is installed.
+        OptionError: They cannot, or it is not; the message says what is available.
+        ServiceUnavailableError: The model cannot be used, or none is installed.
     """
     require_available(options.registration, options.backend)
     require_installed(options.backend, context.services.settings.ants_python)
@@ -127,55 +119,57 @@ def require_possible(context: Context, options: JobOptions) -> None:
     )
 
 
-def create(services: Services, submission: Submission, check: CaseCheck) -> Job:
-    """Store the images, insert the job and tell the queue.
+def create(services: Services, case: CheckedCase) -> Job:
+    """Store the images, insert the job and publish it.
 
-    The broker may be out: the row is there, and a reconciler sends the message later.
+    The broker may be down: the row exists, and a reconciler sends the message later.
 
     Raises:
         ServiceUnavailableError: The disk or the database does not take the job.
     """
-    with stored(services, submission, check) as job_id:
-        job = services.repository.create(new_job(submission, check, job_id))
+    with store_cases(services, [case]) as [new_job]:
+        job = services.repository.create(new_job)
     publish(services, job.id)
     return job
 
 
 @contextmanager
-def stored(
-    services: Services, submission: Submission, check: CaseCheck
-) -> Iterator[str]:
-    """Put the images into the store and yield the id of the job that owns them.
+def store_cases(
+    services: Services, cases: Sequence[CheckedCase]
+) -> Iterator[list[NewJob]]:
+    """Put the images of cases into the store and yield the rows of their jobs.
 
-    They are removed again when the body raises.
+    All images are removed again when the body raises.
     """
+    with ExitStack() as stack:
+        yield [stack.enter_context(_store_case(services, case)) for case in cases]
+
+
+@contextmanager
+def _store_case(services: Services, case: CheckedCase) -> Iterator[NewJob]:
     job_id = uuid.uuid4().hex
+    submission = case.submission
     images = {"ct": submission.ct, "mr": submission.mr}
     try:
-        with disk_faults_translated():
-            for summary in check.inputs:
+        with translate_disk_faults():
+            for summary in case.check.inputs:
                 image = images[summary.role]
                 assert image is not None
                 _store(services, job_id, image, summary)
-        yield job_id
+        yield NewJob(
+            id=job_id,
+            inputs=case.check.inputs,
+            remarks=case.check.remarks,
+            options=submission.options,
+            case_name=submission.case,
+        )
     except BaseException:
         services.store.purge(job_id)
         raise
 
 
-def new_job(submission: Submission, check: CaseCheck, job_id: str) -> NewJob:
-    """Return the row of a job whose images are in the store."""
-    return NewJob(
-        id=job_id,
-        inputs=check.inputs,
-        remarks=check.remarks,
-        options=submission.options,
-        case_name=submission.case,
-    )
-
-
 def publish(services: Services, job_id: str) -> None:
-    """Tell the queue of a job; the reconciler does it later where that fails."""
+    """Send a job to its queue; if that fails, the reconciler does it later."""
     logger.info("job %s is queued", job_id)
     try:
         job = services.repository.get(job_id)

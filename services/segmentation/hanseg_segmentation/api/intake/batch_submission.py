@@ -1,31 +1,29 @@
-"""Making the jobs of a batch: look at every case, then make all jobs or none."""
+"""Making the jobs of a batch: check every case, then make all jobs or none."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hanseg_segmentation.api.admission import (
-    refuse_when_disk_is_full,
-    refuse_when_full,
-)
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.problem_responses import RefusedError
 from hanseg_segmentation.api.http.schemas import MOST_CASES, BatchCase, BatchRequest
-from hanseg_segmentation.api.idempotency import fingerprint, once
-from hanseg_segmentation.api.looking import look_at
-from hanseg_segmentation.api.routes.uploads import fetch_upload, received_upload
-from hanseg_segmentation.api.submission import (
-    Image,
+from hanseg_segmentation.api.intake.admission import (
+    refuse_when_disk_is_full,
+    refuse_when_full,
+)
+from hanseg_segmentation.api.intake.idempotency import fingerprint, make_once
+from hanseg_segmentation.api.intake.images import Image, fetch_upload, require_received
+from hanseg_segmentation.api.intake.looking import look_at
+from hanseg_segmentation.api.intake.submission import (
+    CheckedCase,
     Submission,
-    new_job,
     publish,
     require_possible,
-    stored,
+    store_cases,
 )
 from hanseg_shared.documents import InputSummary, JobOptions
 from hanseg_shared.errors import (
@@ -33,7 +31,6 @@ from hanseg_shared.errors import (
     InputError,
     OptionError,
 )
-from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.cases import CaseFiles, find_cases
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.jobs import Batch
@@ -44,16 +41,8 @@ from hanseg_shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_TOLD_IN_DETAIL = 5
+_DETAILED_FAULTS = 5
 """Most cases at fault that the problem's sentence names; `errors` has them all."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedCase:
-    """A case that was looked at and can be used."""
-
-    submission: Submission
-    check: CaseCheck
 
 
 def submit_batch(
@@ -82,7 +71,7 @@ def submit_batch(
         return _make_jobs(context.services, cases, name=asked.name or asked.folder)
 
     request_hash = fingerprint(resource="batch", **asked.model_dump(mode="json"))
-    return repository.get_batch(once(repository, key, request_hash, make))
+    return repository.get_batch(make_once(repository, key, request_hash, make))
 
 
 def folder_below(settings: Settings, name: str) -> Path:
@@ -109,7 +98,7 @@ def _check_uploads(
 ) -> list[CheckedCase]:
     cases = asked.cases or ()
     uploads = [
-        received_upload(context.services, upload_id)
+        require_received(context.services, upload_id)
         for case in cases
         for upload_id in (case.ct, case.mr)
         if upload_id is not None
@@ -117,7 +106,7 @@ def _check_uploads(
     _refuse_when_full(context.services, len(cases), sum(each.bytes for each in uploads))
     checks = _Checks(of=len(cases))
     for position, case in enumerate(cases):
-        with checks.noting(case.name, pointer=f"#/cases/{position}"):
+        with checks.note_fault(case.name, pointer=f"#/cases/{position}"):
             checks.passed.append(
                 _check_upload(context, case, asked.options, scratch, halt)
             )
@@ -156,7 +145,7 @@ def _check_folder(
     limits = context.limits(options.model)
     checks = _Checks(of=len(found))
     for case in found:
-        with checks.noting(case.name, pointer="#/folder"):
+        with checks.note_fault(case.name, pointer="#/folder"):
             check = look_at(context, case.ct, case.mr, halt, limits=limits)
             checks.passed.append(
                 CheckedCase(_submission(case, options, check.inputs), check)
@@ -210,62 +199,41 @@ def _refuse_when_full(services: Services, jobs: int, size: int) -> None:
 
 
 class _Checks:
-    """Gathers the cases that passed and the faults of those that did not."""
+    """The cases that passed, and the faults of those that did not."""
 
     def __init__(self, *, of: int) -> None:
         self.passed: list[CheckedCase] = []
         self._of = of
         self._faults: list[dict[str, Any]] = []
 
-    def noting(self, case: str, *, pointer: str) -> _Noting:
-        return _Noting(self._faults, {"case": case, "pointer": pointer})
+    @contextmanager
+    def note_fault(self, case: str, *, pointer: str) -> Iterator[None]:
+        """Note an `ImageError` instead of letting it end the checks of the others."""
+        try:
+            yield
+        except ImageError as error:
+            fault = {"case": case, "pointer": pointer, "detail": error.message}
+            self._faults.append(fault)
 
     def require_all(self) -> list[CheckedCase]:
         if not self._faults:
             return self.passed
-        told = [f"{each['case']}: {each['detail']}" for each in self._faults]
-        more = "; ..." if len(told) > _TOLD_IN_DETAIL else ""
+        details = [f"{each['case']}: {each['detail']}" for each in self._faults]
+        more = "; ..." if len(details) > _DETAILED_FAULTS else ""
         raise RefusedError(
             KINDS[ImageError],
-            f"{len(told)} of {self._of} cases cannot be used, so none was queued: "
-            + "; ".join(told[:_TOLD_IN_DETAIL])
+            f"{len(details)} of {self._of} cases cannot be used, so none was queued: "
+            + "; ".join(details[:_DETAILED_FAULTS])
             + more,
             members={"errors": self._faults},
         )
 
 
-class _Noting:
-    """Notes an `ImageError` instead of letting it end the search for others."""
-
-    def __init__(self, faults: list[dict[str, Any]], fault: dict[str, Any]) -> None:
-        self._faults = faults
-        self._fault = fault
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
-        if not isinstance(error, ImageError):
-            return False
-        self._faults.append(self._fault | {"detail": error.message})
-        return True
-
-
 def _make_jobs(
     services: Services, cases: Sequence[CheckedCase], *, name: str | None
 ) -> str:
-    with ExitStack() as stack:
-        ids = [
-            stack.enter_context(stored(services, case.submission, case.check))
-            for case in cases
-        ]
-        batch = services.repository.create_batch(
-            name,
-            [
-                new_job(case.submission, case.check, job_id)
-                for case, job_id in zip(cases, ids, strict=True)
-            ],
-        )
-    for job_id in ids:
-        publish(services, job_id)
+    with store_cases(services, cases) as jobs:
+        batch = services.repository.create_batch(name, jobs)
+    for job in jobs:
+        publish(services, job.id)
     return batch.id

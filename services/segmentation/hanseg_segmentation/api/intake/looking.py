@@ -1,7 +1,7 @@
-"""A look into a request's images: it costs that request only.
+"""The check of a request's images, which holds up no other request.
 
-It has a place among the checks that may run at once, a share of them for each caller,
-a time after which it is ended, and it is ended when the client goes away.
+Only so many checks run at once, each caller has a share of them, and a check ends when
+its time is over or the client goes away.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ async def look_and_make(
     """Return what a function makes once it has looked into a request's images.
 
     Args:
-        request: Its body was received; it is watched for the client's leaving.
+        request: Its body was received; the check ends when its client disconnects.
         places: Where one must be free.
         caller: Whose share of the places it takes.
-        make: Runs in a thread; hears from the halt that it should end.
+        make: Runs in a thread and ends soon after the halt says so.
         seconds: How long it may wait for a place, and how long it may look.
 
     Raises:
@@ -55,12 +55,12 @@ async def look_and_make(
     halt = Halt()
     async with AsyncExitStack() as held:
         with anyio.CancelScope() as waiting:
-            await held.enter_async_context(_watched(request, halt, waiting))
+            await held.enter_async_context(_halt_on_disconnect(request, halt, waiting))
             await held.enter_async_context(
-                places.taken(caller.address, patience=seconds)
+                places.take(caller.address, patience=seconds)
             )
         halt.check()
-        held.enter_context(_bounded(halt, seconds))
+        held.enter_context(_halt_after(halt, seconds))
         return await run_sync(make, halt, limiter=anyio.CapacityLimiter(1))
 
 
@@ -91,13 +91,13 @@ def look_at(
         try:
             return context.check_case(ct, mr, limits, halt)
         except ImageError as error:
-            halt.check()  # what was killed for another reason says nothing of images
+            halt.check()  # a check ended from outside says nothing about the images
             raise type(error)(_without_folders(error.message, ct, mr)) from error
 
     halt.check()
     if sha256 is None:
         return look()
-    return context.verdicts.of((*sha256, limits), look)
+    return context.verdicts.find_or_look((*sha256, limits), look)
 
 
 def _without_folders(message: str, *paths: Path | None) -> str:
@@ -108,18 +108,20 @@ def _without_folders(message: str, *paths: Path | None) -> str:
 
 
 @asynccontextmanager
-async def _watched(
+async def _halt_on_disconnect(
     request: Request, halt: Halt, waiting: anyio.CancelScope
 ) -> AsyncIterator[None]:
     """Halt, and give up waiting, as soon as the client goes away."""
-    watcher = asyncio.create_task(_watch(request, halt, waiting))
+    watcher = asyncio.create_task(_wait_for_disconnect(request, halt, waiting))
     try:
         yield
     finally:
         watcher.cancel()
 
 
-async def _watch(request: Request, halt: Halt, waiting: anyio.CancelScope) -> None:
+async def _wait_for_disconnect(
+    request: Request, halt: Halt, waiting: anyio.CancelScope
+) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     halt.now(ClientDisconnect())
@@ -127,7 +129,7 @@ async def _watch(request: Request, halt: Halt, waiting: anyio.CancelScope) -> No
 
 
 @contextmanager
-def _bounded(halt: Halt, seconds: float) -> Iterator[None]:
+def _halt_after(halt: Halt, seconds: float) -> Iterator[None]:
     """Halt when the time is over."""
     too_long = RefusedError(
         KINDS[ImageError],

@@ -1,4 +1,4 @@
-"""A failed or cancelled job again, from the images that the service still has."""
+"""Trying a failed or cancelled job again with the images the service still has."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.problem_responses import (
     RefusedError,
-    disk_faults_translated,
+    translate_disk_faults,
 )
-from hanseg_segmentation.api.submission import Image, Submission
+from hanseg_segmentation.api.intake.images import Image
+from hanseg_segmentation.api.intake.submission import Submission
 from hanseg_shared.documents import InputSummary, JobState
 from hanseg_shared.errors import JobStateError, StoreError
 from hanseg_shared.jobs import Job
@@ -22,7 +23,7 @@ RETRIED = frozenset({JobState.FAILED, JobState.CANCELLED})
 """States that a job can be tried again from."""
 
 
-def kept_submission(context: Context, job_id: str, folder: Path) -> Submission:
+def fetch_submission(context: Context, job_id: str, folder: Path) -> Submission:
     """Return the submission that a job was made of, its images in a folder.
 
     Raises:
@@ -33,7 +34,9 @@ def kept_submission(context: Context, job_id: str, folder: Path) -> Submission:
     services = context.services
     job = services.repository.get(job_id)
     _require_over(job)
-    images = {image.role: _kept(services, job, image, folder) for image in job.inputs}
+    images = {
+        image.role: _fetch_image(services, job, image, folder) for image in job.inputs
+    }
     return Submission(
         ct=images["ct"],
         mr=images.get("mr"),
@@ -49,7 +52,7 @@ def retry_key(job_id: str) -> str:
 
 def _require_over(job: Job) -> None:
     if job.state is JobState.EXPIRED:
-        raise _gone(job)
+        raise _images_gone(job)
     if job.state not in RETRIED:
         raise JobStateError(
             f"job {job.id} is {job.state}; only a failed or cancelled job can be "
@@ -57,22 +60,24 @@ def _require_over(job: Job) -> None:
         )
 
 
-def _kept(services: Services, job: Job, image: InputSummary, folder: Path) -> Image:
+def _fetch_image(
+    services: Services, job: Job, image: InputSummary, folder: Path
+) -> Image:
     target = folder / image.role
     try:
-        with disk_faults_translated():
+        with translate_disk_faults():
             services.store.fetch(job.id, image.sha256, target)
     except StoreError as error:
         if services.store.exists(job.id, image.sha256):
             raise
-        raise _gone(services.repository.get(job.id)) from error
+        raise _images_gone(services.repository.get(job.id)) from error
     return Image(target, Payload(image.sha256, image.bytes), owner=job.id)
 
 
-def _gone(job: Job) -> RefusedError:
+def _images_gone(job: Job) -> RefusedError:
     """Return the refusal for a job whose images were deleted."""
-    told = job.error.detail if job.state is JobState.EXPIRED and job.error else ""
-    why = f" ({told})" if told else ""
+    detail = job.error.detail if job.state is JobState.EXPIRED and job.error else ""
+    why = f" ({detail})" if detail else ""
     return RefusedError(
         EXPIRED, f"the images of job {job.id} are gone{why}; send the case again"
     )

@@ -1,4 +1,4 @@
-"""Whether new jobs are taken at all: not when the queue, the disk or the broker is out.
+"""Whether new jobs are accepted: not when queue or disk are full or the broker is out.
 
 Refusing early with 503 is kinder than accepting what cannot be done.
 """
@@ -27,7 +27,7 @@ def refuse_when_full(services: Services, *, jobs: int = 1) -> None:
 
 
 def refuse_when_crowded(services: Services, *, jobs: int = 1) -> None:
-    """Raise unless so many new jobs fit beside those that are not finished."""
+    """Raise unless so many more jobs may be unfinished."""
     most = services.settings.max_unfinished_jobs
     if jobs > most:
         raise OptionError(
@@ -42,7 +42,7 @@ def refuse_when_crowded(services: Services, *, jobs: int = 1) -> None:
 
 
 def refuse_when_disk_is_full(services: Services, *, needed: int = 0) -> None:
-    """Raise unless enough disk space is left beside the bytes that are needed now."""
+    """Raise unless enough disk space is left after the bytes that are needed now."""
     least = services.settings.min_free_bytes
     free = free_bytes(services)
     if free < least + needed:

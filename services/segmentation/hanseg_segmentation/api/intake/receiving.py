@@ -9,15 +9,15 @@ from fastapi import Request
 
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.form import Form, read_form
-from hanseg_segmentation.api.http.parsing import parsed
+from hanseg_segmentation.api.http.parsing import parse_document
 from hanseg_segmentation.api.http.problem_responses import (
     INVALID,
     UNSUPPORTED,
     RefusedError,
 )
-from hanseg_segmentation.api.http.schemas import JobRequest, UploadedCase
-from hanseg_segmentation.api.routes.uploads import fetch_upload
-from hanseg_segmentation.api.submission import Image, Submission
+from hanseg_segmentation.api.http.schemas import JobSubmission, UploadedCase
+from hanseg_segmentation.api.intake.images import Image, fetch_upload
+from hanseg_segmentation.api.intake.submission import Submission
 
 FORM = "multipart/form-data"
 JSON = "application/json"
@@ -42,7 +42,7 @@ async def receive(request: Request, context: Context, folder: Path) -> Submissio
         )
         return _from_form(form)
     if media_type == JSON:
-        case = parsed(UploadedCase, await request.body(), at=())
+        case = parse_document(UploadedCase, await request.body(), at=())
         return await run_sync(_from_uploads, context, case, folder)
     raise RefusedError(UNSUPPORTED, f"send {FORM} or {JSON}")
 
@@ -50,7 +50,9 @@ async def receive(request: Request, context: Context, folder: Path) -> Submissio
 def _from_form(form: Form) -> Submission:
     if "ct" not in form.files:
         raise RefusedError(INVALID, "the part 'ct', the planning CT, is missing")
-    asked = parsed(JobRequest, form.fields.get("request") or b"{}", at=("request",))
+    asked = parse_document(
+        JobSubmission, form.fields.get("request") or b"{}", at=("request",)
+    )
     mr = form.files.get("mr")
     return Submission(
         ct=Image(*form.files["ct"]),

@@ -15,8 +15,8 @@ import numpy.typing as npt
 Matrix34 = npt.NDArray[np.float64]
 Size = tuple[int, int, int]
 
-_TOLD_VOXELS = 0.02
-"""What moves no voxel by more than this share of one is not told as a difference."""
+_REPORTED_VOXELS = 0.02
+"""A difference that moves no voxel by more than this share of one is not reported."""
 
 _AXIS_LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
 
@@ -83,7 +83,7 @@ def orientation_of(direction: npt.ArrayLike) -> str:
 def differences(size: Size, expected: Matrix34, got: Matrix34) -> list[str]:
     """Return in what a geometry, in mm LPS, differs from the one that was expected.
 
-    Each is told with its amount, and only if it moves a voxel noticeably, so that no
+    Each is named with its amount, and only if it moves a voxel noticeably, so that no
     two values that look equal are ever called different.
 
     Args:
@@ -92,7 +92,7 @@ def differences(size: Size, expected: Matrix34, got: Matrix34) -> list[str]:
         got: Where they lie.
     """
     wanted, found = spacing_of(expected), spacing_of(got)
-    told = _TOLD_VOXELS * float(wanted.min())
+    told = _REPORTED_VOXELS * float(wanted.min())
     parts = []
     if float((np.abs(found - wanted) * (np.array(size) - 1)).max()) > told:
         parts.append("spacing {} mm, not {} mm".format(*_texts(found, wanted, "x")))

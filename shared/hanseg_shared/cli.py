@@ -120,7 +120,7 @@ def exit_status(error: HansegError) -> int:
 
 
 def main() -> None:
-    """Run the command line; every error is told in one line."""
+    """Run the command line; every error is one line."""
     as_json = json_is_asked(sys.argv[1:])
     try:
         with _interrupt_by(signal.SIGTERM, signal.SIGHUP):

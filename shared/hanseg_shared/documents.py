@@ -181,10 +181,10 @@ class Flag(Document):
         """
         name = MEANINGS[code].number
         figures = 3
-        while _rounded(number, figures) == _rounded(limit, figures) and figures < 9:
+        while _round(number, figures) == _round(limit, figures) and figures < 9:
             figures += 1
-        numbers = {} if name is None else {name.value: _rounded(number, figures)}
-        return cls(code=code, limit=_rounded(limit, figures), **numbers)
+        numbers = {} if name is None else {name.value: _round(number, figures)}
+        return cls(code=code, limit=_round(limit, figures), **numbers)
 
     @property
     def number(self) -> float | None:
@@ -229,7 +229,7 @@ class Flag(Document):
 _UNITS: dict[Number | None, str] = {Number.ML: " ml", Number.MM: " mm"}
 
 
-def _rounded(number: float | None, figures: int) -> float | None:
+def _round(number: float | None, figures: int) -> float | None:
     return None if number is None else float(f"{number:.{figures}g}")
 
 
@@ -241,7 +241,7 @@ class OrganResult(Document):
         confidence: Mean probability the model gave the organ where it drew it, 0..1:
             on the model's own grid, strays that were removed afterwards included.
         flags: Every check that found something, with its number.
-        evidence: The best kind of data that taught the model this organ; None if
+        evidence: The best kind of data that the model learned this organ from; None if
             the model does not know it.
     """
 
@@ -287,8 +287,8 @@ class InferenceReport(Document):
         reason: One sentence for a person: why no more and no less was done.
         blanked: Whether couch, mask and all else outside the patient's body were
             blanked before the network saw the CT.
-        second_stage: How the finer network was run that draws some organs anew; with
-            no tiles if there was no time. None if the model has none.
+        second_stage: How the finer network was run that contours some organs again;
+            with no tiles if there was no time. None if the model has none.
     """
 
     mode: InferenceMode

@@ -47,7 +47,7 @@ class OrganStatus(StrEnum):
 
 
 class Evidence(StrEnum):
-    """The best kind of data that taught a model an organ."""
+    """The best kind of data that a model learned an organ from."""
 
     EXPERT = "expert"
     """Contours drawn or checked by experts for research."""
@@ -59,7 +59,7 @@ class Evidence(StrEnum):
     """Simulated patients only: no real contour of this organ was seen."""
 
     UNSTATED = "unstated"
-    """An imported model, of which nobody said what taught it."""
+    """An imported model, of which nobody said what it was trained on."""
 
 
 @dataclass(frozen=True, slots=True)

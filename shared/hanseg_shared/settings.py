@@ -227,7 +227,7 @@ def read_settings() -> Settings:
 def settings_of_process() -> Settings:
     """Return the settings, or end this process with one line that says what is wrong.
 
-    For the processes of the service, which have no command line that tells errors.
+    For the processes of the service, which have no command line to report errors.
     """
     try:
         return read_settings()

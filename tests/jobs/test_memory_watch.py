@@ -16,7 +16,7 @@ from hanseg_shared.jobs.memory_watch import MemoryWatch
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import work_on
-from hanseg_shared.memory import (
+from hanseg_shared.memory_limits import (
     STAGE_SHARE,
     available,
     held_bytes,

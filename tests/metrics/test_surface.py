@@ -20,7 +20,7 @@ from hanseg_shared.metrics.measures import (
 )
 from hanseg_shared.metrics.surface import (
     bounding_box,
-    cropped,
+    crop_to_mask,
     lattice_offset,
     surface_distances,
 )
@@ -78,8 +78,8 @@ def test_masks_may_cover_different_parts_of_one_lattice():
     whole = mask(ball((20, 20, 20), (9, 10, 11), 5))
     other = mask(ball((20, 20, 20), (10, 10, 11), 5))
     expected = hausdorff(surface_distances(whole, other), 95)
-    assert hausdorff(surface_distances(cropped(whole), other), 95) == expected
-    assert hausdorff(surface_distances(whole, cropped(other)), 95) == expected
+    assert hausdorff(surface_distances(crop_to_mask(whole), other), 95) == expected
+    assert hausdorff(surface_distances(whole, crop_to_mask(other)), 95) == expected
 
 
 def test_a_lattice_shifted_by_half_a_voxel_is_refused():

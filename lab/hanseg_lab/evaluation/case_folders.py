@@ -30,7 +30,7 @@ from hanseg_shared.io.names import (
     image_stem,
     is_segment_file,
     natural,
-    normalised,
+    normalise,
     parse_name,
 )
 from hanseg_shared.io.segments import Segment, read_segments
@@ -122,7 +122,7 @@ class _Finder:
                 self.unexplained.append(path)
             table = found or OUR_NUMBERS
         cropped = is_segment_file(path)
-        return CaseSource(normalised(name), path, labels=table, may_be_cropped=cropped)
+        return CaseSource(normalise(name), path, labels=table, may_be_cropped=cropped)
 
     def cases_below(self, folder: Path) -> list[CaseSource]:
         """Return the cases of a folder that is none itself, however deep."""
@@ -140,7 +140,7 @@ class _Finder:
 
     def case_of(self, folder: Path) -> CaseSource | None:
         """Return the one case whose masks lie directly in a folder, if there is one."""
-        name = normalised(folder.resolve().name)
+        name = normalise(folder.resolve().name)
         images = [path for path in sorted(folder.iterdir()) if _is_image(path)]
         label_maps = [path for path in images if _stem(path).lower() in _MASK_WORDS]
         others = [path for path in images if _is_another_case(path)]
@@ -331,7 +331,7 @@ def _mask_name(path: Path, folder: Path) -> str:
     match = _ORGAN_PART.fullmatch(stem)
     if match:
         return match.group(1)
-    case = normalised(folder.resolve().name)
+    case = normalise(folder.resolve().name)
     return stem.removeprefix(f"{case}_")
 
 
@@ -388,7 +388,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _stem(path: Path) -> str:
-    return image_stem(path) or normalised(path.stem)
+    return image_stem(path) or normalise(path.stem)
 
 
 def _refuse_dicom(path: Path) -> None:

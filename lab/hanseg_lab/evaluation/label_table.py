@@ -25,7 +25,7 @@ from hanseg_shared.declaration import (
 )
 from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.io.csv_file import read_text
-from hanseg_shared.io.names import normalised
+from hanseg_shared.io.names import normalise
 from hanseg_shared.organ_names import nearest_organs, organ_of
 
 FORMAT = "a CSV file with the columns value,organ"
@@ -76,7 +76,7 @@ class LabelTable:
 
     def names(self, name: str) -> bool:
         """Whether the table has a segment's or file's name."""
-        return normalised(name).lower() in self.by_name
+        return normalise(name).lower() in self.by_name
 
     def structure_of(self, name: str) -> str | None:
         """Return what a segment's or file's name stands for; None for nothing of ours.
@@ -86,7 +86,7 @@ class LabelTable:
         """
         for table in (self, *self.maps.values()):
             if table.names(name):
-                return table.by_name[normalised(name).lower()]
+                return table.by_name[normalise(name).lower()]
         found = organ_of(name)
         if found is None:
             raise InputError(f"{name!r} is no organ by its name")
@@ -109,7 +109,7 @@ def _table_of(labels: Sequence[Label], source: str) -> LabelTable:
     return LabelTable(
         source,
         {each.value: stands_for[each.name] for each in labels if each.value},
-        {normalised(name).lower(): what for name, what in stands_for.items()},
+        {normalise(name).lower(): what for name, what in stands_for.items()},
         tuple(
             each.name
             for each in labels
@@ -168,10 +168,10 @@ def _read_table(path: Path) -> LabelTable:
             if value in by_value:
                 raise InputError(f"{where}: the value {value} is there twice")
             by_value[value] = stands_for
-        elif normalised(first).lower() in by_name:
+        elif normalise(first).lower() in by_name:
             raise InputError(f"{where}: the name {first!r} is there twice")
         else:
-            by_name[normalised(first).lower()] = stands_for
+            by_name[normalise(first).lower()] = stands_for
     if not by_value and not by_name:
         raise InputError(f"{path}: there are no labels in it; {FORMAT} is needed")
     _require_separate([*by_value.values(), *by_name.values()], path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from hanseg_lab.evaluation.structures import organs_in, structure
 from hanseg_shared.errors import InputError
 from hanseg_shared.io.csv_file import CsvRow, read_csv
-from hanseg_shared.io.names import normalised
+from hanseg_shared.io.names import normalise
 from hanseg_shared.metrics.metric import Metric
 
 COLUMNS = ("case", "organ", "metric", "value")
@@ -61,7 +61,7 @@ def _scores(rows: Iterable[CsvRow], path: Path) -> Iterator[Score]:
             value = _not_nan(row.number("value"))
         except InputError as error:
             raise InputError(f"{path}, line {row.line}: {error}") from error
-        yield Score(normalised(row["case"]), name, metric, value)
+        yield Score(normalise(row["case"]), name, metric, value)
 
 
 def _not_nan(value: float) -> float:

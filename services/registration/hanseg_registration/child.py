@@ -36,7 +36,7 @@ from hanseg_shared.documents import RegistrationReport, TransformKind
 from hanseg_shared.errors import HansegError, ProcessLostError, RegistrationError
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.jobs.leash import die_with_parent
-from hanseg_shared.memory import gigabytes, tree_held_bytes
+from hanseg_shared.memory_limits import gigabytes, tree_held_bytes
 
 logger = logging.getLogger(__name__)
 

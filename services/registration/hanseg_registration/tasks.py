@@ -12,7 +12,7 @@ from hanseg_shared.documents import Backend, RegistrationReport
 from hanseg_shared.errors import ProcessLostError, RegistrationError
 from hanseg_shared.jobs.repository import StageResult
 from hanseg_shared.jobs.work import Workplace
-from hanseg_shared.memory import stage_limit
+from hanseg_shared.memory_limits import stage_limit
 from hanseg_shared.result_files import REPORT
 from hanseg_shared.settings import Settings
 from hanseg_shared.versions import versions_of

@@ -211,7 +211,7 @@ class NothingLeft:
     def of(
         cls, found: FoundCases, finished: Mapping[str, JobDocument], out: Path
     ) -> Self:
-        """Return the outcomes of finished cases, and write the summary anew."""
+        """Return the outcomes of finished cases, and write the summary again."""
         names = [case.name for case in found.cases]
         outcomes = {name: outcome_of(name, finished[name]) for name in names}
         rows = [*outcomes.values(), *passed_over_rows(found.passed_over)]
@@ -258,7 +258,7 @@ def finished_cases(
     """Return what earlier runs have left in `out` of these cases, by name."""
     found: dict[str, JobDocument] = {}
     for case in cases:
-        # an image that cannot be read is told when its case's turn comes
+        # an unreadable image is reported when its case is submitted
         with contextlib.suppress(InputError):
             done = read_finished(case, options, out / case.name)
             if done is not None:

@@ -162,9 +162,9 @@ class Client:
         if request.case is not None:
             body["case"] = request.case
         with contextlib.ExitStack() as opened:
-            files = {"ct": (request.ct.name, opened.enter_context(_opened(request.ct)))}
+            files = {"ct": (request.ct.name, opened.enter_context(_open(request.ct)))}
             if request.mr is not None:
-                mr = opened.enter_context(_opened(request.mr))
+                mr = opened.enter_context(_open(request.mr))
                 files["mr"] = (request.mr.name, mr)
             answer = self._send(
                 "POST",
@@ -173,13 +173,13 @@ class Client:
                 files=files,
                 headers=headers,
             )
-        return _understood(JobDocument, answer.content)
+        return _parse_answer(JobDocument, answer.content)
 
     def job(self, job_id: str, *, wait_seconds: int = 0) -> JobDocument:
         """Return a job, after at most `wait_seconds` if it is not finished."""
         headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
         answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
-        return _understood(JobDocument, answer.content)
+        return _parse_answer(JobDocument, answer.content)
 
     def jobs(
         self, *, limit: int, filters: Mapping[str, str | list[str]] | None = None
@@ -194,7 +194,7 @@ class Client:
         pages = {"limit": str(min(limit, LARGEST_PAGE)), **(filters or {})}
         answer = self._send("GET", "/v1/jobs", params=pages)
         while True:
-            page = _understood(_JobPage, answer.content)
+            page = _parse_answer(_JobPage, answer.content)
             found += page.jobs
             if page.next is None or len(found) >= limit:
                 return found[:limit], page.next is not None or len(found) > limit
@@ -203,7 +203,7 @@ class Client:
     def follow(self, job_id: str) -> Iterator[JobDocument]:
         """Yield the job at each change, until it is finished."""
         with (
-            _translated(),
+            _translate_errors(),
             self._http.stream(
                 "GET",
                 f"/v1/jobs/{job_id}/events",
@@ -215,7 +215,7 @@ class Client:
                 _raise(answer)
             for line in answer.iter_lines():
                 if line.startswith("data:"):
-                    yield _understood(JobDocument, line[len("data:") :])
+                    yield _parse_answer(JobDocument, line[len("data:") :])
 
     def cancel(self, job_id: str) -> JobDocument:
         """Cancel a job and return it; its worker may still have to hear of it.
@@ -224,7 +224,7 @@ class Client:
             JobStateError: It has ended already.
         """
         answer = self._send("POST", f"/v1/jobs/{job_id}/cancel")
-        return _understood(JobDocument, answer.content)
+        return _parse_answer(JobDocument, answer.content)
 
     def retry(self, job_id: str) -> JobDocument:
         """Queue a failed or cancelled job again; returns the new job.
@@ -233,7 +233,7 @@ class Client:
             JobStateError: It is neither, or its images are gone.
         """
         answer = self._send("POST", f"/v1/jobs/{job_id}/retry")
-        return _understood(JobDocument, answer.content)
+        return _parse_answer(JobDocument, answer.content)
 
     def delete(self, job_id: str) -> None:
         """Delete a job's files at once."""
@@ -271,7 +271,7 @@ class Client:
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with (
-            _translated(),
+            _translate_errors(),
             self._http.stream(
                 "GET", f"/v1/jobs/{job_id}/results/{quote(file.name)}"
             ) as answer,
@@ -287,7 +287,7 @@ class Client:
             raise StoreError(f"{file.name} was damaged on its way; fetch it again")
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
-        with _translated():
+        with _translate_errors():
             answer = self._http.request(method, path, **arguments)
         if answer.is_error:
             _raise(answer)
@@ -312,7 +312,7 @@ def _raise(answer: httpx.Response) -> None:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except httpx.ConnectError as error:
@@ -361,7 +361,7 @@ def is_this_machine(url: str) -> bool:
         return False
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except OSError as error:
@@ -371,7 +371,7 @@ def _opened(path: Path) -> IO[bytes]:
 _D = TypeVar("_D", bound=BaseModel)
 
 
-def _understood(kind: type[_D], told: bytes | str) -> _D:
+def _parse_answer(kind: type[_D], told: bytes | str) -> _D:
     try:
         return kind.model_validate_json(told)
     except ValidationError as error:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def _checked(_: click.Context, __: click.Parameter, job_id: str) -> str:
+def _check_job_id(_: click.Context, __: click.Parameter, job_id: str) -> str:
     """Return a job's id, which goes into a path.
 
     Raises:
@@ -35,7 +35,7 @@ def _checked(_: click.Context, __: click.Parameter, job_id: str) -> str:
     return job_id
 
 
-_JOB = click.argument("job_id", metavar="JOB", callback=_checked)
+_JOB = click.argument("job_id", metavar="JOB", callback=_check_job_id)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

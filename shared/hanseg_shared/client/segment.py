@@ -33,7 +33,7 @@ def segment_case(
 ) -> JobDocument:
     """Submit a case, follow it, and fetch its results into `out`.
 
-    The job's id is told first, so that a lost connection loses nothing. An
+    The job's id is shown first, so that a lost connection loses nothing. An
     interruption (Ctrl-C) cancels the job.
 
     Raises:
@@ -49,7 +49,7 @@ def segment_case(
         require_success(job)
         client.download(job.id, out)
     except KeyboardInterrupt:
-        with contextlib.suppress(HansegError):  # the interruption is what is told
+        with contextlib.suppress(HansegError):  # the interruption is reported
             client.cancel(job.id)
         raise
     except ServiceUnavailableError as error:

@@ -25,7 +25,7 @@ COLOURS = {
 
 
 UNPROVEN = "*"
-"""Mark of an organ that only simulated patients taught the model."""
+"""Mark of an organ that the model learned from simulated patients alone."""
 
 
 def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
@@ -33,7 +33,7 @@ def print_organs(job: JobDocument, *, console: Console | None = None) -> None:
     console = console or Console()
     console.print(organ_table(job))
     if any(organ.evidence is Evidence.PHANTOM for organ in job.organs):
-        console.print(f"{UNPROVEN} taught by simulated patients alone", style="dim")
+        console.print(f"{UNPROVEN} learned from simulated patients alone", style="dim")
     if job.registration is not None:
         console.print(job.registration.sentence, highlight=False, markup=False)
     if job.model is not None:

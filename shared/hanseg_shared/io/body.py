@@ -76,7 +76,7 @@ def find_body(ct: Volume) -> Mask | None:
     if body is None:
         return None
     reach = MARGIN_MM + max(small.grid.spacing) / 2.0
-    around = fill_slices(within(body, reach, small.grid), small.grid)
+    around = fill_slices(voxels_near(body, reach, small.grid), small.grid)
     if around.all():
         return np.ones(ct.grid.shape, dtype=bool)
     nearest = [
@@ -116,7 +116,7 @@ def padding_in(small: Volume) -> Mask:
     filled: Mask = ~known
     finite = small.with_array(np.where(known, small.array, BLANK_HU))
     for value in fill_values(finite):
-        filled |= _largely(small.array == value)
+        filled |= _find_filled_blocks(small.array == value)
     return filled
 
 
@@ -150,10 +150,10 @@ def thick_parts(filled: Mask, grid: Grid) -> Mask:
     if count == 0:
         return np.zeros_like(filled)
     kept = _patient_pieces(core, count, depth, grid)
-    return within(kept, THINNEST_PART_MM / 2.0, grid) & filled
+    return voxels_near(kept, THINNEST_PART_MM / 2.0, grid) & filled
 
 
-def within(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
+def voxels_near(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
     """Return the voxels within a distance of a mask."""
     return np.asarray(_depth(~mask, grid) <= distance_mm)
 
@@ -165,7 +165,7 @@ def _without_sheets(dense: Mask, grid: Grid) -> Mask:
     if count == 0:
         return np.zeros_like(dense)
     kept = _patient_pieces(core, count, depth, grid)
-    return within(kept, SHEET_MM / 2.0 + max(grid.spacing), grid) & dense
+    return voxels_near(kept, SHEET_MM / 2.0 + max(grid.spacing), grid) & dense
 
 
 def _patient_pieces(pieces: Voxels, count: int, depth: Voxels, grid: Grid) -> Mask:
@@ -256,7 +256,7 @@ def _axis_across_slices(grid: Grid) -> int:
     return 2 - int(np.abs(np.array(grid.direction)[2]).argmax())
 
 
-def _largely(equal: Mask) -> Mask:
+def _find_filled_blocks(equal: Mask) -> Mask:
     """Return voxels of a value most of whose neighbours have it too."""
     share = ndimage.uniform_filter(equal.astype(np.float32), 3, mode="nearest")
     return np.asarray(equal & (share > 0.5))

@@ -15,7 +15,7 @@ from hanseg_shared.io.names import (
     is_segment_file,
     is_unread_image,
     natural,
-    normalised,
+    normalise,
     parse_name,
     printable,
     says_only_masks,
@@ -56,7 +56,7 @@ class PassedOver:
 
     Attributes:
         path: Where it is.
-        name: The same as it is told: from the folder that was looked through.
+        name: Its path from the folder that was searched, as messages give it.
         reason: Why, and what helps.
     """
 
@@ -133,15 +133,17 @@ def find_cases(folder: Path | str) -> FoundCases:
     folders, passed = search.folders, search.passed
     for each in folders:
         if not each.of_masks:
-            each.cases = _cases_of(each)
+            each.cases = _make_cases(each)
     known = {case.name for each in folders for case in each.cases}
     for each in folders:
         if each.of_masks:
             passed += _take_out_copies(each, known)
-            each.cases = _cases_of(each)
+            each.cases = _make_cases(each)
     cases = [case for each in folders for case in each.cases]
-    passed += _left_over(folders)
-    passed_over = tuple(_told(root, path, why) for path, why in _sorted(passed))
+    passed += _find_left_over(folders)
+    passed_over = tuple(
+        _make_passed_over(root, path, why) for path, why in _sort_by_path(passed)
+    )
     if not cases:
         raise InputError(_nothing_found(root, passed_over))
     _require_unique(cases)
@@ -242,7 +244,7 @@ def _is_organ(image: _Image) -> bool:
     return image.name.role is NameRole.NONE and organ_of(stem) is not None
 
 
-def _cases_of(folder: _Folder) -> list[CaseFiles]:
+def _make_cases(folder: _Folder) -> list[CaseFiles]:
     """Return the cases whose images lie directly in one folder."""
     images = folder.images
     if not images:
@@ -254,47 +256,47 @@ def _cases_of(folder: _Folder) -> list[CaseFiles]:
     cts = [image for image in images if image.name.role is NameRole.CT]
     if len(images) > 1 and len(cts) != 1:
         if "" in groups and len(groups) > 1:
-            raise _unclear(name, folder, images)
-        return [_case(key or name, folder, each) for key, each in groups.items()]
+            raise _unclear_error(name, folder, images)
+        return [_make_case(key or name, folder, each) for key, each in groups.items()]
     if (folder.is_root or folder.of_masks) and len(groups) == 1:
         name = next(iter(groups)) or name
     if folder.is_root and len(groups) > 1 and "" not in groups:
         _require_one_patient(folder, list(groups))
-    return [_only_case(normalised(name), folder, images)]
+    return [_make_only_case(normalise(name), folder, images)]
 
 
 def _require_one_patient(folder: _Folder, names: list[str]) -> None:
     """Refuse files side by side whose names begin differently."""
     first, *others = sorted(names, key=len)
     if not all(other.startswith(first) for other in others):
-        raise _unclear(others[0], folder, folder.images)
+        raise _unclear_error(others[0], folder, folder.images)
 
 
-def _only_case(name: str, folder: _Folder, images: list[_Image]) -> CaseFiles:
+def _make_only_case(name: str, folder: _Folder, images: list[_Image]) -> CaseFiles:
     """Return the case of a folder that holds one; its only image is the CT."""
     only = images[0]
     of_mr = not folder.is_root and _is_of_mr(folder.path.name)
     if len(images) == 1 and only.name.role is NameRole.NONE and not of_mr:
         return CaseFiles(name, only.path)
-    return _case(name, folder, images)
+    return _make_case(name, folder, images)
 
 
 def _is_of_mr(folder_name: str) -> bool:
     return parse_name(folder_name).role in {NameRole.MR, NameRole.UNCLEAR}
 
 
-def _case(name: str, folder: _Folder, images: list[_Image]) -> CaseFiles:
+def _make_case(name: str, folder: _Folder, images: list[_Image]) -> CaseFiles:
     cts = [each.path for each in images if each.name.role is NameRole.CT]
     mrs = [each.path for each in images if each.name.role is NameRole.MR]
     if len(cts) != 1 or len(mrs) > 1 or len(cts) + len(mrs) != len(images):
-        raise _unclear(name, folder, images)
-    return CaseFiles(normalised(name), cts[0], mrs[0] if mrs else None)
+        raise _unclear_error(name, folder, images)
+    return CaseFiles(normalise(name), cts[0], mrs[0] if mrs else None)
 
 
-def _unclear(name: str, folder: _Folder, images: list[_Image]) -> InputError:
+def _unclear_error(name: str, folder: _Folder, images: list[_Image]) -> InputError:
     return InputError(
         f"{folder.path}: case {name} needs one file named ct and at most one named mr "
-        f"or t1, found {_listed(image.path.name for image in images)}; rename the "
+        f"or t1, found {_list_names(image.path.name for image in images)}; rename the "
         "files or move the others away"
     )
 
@@ -302,7 +304,7 @@ def _unclear(name: str, folder: _Folder, images: list[_Image]) -> InputError:
 def _take_out_copies(folder: _Folder, known: set[str]) -> Iterator[tuple[Path, str]]:
     """Yield a mask folder's files that are called as a CT elsewhere, taken out.
 
-    Masks are often called as the CTs they were drawn on.
+    Masks often bear the names of the CTs they were contoured on.
     """
     for image in [each for each in folder.images if each.name.case in known]:
         folder.images.remove(image)
@@ -313,14 +315,14 @@ def _take_out_copies(folder: _Folder, known: set[str]) -> Iterator[tuple[Path, s
         )
 
 
-def _left_over(folders: list[_Folder]) -> Iterator[tuple[Path, str]]:
+def _find_left_over(folders: list[_Folder]) -> Iterator[tuple[Path, str]]:
     """Yield images that are no CT by their names, but of no case that has another."""
     by_path = {folder.path: folder for folder in folders}
     for folder in folders:
         around = by_path.get(folder.path.parent, folder) if folder.of_masks else folder
         for image in folder.others:
             if not _belongs(image, around, is_mask=folder.of_masks):
-                yield image.path, _why_passed(image, folder)
+                yield image.path, _reason_to_pass(image, folder)
 
 
 def _belongs(image: _Image, around: _Folder, *, is_mask: bool) -> bool:
@@ -348,20 +350,20 @@ def _holds_one_case(folder: _Folder) -> bool:
     return not folder.is_root or not parse_name(stem).case
 
 
-def _why_passed(image: _Image, folder: _Folder) -> str:
+def _reason_to_pass(image: _Image, folder: _Folder) -> str:
     if folder.of_masks:
         return "it lies in a folder of masks by its name; a CT must be called ct there"
     word = repr(image.name.word) if image.name.word else "an organ"
     return f"its name says {word}; if it is a CT, let its name end in _ct"
 
 
-def _sorted(passed: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
+def _sort_by_path(passed: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
     return sorted(passed, key=lambda each: natural(str(each[0])))
 
 
-def _told(root: Path, path: Path, reason: str) -> PassedOver:
+def _make_passed_over(root: Path, path: Path, reason: str) -> PassedOver:
     name = path.relative_to(root).as_posix() if path != root else path.resolve().name
-    return PassedOver(path, printable(normalised(name)), reason)
+    return PassedOver(path, printable(normalise(name)), reason)
 
 
 def _require_unique(cases: list[CaseFiles]) -> None:
@@ -377,7 +379,7 @@ def _require_unique(cases: list[CaseFiles]) -> None:
 
 
 def _nothing_found(folder: Path, passed_over: Iterable[PassedOver]) -> str:
-    found = _listed(sorted(printable(path.name) for path in folder.iterdir()))
+    found = _list_names(sorted(printable(path.name) for path in folder.iterdir()))
     told = "".join(f"\n  {each.name}: {each.reason}" for each in passed_over)
     return (
         f"{folder}: no case was found, only {found}; a case is a folder with a CT "
@@ -386,7 +388,7 @@ def _nothing_found(folder: Path, passed_over: Iterable[PassedOver]) -> str:
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     every = list(names)
     shown = ", ".join(every[:_NAMES_SHOWN]) or "nothing"
     more = len(every) - _NAMES_SHOWN

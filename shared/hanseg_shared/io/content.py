@@ -17,7 +17,7 @@ from scipy import ndimage
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.io.body import body_in
 from hanseg_shared.io.coarse import Sampler
-from hanseg_shared.io.hounsfield import require_hounsfield, wrapped
+from hanseg_shared.io.hounsfield import find_wrapping, require_hounsfield
 
 LOWEST_HU, HIGHEST_HU = -32768, 32767
 """What a CT may hold: padding below -1024 and metal above 3071 included."""
@@ -222,7 +222,7 @@ def _why_no_hu(found: Intensities, sampler: Sampler) -> str:
             "near 1024, so it seems to be raw = HU + 1024; subtract 1024 (apply the "
             "rescale intercept) and send it again"
         )
-    why = wrapped(sampler.sample)
+    why = find_wrapping(sampler.sample)
     if why is not None:
         return why
     if found.lowest >= 0:

@@ -20,7 +20,8 @@ def require_patient_sized(grid: Grid, limits: Limits) -> None:
     sides = _sides_mm(grid)
     shown = " x ".join(f"{side:.0f}" for side in sides)
     remedy = (
-        f"check the spacing {_shown(grid.spacing)} mm, or crop it to the head and neck"
+        f"check the spacing {_format_spacing(grid.spacing)} mm, or crop it to the head "
+        "and neck"
     )
     if max(sides) > limits.max_extent_mm:
         raise ImageTooLargeError(
@@ -59,5 +60,5 @@ def _sides_mm(grid: Grid) -> tuple[float, ...]:
     return tuple(n * s for n, s in zip(grid.size, grid.spacing, strict=True))
 
 
-def _shown(spacing: Vector) -> str:
+def _format_spacing(spacing: Vector) -> str:
     return " x ".join(f"{each:g}" for each in spacing)

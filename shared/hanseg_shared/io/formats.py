@@ -87,10 +87,12 @@ def sniff(path: Path) -> ImageFormat:
     if not path.is_file():
         raise NotAnImageError("there is no such file")
     if path.suffix.lower() in _DETACHED_SUFFIXES:
-        raise _detached(f"{path.suffix.lower()} files keep their voxels elsewhere")
+        raise _detached_error(
+            f"{path.suffix.lower()} files keep their voxels elsewhere"
+        )
     start = start_of(path)
     if start.startswith(_GZIP_MAGIC):
-        return _nifti(_inflated_start(path), gzipped=True)
+        return _nifti(_inflate_start(path), gzipped=True)
     return recognise(start)
 
 
@@ -140,7 +142,7 @@ def _nifti(start: bytes, *, gzipped: bool) -> ImageFormat:
     if _at(start, _NIFTI_MAGIC):
         return ImageFormat.NIFTI
     if _at(start, _NIFTI_PAIR_MAGIC):
-        raise _detached("a NIfTI header of the .hdr/.img pair")
+        raise _detached_error("a NIfTI header of the .hdr/.img pair")
     if start[4:8] in _NIFTI2_MAGICS:
         raise NotAnImageError("NIfTI-2 is not read; save the image as NIfTI-1")
     header_bytes = (
@@ -158,7 +160,7 @@ def _nifti(start: bytes, *, gzipped: bool) -> ImageFormat:
     )
 
 
-def _inflated_start(path: Path) -> bytes:
+def _inflate_start(path: Path) -> bytes:
     """Return the beginning of what a gzip file holds, however long its own header."""
     try:
         return inflate_head(path, SNIFFED_BYTES)
@@ -171,7 +173,7 @@ def _at(start: bytes, magic: tuple[int, bytes]) -> bool:
     return start[offset : offset + len(expected)] == expected
 
 
-def _detached(what: str) -> UnsafeImageError:
+def _detached_error(what: str) -> UnsafeImageError:
     return UnsafeImageError(
         f"{what}; only files that hold header and voxels together are read: save the "
         "image as .nii.gz, .nrrd or .mha"

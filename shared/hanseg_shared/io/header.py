@@ -26,8 +26,8 @@ from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
 from hanseg_shared.io.parsed_header import make_grid, naming, parse_header
 from hanseg_shared.itk import matrix_rows
 
-_TOLD_VOXELS = 0.01
-"""A direction is told to be rounded if that moved a voxel by more than this."""
+_REPORTED_VOXELS = 0.01
+"""A rounded direction is remarked upon if it moved a voxel by more, in voxels."""
 
 _ITK_TYPES = {
     "i1": sitk.sitkInt8,
@@ -128,7 +128,7 @@ def _reason(error: RuntimeError, link: Path) -> str:
 
 def _rounding_remarks(grid: Grid, geometry: Geometry) -> tuple[str, ...]:
     apart = apart_voxels(grid.size, grid.affine, _stated_affine(geometry))
-    if apart <= _TOLD_VOXELS:
+    if apart <= _REPORTED_VOXELS:
         return ()
     return (
         "its direction cosines are rounded; the nearest rectangular grid, up to "

@@ -39,12 +39,12 @@ def header_lines(text: str, *, what: str) -> list[str]:
     if len(longest) > MAX_LINE_CHARACTERS:
         raise ImageTooLargeError(
             f"the {what} header has a line of {len(longest)} characters, more than the "
-            f"{MAX_LINE_CHARACTERS} allowed ({shown(longest)}); save the image without "
+            f"{MAX_LINE_CHARACTERS} allowed ({quote(longest)}); save the image without "
             "this field"
         )
     return [line.rstrip("\r") for line in lines]
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """Return the beginning of a header's value as a message repeats it."""
     return repr(str(value)[:_SHOWN])

@@ -150,13 +150,13 @@ def require_hounsfield(small: Volume) -> None:
     sound = found.holds_air and found.holds_tissue
     if sound and found.raw_share <= LARGEST_RAW_SHARE and not found.is_cut_off:
         return
-    raise ImageContentError(_why_not(found, small))
+    raise ImageContentError(_explain_refusal(found, small))
 
 
-def wrapped(small: Volume) -> str | None:
+def find_wrapping(small: Volume) -> str | None:
     """Return that negative HU were stored as unsigned numbers, None if not so."""
     values = small.array[np.isfinite(small.array)].astype(np.float64)
-    top = _wrapped_at(values) if values.size else None
+    top = _find_wrapping_power(values) if values.size else None
     if top is None:
         return None
     highest = values.max()
@@ -168,9 +168,9 @@ def wrapped(small: Volume) -> str | None:
     )
 
 
-def _why_not(found: Tissues, small: Volume) -> str:
+def _explain_refusal(found: Tissues, small: Volume) -> str:
     """Return what values look like that are no HU, and what to do."""
-    why = wrapped(small)
+    why = find_wrapping(small)
     if why is not None:
         return why
     air, tissue = _air_and_tissue(small)
@@ -229,7 +229,7 @@ def _air_and_tissue(small: Volume) -> tuple[float, float]:
     return _two_peaks(np.concatenate([measured, filled[as_air]]))
 
 
-def _wrapped_at(values: Values) -> float | None:
+def _find_wrapping_power(values: Values) -> float | None:
     """Return at which power of two negative values seem to have been wrapped."""
     if values.min() < 0:
         return None

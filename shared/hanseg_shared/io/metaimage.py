@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from hanseg_shared.errors import ImageContentError, ImageError, UnsafeImageError
-from hanseg_shared.io.header_text import header_lines, shown
+from hanseg_shared.io.header_text import header_lines, quote
 from hanseg_shared.io.layout import Encoding, Size, VoxelLayout
 
 _LAST_KEY = re.compile(rb"(?:^|\n)[ \t]*ElementDataFile[ \t]*[=:]([^\n]*)\n")
@@ -95,23 +95,23 @@ def _fields(text: str) -> dict[str, str]:
         key = name.strip().lower()
         if not equals or not key or ":" in key or name[0].isspace():
             raise ImageError(
-                f"the MHA header has a line that is no 'key = value': {shown(line)}"
+                f"the MHA header has a line that is no 'key = value': {quote(line)}"
             )
         if key in found:
-            raise ImageError(f"the MHA key {shown(key)} is given twice")
+            raise ImageError(f"the MHA key {quote(key)} is given twice")
         found[key] = value.strip()
     return found
 
 
-def _required(fields: dict[str, str], key: str) -> str:
+def _require_field(fields: dict[str, str], key: str) -> str:
     if key not in fields:
         raise ImageError(f"the MHA header has no key {key!r}")
     return fields[key]
 
 
 def _size(fields: dict[str, str]) -> Size:
-    sizes = _required(fields, "dimsize").split()
-    axes = _required(fields, "ndims")
+    sizes = _require_field(fields, "dimsize").split()
+    axes = _require_field(fields, "ndims")
     if not all(re.fullmatch(r"[0-9]{1,18}", word) for word in [axes, *sizes]):
         raise ImageError(f"DimSize must hold counts, got {' '.join(sizes)[:60]!r}")
     if int(axes) != len(sizes):
@@ -128,7 +128,7 @@ def _size(fields: dict[str, str]) -> Size:
 
 
 def _require_plain(fields: dict[str, str]) -> None:
-    if _required(fields, "objecttype").lower() != "image":
+    if _require_field(fields, "objecttype").lower() != "image":
         raise ImageError(f"the MHA object is no image: {fields['objecttype'][:40]!r}")
     for key, needed in _IDENTITY_OF.items():
         got = fields.get(key, needed).lower()
@@ -181,11 +181,11 @@ def _require_numbers(value: str, key: str, count: int) -> None:
 
 
 def _dtype(fields: dict[str, str]) -> np.dtype[np.generic]:
-    name = _required(fields, "elementtype")
+    name = _require_field(fields, "elementtype")
     if name not in _DTYPES:
         raise ImageContentError(
             f"voxels must be single numbers of a known type, got ElementType "
-            f"{shown(name)}"
+            f"{quote(name)}"
         )
     orders = {
         _truth(fields, key)

@@ -1,4 +1,4 @@
-"""What a file is by its name: whose CT or MR, a mask, or nothing that can be told.
+"""What a file is by its name: whose CT or MR, a mask, or unknown.
 
 This is the one place that reads meaning out of names, for `hanseg batch`, training
 and evaluation alike. A patient may be called Mr Smith or SEG-12, so it is not a word
@@ -110,7 +110,7 @@ class _Word:
     end: int
 
 
-def normalised(name: str) -> str:
+def normalise(name: str) -> str:
     """Return a name in the one form in which names are compared (NFC).
 
     macOS writes an umlaut as two characters, others as one (Unicode UAX 15).
@@ -120,7 +120,7 @@ def normalised(name: str) -> str:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts case_2 before case_10; digits are ASCII's."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", normalised(name).lower())
+    parts = re.findall(r"[0-9]+|[^0-9]+", normalise(name).lower())
     return [_sort_key(part) for part in parts]
 
 
@@ -134,7 +134,7 @@ def _sort_key(part: str) -> tuple[int, str]:
 def image_stem(path: Path) -> str | None:
     """Return an image file's name without its ending, or None for another file."""
     match = _IMAGE_NAME.fullmatch(path.name)
-    return normalised(match.group(1)) if match else None
+    return normalise(match.group(1)) if match else None
 
 
 def is_segment_file(path: Path) -> bool:
@@ -153,7 +153,7 @@ def parse_name(stem: str) -> ParsedName:
     Args:
         stem: A file's name without its ending, or a folder's name.
     """
-    stem = normalised(stem)
+    stem = normalise(stem)
     words = _words(stem)
     speaking = [n for n, word in enumerate(words) if word.kind not in _PLAIN]
     names_ct = any(word.kind is _Kind.CT for word in words)
@@ -161,17 +161,17 @@ def parse_name(stem: str) -> ParsedName:
         return ParsedName(NameRole.NONE, _case_name(stem, words, {_Kind.FILLER}))
     last = speaking[-1]
     role, family = _role(words, last)
-    first, end = _run(words, last, family | {_Kind.FILLER})
+    first, end = _extend_run(words, last, family | {_Kind.FILLER})
     before, after = stem[: words[first].start], stem[words[end].end :]
     keeps_end = role in {NameRole.CT, NameRole.MR, NameRole.UNCLEAR}
-    case = _joined(before, after) if keeps_end or not before.strip(" ._-") else before
+    case = _join(before, after) if keeps_end or not before.strip(" ._-") else before
     word = stem[words[first].start : words[end].end]
     return ParsedName(role, case.strip(" ._-"), word, names_ct)
 
 
 def says_only_masks(folder_name: str) -> bool:
     """Whether every word of a folder's name is one of masks, doses or other MRs."""
-    words = _words(normalised(folder_name))
+    words = _words(normalise(folder_name))
     hidden = _MASKS | {_Kind.OTHER_MR}
     return bool(words) and all(word.kind in hidden for word in words)
 
@@ -183,7 +183,7 @@ def case_without(stem: str, words: Collection[str]) -> str:
         stem: A file's name without its ending.
         words: Of lower case.
     """
-    parts = normalised(stem).split("_")
+    parts = normalise(stem).split("_")
     while len(parts) > 1 and parts[-1].lower() in words:
         parts.pop()
     return "_".join(parts)
@@ -222,8 +222,8 @@ def _role(words: list[_Word], last: int) -> tuple[NameRole, set[_Kind]]:
         return role, _MASKS | _MRS | {_Kind.CT}
     family = {_Kind.CT} if kind is _Kind.CT else _MRS
     other = _MRS if kind is _Kind.CT else {_Kind.CT}
-    first, _ = _run(words, last, family | {_Kind.FILLER})
-    if _connected(words, first, other):
+    first, _ = _extend_run(words, last, family | {_Kind.FILLER})
+    if _is_connected(words, first, other):
         return NameRole.UNCLEAR, family
     if first and words[first - 1].kind is _Kind.REGISTERED:
         return NameRole.DERIVED, family | {_Kind.REGISTERED}
@@ -234,7 +234,7 @@ def _role(words: list[_Word], last: int) -> tuple[NameRole, set[_Kind]]:
     return (NameRole.OTHER_MR if other_weighting else NameRole.MR), family
 
 
-def _connected(words: list[_Word], first: int, other: set[_Kind]) -> bool:
+def _is_connected(words: list[_Word], first: int, other: set[_Kind]) -> bool:
     """Whether the other role stands before a word, as in ``mr_to_ct``."""
     n = first - 1
     while n >= 0 and words[n].kind in {_Kind.CONNECTING, _Kind.REGISTERED}:
@@ -242,7 +242,7 @@ def _connected(words: list[_Word], first: int, other: set[_Kind]) -> bool:
     return n >= 0 and words[n].kind in other
 
 
-def _run(words: list[_Word], n: int, kinds: set[_Kind]) -> tuple[int, int]:
+def _extend_run(words: list[_Word], n: int, kinds: set[_Kind]) -> tuple[int, int]:
     """Return the first and last of the words beside one that are of these kinds."""
     first = last = n
     while first > 0 and words[first - 1].kind in kinds:
@@ -255,11 +255,11 @@ def _run(words: list[_Word], n: int, kinds: set[_Kind]) -> tuple[int, int]:
 def _case_name(stem: str, words: list[_Word], dropped: set[_Kind]) -> str:
     for word in reversed(words):
         if word.kind in dropped:
-            stem = _joined(stem[: word.start], stem[word.end :])
+            stem = _join(stem[: word.start], stem[word.end :])
     return stem.strip(" ._-")
 
 
-def _joined(before: str, after: str) -> str:
+def _join(before: str, after: str) -> str:
     """Return what stands around a word, with one of the separators between."""
     if before.strip(" ._-") and after[:1] and after[0] in " ._-":
         return before + after.lstrip(" ._-")

@@ -37,11 +37,11 @@ _MM_OF_UNIT = {1: 1000.0, 3: 0.001}
 _REFUSED_VOXELS = 1.0
 """Two forms that disagree by more than this over the image are refused."""
 
-_TOLD_VOXELS = 0.25
+_REPORTED_VOXELS = 0.25
 """From this share of a voxel on, two forms put the image in two places."""
 
 _TOLD_DEGREES = 0.001
-"""Smaller angles are not told."""
+"""Smaller angles are not reported."""
 
 _QUATERNION_EXCESS = 1e-5
 """Most by which rounding lets ``b² + c² + d²`` exceed 1."""
@@ -214,7 +214,7 @@ def _geometry_of(form: _Form, pixdim: Matrix34, size: Size) -> Geometry:
 
 def _spacing_remarks(form: _Form, pixdim: Matrix34, size: Size) -> tuple[str, ...]:
     off = _off_mm(form, pixdim, size)
-    if off <= _TOLD_VOXELS * float(pixdim.min()):
+    if off <= _REPORTED_VOXELS * float(pixdim.min()):
         return ()
     return (
         f"spacing is {_mm(pixdim)} in pixdim, but {_mm(spacing_of(form.affine))} in "
@@ -300,7 +300,7 @@ def _contradictions(qform: _Form, sform: _Form) -> list[str]:
 def _remarks(qform: _Form, sform: _Form, size: Size, followed: str) -> tuple[str, ...]:
     meant = _as_meant(qform, sform)
     apart = apart_mm(size, meant, sform.affine)
-    if apart <= _TOLD_VOXELS * float(spacing_of(meant).min()):
+    if apart <= _REPORTED_VOXELS * float(spacing_of(meant).min()):
         return ()
     return (
         f"qform and sform put its voxels up to {apart:.3g} mm apart; the {followed} is "

@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from hanseg_shared.errors import ImageContentError, ImageError, UnsafeImageError
-from hanseg_shared.io.header_text import header_lines, shown
+from hanseg_shared.io.header_text import header_lines, quote
 from hanseg_shared.io.layout import Encoding, Size, VoxelLayout
 
 _MAGIC = re.compile(r"NRRD000[1-5]")
@@ -116,7 +116,7 @@ def _field(line: str) -> tuple[str, str]:
     return squeezed, match.group(2).strip()
 
 
-def _required(fields: dict[str, str], name: str) -> str:
+def _require_field(fields: dict[str, str], name: str) -> str:
     if name not in fields:
         raise ImageError(f"the NRRD header has no field {name!r}")
     return fields[name]
@@ -131,8 +131,8 @@ def _integers(value: str, name: str) -> tuple[int, ...]:
 
 
 def _size(fields: dict[str, str]) -> Size:
-    axes = _integers(_required(fields, "dimension"), "dimension")
-    sizes = _integers(_required(fields, "sizes"), "sizes")
+    axes = _integers(_require_field(fields, "dimension"), "dimension")
+    sizes = _integers(_require_field(fields, "sizes"), "sizes")
     if axes != (len(sizes),):
         raise ImageError(f"the NRRD header has {len(sizes)} sizes for {axes[0]} axes")
     kinds = fields.get("kinds", "domain domain domain").lower().split()
@@ -148,22 +148,22 @@ def _size(fields: dict[str, str]) -> Size:
 
 
 def _dtype(fields: dict[str, str]) -> np.dtype[np.generic]:
-    name = _required(fields, "type").lower()
+    name = _require_field(fields, "type").lower()
     if name not in _DTYPE_OF:
         raise ImageError(f"the NRRD type {name[:40]!r} is not one that can be read")
     code = _DTYPE_OF[name]
     if code.endswith("1"):
         return np.dtype(code)
-    endian = _required(fields, "endian").lower()
+    endian = _require_field(fields, "endian").lower()
     if endian not in {"little", "big"}:
         raise ImageError(
-            f"the NRRD field 'endian' must be little or big, got {shown(endian)}"
+            f"the NRRD field 'endian' must be little or big, got {quote(endian)}"
         )
     return np.dtype((">" if endian == "big" else "<") + code)
 
 
 def _encoding(fields: dict[str, str]) -> Encoding:
-    name = _required(fields, "encoding").lower()
+    name = _require_field(fields, "encoding").lower()
     if name == "raw":
         return Encoding.RAW
     if name in {"gzip", "gz"}:
@@ -191,8 +191,8 @@ def _require_geometry(fields: dict[str, str]) -> None:
         )
     units = fields.get("spaceunits", '"mm"').replace('"', "")
     if set(units.split()) != {"mm"}:
-        raise ImageContentError(f"NRRD space units must be mm, got {shown(units)}")
-    _require_directions(_required(fields, "spacedirections"))
+        raise ImageContentError(f"NRRD space units must be mm, got {quote(units)}")
+    _require_directions(_require_field(fields, "spacedirections"))
     spacings = fields.get("spacings", "")
     if set(spacings.lower().split()) - {"nan", "none"}:
         raise ImageContentError(

@@ -47,7 +47,7 @@ def read_ct(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     array = np.empty(header.layout.voxels, dtype=np.int16)
     with naming(path):
         sampler = Sampler(header.grid)
-        pieces = sampler.watch(_rounded_into(array, values(path, header.layout)))
+        pieces = sampler.watch(_round_into(array, values(path, header.layout)))
         require_ct(measure(pieces, voxels=array.size), sampler)
     return _volume(array, header)
 
@@ -66,7 +66,7 @@ def read_mr(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     header = _volume_header(path, limits)
     array = np.empty(header.layout.voxels, dtype=np.float32)
     with naming(path):
-        pieces = _copied_into(array, values(path, header.layout))
+        pieces = _copy_into(array, values(path, header.layout))
         require_mr(measure(pieces, voxels=array.size))
     return _volume(array, header)
 
@@ -89,7 +89,7 @@ def read_image(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     dtype = np.float32 if layout.is_scaled else layout.dtype.newbyteorder("=")
     array: Flat = np.empty(layout.voxels, dtype=dtype)
     with naming(path):
-        for _ in _copied_into(array, values(path, layout)):
+        for _ in _copy_into(array, values(path, layout)):
             pass
     return _volume(array, header)
 
@@ -156,7 +156,7 @@ def _volume(array: Flat, header: ImageHeader) -> Volume:
     return Volume(array.reshape(header.grid.shape), header.grid)
 
 
-def _rounded_into(target: Flat, pieces: Iterator[Flat]) -> Iterator[Flat]:
+def _round_into(target: Flat, pieces: Iterator[Flat]) -> Iterator[Flat]:
     """Round pieces into `target`, one after the other, and pass them on as they were.
 
     What does not fit wraps round: the caller looks at the pieces and refuses it.
@@ -178,7 +178,7 @@ def _whole(piece: Flat) -> Flat:
     return np.where(missing, BLANK_HU, rounded) if missing.any() else rounded
 
 
-def _copied_into(target: Flat, pieces: Iterator[Flat]) -> Iterator[Flat]:
+def _copy_into(target: Flat, pieces: Iterator[Flat]) -> Iterator[Flat]:
     """Copy pieces into `target`, one after the other, and pass them on."""
     start = 0
     for piece in pieces:

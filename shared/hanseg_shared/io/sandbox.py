@@ -140,12 +140,12 @@ def _try(request: dict[str, Any], confines: Confines, halt: Halt) -> dict[str, A
     with tempfile.TemporaryDirectory(prefix="hanseg-check-") as scratch:
         printed = Path(scratch, "answer.json")
         with printed.open("wb") as stdout:
-            _run(json.dumps(request), scratch, stdout, confines, halt)
+            _run_child(json.dumps(request), scratch, stdout, confines, halt)
         with printed.open("rb") as file:
-            return _parsed(file.read(_MAX_ANSWER_BYTES))
+            return _parse_answer(file.read(_MAX_ANSWER_BYTES))
 
 
-def _run(
+def _run_child(
     request: str, scratch: str, stdout: IO[bytes], confines: Confines, halt: Halt
 ) -> None:
     began = time.monotonic()
@@ -174,7 +174,7 @@ def _run(
         raise _KilledError
 
 
-def _parsed(printed: bytes) -> dict[str, Any]:
+def _parse_answer(printed: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(printed)
     except ValueError:

@@ -77,7 +77,7 @@ def pieces(path: Path, layout: VoxelLayout) -> Iterator[bytes]:
     """
     if layout.encoding is Encoding.RAW:
         return _raw_pieces(path, layout)
-    return _inflated_pieces(path, layout)
+    return _inflate_pieces(path, layout)
 
 
 def inflate_head(path: Path, count: int) -> bytes:
@@ -103,12 +103,12 @@ def _raw_pieces(path: Path, layout: VoxelLayout) -> Iterator[bytes]:
         while left:
             piece = file.read(min(left, PIECE_BYTES))
             if not piece:
-                raise _cut_short(layout.expected_bytes - left, layout)
+                raise _cut_short_error(layout.expected_bytes - left, layout)
             left -= len(piece)
             yield piece
 
 
-def _inflated_pieces(path: Path, layout: VoxelLayout) -> Iterator[bytes]:
+def _inflate_pieces(path: Path, layout: VoxelLayout) -> Iterator[bytes]:
     whole_file = layout.encoding is Encoding.GZIP_FILE
     skip = layout.offset if whole_file else 0
     count = 0
@@ -198,7 +198,7 @@ def _decompress(decoder: zlib._Decompress, data: bytes, most: int) -> bytes:
 
 def _require_length(count: int, layout: VoxelLayout) -> None:
     if count < layout.expected_bytes:
-        raise _cut_short(count, layout)
+        raise _cut_short_error(count, layout)
     if count > layout.expected_bytes:
         raise ImageError(
             "the file holds more than its header says: more than "
@@ -206,7 +206,7 @@ def _require_length(count: int, layout: VoxelLayout) -> None:
         )
 
 
-def _cut_short(count: int, layout: VoxelLayout) -> ImageError:
+def _cut_short_error(count: int, layout: VoxelLayout) -> ImageError:
     return ImageError(
         f"the image is cut short: {max(count, 0)} of {layout.expected_bytes} bytes of "
         "voxels are there; send the file again"

@@ -74,7 +74,7 @@ def _draft(volume: Volume, folder: Path, suffix: str) -> Path:
     if suffix != ".nii.gz":
         return _write(volume, folder / f"image{suffix}")
     plain = _write(volume, folder / "image.nii")
-    return _gzipped(plain, folder / "image.nii.gz")
+    return _gzip(plain, folder / "image.nii.gz")
 
 
 def _write(volume: Volume, path: Path) -> Path:
@@ -89,7 +89,7 @@ def _write(volume: Volume, path: Path) -> Path:
     return path
 
 
-def _gzipped(plain: Path, path: Path) -> Path:
+def _gzip(plain: Path, path: Path) -> Path:
     """Compress a file, without name or time, so that equal volumes give equal bytes.
 
     ITK's NIfTI writer always compresses at level 6: four times slower.

@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from hanseg_shared.memory import gigabytes, held_bytes
+from hanseg_shared.memory_limits import gigabytes, held_bytes
 
 logger = logging.getLogger(__name__)
 

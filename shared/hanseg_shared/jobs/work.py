@@ -34,7 +34,7 @@ from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.repository import JobRepository, StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.store import PayloadStore
-from hanseg_shared.memory import stage_limit
+from hanseg_shared.memory_limits import stage_limit
 from hanseg_shared.problems import (
     DEADLINE,
     INTERNAL,

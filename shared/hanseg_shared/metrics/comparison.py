@@ -11,7 +11,7 @@ from hanseg_shared.grid import Grid, Points
 from hanseg_shared.metrics.surface import (
     Start,
     SurfaceDistances,
-    cropped,
+    crop_to_mask,
     lattice_offset,
     surface_distances,
 )
@@ -55,7 +55,7 @@ def compare(reference: Volume, prediction: Volume) -> Comparison:
     Raises:
         GridMismatchError: Their voxels are not in the same places.
     """
-    first, second = cropped(reference), cropped(prediction)
+    first, second = crop_to_mask(reference), crop_to_mask(prediction)
     start = lattice_offset(first.grid, second.grid)
     ours, theirs = _overlap(first, second, start)
     return Comparison(

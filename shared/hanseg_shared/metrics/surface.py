@@ -89,7 +89,8 @@ def surface_distances(reference: Volume, prediction: Volume) -> SurfaceDistances
     first = _surface(reference.array, (0, 0, 0), spacing)
     second = _surface(prediction.array, start, spacing)
     return SurfaceDistances(
-        _directed(first, second, spacing), _directed(second, first, spacing)
+        _measure_one_way(first, second, spacing),
+        _measure_one_way(second, first, spacing),
     )
 
 
@@ -108,7 +109,7 @@ def lattice_offset(grid: Grid, other: Grid) -> Start:
     return z, y, x
 
 
-def cropped(mask: Volume) -> Volume:
+def crop_to_mask(mask: Volume) -> Volume:
     """Return the part of a mask that holds its voxels; one voxel if it is empty."""
     box = bounding_box(mask.array) or (slice(0, 1), slice(0, 1), slice(0, 1))
     z, y, x = box
@@ -153,7 +154,7 @@ def _patterns(padded: Mask) -> npt.NDArray[np.uint8]:
     return np.asarray((squares[:-1] << 4) | squares[1:], dtype=np.uint8)
 
 
-def _directed(
+def _measure_one_way(
     surface: _Surface, other: _Surface, spacing_zyx: tuple[float, float, float]
 ) -> Directed:
     distances = _nearest(surface.indices, other.indices, np.array(spacing_zyx))

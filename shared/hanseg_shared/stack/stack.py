@@ -272,7 +272,7 @@ def _lock_folder(folder: Path) -> IO[str]:
 
 
 def _put_database_right(settings: Settings) -> None:
-    """Open the database once, so that what is wrong with it is told before the start.
+    """Open the database once, so that a fault in it is reported before the start.
 
     The folder's lock says that no other API works with this SQLite: requests that an
     API was busy with when it was killed are dead, and give back their keys.

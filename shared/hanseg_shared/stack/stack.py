@@ -141,14 +141,14 @@ class Stack:
 
     def _start(self) -> None:
         settings = self.settings
+        _require_space(settings)
+        self._lock = _lock_folder(settings.data)
+        _require_free_port(settings.host, settings.port)
         if not is_installed():
             raise ServiceUnavailableError(
                 "the service is not installed here, only its client; install "
                 "hanseg-registration and hanseg-segmentation[api,worker]"
             )
-        _require_space(settings)
-        self._lock = _lock_folder(settings.data)
-        _require_free_port(settings.host, settings.port)
         for entry in entry_points(group=CHECKS):
             entry.load()(settings)
         _put_database_right(settings)

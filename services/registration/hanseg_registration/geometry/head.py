@@ -22,7 +22,7 @@ from hanseg_shared.io.body import (
     body_in,
     fill_slices,
     thick_parts,
-    within,
+    voxels_near,
 )
 from hanseg_shared.volume import Mask, Volume
 
@@ -135,7 +135,7 @@ def _head(coarse: Volume, body: Mask | None, *, what: str) -> Head:
     bottom, top = _head_slices(body, coarse.grid)
     body[:bottom] = False
     body[top + 1 :] = False
-    mask = within(body, MARGIN_MM, coarse.grid)
+    mask = voxels_near(body, MARGIN_MM, coarse.grid)
     mask[:bottom] = False
     return Head(coarse, body, mask, *_corners(mask, coarse.grid))
 

@@ -23,6 +23,7 @@ from benchmarks.figure import Figure, table
 
 from hanseg_lab.phantom.case import PhantomCase, make_case
 from hanseg_lab.phantom.simulate import scan_t1
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_shared.metrics.comparison import compare
@@ -123,7 +124,9 @@ def phantom_case(seed: int) -> PhantomCase:
 
 def score(case: PhantomCase, given: Given, model: LoadedModel) -> Scores:
     """Contour a patient and compare with the truth."""
-    found = segment(case.ct, *given, model=model, progress=lambda _: None).labels
+    found = segment(
+        CaseImages(case.ct, *given), model=model, progress=lambda _: None
+    ).labels
     overlaps, distances = {}, {}
     for each in ORGANS:
         truth, ours = (

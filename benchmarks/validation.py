@@ -36,6 +36,7 @@ from hanseg_lab.training.datasets.dataset import DatasetCase
 from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_lab.training.drawn import Outline, origin_of
 from hanseg_lab.training.recipe import read_recipe
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.preprocess import AIR_HU
 from hanseg_segmentation.pipeline import load_model, segment
@@ -229,7 +230,7 @@ def score(case: Case, model: LoadedModel, *, stored: str = "as it is") -> Scored
     """Segment one case, stored in some way, and compare."""
     ct = STORED[stored](case.ct)
     start = time.perf_counter()
-    found = segment(ct, None, None, model=model, progress=lambda _: None)
+    found = segment(CaseImages(ct), model=model, progress=lambda _: None)
     seconds = time.perf_counter() - start
     nearest = Interpolation.NEAREST
     labels = resample(found.labels, case.ct.grid, interpolation=nearest).array

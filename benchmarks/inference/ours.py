@@ -25,10 +25,12 @@ import torch
 
 from hanseg_segmentation import pipeline
 from hanseg_segmentation.compute.memory import ask_for_huge_pages, let_blocks_go
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.network_engines import Engine, EngineOptions
-from hanseg_segmentation.inference.nnunet_grid import image_input, place_in
+from hanseg_segmentation.inference.nnunet_frame import place_in
+from hanseg_segmentation.inference.nnunet_input import image_input
 from hanseg_segmentation.packages.installed import DEFAULT_MODEL
 from hanseg_segmentation.packages.package import read_package
 from hanseg_segmentation.quality.check import check_organs
@@ -115,7 +117,8 @@ def job(mode: str, folder: str, cache: str, image: str, out: str) -> Measures:
     ct = read_ct(Path(image))
     read = time.perf_counter() - began
     with drawn.kept():
-        found = pipeline.segment(ct, None, None, model=model, progress=lambda _: None)
+        images = CaseImages(ct)
+        found = pipeline.segment(images, model=model, progress=lambda _: None)
     written = time.perf_counter()
     write_volume(found.labels, Path(out))
     ended = time.perf_counter()
@@ -155,9 +158,8 @@ def cases(mode: str, folder: str, cache: str, out: str, *images: str) -> Measure
         began = time.perf_counter()
         with drawn.kept():
             ct = read_ct(Path(image))
-            found = pipeline.segment(
-                ct, None, None, model=model, progress=lambda _: None
-            )
+            images = CaseImages(ct)
+            found = pipeline.segment(images, model=model, progress=lambda _: None)
         seconds += time.perf_counter() - began
         write_volume(drawn.labels[0], unchecked / to.name)
         write_volume(found.labels, to)
@@ -168,8 +170,8 @@ def prepare(folder: str, image: str) -> Measures:
     """Resample and normalise a whole image, which a job does row by row of tiles."""
     package, ct = read_package(Path(folder)), read_ct(Path(image))
     began = time.perf_counter()
-    frame = place_in(ct.grid, [ct.array], package)
-    source = image_input(frame, ct, None, None, package=package)
+    frame = place_in(CaseImages(ct), package)
+    source = image_input(frame, CaseImages(ct), package)
     voxels = source.part((0, 0, 0), frame.shape)
     seconds = time.perf_counter() - began
     return {"preprocess": seconds, "mean": float(voxels.mean())}

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.importing.nnunet import ImportOptions, import_nnunet
-from hanseg_segmentation.inference.case import draw, planned, prepare
 from hanseg_segmentation.inference.loaded_model import LoadedModel, load_package
+from hanseg_segmentation.inference.stage import run_stage
 from hanseg_shared.errors import InputError
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import organ
@@ -124,13 +125,11 @@ def box_on(grid: Grid) -> tuple[Volume, np.ndarray]:
 def directions(model: LoadedModel, grid: Grid) -> list[tuple[float, ...]]:
     """Return the direction in which each organ lies, rounded to the nearest axis."""
     ct, middle = box_on(grid)
-    prepared = prepare(ct, None, None, model=model)
-    plan = planned(prepared, model, None, seconds_left=None)
-    drawn = draw(prepared, plan, model, ct.grid, prepared.way, progress=lambda _: None)
+    labels = run_stage(CaseImages(ct), model, progress=lambda _: None).labels
     found = []
     for name in ALONG:
-        index = np.argwhere(drawn.labels.array == organ(name).label)[:, ::-1]
-        away = drawn.labels.grid.index_to_world(index).mean(axis=0) - middle
+        index = np.argwhere(labels.array == organ(name).label)[:, ::-1]
+        away = labels.grid.index_to_world(index).mean(axis=0) - middle
         found.append(tuple(np.round(away / np.linalg.norm(away)) + 0.0))
     return found
 

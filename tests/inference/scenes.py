@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel, ready
 from hanseg_segmentation.packages.package import (
     CtNormalisation,
@@ -87,6 +88,11 @@ class Scene:
     everywhere: Volume
     left: Points
     right: Points
+
+    @property
+    def images(self) -> CaseImages:
+        """CT and MR together."""
+        return CaseImages(self.ct, self.mr, self.everywhere)
 
 
 def scene(grid: Grid) -> Scene:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hanseg_segmentation import pipeline
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.tiling import Worth
 from hanseg_segmentation.pipeline import Segmentation, segment
@@ -50,7 +51,7 @@ def test_tiles_lie_around_the_region_where_that_changes_no_answer(
 
 
 def run(case: Scene, model: LoadedModel) -> Segmentation:
-    return segment(case.ct, None, None, model=model, progress=lambda _: None)
+    return segment(CaseImages(case.ct), model=model, progress=lambda _: None)
 
 
 def test_tiles_outside_the_region_are_not_run(case, model, monkeypatch):

@@ -10,21 +10,20 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.back_to_grid import (
     TO_THE_FACES,
     WayBack,
 )
-from hanseg_segmentation.inference.nnunet_grid import (
-    Channel,
+from hanseg_segmentation.inference.nnunet_frame import (
     ImageFrame,
-    ImageInput,
-    cubic_operator,
-    nearest_index,
     place_in,
     separate_axis,
     worth_above,
 )
-from hanseg_segmentation.inference.nnunet_grid import image_input as lazy_input
+from hanseg_segmentation.inference.nnunet_input import ChannelImage, ImageInput
+from hanseg_segmentation.inference.nnunet_input import image_input as lazy_input
+from hanseg_segmentation.inference.splines import cubic_operator, nearest_index
 from hanseg_segmentation.packages.package import (
     CtNormalisation,
     ModelPackage,
@@ -93,9 +92,9 @@ def resampled(
     return np.moveaxis(planes[chosen.astype(int)], 0, axis)
 
 
-def image_input(frame: ImageFrame, *images: Any, package: ModelPackage) -> Array:
+def image_input(frame: ImageFrame, images: CaseImages, package: ModelPackage) -> Array:
     """Return the network's input as a whole."""
-    return lazy_input(frame, *images, package=package).part((0, 0, 0), frame.shape)
+    return lazy_input(frame, images, package).part((0, 0, 0), frame.shape)
 
 
 def normalised(hu: Array) -> Array:
@@ -121,7 +120,7 @@ def test_an_axis_is_resampled_as_scipy_zooms_it(size, count):
 @pytest.mark.parametrize("shape", [(17, 41, 200), (7, 61, 26), SHAPE])
 def test_an_image_is_resampled_as_nnunet_does(ct, shape, axis):
     source = normalised(ct.array)
-    result = ImageInput(shape, [Channel(source)], axis).part((0, 0, 0), shape)
+    result = ImageInput(shape, [ChannelImage(source)], axis).part((0, 0, 0), shape)
     expected = resampled(source, shape, order=3, axis=axis)
     assert np.abs(result[0] - expected).max() < 2e-5
 
@@ -129,7 +128,7 @@ def test_an_image_is_resampled_as_nnunet_does(ct, shape, axis):
 @pytest.mark.parametrize("axis", [None, 0, 1, 2])
 @pytest.mark.parametrize("shape", [(17, 41, 200), (7, 61, 26), SHAPE])
 def test_a_part_is_the_same_as_in_the_whole(ct, shape, axis):
-    images = ImageInput(shape, [Channel(ct.array, -200, 900, 100, 300)], axis)
+    images = ImageInput(shape, [ChannelImage(ct.array, -200, 900, 100, 300)], axis)
     whole = images.part((0, 0, 0), shape)
     rng = np.random.default_rng(5)
     for _ in range(5):
@@ -143,7 +142,9 @@ def test_a_part_is_the_same_as_in_the_whole(ct, shape, axis):
 def test_no_value_leaves_the_range_of_the_image():
     step = np.zeros((8, 8, 8), dtype=np.float32)
     step[4:] = 1.0
-    result = ImageInput((19, 19, 19), [Channel(step)], None).part((0,) * 3, (19,) * 3)
+    result = ImageInput((19, 19, 19), [ChannelImage(step)], None).part(
+        (0,) * 3, (19,) * 3
+    )
     assert (result.min(), result.max()) == (0.0, 1.0)
 
 
@@ -177,18 +178,18 @@ def test_a_plan_may_keep_other_slices_apart(above, axis):
 
 
 def test_a_frame_keeps_slices_apart_as_its_package_says(ct):
-    apart = place_in(ct.grid, [ct.array], ct_only(separate_above=2.0))
+    apart = place_in(CaseImages(ct), ct_only(separate_above=2.0))
     assert (apart.separate_axis, apart.separate_axis_back) == (0, None)
-    back = place_in(ct.grid, [ct.array], ct_only(separate_above_back=1.0))
+    back = place_in(CaseImages(ct), ct_only(separate_above_back=1.0))
     assert (back.separate_axis, back.separate_axis_back) == (None, 0)
 
 
 def test_the_input_is_nnunets(ct):
     plan = ct_only()
-    frame = place_in(ct.grid, [ct.array], plan)
+    frame = place_in(CaseImages(ct), plan)
     shape = (round(12 * 2.4 / 2.0), round(30 * 0.9 / 1.5), round(26 * 1.1 / 1.5))
     assert frame.shape == shape
-    result = image_input(frame, ct, None, None, package=plan)
+    result = image_input(frame, CaseImages(ct), plan)
     expected = resampled(normalised(ct.array), shape, order=3, axis=None)
     assert result.shape == (1, *shape)
     assert np.abs(result[0] - expected).max() < 2e-5
@@ -198,14 +199,14 @@ def test_what_is_zero_around_the_image_is_cropped_away(ct):
     padded = np.pad(ct.array, ((2, 1), (3, 4), (0, 5)))
     z, y, x = padded.shape
     grid = Grid((x, y, z), SPACING)
-    frame = place_in(grid, [padded], ct_only())
+    frame = place_in(CaseImages(Volume(padded, grid)), ct_only())
     assert frame.cropped_shape == SHAPE
     assert [part.start for part in frame.box] == [2, 3, 0]
-    whole = place_in(ct.grid, [ct.array], ct_only())
+    whole = place_in(CaseImages(ct), ct_only())
     inner = Volume(padded, grid)
     assert np.array_equal(
-        image_input(frame, inner, None, None, package=ct_only()),
-        image_input(whole, ct, None, None, package=ct_only()),
+        image_input(frame, CaseImages(inner), ct_only()),
+        image_input(whole, CaseImages(ct), ct_only()),
     )
 
 
@@ -213,20 +214,18 @@ def test_what_is_zero_around_the_image_is_cropped_away(ct):
 def test_an_image_of_zeros_is_refused(dtype):
     empty = np.zeros((4, 5, 6), dtype=dtype)
     with pytest.raises(ImageContentError, match="nothing but 0"):
-        place_in(Grid((6, 5, 4)), [empty], ct_only())
+        place_in(CaseImages(Volume(empty, Grid((6, 5, 4)))), ct_only())
 
 
 def test_how_a_scanner_stores_an_image_does_not_matter(ct):
     """Every permutation and flip of the axes gives the same input and labels."""
     plan = ct_only()
-    expected = image_input(
-        place_in(ct.grid, [ct.array], plan), ct, None, None, package=plan
-    )
+    expected = image_input(place_in(CaseImages(ct), plan), CaseImages(ct), plan)
     for order in itertools.permutations(range(3)):
         for flips in itertools.product((1, -1), repeat=3):
             stored = stored_otherwise(ct, order, flips)
-            frame = place_in(stored.grid, [stored.array], plan)
-            found = image_input(frame, stored, None, None, package=plan)
+            frame = place_in(CaseImages(stored), plan)
+            found = image_input(frame, CaseImages(stored), plan)
             assert np.array_equal(found, expected)
             back = frame.network_from_image[:3, :3]
             assert np.allclose(frame.grid(stored.grid).direction, np.eye(3), atol=1e-9)
@@ -257,11 +256,11 @@ def stored_otherwise(
 @pytest.mark.parametrize("transpose", list(itertools.permutations(range(3))))
 def test_the_network_gets_its_own_order_of_axes(ct, transpose):
     straight = image_input(
-        place_in(ct.grid, [ct.array], ct_only()), ct, None, None, package=ct_only()
+        place_in(CaseImages(ct), ct_only()), CaseImages(ct), ct_only()
     )
     plan = ct_only(transpose=transpose)
-    frame = place_in(ct.grid, [ct.array], plan)
-    turned = image_input(frame, ct, None, None, package=plan)
+    frame = place_in(CaseImages(ct), plan)
+    turned = image_input(frame, CaseImages(ct), plan)
     assert np.allclose(turned[0], straight[0].transpose(transpose), atol=2e-6)
 
 
@@ -272,7 +271,7 @@ def test_labels_are_those_of_resampling_every_class(ct, transpose, model_spacing
     padded = Volume(
         np.pad(ct.array, ((0, 2), (1, 0), (3, 0))), Grid((29, 31, 14), SPACING)
     )
-    frame = place_in(padded.grid, [padded.array], plan)
+    frame = place_in(CaseImages(padded), plan)
     logits = smooth_logits(frame.shape)
     expected = nnunet_labels(logits, frame, padded.grid.shape)
     found = back_by_kernel(logits, frame, padded.grid)
@@ -327,8 +326,8 @@ def with_mr(
 @pytest.mark.parametrize("scope", ["image", "nonzero", "field_of_view"])
 def test_mr_is_scored_over_what_the_package_says(ct, scope):
     mr, field, plan = with_mr(ct, scope)
-    frame = place_in(ct.grid, [ct.array, mr.array], plan)
-    scores = image_input(frame, ct, mr, field, package=plan)[1]
+    frame = place_in(CaseImages(ct, mr, field), plan)
+    scores = image_input(frame, CaseImages(ct, mr, field), plan)[1]
     inside = field.array != 0 if scope == "field_of_view" else np.ones(SHAPE, bool)
     assert scores[inside].mean() == pytest.approx(0.0, abs=1e-4)
     assert scores[inside].std() == pytest.approx(1.0, abs=1e-4)
@@ -337,23 +336,23 @@ def test_mr_is_scored_over_what_the_package_says(ct, scope):
 
 def test_without_mr_its_channel_is_zero(ct):
     _, _, plan = with_mr(ct, "image")
-    frame = place_in(ct.grid, [ct.array], plan)
-    channels = image_input(frame, ct, None, None, package=plan)
+    frame = place_in(CaseImages(ct), plan)
+    channels = image_input(frame, CaseImages(ct), plan)
     assert channels.shape == (2, *SHAPE)
     assert not channels[1].any()
 
 
 def test_the_image_is_not_changed(ct):
     before = ct.array.copy()
-    frame = place_in(ct.grid, [ct.array], ct_only())
-    image_input(frame, ct, None, None, package=ct_only())
+    frame = place_in(CaseImages(ct), ct_only())
+    image_input(frame, CaseImages(ct), ct_only())
     assert np.array_equal(ct.array, before)
 
 
 def test_what_is_worth_a_look_holds_every_bright_voxel_and_little_else(ct):
     bright = ct.with_array(np.full(SHAPE, -900, dtype=np.int16))
     bright.array[5, 20, 13] = 50
-    frame = place_in(ct.grid, [bright.array], ct_only())
+    frame = place_in(CaseImages(bright), ct_only())
     worth = worth_above(frame, bright, 0)
     at = frame.network_from_image[:3] @ (13, 20, 5, 1)
     x, y, z = (int(value) for value in at)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.packages.installed import (
     DEFAULT_MODEL,
     find_models,
@@ -33,7 +34,7 @@ def results():
     model = load_model(DEFAULT_MODEL, device="cpu")
     cts = {name: read_ct(real_data(*parts)) for name, parts in CASES.items()}
     return {
-        name: (ct, segment(ct, None, None, model=model, progress=ignore))
+        name: (ct, segment(CaseImages(ct), model=model, progress=ignore))
         for name, ct in cts.items()
     }
 

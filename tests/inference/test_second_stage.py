@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hanseg_segmentation import pipeline
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference import second_stage
 from hanseg_segmentation.inference.loaded_model import LoadedModel, ready
 from hanseg_segmentation.inference.network_engines import Eager, EngineName
@@ -58,9 +59,7 @@ def case():
 
 def run(case: Scene, model: LoadedModel, **options: float) -> Segmentation:
     return pipeline.segment(
-        case.ct,
-        case.mr,
-        case.everywhere,
+        case.images,
         model=model,
         progress=lambda _: None,
         seconds_left=options.get("seconds_left"),
@@ -180,7 +179,7 @@ def test_tiles_lie_where_the_first_stage_found_the_organs(case, monkeypatch):
 def test_progress_rises_to_the_end(case):
     told: list[float] = []
     model = two_stages()
-    pipeline.segment(case.ct, None, None, model=model, progress=told.append)
+    pipeline.segment(CaseImages(case.ct), model=model, progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 1.0
     assert sum(share < 0.25 for share in told) > 0

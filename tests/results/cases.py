@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hanseg_segmentation.pipeline import Segmentation
+from hanseg_segmentation.images import CaseImages
+from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_shared.documents import (
     ModelSummary,
     MrVerdict,
@@ -30,8 +31,8 @@ def ct_on(grid: Grid) -> Volume:
     return Volume(noise.astype(np.int16), grid)
 
 
-def result_on(grid: Grid) -> Segmentation:
-    """Return a segmentation with two organs, drawn in index space."""
+def result_on(grid: Grid) -> CaseResult:
+    """Return a contoured case with two organs, boxes in index space."""
     array = np.zeros(grid.shape, dtype=np.uint8)
     array[4:12, 5:15, 6:18] = organ("Parotid_L").label
     array[2:20, 20:24, 22:27] = organ("SpinalCord").label
@@ -45,4 +46,5 @@ def result_on(grid: Grid) -> Segmentation:
         )
         for each in ORGANS
     )
-    return Segmentation(Volume(array, grid), organs, MODEL, {})
+    images = CaseImages(ct_on(grid))
+    return CaseResult(images, Volume(array, grid), organs, MODEL, ABSENT)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from hanseg_segmentation.images import CaseImages
+from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_segmentation.results.flagged import Flagged
 from hanseg_segmentation.results.preview import (
-    Picture,
     _box,
     _middle_mm,
     _reason_lines,
@@ -42,7 +43,7 @@ def head_on(grid: Grid) -> Volume:
     return Volume(np.where(inside, 40, -1000).astype(np.int16), grid)
 
 
-def picture(flags: dict[str, tuple[Flag, ...]]) -> Picture:
+def picture(flags: dict[str, tuple[Flag, ...]]) -> CaseResult:
     array = np.zeros(HEAD.shape, dtype=np.uint8)
     for name, place in PLACES.items():
         array[place] = organ(name).label
@@ -56,7 +57,8 @@ def picture(flags: dict[str, tuple[Flag, ...]]) -> Picture:
         )
         for each in ORGANS
     )
-    return Picture(head_on(HEAD), Volume(array, HEAD), organs, MODEL, ABSENT)
+    images = CaseImages(head_on(HEAD))
+    return CaseResult(images, Volume(array, HEAD), organs, MODEL, ABSENT)
 
 
 REMOVED = Flag.of(FlagCode.PIECES_REMOVED, 2.48)
@@ -72,7 +74,7 @@ SEVERAL = {
 }
 
 
-def flagged_in(shown: Picture) -> Flagged:
+def flagged_in(shown: CaseResult) -> Flagged:
     return Flagged.of(shown.labels, shown.organs, layout_of(*_box(shown)))
 
 
@@ -156,7 +158,7 @@ def test_the_whole_head_is_shown_whatever_organs_there_are():
 
 def test_a_couch_does_not_widen_what_is_shown():
     shown = picture({})
-    shown.ct.array[:, 66:67, :] = 100
+    shown.images.ct.array[:, 66:67, :] = 100
     _, high = _box(shown)
     assert high[1] < 125
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.results import packaging
 from hanseg_segmentation.results.packaging import (
     write_masks,
@@ -19,7 +20,7 @@ from hanseg_shared.itk import from_image, to_image
 from hanseg_shared.organs import organ
 from hanseg_shared.volume import Volume
 from tests.grids import GRIDS
-from tests.results.cases import ABSENT, USED, ct_on, result_on, roomy
+from tests.results.cases import USED, ct_on, result_on, roomy
 
 Converter = Callable[[Volume], sitk.Image]
 
@@ -35,11 +36,8 @@ SLOPING = Grid(
 def written(tmp_path_factory, request):
     """Write the small result once in each orientation."""
     folder = tmp_path_factory.mktemp("results")
-    ct = ct_on(roomy(request.param))
-    paths = write_results(
-        folder, ct=ct, segmentation=result_on(ct.grid), registration=ABSENT
-    )
-    return folder, ct, paths
+    result = result_on(roomy(request.param))
+    return folder, result.images.ct, write_results(folder, result)
 
 
 def read(path) -> Volume:
@@ -97,35 +95,27 @@ def test_equal_results_give_equal_bytes(tmp_path):
 
 
 def test_a_result_of_another_grid_is_refused(tmp_path, grid):
+    images = CaseImages(ct_on(grid))
+    elsewhere = dataclasses.replace(result_on(roomy(grid)), images=images)
     with pytest.raises(GridMismatchError, match="segmentation"):
-        write_results(
-            tmp_path,
-            ct=ct_on(grid),
-            segmentation=result_on(roomy(grid)),
-            registration=ABSENT,
-        )
+        write_results(tmp_path, elsewhere)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_found_writes_no_mask_but_everything_else(tmp_path):
-    ct = ct_on(roomy(SLOPING))
-    nothing = result_on(ct.grid)
+    nothing = result_on(roomy(SLOPING))
     nothing.labels.array[:] = 0
-    paths = write_results(tmp_path, ct=ct, segmentation=nothing, registration=ABSENT)
+    paths = write_results(tmp_path, nothing)
     assert [path.name for path in paths] == ["segmentation.nii.gz", "preview.png"]
 
 
 def test_with_an_mr_the_same_files_are_written(tmp_path):
     ct = ct_on(roomy(SLOPING))
     seen = ct.with_array(np.ones(ct.array.shape, dtype=np.uint8))
-    paths = write_results(
-        tmp_path,
-        ct=ct,
-        segmentation=result_on(ct.grid),
-        registration=USED,
-        registered_mr=ct,
-        field_of_view=seen,
+    result = dataclasses.replace(
+        result_on(ct.grid), images=CaseImages(ct, ct, seen), registration=USED
     )
+    paths = write_results(tmp_path, result)
     assert len(paths) == 4
 
 

@@ -3,9 +3,10 @@ import dataclasses
 import numpy as np
 from matplotlib.image import imread
 
+from hanseg_segmentation.images import CaseImages
+from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_segmentation.results.preview import (
     VERDICTS,
-    Picture,
     _remark,
     choose_planes,
     layout_of,
@@ -17,24 +18,19 @@ from hanseg_shared.grid import Grid
 from hanseg_shared.organs import OrganStatus, organ
 from hanseg_shared.pictures.planes import Direction
 from hanseg_shared.volume import Volume
-from tests.results.cases import ABSENT, USED, ct_on, result_on, roomy
+from tests.results.cases import USED, ct_on, result_on, roomy
 
 AXIAL = Grid((20, 20, 20), (2.0, 2.0, 2.0))
 
 
-def picture(grid: Grid) -> Picture:
-    result = result_on(grid)
-    return Picture(ct_on(grid), result.labels, result.organs, result.model, ABSENT)
-
-
-def with_mr(plain: Picture) -> Picture:
-    field = np.zeros(plain.ct.array.shape, dtype=np.uint8)
+def with_mr(plain: CaseResult) -> CaseResult:
+    ct = plain.images.ct
+    field = np.zeros(ct.array.shape, dtype=np.uint8)
     field[3:-3, 3:-3, 3:-3] = 1
     return dataclasses.replace(
         plain,
         registration=USED,
-        mr=plain.ct,
-        field_of_view=plain.ct.with_array(field),
+        images=CaseImages(ct, ct, ct.with_array(field)),
     )
 
 
@@ -63,7 +59,7 @@ def test_without_organs_planes_go_through_the_middle():
 
 def test_a_picture_with_mr_is_drawn_in_every_orientation(tmp_path, grid):
     path = tmp_path / "preview.png"
-    write_preview(path, with_mr(picture(roomy(grid))))
+    write_preview(path, with_mr(result_on(roomy(grid))))
     image = imread(path)
     assert image.shape[0] >= 700
     assert image.shape[1] >= 900
@@ -72,7 +68,7 @@ def test_a_picture_with_mr_is_drawn_in_every_orientation(tmp_path, grid):
 
 def test_the_outline_is_drawn_in_the_colour_of_the_organ(tmp_path):
     path = tmp_path / "preview.png"
-    plain = picture(roomy(AXIAL))
+    plain = result_on(roomy(AXIAL))
     write_preview(path, plain)
     pixels = (imread(path)[:, :900, :3] * 255).round().astype(int)
     colour = np.array(organ("Parotid_L").colour)
@@ -87,8 +83,10 @@ def test_what_is_on_the_patients_right_is_drawn_on_the_left(tmp_path):
     array[18:22, 20:30, 46:52] = organ("Parotid_L").label
     path = tmp_path / "preview.png"
     flat = Volume(np.full(grid.shape, -1000, dtype=np.int16), grid)
-    empty = picture(grid)
-    write_preview(path, dataclasses.replace(empty, ct=flat, labels=Volume(array, grid)))
+    empty = result_on(grid)
+    labels = Volume(array, grid)
+    images = CaseImages(flat)
+    write_preview(path, dataclasses.replace(empty, images=images, labels=labels))
     image = (imread(path)[..., :3] * 255).round().astype(int)
     panel = image[: image.shape[0] // 2, : axial_width(grid)]
     right, left = (
@@ -108,14 +106,14 @@ def axial_width(grid: Grid) -> int:
 
 
 def test_a_picture_without_organs_is_drawn(tmp_path):
-    nothing = picture(roomy(AXIAL))
+    nothing = result_on(roomy(AXIAL))
     nothing.labels.array[:] = 0
     write_preview(tmp_path / "preview.png", nothing)
     assert (tmp_path / "preview.png").stat().st_size > 1000
 
 
 def test_every_status_and_a_long_reason_have_their_words(tmp_path):
-    plain = picture(roomy(AXIAL))
+    plain = result_on(roomy(AXIAL))
     statuses = list(OrganStatus) * 6
     organs = tuple(
         each.model_copy(update={"status": status})
@@ -148,12 +146,15 @@ def test_a_scan_of_one_slice_is_drawn(tmp_path):
     array = np.zeros(grid.shape, dtype=np.uint8)
     array[0, 5:15, 6:18] = 27
     one = dataclasses.replace(
-        picture(roomy(AXIAL)), ct=ct_on(grid), labels=Volume(array, grid)
+        result_on(roomy(AXIAL)),
+        images=CaseImages(ct_on(grid)),
+        labels=Volume(array, grid),
     )
     write_preview(tmp_path / "preview.png", one)
 
 
 def test_an_mr_of_one_value_is_drawn(tmp_path):
-    plain = with_mr(picture(roomy(AXIAL)))
-    flat = plain.ct.with_array(np.zeros(plain.ct.array.shape, dtype=np.float32))
-    write_preview(tmp_path / "preview.png", dataclasses.replace(plain, mr=flat))
+    plain = with_mr(result_on(roomy(AXIAL)))
+    flat = plain.images.ct.with_array(np.zeros(roomy(AXIAL).shape, dtype=np.float32))
+    images = dataclasses.replace(plain.images, mr=flat)
+    write_preview(tmp_path / "preview.png", dataclasses.replace(plain, images=images))

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from hanseg_segmentation.inference.agreement import Agreement
-from hanseg_segmentation.inference.back_to_grid import WayBack
-from hanseg_segmentation.inference.case import draw, planned, prepare
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import (
     LoadedModel,
     load_named,
@@ -21,11 +16,11 @@ from hanseg_segmentation.inference.loaded_model import (
 )
 from hanseg_segmentation.inference.localise import Region, find_region
 from hanseg_segmentation.inference.network_engines import EngineOptions
-from hanseg_segmentation.inference.second_stage import Answer, draw_anew
+from hanseg_segmentation.inference.second_stage import refine_organs
+from hanseg_segmentation.inference.stage import Stopwatch, run_stage
 from hanseg_segmentation.packages.installed import shipped_models
 from hanseg_segmentation.quality.check import check_organs
 from hanseg_shared.documents import InferenceReport, ModelSummary, OrganResult
-from hanseg_shared.errors import GridMismatchError
 from hanseg_shared.io.body import blank_outside, find_body
 from hanseg_shared.volume import Volume
 
@@ -61,25 +56,6 @@ class Segmentation:
     inference: InferenceReport | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stopwatch:
-    """Wall time of named phases."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 3)
-
-    def split(self, name: str, part: str, seconds: float) -> None:
-        """Tell a part of a phase apart, which was done in between the rest of it."""
-        self.seconds[name] = round(self.seconds[name] - seconds, 3)
-        self.seconds[part] = round(seconds, 3)
-
-
 def load_model(
     name_or_folder: str | Path,
     *,
@@ -110,9 +86,7 @@ def load_model(
 
 
 def segment(
-    ct: Volume,
-    mr: Volume | None,
-    field_of_view: Volume | None,
+    images: CaseImages,
     *,
     model: LoadedModel,
     progress: Callable[[float], None],
@@ -121,9 +95,7 @@ def segment(
     """Return the organs of one case.
 
     Args:
-        ct: The planning CT in HU, of any orientation.
-        mr: The registered T1 MR on the CT's grid, or None to work from the CT alone.
-        field_of_view: Not 0 where `mr` has data; on the CT's grid, None without `mr`.
+        images: The planning CT, and the registered MR if there is one.
         model: The model that runs.
         progress: Told the share done, 0 to 1, tile by tile. What it raises, such as
             a job's cancellation, ends the work.
@@ -131,90 +103,57 @@ def segment(
             None if there is no such time.
 
     Raises:
-        GridMismatchError: `mr` or `field_of_view` is not on the CT's grid, or one of
-            them is missing.
         ImageContentError: The CT shows nothing but air.
         ModelError: The model cannot run on this case.
     """
-    _require_one_grid(ct, mr, field_of_view)
-    began = time.monotonic()
-    watch = Stopwatch()
+    began, watch = time.monotonic(), Stopwatch()
     with watch.phase("preprocess"):
-        patient = _patient_alone(ct)
-        seen = ct if patient is None or _sees_all(model) else patient
-        prepared = prepare(seen, mr, field_of_view, model=model)
-    region = None
-    if model.localiser is not None and not model.is_exact:
-        with watch.phase("localise"):
-            region = _localised(patient or ct, model, model.localiser)
-    agreement = Agreement(model.channels_out)
+        patient = _blank_surroundings(images)
+    seen = images if _sees_all(model) else patient
+    region = _localise(patient.ct, model, watch)
     first_share = NETWORK_SHARE * (1.0 if model.second is None else FIRST_STAGE_SHARE)
-    with watch.phase("network"):
-        plan = planned(prepared, model, region, seconds_left=seconds_left)
-        drawn = draw(
-            prepared,
-            plan,
-            model,
-            ct.grid,
-            prepared.way,
-            progress=lambda done: progress(first_share * done),
-            agreement=agreement,
-        )
-    watch.split("network", "to_ct_grid", drawn.seconds)
-    del prepared
-    answer = Answer.of(drawn, plan.report, model)
+    answer = run_stage(
+        seen,
+        model,
+        progress=_within(progress, 0.0, first_share),
+        region=region,
+        seconds_left=seconds_left,
+    )
+    watch.add(answer.seconds)
     if model.second is not None:
         with watch.phase("second_stage"):
-            spent = time.monotonic() - began
-            answer = draw_anew(
+            answer = refine_organs(
                 answer,
                 seen,
-                mr,
-                field_of_view,
                 model=model,
                 second=model.second,
-                seconds_left=None if seconds_left is None else seconds_left - spent,
-                progress=lambda done: progress(
-                    first_share + (NETWORK_SHARE - first_share) * done
-                ),
+                seconds_left=_count_down(seconds_left, began),
+                progress=_within(progress, first_share, NETWORK_SHARE),
             )
     with watch.phase("checks"):
         checked = check_organs(
             answer.labels,
-            patient or ct,
+            patient.ct,
             package=model.package,
             confidences=answer.confidences,
-            agreements=_agreements(agreement, model),
+            agreements=answer.agreements,
             coarse=answer.coarse,
         )
     progress(1.0)
-    logger.info("segmented %r: %s", ct.grid, watch.seconds)
+    logger.info("segmented %r: %s", images.grid, watch.seconds)
+    report = answer.report.model_copy(update={"blanked": seen is not images})
     return Segmentation(
-        checked.labels,
-        checked.organs,
-        model.package.summary,
-        watch.seconds,
-        answer.report.model_copy(update={"blanked": seen is not ct}),
+        checked.labels, checked.organs, model.package.summary, watch.seconds, report
     )
 
 
-def _require_one_grid(
-    ct: Volume, mr: Volume | None, field_of_view: Volume | None
-) -> None:
-    if (mr is None) != (field_of_view is None):
-        raise GridMismatchError("an MR and its field of view must be given together")
-    if mr is not None and field_of_view is not None:
-        mr.grid.require_same(ct.grid, what="the registered MR")
-        field_of_view.grid.require_same(ct.grid, what="the MR's field of view")
-
-
-def _patient_alone(ct: Volume) -> Volume | None:
-    """Return a CT that is blank outside the patient; None if no body is found in it."""
-    body = find_body(ct)
+def _blank_surroundings(images: CaseImages) -> CaseImages:
+    """Return images whose CT is blank outside the patient, or the same without body."""
+    body = find_body(images.ct)
     if body is None:
-        logger.warning("no body is found in %r: nothing is blanked", ct.grid)
-        return None
-    return blank_outside(ct, body)
+        logger.warning("no body is found in %r: nothing is blanked", images.grid)
+        return images
+    return images.replace_ct(blank_outside(images.ct, body))
 
 
 def _sees_all(model: LoadedModel) -> bool:
@@ -222,31 +161,31 @@ def _sees_all(model: LoadedModel) -> bool:
     return model.package.frame == "image"
 
 
-def _localised(ct: Volume, model: LoadedModel, localiser: LoadedModel) -> Region | None:
+def _localise(ct: Volume, model: LoadedModel, watch: Stopwatch) -> Region | None:
     """Return where a coarse model says that organs can be; None if it cannot say."""
-    coarse = prepare(ct, None, None, model=localiser)
-    wide = localiser.package.model_copy(update={"step": LOCALISER_STEP})
-    localiser = replace(localiser, package=wide)
-    plan = planned(coarse, localiser, None, seconds_left=None)
-    drawn = draw(
-        coarse,
-        plan,
-        localiser,
-        coarse.grid,
-        WayBack(np.eye(4)),
-        progress=lambda _: None,
-    )
-    region = find_region(drawn.labels, ct, model.package.labels)
+    if model.localiser is None or model.is_exact:
+        return None
+    with watch.phase("localise"):
+        wide = model.localiser.package.model_copy(update={"step": LOCALISER_STEP})
+        coarse = run_stage(
+            CaseImages(ct),
+            replace(model.localiser, package=wide),
+            progress=lambda _: None,
+            on_own_grid=True,
+        )
+        region = find_region(coarse.labels, ct, model.package.labels)
     if region is None:
         logger.info("the coarse model finds too little to leave tiles out")
     return region
 
 
-def _agreements(agreement: Agreement, model: LoadedModel) -> dict[str, float]:
-    """Return how much folds and mirrored passes agree about each organ."""
-    shares = agreement.of_channels()
-    return {
-        name: float(shares[channel])
-        for name, channel in model.package.labels.items()
-        if not np.isnan(shares[channel])
-    }
+def _within(
+    progress: Callable[[float], None], low: float, high: float
+) -> Callable[[float], None]:
+    """Return what tells the progress of a part, from `low` to `high` of the whole."""
+    return lambda done: progress(low + (high - low) * done)
+
+
+def _count_down(seconds_left: float | None, since: float) -> float | None:
+    """Return what is left of some time now; `since` is what the clock showed then."""
+    return None if seconds_left is None else seconds_left - (time.monotonic() - since)

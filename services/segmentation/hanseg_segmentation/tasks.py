@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from hanseg_segmentation.compute.switch import use_kernels
+from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.network_engines import EngineOptions
 from hanseg_segmentation.packages.installed import DEFAULT_MODEL
-from hanseg_segmentation.pipeline import Segmentation, load_model, segment
+from hanseg_segmentation.pipeline import load_model, segment
+from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_segmentation.results.packaging import write_results
 from hanseg_shared.documents import (
     JobDocument,
@@ -63,13 +65,10 @@ class Segmenter:
         """Contour the organs of a registered case."""
         began, settings = time.monotonic(), place.services.settings
         model = self._load(place.job.options.model, settings)
-        ct = _read_ct(place)
-        mr, field_of_view = _read_trusted_mr(place)
+        images = _read_images(place)
         spent = time.monotonic() - began
         result = segment(
-            ct,
-            mr,
-            field_of_view,
+            images,
             model=model,
             progress=place.lease.progress,
             seconds_left=SOFT_LIMIT_SHARE * settings.stage_seconds - spent,
@@ -126,22 +125,20 @@ def package_stage(place: Workplace) -> StageResult:
     out.mkdir()
     if job.registration is None or job.model is None:
         raise JobStateError(f"job {job.id} has nothing to package")
-    mr, field_of_view = _read_trusted_mr(place)
-    labels = read_labels(_fetch(place, SEGMENTATION))
-    write_results(
-        out,
-        ct=_read_ct(place),
-        segmentation=Segmentation(labels, job.organs, job.model, seconds={}),
-        registration=job.registration,
-        registered_mr=mr,
-        field_of_view=field_of_view,
+    result = CaseResult(
+        _read_images(place),
+        read_labels(_fetch(place, SEGMENTATION)),
+        job.organs,
+        job.model,
+        job.registration,
     )
+    write_results(out, result)
     place.lease.progress(PICTURES_SHARE)
-    (out / RECORD).write_text(_finished(job, started).model_dump_json(indent=2))
+    (out / RECORD).write_text(_finish(job, started).model_dump_json(indent=2))
     return StageResult(files=(*place.publish_files(out), *place.carry(OF_REGISTRATION)))
 
 
-def _finished(job: Job, packaging_since: float) -> JobDocument:
+def _finish(job: Job, packaging_since: float) -> JobDocument:
     """Return the record of the job as it will be when these files are published."""
     now = time.time()
     packaging = StageTime(
@@ -156,6 +153,10 @@ def _finished(job: Job, packaging_since: float) -> JobDocument:
         progress=None,
         finished_at=now,
     ).document()
+
+
+def _read_images(place: Workplace) -> CaseImages:
+    return CaseImages(_read_ct(place), *_read_trusted_mr(place))
 
 
 def _read_ct(place: Workplace) -> Volume:

@@ -4,48 +4,32 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_segmentation.results.mask_files import (
     COMPRESSION_LEVEL,
     MaskWriter,
     require_written,
 )
-from hanseg_segmentation.results.preview import Picture, write_preview
-from hanseg_shared.documents import OrganResult, RegistrationReport
+from hanseg_segmentation.results.preview import write_preview
+from hanseg_shared.documents import OrganResult
 from hanseg_shared.errors import StoreError
 from hanseg_shared.itk import to_image
 from hanseg_shared.result_files import MASKS, PREVIEW, SEGMENTATION
 from hanseg_shared.volume import Volume
 
-if TYPE_CHECKING:
-    from hanseg_segmentation.pipeline import Segmentation
-
-
 WRITERS = 2
 """Masks written at a time."""
 
 
-def write_results(
-    folder: Path,
-    *,
-    ct: Volume,
-    segmentation: Segmentation,
-    registration: RegistrationReport,
-    registered_mr: Volume | None = None,
-    field_of_view: Volume | None = None,
-) -> list[Path]:
+def write_results(folder: Path, result: CaseResult) -> list[Path]:
     """Write a case's result files, and read back what was written.
 
     Args:
         folder: Where; created if need be.
-        ct: The planning CT.
-        segmentation: Its organs; the label map must be on the CT's grid.
-        registration: The verdict on the MR, for the picture.
-        registered_mr: The MR on the CT's grid, if it was used.
-        field_of_view: Where that MR has data.
+        result: The contoured case.
 
     Returns:
         ``segmentation.nii.gz``, ``masks/<Organ>.nii.gz`` for each organ that was
@@ -55,22 +39,13 @@ def write_results(
         GridMismatchError: The label map is not on the CT's grid.
         StoreError: A file does not read back as what was written.
     """
-    labels = segmentation.labels
-    labels.grid.require_same(ct.grid, what="the segmentation")
+    labels = result.labels
+    labels.grid.require_same(result.images.grid, what="the segmentation")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [write_verified(folder / SEGMENTATION, labels)]
-    paths += write_masks(folder / MASKS, labels, segmentation.organs)
+    paths += write_masks(folder / MASKS, labels, result.organs)
     preview = folder / PREVIEW
-    picture = Picture(
-        ct=ct,
-        labels=labels,
-        organs=segmentation.organs,
-        model=segmentation.model,
-        registration=registration,
-        mr=registered_mr,
-        field_of_view=field_of_view,
-    )
-    write_preview(preview, picture)
+    write_preview(preview, result)
     return [*paths, preview]
 
 

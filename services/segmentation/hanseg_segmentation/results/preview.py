@@ -1,14 +1,13 @@
 """The picture of a result: planes through the organs, as a radiographer reads them.
 
 Planes are the patient's, whatever way the CT is stored. They are shown in
-radiological convention: the patient's right is on the left of the picture.
+radiological convention: the patient's right is on the left of the result.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_segmentation.results.flagged import Flagged, write_words
 from hanseg_shared.documents import (
-    ModelSummary,
     MrVerdict,
     OrganResult,
     RegistrationReport,
@@ -87,48 +86,25 @@ LEAST_DISTANCE_MM = 20.0
 """Two planes of one direction are at least so far apart."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """What a preview shows.
-
-    Attributes:
-        ct: In HU, of any orientation.
-        labels: The organs, on the CT's grid.
-        organs: What became of each of the 30.
-        model: Which model drew them.
-        registration: What became of the MR.
-        mr: The registered MR on the CT's grid; None if it is not to be shown.
-        field_of_view: Not 0 where the MR has data; None without `mr`.
-    """
-
-    ct: Volume
-    labels: Volume
-    organs: tuple[OrganResult, ...]
-    model: ModelSummary
-    registration: RegistrationReport
-    mr: Volume | None = None
-    field_of_view: Volume | None = None
-
-
-def write_preview(path: Path, picture: Picture) -> None:
-    """Draw a picture as a PNG file.
+def write_preview(path: Path, result: CaseResult) -> None:
+    """Draw the picture of a result as a PNG file.
 
     It shows the whole head in an axial, a coronal and a sagittal plane through most of
     the organs, and below them the same planes of the MR, or other planes of the CT if
     there is none; then a plane through each flagged organ, with what the checks found.
     """
-    low, high = _box(picture)
+    low, high = _box(result)
     layout = layout_of(low, high)
-    reason = _reason_lines(picture.registration, layout)
+    reason = _reason_lines(result.registration, layout)
     layout = layout.with_header(max(HEADER, HEADLINE + LINE * len(reason)))
-    flagged = Flagged.of(picture.labels, picture.organs, layout)
+    flagged = Flagged.of(result.labels, result.organs, layout)
     layout = layout.with_room_below(flagged.height)
     figure = empty_sheet(layout)
-    middle_mm = _middle_mm(picture.labels, low, high)
-    _draw_panels(figure, picture, layout, low, high, middle_mm)
-    _draw_legend(figure, picture, layout, above=flagged.height)
-    _draw_flagged(figure, picture, layout, flagged, low, high)
-    _draw_words(figure, picture, layout, reason)
+    middle_mm = _middle_mm(result.labels, low, high)
+    _draw_panels(figure, result, layout, low, high, middle_mm)
+    _draw_legend(figure, result, layout, above=flagged.height)
+    _draw_flagged(figure, result, layout, flagged, low, high)
+    _draw_words(figure, result, layout, reason)
     save(figure, path)
 
 
@@ -188,34 +164,34 @@ def _best(
 
 def _draw_panels(
     figure: Figure,
-    picture: Picture,
+    result: CaseResult,
     layout: Layout,
     low: Vector,
     high: Vector,
     middle_mm: float,
 ) -> None:
-    directions = ROW if picture.mr is not None else ROW + ROW
-    planes = choose_planes(picture.labels, directions)
+    directions = ROW if result.images.mr is not None else ROW + ROW
+    planes = choose_planes(result.labels, directions)
     for number, plane in enumerate(planes):
         axes = figure.add_axes(layout.panel(*divmod(number, len(ROW))))
-        _draw_ct(axes, picture, plane, low, high, middle_mm=middle_mm)
-    if picture.mr is None:
+        _draw_ct(axes, result, plane, low, high, middle_mm=middle_mm)
+    if result.images.mr is None:
         return
     for column, plane in enumerate(planes):
         axes = figure.add_axes(layout.panel(1, column))
-        _draw_mr(axes, picture, picture.mr, plane, low, high, middle_mm=middle_mm)
+        _draw_mr(axes, result, result.images.mr, plane, low, high, middle_mm=middle_mm)
 
 
-def _box(picture: Picture) -> tuple[Vector, Vector]:
+def _box(result: CaseResult) -> tuple[Vector, Vector]:
     """Return the corners, mm LPS, of what is shown: the organs and the whole head."""
-    corners = picture.ct.grid.corners()
+    corners = result.images.ct.grid.corners()
     lowest, highest = corners.min(axis=0), corners.max(axis=0)
-    index = np.array(np.nonzero(picture.labels.array))
+    index = np.array(np.nonzero(result.labels.array))
     if not index.shape[1]:
         return _vector(lowest), _vector(highest)
-    organs: Points = picture.labels.grid.index_to_world(index[::-1].T)
+    organs: Points = result.labels.grid.index_to_world(index[::-1].T)
     low, high = organs.min(axis=0) - MARGIN_MM, organs.max(axis=0) + MARGIN_MM
-    head = _head(picture.ct, (low + high) / 2)
+    head = _head(result.images.ct, (low + high) / 2)
     if len(head):
         low[:2] = np.minimum(low[:2], head.min(axis=0)[:2] - AIR_MM)
         high = np.maximum(high, head.max(axis=0) + AIR_MM)
@@ -254,7 +230,7 @@ def _middle_mm(labels: Volume, low: Vector, high: Vector) -> float:
 
 def _draw_ct(
     axes: Axes,
-    picture: Picture,
+    result: CaseResult,
     plane: Plane,
     low: Vector,
     high: Vector,
@@ -263,7 +239,7 @@ def _draw_ct(
     stressed: int | None = None,
 ) -> None:
     grid = plane.grid(low, high)
-    image = sampled(picture.ct, grid, background=AIR_HU)
+    image = sampled(result.images.ct, grid, background=AIR_HU)
     title = f"CT {plane.direction.name.lower()}"
     show(
         axes,
@@ -274,12 +250,12 @@ def _draw_ct(
         title=title,
         middle_mm=middle_mm,
     )
-    _outline(axes, picture, grid, stressed=stressed)
+    _outline(axes, result, grid, stressed=stressed)
 
 
 def _draw_mr(
     axes: Axes,
-    picture: Picture,
+    result: CaseResult,
     mr: Volume,
     plane: Plane,
     low: Vector,
@@ -290,14 +266,14 @@ def _draw_mr(
     grid = plane.grid(low, high)
     image = sampled(mr, grid)
     inside = np.ones(image.shape, dtype=bool)
-    if picture.field_of_view is not None:
-        view = picture.field_of_view
+    if result.images.field_of_view is not None:
+        view = result.images.field_of_view
         inside = sampled(view, grid, interpolation=Interpolation.NEAREST) != 0
     window = _percentiles(image[inside].astype(np.float64))
     title = f"MR {plane.direction.name.lower()}"
     show(axes, image, plane, grid, window=window, title=title, middle_mm=middle_mm)
     contour(axes, inside, grid, colour=BORDER_COLOUR, width=1.0, style="dashed")
-    _outline(axes, picture, grid)
+    _outline(axes, result, grid)
 
 
 def _percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -309,13 +285,13 @@ def _percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _outline(
-    axes: Axes, picture: Picture, grid: Grid, *, stressed: int | None = None
+    axes: Axes, result: CaseResult, grid: Grid, *, stressed: int | None = None
 ) -> None:
     """Draw the outline of every organ in the plane, in its colour.
 
     Where one label is stressed, its outline is thicker and the others are thinner.
     """
-    flat = sampled(picture.labels, grid, interpolation=Interpolation.NEAREST)
+    flat = sampled(result.labels, grid, interpolation=Interpolation.NEAREST)
     for organ in ORGANS:
         mask = flat == organ.label
         if mask.any():
@@ -324,7 +300,7 @@ def _outline(
 
 
 def _draw_legend(
-    figure: Figure, picture: Picture, layout: Layout, *, above: float
+    figure: Figure, result: CaseResult, layout: Layout, *, above: float
 ) -> None:
     """List all 30 organs: colour, volume, and what is to be known about them."""
     left = layout.size[0] - LEGEND_WIDTH
@@ -339,10 +315,10 @@ def _draw_legend(
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(len(ORGANS) + 0.5, -0.5)
-    for row, (organ, result) in enumerate(zip(ORGANS, picture.organs, strict=True)):
-        drawn = result.volume_ml > 0
-        colour = _colour(organ.colour) if drawn else BACKGROUND_COLOUR
-        edge = _colour(organ.colour) if drawn else DIM_COLOUR
+    for row, (organ, found) in enumerate(zip(ORGANS, result.organs, strict=True)):
+        is_shown = found.volume_ml > 0
+        colour = _colour(organ.colour) if is_shown else BACKGROUND_COLOUR
+        edge = _colour(organ.colour) if is_shown else DIM_COLOUR
         axes.plot([0.03], [row], "s", markersize=9, color=colour, markeredgecolor=edge)
         axes.text(
             0.08,
@@ -350,17 +326,17 @@ def _draw_legend(
             organ.name,
             va="center",
             fontsize=10,
-            color=TEXT_COLOUR if drawn else DIM_COLOUR,
+            color=TEXT_COLOUR if is_shown else DIM_COLOUR,
         )
         axes.text(
             1.0,
             row,
-            _remark(result),
+            _remark(found),
             va="center",
             ha="right",
             fontsize=9,
             color=BORDER_COLOUR
-            if result.status is OrganStatus.LOW_CONFIDENCE
+            if found.status is OrganStatus.LOW_CONFIDENCE
             else DIM_COLOUR,
         )
 
@@ -405,7 +381,7 @@ def _reason_lines(report: RegistrationReport, layout: Layout) -> list[str]:
 
 def _draw_flagged(
     figure: Figure,
-    picture: Picture,
+    result: CaseResult,
     layout: Layout,
     flagged: Flagged,
     low: Vector,
@@ -421,16 +397,16 @@ def _draw_flagged(
             layout.share(left, top + bottom, flagged.cell, flagged.cell)
         )
         shown = (view.low, view.high) if view.cropped else (low, high)
-        _draw_ct(axes, picture, view.plane, *shown, stressed=view.organ.label)
+        _draw_ct(axes, result, view.plane, *shown, stressed=view.organ.label)
     write_words(figure, layout, flagged)
 
 
 def _draw_words(
-    figure: Figure, picture: Picture, layout: Layout, reason: list[str]
+    figure: Figure, result: CaseResult, layout: Layout, reason: list[str]
 ) -> None:
     """Write the verdict on the MR above, and the model and warning below."""
-    report, model = picture.registration, picture.model
-    border = "; dashed: where the MR has data" if picture.mr is not None else ""
+    report, model = result.registration, result.model
+    border = "; dashed: where the MR has data" if result.images.mr is not None else ""
     about = (
         f"Model {model.name} {model.version}; patient's right is on the left; window"
         f" {WINDOW_HU[0]:.0f} to {WINDOW_HU[1]:.0f} HU{border}"

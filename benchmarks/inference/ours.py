@@ -158,8 +158,8 @@ def cases(mode: str, folder: str, cache: str, out: str, *images: str) -> Measure
         began = time.perf_counter()
         with drawn.kept():
             ct = read_ct(Path(image))
-            images = CaseImages(ct)
-            found = pipeline.segment(images, model=model, progress=lambda _: None)
+            case = CaseImages(ct)
+            found = pipeline.segment(case, model=model, progress=lambda _: None)
         seconds += time.perf_counter() - began
         write_volume(drawn.labels[0], unchecked / to.name)
         write_volume(found.labels, to)

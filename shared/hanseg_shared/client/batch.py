@@ -219,7 +219,7 @@ class NothingLeft:
         return cls(outcomes)
 
 
-class Standing(Protocol):
+class BatchProgress(Protocol):
     """Where the cases of a batch stand."""
 
     @property

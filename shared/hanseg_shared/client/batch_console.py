@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from hanseg_shared.client.batch import CaseOutcome, Standing, count_outcomes
+from hanseg_shared.client.batch import BatchProgress, CaseOutcome, count_outcomes
 from hanseg_shared.client.console import Bar, Lines, Shown
 from hanseg_shared.io.cases import PassedOver
 from hanseg_shared.terminal import print_event, print_table
@@ -28,7 +28,7 @@ class BatchReporter(Shown, Protocol):
     def pass_over(self, each: PassedOver) -> None:
         """Tell of a file that may be a CT and was not taken for one."""
 
-    def show(self, batch: Standing) -> None:
+    def show(self, batch: BatchProgress) -> None:
         """Show where the batch stands."""
 
 
@@ -51,7 +51,7 @@ class BatchBar(Bar):
         """Print a line."""
         self.say(f"passed over {each.name}: {each.reason}")
 
-    def show(self, batch: Standing) -> None:
+    def show(self, batch: BatchProgress) -> None:
         """Move the bar, which counts the cases that have ended."""
         for name, outcome in batch.outcomes.items():
             if outcome.remarks and name not in self._told:
@@ -75,7 +75,7 @@ class BatchLines(Lines):
         """Print an event."""
         print_event("passed over", file=each.name, reason=each.reason)
 
-    def show(self, batch: Standing) -> None:
+    def show(self, batch: BatchProgress) -> None:
         """Print the cases that ended since the last call."""
         for name, outcome in batch.outcomes.items():
             if name not in self._told:

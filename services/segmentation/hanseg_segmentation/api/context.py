@@ -10,8 +10,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from hanseg_segmentation.api.check_cache import CheckCache
 from hanseg_segmentation.api.places import Places
-from hanseg_segmentation.api.verdicts import Verdicts
 from hanseg_segmentation.packages.installed import find_models
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
@@ -64,7 +64,7 @@ class Context:
         stopping: Set when the server is to stop: requests that wait answer at once.
         checking: The places of submissions that check their images.
         checking_batches: The places of batches that do.
-        verdicts: Results of earlier checks of images.
+        known_checks: Results of earlier checks of images.
     """
 
     services: Services
@@ -78,7 +78,7 @@ class Context:
     checking_batches: Places = field(
         default_factory=lambda: Places(MOST_BATCHES_AT_ONCE, a_caller=A_CALLERS_BATCHES)
     )
-    verdicts: Verdicts = field(default_factory=Verdicts)
+    known_checks: CheckCache = field(default_factory=CheckCache)
 
     def limits(self, model: str) -> Limits:
         """Return the caps on images that the settings and a model's grid ask for."""

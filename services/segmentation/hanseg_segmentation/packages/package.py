@@ -128,7 +128,7 @@ class NetworkSpec(Document):
     """Which network the weights belong to.
 
     Attributes:
-        kind: The network's name in `inference.networks.KINDS`.
+        kind: The network's name in `network.build.KINDS`.
         config: What that network's frozen configuration takes, by name.
     """
 
@@ -288,7 +288,9 @@ class ModelPackage(Document):
     def _require_organs_of_second_stage(self) -> Self:
         stage = self.second_stage
         if stage is not None and (odd := set(stage.organs) - set(self.labels)):
-            raise ValueError(f"the second stage draws what is no label: {sorted(odd)}")
+            raise ValueError(
+                f"the second stage segments organs that have no label: {sorted(odd)}"
+            )
         return self
 
     @model_validator(mode="after")

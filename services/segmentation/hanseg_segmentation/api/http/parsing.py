@@ -36,7 +36,7 @@ def parse_document(model: type[Body], content: bytes, *, at: tuple[str, ...]) ->
         at: Where it is in the body, for the pointers to faults.
 
     Raises:
-        RequestValidationError: It does not fit; see `problems`.
+        RequestValidationError: It does not fit; see `problem_responses`.
     """
     try:
         read_json(content)

@@ -15,9 +15,9 @@ from hanseg_segmentation.api.intake.admission import (
     refuse_when_disk_is_full,
     refuse_when_full,
 )
+from hanseg_segmentation.api.intake.checking import check_images
 from hanseg_segmentation.api.intake.idempotency import fingerprint, make_once
 from hanseg_segmentation.api.intake.images import Image, fetch_upload, require_received
-from hanseg_segmentation.api.intake.looking import look_at
 from hanseg_segmentation.api.intake.submission import (
     CheckedCase,
     Submission,
@@ -125,7 +125,7 @@ def _check_upload(
             options=options,
             case=case.name,
         )
-        check = submission.look(context, halt)
+        check = submission.check_images(context, halt)
     finally:
         ct.unlink(missing_ok=True)
         mr.unlink(missing_ok=True)
@@ -146,7 +146,7 @@ def _check_folder(
     checks = _Checks(of=len(found))
     for case in found:
         with checks.note_fault(case.name, pointer="#/folder"):
-            check = look_at(context, case.ct, case.mr, halt, limits=limits)
+            check = check_images(context, case.ct, case.mr, halt, limits=limits)
             checks.passed.append(
                 CheckedCase(_submission(case, options, check.inputs), check)
             )

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.problem_responses import translate_disk_faults
 from hanseg_segmentation.api.intake.admission import refuse_when_full
+from hanseg_segmentation.api.intake.checking import check_images
 from hanseg_segmentation.api.intake.idempotency import fingerprint, make_once
 from hanseg_segmentation.api.intake.images import Image
-from hanseg_segmentation.api.intake.looking import look_at
 from hanseg_segmentation.packages.installed import offered_models
 from hanseg_shared.available import require_available, require_installed
 from hanseg_shared.documents import InputSummary, JobOptions
@@ -55,10 +55,10 @@ class Submission:
             case=self.case,
         )
 
-    def look(self, context: Context, halt: Halt) -> CaseCheck:
-        """Return what the images are; see `look_at`."""
+    def check_images(self, context: Context, halt: Halt) -> CaseCheck:
+        """Return what the images are; see `check_images`."""
         ct, mr = self.ct, self.mr
-        return look_at(
+        return check_images(
             context,
             ct.path,
             mr.path if mr else None,
@@ -92,7 +92,7 @@ def submit(
     def make() -> str:
         refuse_when_full(context.services)
         require_possible(context, submission.options)
-        case = CheckedCase(submission, submission.look(context, halt))
+        case = CheckedCase(submission, submission.check_images(context, halt))
         return create(context.services, case).id
 
     return repository.get(make_once(repository, key, submission.request_hash, make))

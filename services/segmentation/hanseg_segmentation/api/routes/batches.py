@@ -23,8 +23,8 @@ from hanseg_segmentation.api.http.respond import (
 from hanseg_segmentation.api.http.schemas import BatchDocument, BatchRequest
 from hanseg_segmentation.api.intake.admission import refuse_when_disk_is_full
 from hanseg_segmentation.api.intake.batch_submission import submit_batch
+from hanseg_segmentation.api.intake.checking import check_and_make
 from hanseg_segmentation.api.intake.idempotency import KeyHeader, scope_key
-from hanseg_segmentation.api.intake.looking import look_and_make
 from hanseg_shared.jobs import Batch
 from hanseg_shared.jobs.record import moment
 
@@ -58,7 +58,7 @@ async def post_batch(
     """
     await run_sync(refuse_when_disk_is_full, context.services)
     async with request_folder(context.services.settings) as folder:
-        batch = await look_and_make(
+        batch = await check_and_make(
             request,
             context.checking_batches,
             caller,

@@ -40,8 +40,8 @@ from hanseg_segmentation.api.intake.admission import (
     refuse_when_crowded,
     refuse_when_disk_is_full,
 )
+from hanseg_segmentation.api.intake.checking import check_and_make
 from hanseg_segmentation.api.intake.idempotency import KeyHeader, scope_key
-from hanseg_segmentation.api.intake.looking import look_and_make
 from hanseg_segmentation.api.intake.receiving import FORM, JSON, receive
 from hanseg_segmentation.api.intake.retrying import fetch_submission, retry_key
 from hanseg_segmentation.api.intake.submission import submit
@@ -127,7 +127,7 @@ async def submit_job(
     await run_sync(_refuse_early, context, idempotency_key)
     async with request_folder(context.services.settings) as folder:
         submission = await receive(request, context, folder)
-        job = await look_and_make(
+        job = await check_and_make(
             request,
             context.checking,
             caller,
@@ -336,7 +336,7 @@ async def retry_job(
     await run_sync(refuse_when_disk_is_full, context.services)
     async with request_folder(context.services.settings) as folder:
         submission = await run_sync(fetch_submission, context, job_id, folder)
-        job = await look_and_make(
+        job = await check_and_make(
             request,
             context.checking,
             caller,

@@ -30,7 +30,7 @@ from hanseg_shared.problems import KINDS
 Made = TypeVar("Made")
 
 
-async def look_and_make(
+async def check_and_make(
     request: Request,
     places: Places,
     caller: Caller,
@@ -38,18 +38,18 @@ async def look_and_make(
     *,
     seconds: float,
 ) -> Made:
-    """Return what a function makes once it has looked into a request's images.
+    """Return what a function makes once it has checked a request's images.
 
     Args:
         request: Its body was received; the check ends when its client disconnects.
         places: Where one must be free.
         caller: Whose share of the places it takes.
         make: Runs in a thread and ends soon after the halt says so.
-        seconds: How long it may wait for a place, and how long it may look.
+        seconds: How long it may wait for a place, and how long it may check.
 
     Raises:
         ClientDisconnect: The client went away.
-        RefusedError: The look took too long.
+        RefusedError: The check took too long.
         ServiceUnavailableError: No place was free for so long.
     """
     halt = Halt()
@@ -64,7 +64,7 @@ async def look_and_make(
         return await run_sync(make, halt, limiter=anyio.CapacityLimiter(1))
 
 
-def look_at(
+def check_images(
     context: Context,
     ct: Path,
     mr: Path | None,
@@ -79,15 +79,15 @@ def look_at(
         context: What the application works with.
         ct: The planning CT.
         mr: The T1 MR, or None.
-        halt: Ends the look.
+        halt: Ends the check.
         limits: Caps on the images.
-        sha256: Of both files, where they are known: equal bytes are looked at once.
+        sha256: Of both files, where they are known: equal files are checked once.
 
     Raises:
         ImageError: One cannot be used; the message names files without folders.
     """
 
-    def look() -> CaseCheck:
+    def check() -> CaseCheck:
         try:
             return context.check_case(ct, mr, limits, halt)
         except ImageError as error:
@@ -96,8 +96,8 @@ def look_at(
 
     halt.check()
     if sha256 is None:
-        return look()
-    return context.verdicts.find_or_look((*sha256, limits), look)
+        return check()
+    return context.known_checks.find_or_check((*sha256, limits), check)
 
 
 def _without_folders(message: str, *paths: Path | None) -> str:

@@ -13,13 +13,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from hanseg_segmentation.api.app import create_app
+from hanseg_segmentation.api.check_cache import MOST_CHECKS_KEPT, CheckCache
 from hanseg_segmentation.api.context import (
     A_CALLERS_BATCHES,
     A_CALLERS_CHECKS,
     MOST_CHECKS_AT_ONCE,
 )
 from hanseg_segmentation.api.places import Places
-from hanseg_segmentation.api.verdicts import MOST_VERDICTS, Verdicts
 from hanseg_shared.errors import (
     CheckDiedError,
     ImageError,
@@ -253,39 +253,39 @@ CHECK = CaseCheck(inputs=(), remarks=("r",))
 
 
 def test_a_verdict_belongs_to_the_caps_it_was_held_against():
-    verdicts, look = Verdicts(), Counted(CHECK)
+    cache, look = CheckCache(), Counted(CHECK)
     for limits in (DEFAULT_LIMITS, Limits(max_voxels=8), DEFAULT_LIMITS):
-        assert verdicts.find_or_look(("a" * 64, None, limits), look) == CHECK
+        assert cache.find_or_check(("a" * 64, None, limits), look) == CHECK
     assert look.times == 2
 
 
 def test_each_who_hears_a_bad_verdict_has_an_error_of_his_own():
-    verdicts, look = Verdicts(), Counted(NotAnImageError("it is no image"))
+    cache, look = CheckCache(), Counted(NotAnImageError("it is no image"))
     raised = []
     for _ in range(2):
         with pytest.raises(NotAnImageError, match="it is no image") as caught:
-            verdicts.find_or_look(("a" * 64, None, DEFAULT_LIMITS), look)
+            cache.find_or_check(("a" * 64, None, DEFAULT_LIMITS), look)
         raised.append(caught.value)
     assert look.times == 1
     assert raised[0] is not raised[1]
 
 
 def test_that_a_check_died_is_not_remembered():
-    verdicts, look = Verdicts(), Counted(CheckDiedError("out of memory"))
+    cache, look = CheckCache(), Counted(CheckDiedError("out of memory"))
     for _ in range(2):
         with pytest.raises(CheckDiedError):
-            verdicts.find_or_look(("a" * 64, None, DEFAULT_LIMITS), look)
+            cache.find_or_check(("a" * 64, None, DEFAULT_LIMITS), look)
     assert look.times == 2
 
 
-def test_the_oldest_verdicts_are_forgotten():
-    verdicts, look = Verdicts(), Counted(CHECK)
-    for number in range(MOST_VERDICTS + 1):
-        verdicts.find_or_look((f"{number:064d}", None, DEFAULT_LIMITS), look)
-    verdicts.find_or_look((f"{MOST_VERDICTS:064d}", None, DEFAULT_LIMITS), look)
-    assert look.times == MOST_VERDICTS + 1
-    verdicts.find_or_look((f"{0:064d}", None, DEFAULT_LIMITS), look)
-    assert look.times == MOST_VERDICTS + 2
+def test_the_oldest_checks_are_forgotten():
+    cache, look = CheckCache(), Counted(CHECK)
+    for number in range(MOST_CHECKS_KEPT + 1):
+        cache.find_or_check((f"{number:064d}", None, DEFAULT_LIMITS), look)
+    cache.find_or_check((f"{MOST_CHECKS_KEPT:064d}", None, DEFAULT_LIMITS), look)
+    assert look.times == MOST_CHECKS_KEPT + 1
+    cache.find_or_check((f"{0:064d}", None, DEFAULT_LIMITS), look)
+    assert look.times == MOST_CHECKS_KEPT + 2
 
 
 def test_places_are_a_share_for_each_and_forgotten_when_free():

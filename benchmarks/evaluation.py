@@ -26,7 +26,7 @@ from scipy import ndimage
 from hanseg_lab.evaluation.case_folders import CasePair
 from hanseg_lab.evaluation.case_masks import CaseSource, organs_of_labels
 from hanseg_lab.evaluation.score_cases import Scoring, score_case
-from hanseg_lab.phantom.case import make_case
+from hanseg_lab.phantom.phantom_case import make_case
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
 from hanseg_shared.metrics.comparison import compare

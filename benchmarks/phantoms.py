@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.figure import Figure, table
 
-from hanseg_lab.phantom.case import PhantomCase, make_case
+from hanseg_lab.phantom.phantom_case import PhantomCase, make_case
 from hanseg_lab.phantom.simulate import scan_t1
 from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel

@@ -34,8 +34,8 @@ from hanseg_lab.phantom.patient import rotation_matrix
 from hanseg_lab.training.data import held_out_cases
 from hanseg_lab.training.datasets.dataset import DatasetCase
 from hanseg_lab.training.datasets.find import find_datasets
-from hanseg_lab.training.drawn import Outline, origin_of
 from hanseg_lab.training.recipe import read_recipe
+from hanseg_lab.training.sampled_contours import SampledContour, origin_of
 from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.preprocess import AIR_HU
@@ -177,7 +177,9 @@ def sella_in(
     """Return where a case's sella is, in mm LPS; None if it was not seen."""
     if case.sella is None:
         return None
-    outlines = [Outline(each, drawn == each.value) for each in case.declaration.labels]
+    outlines = [
+        SampledContour(each, drawn == each.value) for each in case.declaration.labels
+    ]
     origin = origin_of(outlines, grid)
     return None if origin is None else origin + case.sella
 

@@ -17,7 +17,7 @@ from benchmarks.phantoms import (
     part_of,
 )
 
-from hanseg_lab.phantom.case import PhantomCase, make_case
+from hanseg_lab.phantom.phantom_case import PhantomCase, make_case
 from hanseg_shared.organs import ORGANS
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hanseg_lab.evaluation.drift import drifts
+from hanseg_lab.evaluation.correction_drift import drifts
 from hanseg_lab.evaluation.feedback import Change, read_history
 from hanseg_shared.documents import JobDocument, JobState, ModelSummary
 from hanseg_shared.io import write_volume

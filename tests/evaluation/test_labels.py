@@ -99,6 +99,33 @@ def test_a_built_in_declaration_is_given_by_its_name(tmp_path, name):
     assert dice(tmp_path, "--labels", name) == {"Parotid_L": 1, "SpinalCord": 1}
 
 
+@pytest.mark.parametrize("names", [("rot", "blau"), ("roi_1", "roi_2"), ("sheet",)])
+def test_files_of_a_sub_folder_with_unknown_names_are_no_cases(tmp_path, names):
+    for side in "pr":
+        for name in names:
+            plain(tmp_path / side / "anna" / f"{name}.nii.gz", {"Parotid_L": 1})
+    message = refusal(tmp_path, "--labels", "han-seg")
+    assert len(message.splitlines()) == 1
+    assert f"p/anna: {', '.join(sorted(names))}" in message.replace(".nii.gz", "")
+    assert "--labels FILE" in message
+
+
+@pytest.mark.parametrize("name", ["7_seg", "group", "7_oars"])
+def test_a_sub_folders_label_map_is_known_by_its_name(tmp_path, name):
+    for side in "pr":
+        plain(tmp_path / side / "group" / f"{name}.nii.gz")
+    assert dice(tmp_path, "--labels", "han-seg") == {"Parotid_L": 1, "SpinalCord": 1}
+
+
+def test_a_table_says_what_files_with_unknown_names_are(tmp_path):
+    for side in "pr":
+        for name in ("rot", "blau"):
+            one = {"Parotid_L": 1, "SpinalCord": 1}
+            plain(tmp_path / side / "anna" / f"{name}.nii.gz", one)
+    (tmp_path / "t.csv").write_text("rot,SpinalCord\nblau,\n")
+    assert dice(tmp_path, "--labels", tmp_path / "t.csv") == {"SpinalCord": 1}
+
+
 def test_our_own_results_say_whose_numbers_they_have(tmp_path):
     plain(tmp_path / "p" / "7" / "segmentation.nii.gz")
     (tmp_path / "p" / "7" / "job.json").write_text("{}")

@@ -12,8 +12,8 @@ from hanseg_lab.evaluation.paper import (
     ALL_ORGANS,
     COLUMNS,
     overall_of_organs,
-    published,
     read_paper_table,
+    read_published,
     wins,
 )
 from hanseg_shared.errors import InputError
@@ -44,7 +44,7 @@ def simulated_table(seed: int = 0) -> list[tuple[Any, ...]]:
 
 
 def test_all_six_methods_are_there_in_both_metrics():
-    table = published()
+    table = read_published()
     assert table.methods == (
         *("eli1", "cwlg102", "CHB-QuantIF", "Mamaa", "m.m.gs", "TurboMiki"),
     )
@@ -54,8 +54,8 @@ def test_all_six_methods_are_there_in_both_metrics():
 
 
 def test_the_winner_is_printed_as_in_the_paper():
-    dice = published().find(Metric.DSC, ALL_ORGANS, "eli1")
-    distance = published().find(Metric.HD95, ALL_ORGANS, "eli1")
+    dice = read_published().find(Metric.DSC, ALL_ORGANS, "eli1")
+    distance = read_published().find(Metric.HD95, ALL_ORGANS, "eli1")
     assert dice is not None
     assert distance is not None
     assert (dice.mean, dice.sd, dice.median, dice.iqr) == (76.9, 8.4, 81.0, 18.6)
@@ -63,7 +63,7 @@ def test_the_winner_is_printed_as_in_the_paper():
 
 
 def test_the_organs_give_the_overall_figures_as_printed():
-    table = published()
+    table = read_published()
     assert len(table.of_organs(Metric.DSC, "eli1")) == len(ORGANS)
     for method in table.methods:
         mean, sd = overall_of_organs(table.of_organs(Metric.DSC, method))
@@ -73,7 +73,7 @@ def test_the_organs_give_the_overall_figures_as_printed():
 
 
 def test_the_published_wins_are_those_of_the_paper():
-    won = wins(published(), Metric.DSC)
+    won = wins(read_published(), Metric.DSC)
     assert sorted(won.values(), reverse=True) == [14, 12, 2, 1, 1, 0]
     assert (won["cwlg102"], won["eli1"], won["m.m.gs"]) == (14, 12, 2)
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hanseg_lab.phantom.case import make_case
+from hanseg_lab.phantom.phantom_case import make_case
 from hanseg_segmentation.inference.localise import (
     find_region,
     needs_localiser,

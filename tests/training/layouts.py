@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hanseg_lab.phantom.case import PhantomCase, make_case
 from hanseg_lab.phantom.folder import write_han_seg_case
+from hanseg_lab.phantom.phantom_case import PhantomCase, make_case
 from hanseg_lab.training.datasets.openkbp import EDGE
 from hanseg_shared.io.read import read_ct, read_labels
 from hanseg_shared.io.write import write_volume

@@ -12,9 +12,9 @@ from hanseg_lab.training.allowed import (
     shown_levels,
 )
 from hanseg_lab.training.courses import REACH_MM, courses_of_organs
-from hanseg_lab.training.drawn import Outline
 from hanseg_lab.training.label_sets import EVERYTHING, ONLY_BACKGROUND, bits_of
-from hanseg_lab.training.places import places_of_organs, spots_about
+from hanseg_lab.training.organ_places import places_of_organs, spots_about
+from hanseg_lab.training.sampled_contours import SampledContour
 from hanseg_shared.declaration import (
     Extent,
     Label,
@@ -38,19 +38,19 @@ LARYNX_BLOCK = (slice(5, 15), slice(2, 12), slice(2, 12))
 GULLET_BLOCK = (slice(0, 25), slice(12, 14), slice(12, 14))
 
 
-def openkbp(name: str, block: Block, *, grid: Grid = GRID) -> Outline:
+def openkbp(name: str, block: Block, *, grid: Grid = GRID) -> SampledContour:
     label = known_declaration("openkbp").label(name)
     assert label is not None
     return outline(label, block, grid=grid)
 
 
-def outline(label: Label, block: Block, *, grid: Grid = GRID) -> Outline:
+def outline(label: Label, block: Block, *, grid: Grid = GRID) -> SampledContour:
     mask = np.zeros(grid.shape, bool)
     mask[block] = True
-    return Outline(label, mask)
+    return SampledContour(label, mask)
 
 
-def a_small_head() -> list[Outline]:
+def a_small_head() -> list[SampledContour]:
     """A head with its brain stem at voxel 40, 50, 45 of a fine grid."""
     return [
         openkbp("Brainstem", voxel(40, 50, 45), grid=SMALL),
@@ -59,7 +59,7 @@ def a_small_head() -> list[Outline]:
     ]
 
 
-def a_neck() -> list[Outline]:
+def a_neck() -> list[SampledContour]:
     """A head whose cord leans to the patient's left from level to level."""
     cord = openkbp("SpinalCord", NOWHERE, grid=WIDE)
     for level in range(10, 34):
@@ -77,7 +77,7 @@ def voxel(z: int, y: int, x: int) -> Block:
     return slice(z, z + 1), slice(y, y + 1), slice(x, x + 1)
 
 
-def a_head() -> list[Outline]:
+def a_head() -> list[SampledContour]:
     return [
         openkbp("Brainstem", voxel(35, 30, 30), grid=WIDE),
         openkbp("LeftParotid", voxel(30, 26, 40), grid=WIDE),

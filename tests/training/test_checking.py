@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from hanseg_lab.training.checking.check import (
+from hanseg_lab.training.checking.data_check import (
     check_datasets,
     require_sound,
 )
@@ -63,7 +63,7 @@ def shifted(volume: Volume, mm: tuple[float, float, float]) -> Volume:
 def test_sound_data_pass(data: Path):
     check = check_datasets(find_datasets([data]))
     assert not [each for each in check.findings if each.refuses]
-    assert check.drawn["phantoms", "Parotid_L"] == 2
+    assert check.contoured["phantoms", "Parotid_L"] == 2
 
 
 def test_a_header_with_two_places_is_remarked_upon(data: Path, tmp_path: Path):

@@ -8,13 +8,13 @@ import torch
 
 from hanseg_lab.training.courses import REACH_MM, courses_of_organs
 from hanseg_lab.training.label_sets import EVERYTHING, Bits, bits_of
+from hanseg_lab.training.organ_places import places_of_organs, usual_spots
 from hanseg_lab.training.patches import (
     Patch,
     PatchCutter,
     Variation,
     expected_sizes,
 )
-from hanseg_lab.training.places import places_of_organs, usual_spots
 from hanseg_lab.training.prepare import phantom_sample
 from hanseg_lab.training.sample import Sample
 from hanseg_segmentation.packages.package import Normalisation
@@ -34,7 +34,7 @@ def sample() -> Sample:
     return phantom_sample(3, spacing=(8.0, 8.0, 8.0))
 
 
-def cutter(variation: Variation = STILL, seed: int = 0) -> PatchCutter:
+def make_cutter(variation: Variation = STILL, seed: int = 0) -> PatchCutter:
     return PatchCutter(
         np.random.default_rng(seed),
         shape=(32, 24, 24),
@@ -51,7 +51,7 @@ def centre_x(patch: Patch, name: str) -> float:
 
 
 def test_a_patch_has_its_shape(sample: Sample):
-    patch = cutter().cut(sample)
+    patch = make_cutter().cut(sample)
     assert patch.channels.shape == (3, 32, 24, 24)
     assert patch.channels.dtype == torch.float32
     assert patch.allowed.shape == (32, 24, 24)
@@ -60,7 +60,7 @@ def test_a_patch_has_its_shape(sample: Sample):
 
 def test_the_left_organ_stays_on_the_left_in_mirrored_patches_too(sample: Sample):
     wide = Variation(organ_share=0, truncation_share=0, scale=(0.7, 0.7))
-    cut = cutter(wide)
+    cut = make_cutter(wide)
     seen = 0
     for _ in range(12):
         patch = cut.cut(sample)
@@ -74,18 +74,18 @@ def test_the_left_organ_stays_on_the_left_in_mirrored_patches_too(sample: Sample
 
 def test_patches_about_organs_show_organs(sample: Sample):
     always = Variation(organ_share=1, truncation_share=0)
-    cut = cutter(always)
+    cut = make_cutter(always)
     shown = [bool((cut.cut(sample).allowed & 1 == 0).any()) for _ in range(8)]
     assert all(shown)
 
 
 def test_without_mr_both_channels_are_empty(sample: Sample):
-    patch = cutter(Variation(mr_share=0)).cut(sample)
+    patch = make_cutter(Variation(mr_share=0)).cut(sample)
     assert not patch.channels[1:].any()
 
 
 def test_outside_the_field_of_view_the_mr_is_empty(sample: Sample):
-    cut = cutter()
+    cut = make_cutter()
     for _ in range(6):
         patch = cut.cut(sample)
         outside = patch.channels[2] == 0
@@ -93,19 +93,19 @@ def test_outside_the_field_of_view_the_mr_is_empty(sample: Sample):
 
 
 def test_a_truncated_patch_is_air_and_background_there(sample: Sample):
-    patch = cutter(Variation(truncation_share=1, organ_share=0)).cut(sample)
+    patch = make_cutter(Variation(truncation_share=1, organ_share=0)).cut(sample)
     ends = [patch.allowed[:4], patch.allowed[-4:]]
     assert any(bool((end == 1).all()) for end in ends)
 
 
 def test_a_stream_gives_the_same_patches_again(sample: Sample):
-    first, again = cutter(seed=5).cut(sample), cutter(seed=5).cut(sample)
+    first, again = make_cutter(seed=5).cut(sample), make_cutter(seed=5).cut(sample)
     assert torch.equal(first.channels, again.channels)
 
 
 def test_patches_can_be_coarser_than_samples(sample: Sample):
     """Twice the spacing shows twice as much of the patient along each axis."""
-    fine = cutter()
+    fine = make_cutter()
     coarse = PatchCutter(
         np.random.default_rng(0),
         shape=(16, 12, 12),
@@ -176,7 +176,7 @@ def test_an_unmoved_patch_shows_the_samples_own_voxels(sample: Sample):
     variation = Variation(
         unmoved_share=1, truncation_share=0, coarse_share=0, mirror_share=0
     )
-    wanted = cutter(variation).cut(sample).allowed.numpy()
+    wanted = make_cutter(variation).cut(sample).allowed.numpy()
     around = np.pad(sample.sets[sample.codes], 32, constant_values=1)
     windows = np.lib.stride_tricks.sliding_window_view(around, wanted.shape)
     rough = (windows[..., ::8, ::6, ::6] == wanted[::8, ::6, ::6]).all(axis=(3, 4, 5))
@@ -187,10 +187,10 @@ def test_an_unmoved_patch_shows_the_samples_own_voxels(sample: Sample):
 
 def test_most_mrs_are_nearly_in_register():
     cut, in_place = (
-        cutter(Variation(misregistration_mm=4.0)),
+        make_cutter(Variation(misregistration_mm=4.0)),
         torch.zeros(1, 2, 2, 2, 3),
     )
     size = np.full(3, 2.0)
-    shifts = [cut._displaced(in_place, size).abs().max().item() for _ in range(400)]
+    shifts = [cut._displace(in_place, size).abs().max().item() for _ in range(400)]
     assert max(shifts) > 2.5
     assert 0.5 < np.mean(np.array(shifts) < 4 / 3) < 0.8

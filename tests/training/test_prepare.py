@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_lab.training.datasets.dataset import Drawing
+from hanseg_lab.training.datasets.dataset import Contour
 from hanseg_lab.training.datasets.find import find_dataset
 from hanseg_lab.training.label_sets import bits_of
 from hanseg_lab.training.prepare import (
     case_sample,
-    outlines,
     phantom_sample,
+    resample_contours,
 )
+from hanseg_lab.training.sample import SAMPLE_VERSION
 from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_shared.declaration import Label
 from hanseg_shared.grid import Grid
@@ -30,30 +31,39 @@ FINE = Grid((20, 20, 20), (2.0, 2.0, 2.0))
 COARSE = Grid((10, 10, 10), (4.0, 4.0, 4.0), (-1.0, -1.0, -1.0))
 
 
-def drawing(name: str, x: slice) -> Drawing:
+FIGURES = (
+    ((43, 34, 34), 28, -706.51, 772, 9722),
+    ((43, 39, 54), 43, -823.93, 2959, 59566),
+)
+"""Of a simulated patient and of a case: shape, sets, mean HU, voxels, sum of codes."""
+
+
+def drawing(name: str, x: slice) -> Contour:
     grid = FINE.crop((x.start, 5, 5), (x.stop - x.start, 10, 10))
-    return Drawing(
+    return Contour(
         Label(name=name, organs=(name,)), Volume(np.ones(grid.shape, bool), grid)
     )
 
 
 def test_outlines_survive_a_change_of_grid():
     drawn = [drawing("Parotid_L", slice(5, 11)), drawing("Parotid_R", slice(11, 17))]
-    found = outlines(drawn, FINE, COARSE)
+    found = resample_contours(drawn, FINE, COARSE)
     assert [each.mask.sum() * 64 for each in found] == [4800, 4800]
     assert not (found[0].mask & found[1].mask).any()
 
 
 def test_what_was_drawn_twice_is_in_both_outlines():
     drawn = [drawing("Glottis", slice(5, 15)), drawing("Larynx_SG", slice(9, 15))]
-    inner, outer = sorted(outlines(drawn, FINE, COARSE), key=lambda o: o.mask.sum())
+    inner, outer = sorted(
+        resample_contours(drawn, FINE, COARSE), key=lambda o: o.mask.sum()
+    )
     assert (inner.mask & outer.mask).sum() == inner.mask.sum() > 0
 
 
 def test_labels_that_stand_for_no_organ_are_left_out():
     brain = drawing("Parotid_L", slice(5, 11))
-    ignored = Drawing(Label(name="Brain"), brain.mask)
-    assert outlines([ignored], FINE, COARSE) == ()
+    ignored = Contour(Label(name="Brain"), brain.mask)
+    assert resample_contours([ignored], FINE, COARSE) == ()
 
 
 def test_a_simulated_patient_is_fully_known():
@@ -94,3 +104,22 @@ def test_a_cases_sella_teaches_where_its_pituitary_is(tmp_path: Path):
     grid = model_grid(case.read_ct().grid, spacing=(3.0, 3.0, 3.0))
     taught = grid.index_to_world(at[::-1])
     assert np.linalg.norm(taught - truth.grid.index_to_world(place)) < 8
+
+
+def test_samples_are_those_of_their_version(tmp_path: Path):
+    """A change of these figures needs a new `SAMPLE_VERSION`, recorded here with them.
+
+    Otherwise trainings would go on with samples that older code prepared.
+    """
+    case = find_dataset(write_plain(tmp_path / "own", seeds=(1,))).cases[0]
+    made = (
+        phantom_sample(1, spacing=(8.0, 8.0, 8.0)),
+        case_sample(case, spacing=(8.0, 8.0, 8.0)),
+    )
+    for sample, (shape, sets, mean_hu, known, codes) in zip(made, FIGURES, strict=True):
+        assert sample.ct_hu.shape == shape
+        assert len(sample.sets) == sets
+        assert sample.ct_hu.mean() == pytest.approx(mean_hu, abs=0.01)
+        assert np.count_nonzero(sample.codes) == pytest.approx(known, abs=3)
+        assert sample.codes.sum() == pytest.approx(codes, rel=1e-3)
+    assert SAMPLE_VERSION == "1"

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from hanseg_lab.training.batches import Batches, Stream
 from hanseg_lab.training.prepare import phantom_sample
 from hanseg_lab.training.recipe import Recipe, read_recipe, recipe_names
 from hanseg_lab.training.run import half_weights, plan_package
 from hanseg_lab.training.sample import Sample
-from hanseg_lab.training.smoke import SMOKE_SPACING_MM, smoke
+from hanseg_lab.training.smoke import SMOKE_SPACING_MM, shrink_recipe
 from hanseg_lab.training.state import new_state
+from hanseg_lab.training.training_batches import Batches, Stream
 from hanseg_segmentation.inference.loaded_model import load_package
 from hanseg_segmentation.packages.weights import write_package
 from hanseg_shared.errors import OptionError
@@ -44,7 +44,7 @@ def test_a_team_says_what_is_known_and_what_is_inferred(name: str):
 def test_a_recipe_learns_and_its_package_loads(
     name: str, sample: Sample, tmp_path: Path
 ):
-    recipe = smoke(read_recipe(name))
+    recipe = shrink_recipe(read_recipe(name))
     state = new_state(recipe)
     batch = Batches(recipe, (), [sample], Stream(0)).draw(0)
     losses = state.trainee(batch)
@@ -59,14 +59,14 @@ def test_a_recipe_learns_and_its_package_loads(
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_shrunken_recipe_keeps_its_method(name: str):
     whole = read_recipe(name)
-    small = smoke(whole)
+    small = shrink_recipe(whole)
     assert small.network.kind == whole.network.kind
     for setting in ("channels", "loss", "variation", "inference", "registration"):
         assert getattr(small, setting) == getattr(whole, setting)
 
 
 def test_right_organs_teach_the_network_of_the_left(sample: Sample):
-    recipe = smoke(read_recipe("cwlg102"))
+    recipe = shrink_recipe(read_recipe("cwlg102"))
     bank = new_state(recipe).trainee.network
     image = torch.randn(1, 5, 16, 16, 16)
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_what_is_inferred_must_be_a_setting():
 
 
 def test_only_taught_mirroring_is_done_when_a_model_is_run():
-    assert "does not teach" in invalid(inference={"mirror_axes": ["x"]})
+    assert "does not include" in invalid(inference={"mirror_axes": ["x"]})
 
 
 def test_a_network_of_one_resolution_is_not_supervised_deeply():

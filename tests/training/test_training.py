@@ -24,11 +24,11 @@ from hanseg_lab.training.data import (
 from hanseg_lab.training.log import CURVES_FILE, read_log
 from hanseg_lab.training.loop import Cases
 from hanseg_lab.training.loop import train as run_loop
-from hanseg_lab.training.processes import Place
+from hanseg_lab.training.processes import TrainingProcess
 from hanseg_lab.training.recipe import Recipe, read_recipe
 from hanseg_lab.training.run import (
     Identity,
-    Teaching,
+    TrainingData,
     half_weights,
     plan_package,
     run_training,
@@ -36,7 +36,7 @@ from hanseg_lab.training.run import (
 from hanseg_lab.training.sample import Sample
 from hanseg_lab.training.schedule import learning_rate, organ_share
 from hanseg_lab.training.shelf import Shelf
-from hanseg_lab.training.smoke import smoke
+from hanseg_lab.training.smoke import shrink_recipe
 from hanseg_lab.training.state import new_state
 from hanseg_segmentation.cli import models
 from hanseg_segmentation.inference.loaded_model import load_package
@@ -52,7 +52,7 @@ HANSEG = str(Path(sys.executable).with_name("hanseg"))
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    return smoke(read_recipe("default"))
+    return shrink_recipe(read_recipe("default"))
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +180,10 @@ def test_rows_from_after_the_checkpoint_come_once(
     recipe: Recipe, cases, tmp_path: Path
 ):
     seldom = until(recipe, 20).model_copy(update={"checkpoint_seconds": 1e9})
-    run_loop(Place(), seldom, cases, tmp_path, resume=False)
+    run_loop(TrainingProcess(), seldom, cases, tmp_path, resume=False)
     before = new_state(seldom)
     before.save(tmp_path)
-    run_loop(Place(), seldom, cases, tmp_path, resume=True)
+    run_loop(TrainingProcess(), seldom, cases, tmp_path, resume=True)
     assert [row["iteration"] for row in read_log(tmp_path)] == [20]
 
 
@@ -205,7 +205,7 @@ def test_torchrun_trains_one_network_in_two_processes(tmp_path: Path):
 
 
 def test_a_checkpoint_gives_back_the_whole_state(recipe: Recipe, cases, tmp_path: Path):
-    run_loop(Place(), until(recipe, 1), cases, tmp_path, resume=False)
+    run_loop(TrainingProcess(), until(recipe, 1), cases, tmp_path, resume=False)
     first, again = new_state(recipe), new_state(recipe)
     first.load(tmp_path)
     first.save(tmp_path)
@@ -219,13 +219,13 @@ def test_a_checkpoint_gives_back_the_whole_state(recipe: Recipe, cases, tmp_path
 
 def test_there_must_be_something_to_resume(recipe: Recipe, cases, tmp_path: Path):
     with pytest.raises(ModelError, match="nothing to resume"):
-        run_loop(Place(), recipe, cases, tmp_path, resume=True)
+        run_loop(TrainingProcess(), recipe, cases, tmp_path, resume=True)
 
 
 def test_a_checkpoint_of_another_network_is_refused(
     recipe: Recipe, cases, tmp_path: Path
 ):
-    run_loop(Place(), until(recipe, 1), cases, tmp_path, resume=False)
+    run_loop(TrainingProcess(), until(recipe, 1), cases, tmp_path, resume=False)
     config = recipe.network.config | {"head_features": 4}
     network = recipe.network.model_copy(update={"config": config})
     other = new_state(recipe.model_copy(update={"network": network}))
@@ -236,7 +236,7 @@ def test_a_checkpoint_of_another_network_is_refused(
 def test_the_loss_falls_on_a_patient_seen_often(recipe: Recipe, cases, tmp_path: Path):
     fast = recipe.optimiser.model_copy(update={"learning_rate": 5e-3})
     longer = until(recipe, 60).model_copy(update={"optimiser": fast})
-    run_loop(Place(), longer, cases, tmp_path, resume=False)
+    run_loop(TrainingProcess(), longer, cases, tmp_path, resume=False)
     losses = [row["cross_entropy"] for row in read_log(tmp_path)]
     assert len(losses) == 3
     assert losses[-1] < 0.8 * losses[0]
@@ -269,8 +269,8 @@ def test_the_learning_rate_may_fall_as_a_power_of_what_is_left(recipe: Recipe):
 
 
 def test_a_process_alone_is_its_own_leader():
-    assert Place().leads
-    assert Place().agreed(3.0) == 3.0
+    assert TrainingProcess().leads
+    assert TrainingProcess().agree_on(3.0) == 3.0
 
 
 def test_shipped_weights_are_halves(recipe: Recipe):
@@ -334,7 +334,7 @@ def test_what_cannot_be_a_name_or_version_trains_nothing(tmp_path: Path, words):
 def test_a_package_tells_what_really_taught_it(recipe: Recipe):
     start = plan_package(recipe, (), provenance={}, identity=Identity("older", "7"))
     start = start.model_copy(update={"licence": "CC-BY-NC-4.0"})
-    taught = Teaching(
+    taught = TrainingData(
         cases={"HaN-Seg": 39, "our-clinic": 12},
         known=55,
         simulated=20,
@@ -342,7 +342,7 @@ def test_a_package_tells_what_really_taught_it(recipe: Recipe):
         start=start,
     )
     package = plan_package(
-        recipe, (), provenance={}, identity=Identity("ours", "2"), teaching=taught
+        recipe, (), provenance={}, identity=Identity("ours", "2"), used=taught
     )
     assert package.description.endswith(
         f"trained by the recipe {recipe.name} {recipe.version} on 39 cases of HaN-Seg"

@@ -18,7 +18,7 @@ from hanseg_lab.evaluation.label_table import (
     FORMAT,
     OUR_NUMBERS,
     LabelTable,
-    declared_table,
+    table_of_declaration,
 )
 from hanseg_lab.evaluation.structures import label_order, organs_in
 from hanseg_shared.declaration import FILE, read_declaration
@@ -82,7 +82,7 @@ class Numbering:
         """
         if path.name == SEGMENTATION and (path.parent / RECORD).is_file():
             return OUR_NUMBERS
-        table = self.declared(path.parent) or self.given
+        table = self.find_declared_table(path.parent) or self.given
         return None if table is None else table.of_file(_stem(path), path)
 
     def names_in(self, folder: Path) -> LabelTable:
@@ -91,13 +91,15 @@ class Numbering:
         Raises:
             InputError: The declaration of the folder cannot be used.
         """
-        return self.declared(folder) or self.given or OUR_NUMBERS
+        return self.find_declared_table(folder) or self.given or OUR_NUMBERS
 
-    def declared(self, folder: Path) -> LabelTable | None:
+    def find_declared_table(self, folder: Path) -> LabelTable | None:
         """Return what the declaration says that lies nearest above a folder."""
         for each in (folder, *folder.parents):
             if (each / FILE).is_file():
-                return declared_table(read_declaration(each / FILE), str(each / FILE))
+                return table_of_declaration(
+                    read_declaration(each / FILE), str(each / FILE)
+                )
             if each == self.root:
                 break
         return None
@@ -109,6 +111,7 @@ class _Finder:
 
     numbering: Numbering
     unexplained: list[Path] = field(default_factory=list)
+    unnamed: list[Path] = field(default_factory=list)
 
     def label_map(self, name: str, path: Path) -> CaseSource:
         """Return a case that is one label map."""
@@ -136,7 +139,34 @@ class _Finder:
                 cases += [own] if own is not None else self.cases_below(entry)
             elif _is_label_map(entry):
                 cases.append(self.label_map(case_name(entry), entry))
+                self._note_unnamed(entry)
         return cases
+
+    def _note_unnamed(self, path: Path) -> None:
+        """Remember a file of a sub-folder that may be a mask, not a label map.
+
+        Only the user's numbering explains it: neither its name (`case_01_seg`, or its
+        folder's) nor a declaration says that it is the label map of a case.
+        """
+        folder, stem = path.parent, _stem(path)
+        if folder == self.numbering.root or is_segment_file(path):
+            return
+        named = case_name(path) != stem or stem == normalised(folder.name)
+        if not (named or self.numbering.find_declared_table(folder)):
+            self.unnamed.append(path)
+
+    def require_named(self) -> None:
+        """Refuse files of sub-folders that may be masks of unknown structures."""
+        if not self.unnamed:
+            return
+        folder, first = self.unnamed[0].parent, _stem(self.unnamed[0])
+        names = [path.name for path in self.unnamed if path.parent == folder]
+        raise InputError(
+            f"{folder}: {_list_names(names)}: no name is an organ's or a label map's; "
+            "rename them after their organs, say what they are with --labels FILE (a "
+            f"line {first},<organ>), or, if each is the label map of a case, call it "
+            f"{first}_seg or give {folder} itself"
+        )
 
     def case_of(self, folder: Path) -> CaseSource | None:
         """Return the one case whose masks lie directly in a folder, if there is one."""
@@ -241,6 +271,7 @@ def _look_into(path: Path, labels: LabelTable | None) -> tuple[list[CaseSource],
             "with a file an organ (Parotid_L.nii.gz), or as HaN-Seg's"
         )
     finder.require_explained()
+    finder.require_named()
     _require_unique(cases, path)
     return sorted(cases, key=lambda case: natural(case.name)), own is not None
 
@@ -280,8 +311,7 @@ def _segment_table(
 
 
 def _unknown_names(where: str, what: str, names: list[str]) -> InputError:
-    more = len(names) - _NAMES_SHOWN
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    shown = _list_names(names)
     near = ", ".join(nearest_organs(names[0]))
     hint = f" (nearest to {names[0]}: {near})" if near else ""
     return InputError(
@@ -289,6 +319,11 @@ def _unknown_names(where: str, what: str, names: list[str]) -> InputError:
         "them, move them away, or say what they are with --labels FILE (a line "
         f"{names[0]},<organ>, or {names[0]}, for none of ours)"
     )
+
+
+def _list_names(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _organ_files(

@@ -100,7 +100,7 @@ def organs_of_labels(
 def _mask_of(labels: Volume, boxes: dict[int, Box], values: list[int]) -> Volume:
     """Return where a label map has any of some values, cropped to their boxes."""
     if len(values) == 1:
-        return cropped(labels, boxes[values[0]], values[0])
+        return crop_to_box(labels, boxes[values[0]], values[0])
     box = _around([boxes[value] for value in values])
     grid = _crop(labels.grid, box)
     return Volume(np.isin(labels.array[box], values), grid)
@@ -127,10 +127,10 @@ def boxes_of_labels(labels: Volume) -> dict[int, Box]:
     if outer is None:
         return {}
     found = cast("list[Box | None]", ndimage.find_objects(labels.array[outer]))
-    return {n + 1: _within(outer, box) for n, box in enumerate(found) if box}
+    return {n + 1: _shift_into(outer, box) for n, box in enumerate(found) if box}
 
 
-def cropped(labels: Volume, box: Box, label: int) -> Volume:
+def crop_to_box(labels: Volume, box: Box, label: int) -> Volume:
     """Return where a label is inside a box (z, y, x), as booleans on that part."""
     return Volume(np.asarray(labels.array[box] == label), _crop(labels.grid, box))
 
@@ -177,11 +177,11 @@ def _read_organ(path: Path) -> tuple[Volume | None, Grid]:
             f"{path.name}: a mask holds one label, but this has {list(boxes)[:8]}"
         )
     for label, box in boxes.items():
-        return cropped(labels, box, label), labels.grid
+        return crop_to_box(labels, box, label), labels.grid
     return None, labels.grid
 
 
-def _within(outer: Box, inner: Box) -> Box:
+def _shift_into(outer: Box, inner: Box) -> Box:
     """Return a box that was found in the part `outer`, as a box of the whole."""
     z, y, x = (
         slice(o.start + i.start, o.start + i.stop)

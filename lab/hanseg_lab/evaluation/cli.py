@@ -169,7 +169,7 @@ def rank(
     """
     from hanseg_lab.evaluation import console
     from hanseg_lab.evaluation.methods import Worst
-    from hanseg_lab.evaluation.paper import published, read_paper_table
+    from hanseg_lab.evaluation.paper import read_paper_table, read_published
     from hanseg_lab.evaluation.rank_report import rank_files
     from hanseg_lab.evaluation.ranking import Correction, RankingOptions
     from hanseg_lab.evaluation.wilcoxon import Sides, Zeros
@@ -177,7 +177,7 @@ def rank(
     options = RankingOptions(
         alpha, Sides(sides), Zeros(zeros), Correction(correction), Worst(worst)
     )
-    table = published() if paper else None
+    table = read_published() if paper else None
     if paper_table is not None:
         table = read_paper_table(paper_table)
     with console.working(f"ranking, and again with {bootstrap} sets of cases"):
@@ -219,7 +219,7 @@ def feedback(
     JOB is the folder of a job's results, CORRECTED a label map or a folder with a
     mask an organ. Without both, the history is only shown.
     """
-    from hanseg_lab.evaluation.drift import drift_rows, drifts, write_drift
+    from hanseg_lab.evaluation.correction_drift import drift_rows, drifts, write_drift
     from hanseg_lab.evaluation.feedback import (
         changes_of_job,
         read_history,

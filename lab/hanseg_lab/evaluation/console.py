@@ -23,7 +23,7 @@ from hanseg_lab.evaluation.paper import SOURCE
 from hanseg_lab.evaluation.rank_page import beside_paper, published_wins
 from hanseg_lab.evaluation.score_cases import CaseScores
 from hanseg_lab.evaluation.standing import (
-    Standing,
+    MethodStanding,
     ranking_document,
     remarks,
     standing_rows,
@@ -129,7 +129,7 @@ def evaluation_rows(evaluation: Evaluation) -> list[list[str]]:
     return rows
 
 
-def print_standing(standing: Standing, out: Path, *, as_json: bool) -> None:
+def print_standing(standing: MethodStanding, out: Path, *, as_json: bool) -> None:
     """Print the ranks, what to know about them, and the published results if asked."""
     if as_json:
         print_event("ranking", out=str(out), **ranking_document(standing))

@@ -14,7 +14,7 @@ from hanseg_lab.evaluation.case_folders import CasePair, match_cases
 from hanseg_lab.evaluation.case_masks import read_case_masks
 from hanseg_lab.evaluation.label_table import read_label_table
 from hanseg_lab.evaluation.output import all_or_nothing, write_json
-from hanseg_lab.evaluation.page import Page
+from hanseg_lab.evaluation.page import ReportPage
 from hanseg_lab.evaluation.pictures import box_plots, contour_picture
 from hanseg_lab.evaluation.score_cases import (
     CaseScores,
@@ -170,7 +170,7 @@ def _statistics(figures: Statistics) -> dict[str, Any]:
 
 def report_page(evaluation: Evaluation, pairs: Sequence[CasePair]) -> str:
     """Return the report: box plots, tables, and pictures of the worst pairs."""
-    page = Page("Evaluation of contours")
+    page = ReportPage("Evaluation of contours")
     page.paragraph(
         f"{len(evaluation.cases)} cases, "
         f"{len({score.organ for score in evaluation.scores})} organs, written "
@@ -196,7 +196,7 @@ def report_page(evaluation: Evaluation, pairs: Sequence[CasePair]) -> str:
 
 
 def _add_metric(
-    page: Page, evaluation: Evaluation, metric: Metric, *, percent: bool
+    page: ReportPage, evaluation: Evaluation, metric: Metric, *, percent: bool
 ) -> None:
     factor, unit = (100.0, "%") if percent else (1.0, DEFINITIONS[metric].unit)
     summary = summarise(evaluation.scores, metric)
@@ -233,7 +233,7 @@ def number(value: float | None, factor: float = 1.0, digits: int = 1) -> str:
     return f"{value * factor:.{digits}f}"
 
 
-def _add_other_metrics(page: Page, evaluation: Evaluation) -> None:
+def _add_other_metrics(page: ReportPage, evaluation: Evaluation) -> None:
     others = [m for m in Metric if m not in {Metric.DSC, Metric.HD95}]
     summaries = {metric: summarise(evaluation.scores, metric) for metric in others}
     page.heading("Other metrics, mean per organ")
@@ -252,7 +252,7 @@ def _add_other_metrics(page: Page, evaluation: Evaluation) -> None:
     )
 
 
-def _add_findings(page: Page, evaluation: Evaluation) -> None:
+def _add_findings(page: ReportPage, evaluation: Evaluation) -> None:
     lines = [
         f"{case.case}: {name}: {what}"
         for case in evaluation.cases
@@ -270,7 +270,9 @@ def _add_findings(page: Page, evaluation: Evaluation) -> None:
         page.paragraph("None.")
 
 
-def _add_worst(page: Page, evaluation: Evaluation, pairs: Sequence[CasePair]) -> None:
+def _add_worst(
+    page: ReportPage, evaluation: Evaluation, pairs: Sequence[CasePair]
+) -> None:
     page.heading("Lowest Dice")
     page.note(
         "Reference green, prediction red, in the planes where they differ most; the "

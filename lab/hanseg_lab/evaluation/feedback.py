@@ -88,7 +88,7 @@ def changes_of_job(
     """
     job = _read_job(job_folder)
     ours = read_case_masks(CaseSource(job.id, job_folder / SEGMENTATION))
-    source = _only_case(corrected)
+    source = _find_single_case(corrected)
     theirs = read_case_masks(source)
     if ours.grid is not None and theirs.grid is not None:
         ours.grid.require_same(theirs.grid, what="the corrected drawing")
@@ -114,7 +114,7 @@ def record(changes: Iterable[Change], folder: Path, *, replace: bool = False) ->
     """
     new = list(changes)
     keys = {(change.job, change.organ) for change in new}
-    with _locked(folder):
+    with _lock(folder):
         old = read_history(folder)
         twice = sorted({x.job for x in old if (x.job, x.organ) in keys})
         if twice and not replace:
@@ -135,7 +135,7 @@ def read_history(folder: Path) -> list[Change]:
     path = folder / HISTORY
     if not path.exists():
         return []
-    changes = [_parsed(row, path) for row in read_csv(path, COLUMNS, exact=True)]
+    changes = [_parse(row, path) for row in read_csv(path, COLUMNS, exact=True)]
     return sorted(changes, key=lambda change: (change.corrected_at, change.job))
 
 
@@ -154,7 +154,7 @@ def _read_job(folder: Path) -> JobDocument:
         ) from error
 
 
-def _only_case(corrected: Path) -> CaseSource:
+def _find_single_case(corrected: Path) -> CaseSource:
     sources = find_case_masks(corrected, OUR_NUMBERS)  # it was made from ours
     if len(sources) > 1:
         raise InputError(
@@ -172,7 +172,9 @@ def _change(
     tolerance_mm: float,
 ) -> Change:
     found, wanted = ours.masks.get(organ), theirs.masks.get(organ)
-    comparison = compare(_or_nothing(wanted, found), _or_nothing(found, wanted))
+    comparison = compare(
+        _replace_missing(wanted, found), _replace_missing(found, wanted)
+    )
     model = job.model
     return Change(
         corrected_at=corrected_at,
@@ -189,7 +191,7 @@ def _change(
     )
 
 
-def _or_nothing(mask: Volume | None, other: Volume | None) -> Volume:
+def _replace_missing(mask: Volume | None, other: Volume | None) -> Volume:
     """Return a mask, or one without a voxel on the lattice of the other."""
     if mask is not None:
         return mask
@@ -199,7 +201,7 @@ def _or_nothing(mask: Volume | None, other: Volume | None) -> Volume:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     """Keep others from writing to a folder's history meanwhile."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +224,7 @@ def _write(changes: Iterable[Change], path: Path) -> None:
     draft.replace(path)
 
 
-def _parsed(row: CsvRow, path: Path) -> Change:
+def _parse(row: CsvRow, path: Path) -> Change:
     try:
         when = datetime.fromisoformat(row["corrected_at"])
         return Change(

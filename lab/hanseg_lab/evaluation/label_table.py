@@ -93,7 +93,7 @@ class LabelTable:
         return found
 
 
-def declared_table(declaration: Declaration, source: str) -> LabelTable:
+def table_of_declaration(declaration: Declaration, source: str) -> LabelTable:
     """Return what a data set's declaration says of its labels."""
     if declaration.maps:
         tables = {
@@ -142,11 +142,13 @@ def read_label_table(given: str) -> LabelTable:
     known = {each.replace("_", ""): each for each in known_declarations()}
     if path.is_file():
         if path.suffix.lower() == ".json":
-            return declared_table(read_declaration(path), str(path))
+            return table_of_declaration(read_declaration(path), str(path))
         return _read_table(path)
     if name.replace("_", "") in known:
         found = known[name.replace("_", "")]
-        return declared_table(known_declaration(found), f"the declaration {found}")
+        return table_of_declaration(
+            known_declaration(found), f"the declaration {found}"
+        )
     raise OptionError(
         f"--labels {given}: there is no such file; {FORMAT}, or one of "
         f"{', '.join(known.values())} is needed"
@@ -158,7 +160,7 @@ def _read_table(path: Path) -> LabelTable:
     by_name: dict[str, str | None] = {}
     for line, first, organs in _lines(path):
         where = f"{path}, line {line}"
-        stands_for = _named_structure(organs, where)
+        stands_for = _parse_structure(organs, where)
         if first.isascii() and first.isdigit():
             value = int(first[:6])
             if not 1 <= value <= _LARGEST_VALUE:
@@ -210,7 +212,7 @@ def _require_header(header: list[str], path: Path) -> None:
         )
 
 
-def _named_structure(cells: Sequence[str], where: str) -> str | None:
+def _parse_structure(cells: Sequence[str], where: str) -> str | None:
     names = [name.strip() for cell in cells for name in re.split(r"[+;|,]", cell)]
     wanted = [name for name in names if name.lower() not in _NOT_OURS]
     return structure(_our_organ(name, where) for name in wanted) if wanted else None

@@ -116,7 +116,7 @@ def brain_points(ct: Volume) -> Points:
     """
     spacing = (BRAIN_SPACING_MM, BRAIN_SPACING_MM, BRAIN_SPACING_MM)
     grid = Grid.axis_aligned(ct.grid.corners(), spacing=spacing)
-    small = resample(_smoothed(ct), grid, background=-1000.0)
+    small = resample(_smooth(ct), grid, background=-1000.0)
     soft = (small.array > BRAIN_HU[0]) & (small.array < BRAIN_HU[1])
     if not soft.any():
         raise ImageContentError("the CT has no voxel with the values of brain")
@@ -124,7 +124,7 @@ def brain_points(ct: Volume) -> Points:
     return grid.index_to_world(np.argwhere(_largest(depth > BRAIN_DEPTH_MM))[:, ::-1])
 
 
-def _smoothed(ct: Volume) -> Volume:
+def _smooth(ct: Volume) -> Volume:
     """Return the CT blurred to the spacing of the points, so that noise is gone."""
     sigmas = [BRAIN_SPACING_MM / 2.0 / s for s in ct.grid.spacing[::-1]]
     return ct.with_array(ndimage.gaussian_filter(ct.array.astype(np.float32), sigmas))

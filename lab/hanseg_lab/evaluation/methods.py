@@ -99,7 +99,7 @@ def metric_table(
     )
     _require_complete(values, items, metric)
     raw = np.array([[each[item] for item in items] for each in values.values()])
-    filled, dropped = _replaced(raw, items, worst)
+    filled, dropped = _replace_infinite(raw, items, worst)
     kept = [n for n, (_, name) in enumerate(items) if name not in dropped]
     missed = (~np.isfinite(raw)).sum(axis=1)
     return MetricTable(
@@ -133,7 +133,7 @@ def _require_complete(
         )
 
 
-def _replaced(
+def _replace_infinite(
     raw: Numbers, items: Sequence[Item], worst: Worst
 ) -> tuple[Numbers, tuple[str, ...]]:
     filled = raw.copy()

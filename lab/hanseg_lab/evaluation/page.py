@@ -19,7 +19,7 @@ img { max-width: 100%; } .note { color: #57606a; } .wide { overflow-x: auto; }
 """
 
 
-class Page:
+class ReportPage:
     """Collects the parts of a report, every text escaped."""
 
     def __init__(self, title: str) -> None:

@@ -91,7 +91,7 @@ class PaperTable:
         return [organ.name for organ in ORGANS if organ.name in given]
 
 
-def published() -> PaperTable:
+def read_published() -> PaperTable:
     """Return the table that comes with this package."""
     resource = files("hanseg_lab.evaluation").joinpath("paper.csv")
     return _table(resource.read_text(encoding="utf-8"), "paper.csv")

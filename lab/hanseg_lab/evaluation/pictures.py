@@ -171,11 +171,13 @@ def _common(reference: Volume | None, prediction: Volume | None) -> _Pair | None
     shape = np.max(ends, axis=0) + MARGIN_VOXELS - low
     if shape.prod() > LARGEST_PICTURE:
         return None
-    boxes = [_placed(mask, given[0], low, shape) for mask in (reference, prediction)]
-    return _turned(boxes[0], boxes[1], given[0])
+    boxes = [
+        _place_in_box(mask, given[0], low, shape) for mask in (reference, prediction)
+    ]
+    return _turn_to_patient(boxes[0], boxes[1], given[0])
 
 
-def _placed(
+def _place_in_box(
     mask: Volume | None, like: Volume, low: Indices, shape: Indices
 ) -> npt.NDArray[np.bool_]:
     """Return a box of the lattice of `like` with the mask in it, if there is one."""
@@ -187,7 +189,7 @@ def _placed(
     return box
 
 
-def _turned(
+def _turn_to_patient(
     reference: npt.NDArray[np.bool_], prediction: npt.NDArray[np.bool_], like: Volume
 ) -> _Pair:
     """Turn boxes so that their axes run to the head, the back and the left."""

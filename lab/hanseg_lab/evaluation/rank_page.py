@@ -8,7 +8,7 @@ import numpy as np
 
 from hanseg_lab.evaluation.evaluation import number
 from hanseg_lab.evaluation.methods import MetricTable
-from hanseg_lab.evaluation.page import Page
+from hanseg_lab.evaluation.page import ReportPage
 from hanseg_lab.evaluation.paper import (
     ALL_ORGANS,
     SOURCE,
@@ -21,7 +21,7 @@ from hanseg_lab.evaluation.ranking import MetricRanking, Ranking
 from hanseg_lab.evaluation.stability import Stability
 from hanseg_lab.evaluation.standing import (
     FACTORS,
-    Standing,
+    MethodStanding,
     organ_lines,
     overall_figures,
     ranking_document,
@@ -32,7 +32,7 @@ from hanseg_lab.evaluation.summary import OVERALL_RULE, SD_RULE
 from hanseg_shared.metrics.metric import Metric
 
 
-def ranking_pictures(standing: Standing) -> dict[str, bytes]:
+def ranking_pictures(standing: MethodStanding) -> dict[str, bytes]:
     """Return the pictures of a ranking, by name."""
     pictures = {
         f"boxes_{table.metric}": box_plots(
@@ -80,9 +80,11 @@ def _stability_picture(ranking: Ranking, stability: Stability) -> bytes:
     return matrix_picture(names, ranks, shares, texts, title=title)
 
 
-def ranking_page(standing: Standing, pictures: Mapping[str, bytes]) -> str:
+def ranking_page(standing: MethodStanding, pictures: Mapping[str, bytes]) -> str:
     """Return the report: standing, pictures, rules, and the published results."""
-    page = Page("Ranking of methods" if standing.ranking else "A method's standing")
+    page = ReportPage(
+        "Ranking of methods" if standing.ranking else "A method's standing"
+    )
     header, *rows = standing_rows(standing)
     page.table(header, rows)
     page.note(f"SD: {SD_RULE}. Overall: {OVERALL_RULE}.")
@@ -102,7 +104,7 @@ def ranking_page(standing: Standing, pictures: Mapping[str, bytes]) -> str:
     return page.render()
 
 
-def _add_paper(page: Page, standing: Standing, paper: PaperTable) -> None:
+def _add_paper(page: ReportPage, standing: MethodStanding, paper: PaperTable) -> None:
     page.heading("Beside the published results")
     page.note(f"{SOURCE}; other cases than these, unless they are the challenge's.")
     for table in standing.tables:

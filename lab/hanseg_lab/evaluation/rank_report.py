@@ -14,7 +14,7 @@ from hanseg_lab.evaluation.ranking import RankingOptions, rank_methods
 from hanseg_lab.evaluation.scores import Score, read_scores
 from hanseg_lab.evaluation.stability import bootstrap
 from hanseg_lab.evaluation.standing import (
-    Standing,
+    MethodStanding,
     ranking_document,
     standing_rows,
 )
@@ -36,7 +36,7 @@ def rank_files(
     samples: int,
     seed: int = 0,
     paper: PaperTable | None = None,
-) -> Standing:
+) -> MethodStanding:
     """Rank methods by their tables of scores and write the report to `out`.
 
     Args:
@@ -78,15 +78,15 @@ def _standing(
     samples: int,
     seed: int,
     paper: PaperTable | None,
-) -> Standing:
+) -> MethodStanding:
     tables = tuple(metric_table(scores, metric, options.worst) for metric in RANKED)
     if len(scores) < 2:
-        return Standing(tables, options, None, None, paper, seed)
+        return MethodStanding(tables, options, None, None, paper, seed)
     ranking = rank_methods(tables, options)
     stability = (
         bootstrap(tables, options, samples=samples, seed=seed) if samples else None
     )
-    return Standing(tables, options, ranking, stability, paper, seed)
+    return MethodStanding(tables, options, ranking, stability, paper, seed)
 
 
 def _scores_by_method(results: Sequence[Path]) -> dict[str, list[Score]]:
@@ -100,7 +100,7 @@ def _scores_by_method(results: Sequence[Path]) -> dict[str, list[Score]]:
     return scores
 
 
-def _write_table(standing: Standing, path: Path) -> None:
+def _write_table(standing: MethodStanding, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows(standing_rows(standing))

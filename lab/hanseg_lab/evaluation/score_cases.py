@@ -230,15 +230,15 @@ def _score_organ(
     if given is None:
         raise InputError(f"{name} is in neither mask")
     comparison = compare(
-        reference if reference is not None else _nothing(given),
-        prediction if prediction is not None else _nothing(given),
+        reference if reference is not None else _empty_mask(given),
+        prediction if prediction is not None else _empty_mask(given),
     )
     tolerance = min(scoring.tolerances_mm[each] for each in organs_in(name))
     values = measure(comparison, tolerance_mm=tolerance)
     return [Score(case, name, metric, value) for metric, value in values.items()]
 
 
-def _nothing(like: Volume) -> Volume:
+def _empty_mask(like: Volume) -> Volume:
     return like.with_array(like.array & False)
 
 

@@ -26,7 +26,7 @@ FACTORS = {Metric.DSC: 100.0, Metric.HD95: 1.0}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Standing:
+class MethodStanding:
     """All that is reported about methods.
 
     Attributes:
@@ -55,7 +55,7 @@ class OrganLine:
     sd: float | None
 
 
-def ranking_document(standing: Standing) -> dict[str, Any]:
+def ranking_document(standing: MethodStanding) -> dict[str, Any]:
     """Return what `ranking.json` holds: the standing, and every rule behind it."""
     options = standing.options
     methods = standing.tables[0].methods
@@ -118,7 +118,7 @@ def _by_method(table: MetricTable, values: list[Any]) -> dict[str, Any]:
     return dict(zip(table.methods, values, strict=True))
 
 
-def remarks(standing: Standing) -> list[str]:
+def remarks(standing: MethodStanding) -> list[str]:
     """Return what a reader must know to judge the ranking."""
     lines = []
     for table in standing.tables:
@@ -138,7 +138,7 @@ def remarks(standing: Standing) -> list[str]:
     return lines
 
 
-def standing_rows(standing: Standing) -> list[list[str]]:
+def standing_rows(standing: MethodStanding) -> list[list[str]]:
     """Return the standing as rows of cells, the header first, the best method next."""
     header = ["method"] + (["rank"] if standing.ranking else [])
     for table in standing.tables:
@@ -156,7 +156,7 @@ def standing_rows(standing: Standing) -> list[list[str]]:
     return [header, *(_standing_row(standing, n) for n in rows)]
 
 
-def _standing_row(standing: Standing, method: int) -> list[str]:
+def _standing_row(standing: MethodStanding, method: int) -> list[str]:
     row = [standing.tables[0].methods[method]]
     if standing.ranking is not None:
         row.append(str(standing.ranking.final[method]))

@@ -38,8 +38,8 @@ def phantom(
     as_json: bool,
 ) -> None:
     """Write simulated patients as HaN-Seg cases: CT, T1 MR and 30 organs."""
-    from hanseg_lab.phantom.case import make_case
     from hanseg_lab.phantom.folder import write_han_seg_case
+    from hanseg_lab.phantom.phantom_case import make_case
 
     slices = max(2.5, spacing)
     seeds = range(first_seed, first_seed + count)

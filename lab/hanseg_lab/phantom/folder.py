@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_lab.phantom.case import PhantomCase
+from hanseg_lab.phantom.phantom_case import PhantomCase
 from hanseg_shared.itk import to_image
 from hanseg_shared.organs import ORGANS, Evidence
 from hanseg_shared.volume import Volume

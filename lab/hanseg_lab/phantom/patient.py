@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hanseg_lab.phantom import template
 from hanseg_lab.phantom.shapes import Coordinates, Inside, Shape
-from hanseg_lab.phantom.template import Group, Structure
+from hanseg_lab.phantom.template import STRUCTURES, frame
+from hanseg_lab.phantom.template.structure import Group, Structure
 from hanseg_lab.phantom.tissue import Tissue
 from hanseg_shared.organs import organ
 from hanseg_shared.volume import LabelMap
@@ -99,7 +99,7 @@ class Patient:
             flexion=float(rng.normal(0, 6)),
             asymmetry=float(rng.normal(0, 0.02)),
             warp=Warp.random(rng, amplitude_mm=2.5),
-            structures=_varied(rng),
+            structures=_vary_structures(rng),
         )
 
     def to_template(self, points: Coordinates) -> Coordinates:
@@ -179,13 +179,13 @@ GROUP_SHIFT_SD_MM: dict[Group, tuple[float, float, float]] = {
 """How far a group moves as one, in mm; larynx height varies most (OpenKBP: 18 mm)."""
 
 
-def _varied(rng: np.random.Generator) -> tuple[Structure, ...]:
+def _vary_structures(rng: np.random.Generator) -> tuple[Structure, ...]:
     """Return the template's structures, each group and each organ moved a little."""
     shifts = {g: rng.normal(0, 1, 3) * sd for g, sd in GROUP_SHIFT_SD_MM.items()}
     own: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
     toothless = rng.random() < 0.2
     result = []
-    for structure in template.structures():
+    for structure in STRUCTURES:
         if toothless and structure.tissue is Tissue.TOOTH:
             continue
         key = structure.organ or ""
@@ -235,9 +235,9 @@ class _Canvas:
 
     def lay_body(self) -> None:
         """Fill the body with fat under a skin."""
-        inside = template.BODY.contains(self.points)
-        inside |= template.NOSE.contains(self.points)
-        inside |= template.EAR.contains(self.points)
+        inside = frame.BODY.contains(self.points)
+        inside |= frame.NOSE.contains(self.points)
+        inside |= frame.EAR.contains(self.points)
         self.body = inside
         self.tissue[inside] = Tissue.FAT
         skin = inside & ~ndimage.binary_erosion(inside)
@@ -248,10 +248,10 @@ class _Canvas:
         x, y, z = self.points
         head = z > -60
         floor = cranial_floor(x, y)
-        cavity = template.CRANIAL_CAVITY.contains(self.points) & (z > floor)
-        fossa = template.POSTERIOR_FOSSA.contains(self.points) & (y > -12)
-        case = template.SKULL.contains(self.points) & (z > floor - 5)
-        occiput = template.OCCIPUT.contains(self.points) & (y > -14)
+        cavity = frame.CRANIAL_CAVITY.contains(self.points) & (z > floor)
+        fossa = frame.POSTERIOR_FOSSA.contains(self.points) & (y > -12)
+        case = frame.SKULL.contains(self.points) & (z > floor - 5)
+        occiput = frame.OCCIPUT.contains(self.points) & (y > -14)
         brain = (cavity | fossa) & head
         bone = (case | occiput) & head & ~brain & self.body
         self.tissue[bone] = Tissue.BONE

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hanseg_lab.phantom.case import make_case
+from hanseg_lab.phantom.phantom_case import make_case
 from hanseg_segmentation.inference.self_test_case import SelfTestCase
 from hanseg_shared.volume import Volume
 

@@ -1,6 +1,6 @@
 """T1-like MR made from a real CT, with exactly known motion and deformation."""
 
-from hanseg_lab.simulator.case import SimulatedMr, simulate_mr
-from hanseg_lab.simulator.plan import Plane, Reach
+from hanseg_lab.simulator.scan_plan import Reach, SlicePlane
+from hanseg_lab.simulator.simulated_mr import SimulatedMr, simulate_mr
 
-__all__ = ["Plane", "Reach", "SimulatedMr", "simulate_mr"]
+__all__ = ["Reach", "SimulatedMr", "SlicePlane", "simulate_mr"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_lab.simulator.anatomy import Anatomy
+from hanseg_lab.simulator.head_anatomy import HeadAnatomy
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
 from hanseg_shared.volume import Volume
@@ -131,7 +131,7 @@ def _fill_borders(stored: npt.NDArray[np.int16], faults: Faults) -> None:
         part[len(part) - width :] = 0
 
 
-def metal_distance(anatomy: Anatomy, grid: Grid) -> Floats | None:
+def metal_distance(anatomy: HeadAnatomy, grid: Grid) -> Floats | None:
     """Return the distance, in mm, from metal on a finer grid; None without metal."""
     if not np.isfinite(anatomy.metal_distance).all():
         return None

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hanseg_lab.simulator.anatomy import BODY_HU, Anatomy
+from hanseg_lab.simulator.head_anatomy import BODY_HU, HeadAnatomy
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
 from hanseg_shared.volume import Volume
@@ -73,7 +73,7 @@ class Signals:
 
 
 def t1_signal(
-    hu: Volume, anatomy: Anatomy, signals: Signals, rng: np.random.Generator
+    hu: Volume, anatomy: HeadAnatomy, signals: Signals, rng: np.random.Generator
 ) -> Volume:
     """Return the noiseless T1 signal on the grid of a finely sampled CT.
 
@@ -154,7 +154,7 @@ def _basis(count: int, step: float) -> Floats:
 def _lay_brain(
     tissue: Floats,
     hu: Floats,
-    anatomy: Anatomy,
+    anatomy: HeadAnatomy,
     grid: Grid,
     signals: Signals,
     rng: np.random.Generator,
@@ -180,7 +180,7 @@ def _lay_brain(
 
 
 def _lay_canal(
-    tissue: Floats, hu: Floats, anatomy: Anatomy, grid: Grid, signals: Signals
+    tissue: Floats, hu: Floats, anatomy: HeadAnatomy, grid: Grid, signals: Signals
 ) -> None:
     """Paint the spinal cord in its fluid, in place."""
     depth = _at(anatomy.canal_depth, anatomy, grid)
@@ -190,7 +190,7 @@ def _lay_canal(
     tissue[inside] = canal[inside]
 
 
-def _at(values: Floats, anatomy: Anatomy, grid: Grid) -> Floats:
+def _at(values: Floats, anatomy: HeadAnatomy, grid: Grid) -> Floats:
     """Return coarse values on a finer grid."""
     return resample(Volume(values, anatomy.grid), grid).array
 

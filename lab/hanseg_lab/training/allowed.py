@@ -1,9 +1,9 @@
-"""What each voxel of a real case may be, given what was drawn in it.
+"""What each voxel of a real case may be, given the contours of the case.
 
-Real cases teach by sets of labels (marginal losses, Shi et al. 2021,
-doi 10.1016/j.media.2021.101979): what nobody drew may be background or any organ
-that was not drawn; an outline larger than our organs may be any of their union; and
-where two outlines overlap, a voxel may be either.
+Networks are trained on real cases by sets of labels (marginal losses, Shi et al. 2021,
+doi 10.1016/j.media.2021.101979): a voxel outside all contours may be background or any
+organ without a contour; one in a contour larger than our organs may be any of their
+union; and one in two contours may be either.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from hanseg_lab.training.courses import REACH_MM, courses_of_organs
-from hanseg_lab.training.drawn import (
-    Outline,
-    axes_from,
-    middle_of_cord,
-    origin_of,
-)
 from hanseg_lab.training.label_sets import (
     EVERYTHING,
     ONLY_BACKGROUND,
     Bits,
     bits_of,
 )
-from hanseg_lab.training.places import places_of_organs, spots_about
+from hanseg_lab.training.organ_places import places_of_organs, spots_about
+from hanseg_lab.training.sampled_contours import (
+    SampledContour,
+    axes_from,
+    middle_of_cord,
+    origin_of,
+)
 from hanseg_shared.declaration import Extent
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.volume import Mask
@@ -49,71 +49,75 @@ NEIGHBOURS = ndimage.generate_binary_structure(3, 1)
 
 
 def allowed_labels(
-    drawn: Sequence[Outline],
+    contours: Sequence[SampledContour],
     grid: Grid,
     *,
     shown: npt.NDArray[np.bool_] | None = None,
     sella: Vector | None = None,
 ) -> tuple[Bits, Bits]:
-    """Return what each voxel may be, and the groups of labels that were drawn.
+    """Return what each voxel may be, and the groups of labels that have a contour.
 
     Args:
-        drawn: Everything that was drawn; what has no voxel on the grid, as too small
-            an outline for it, counts as not drawn.
-        grid: Where it lies: aligned with the patient's axes.
-        shown: Which levels show the patient (`shown_levels`): in the others nothing
-            is but what was drawn. None if all do.
-        sella: Where the middle of its fossa was seen, in mm LPS from the drawn brain
-            stem's centroid, x from midway between the parotids; None if it was not.
+        contours: All contours; one without a voxel on the grid, because it is too
+            small, does not count.
+        grid: Their grid, aligned with the patient's axes.
+        shown: Which levels show the patient (`shown_levels`); the others hold nothing
+            outside the contours. None if all do.
+        sella: The middle of its fossa, in mm LPS from the centroid of the brain
+            stem's contour, x from midway between the parotids; None if unknown.
 
     Returns:
         Label sets as bits, on the grid; and the sets that are scored as one organ,
         ``(groups,)``.
     """
-    drawn = [each for each in drawn if each.mask.any()]
-    whole = [each for each in drawn if each.label.extent is not Extent.PART]
+    contours = [each for each in contours if each.mask.any()]
+    whole = [each for each in contours if each.label.extent is not Extent.PART]
     known = 0
     for each in whole:
         known |= bits_of(each.label.organs)
     allowed = np.full(grid.shape, EVERYTHING & ~known, np.int32)
-    origin = origin_of(drawn, grid)
+    origin = origin_of(contours, grid)
     axes = None if origin is None else axes_from(origin, grid)
     if axes is not None:
         _leave_out_the_impossible(allowed, axes)
-        _keep_to_courses(allowed, drawn, axes)
-    _open_below(allowed, drawn)
+        _keep_to_courses(allowed, contours, axes)
+    _open_below(allowed, contours)
     if shown is not None:
         allowed[~shown] = ONLY_BACKGROUND
     claimed = np.zeros(grid.shape, bool)
-    for each in drawn:
-        sets = _sets_inside(each, drawn, grid)
+    for each in contours:
+        sets = _sets_inside(each, contours, grid)
         allowed[each.mask] = np.where(
             claimed[each.mask], allowed[each.mask] | sets, sets
         )
         claimed |= each.mask
     groups = dict.fromkeys(bits_of({*o.label.organs, *o.label.also}) for o in whole)
     if sella is not None and axes is not None:
-        seen = _put_at_sella(allowed, sella, drawn, axes, free=~claimed)
+        seen = _put_at_sella(allowed, sella, contours, axes, free=~claimed)
         groups |= dict.fromkeys(seen)
     return allowed, np.array(list(groups), np.int32)
 
 
-def _sets_inside(outline: Outline, drawn: Sequence[Outline], grid: Grid) -> Bits:
+def _sets_inside(
+    outline: SampledContour, contours: Sequence[SampledContour], grid: Grid
+) -> Bits:
     """Return what each voxel of an outline may be, in the mask's order."""
     label = outline.label
     if label.extent is Extent.LARGER:
-        return _sets_of_larger(outline, drawn)
+        return _sets_of_larger(outline, contours)
     if label.extent is Extent.UPPER_END:
         return _sets_of_upper_end(outline, grid.spacing[2])
     count = np.count_nonzero(outline.mask)
     return np.full(count, bits_of({*label.organs, *label.also}), np.int32)
 
 
-def _sets_of_larger(outline: Outline, drawn: Sequence[Outline]) -> Bits:
+def _sets_of_larger(
+    outline: SampledContour, contours: Sequence[SampledContour]
+) -> Bits:
     """Return the sets of an outline that is sure in its core, not in its rim."""
     label, mask = outline.label, outline.mask
     solid = mask.copy()
-    for other in drawn:
+    for other in contours:
         if other.label.extent is Extent.PART and {*other.label.organs} <= {
             *label.organs
         }:
@@ -125,7 +129,7 @@ def _sets_of_larger(outline: Outline, drawn: Sequence[Outline]) -> Bits:
     return np.where(core, sure, rim)[mask].astype(np.int32)
 
 
-def _sets_of_upper_end(outline: Outline, step_mm: float) -> Bits:
+def _sets_of_upper_end(outline: SampledContour, step_mm: float) -> Bits:
     """Return the sets of an outline that is ours at its upper end, and nothing below.
 
     Raises:
@@ -141,9 +145,9 @@ def _sets_of_upper_end(outline: Outline, step_mm: float) -> Bits:
     return np.where(below_top <= surely, ours, doubtful).astype(np.int32)
 
 
-def _open_below(allowed: Bits, drawn: Sequence[Outline]) -> None:
-    """Let slices below a drawing that often ends early hold the organ."""
-    for each in drawn:
+def _open_below(allowed: Bits, contours: Sequence[SampledContour]) -> None:
+    """Allow an organ below its contour, where contours of it often end early."""
+    for each in contours:
         levels = np.flatnonzero(each.mask.any(axis=(1, 2)))
         if each.label.ends_early and len(levels):
             allowed[: levels[0]] |= bits_of(each.label.organs)
@@ -161,14 +165,14 @@ def _leave_out_the_impossible(allowed: Bits, axes: Sequence[Points]) -> None:
 
 
 def _keep_to_courses(
-    allowed: Bits, drawn: Sequence[Outline], axes: Sequence[Points]
+    allowed: Bits, contours: Sequence[SampledContour], axes: Sequence[Points]
 ) -> None:
     """Take long organs out of the sets of voxels that are not near their course.
 
-    Above and below what was drawn of the cord it is taken to go on straight.
+    Above and below its contour the cord is taken to go on straight.
     """
     x, y, z = axes
-    cord = middle_of_cord(drawn, x, y)
+    cord = middle_of_cord(contours, x, y)
     if cord is None:
         return
     levels = np.flatnonzero(~np.isnan(cord[:, 0]))
@@ -187,24 +191,26 @@ def _keep_to_courses(
 def _put_at_sella(
     allowed: Bits,
     sella: Vector,
-    drawn: Sequence[Outline],
+    contours: Sequence[SampledContour],
     axes: Sequence[Points],
     *,
     free: Mask,
 ) -> list[int]:
-    """Put what nobody drew at the sella: sure about its middle, and only near it.
+    """Place uncontoured organs at the sella: certain about its middle, only near it.
 
     Args:
         allowed: What each voxel may be, changed.
         sella: Where its fossa's middle is; see `allowed_labels`.
-        drawn: What was drawn: organs that have a part in it stay as they are.
+        contours: All contours: organs that they concern stay as they are.
         axes: Places (x, y, z) of the voxels, as the sella's.
-        free: Where nothing was drawn.
+        free: Voxels outside all contours.
 
     Returns:
         The sets of these organs.
     """
-    names = {n for o in drawn for n in (*o.label.organs, *o.label.also, *o.label.rim)}
+    names = {
+        n for o in contours for n in (*o.label.organs, *o.label.also, *o.label.rim)
+    }
     found: list[int] = []
     for name, spot in spots_about(sella).items():
         if name in names:
@@ -239,20 +245,20 @@ def shown_levels(ct_hu: npt.NDArray[np.float32], grid: Grid) -> npt.NDArray[np.b
 
 
 def imaged_labels(
-    drawn: Sequence[Outline], shown: npt.NDArray[np.bool_], grid: Grid
+    contours: Sequence[SampledContour], shown: npt.NDArray[np.bool_], grid: Grid
 ) -> int:
-    """Return the set of labels that the scan surely shows, drawn or not.
+    """Return the set of labels that the scan surely shows, contoured or not.
 
     These are the organs whose whole possible height lies within the slices that show
     the patient, and long ones of which enough does; none if the brain stem or a
-    parotid was not drawn.
+    parotid has no contour.
 
     Args:
-        drawn: Everything that was drawn.
+        contours: All contours.
         shown: Which levels show the patient (`shown_levels`).
-        grid: Where it lies.
+        grid: Their grid.
     """
-    origin = origin_of(drawn, grid)
+    origin = origin_of(contours, grid)
     if origin is None or not shown.any():
         return 0
     x, y, z = axes_from(origin, grid)
@@ -265,7 +271,7 @@ def imaged_labels(
         and low <= place.low[2] + MARGIN_Z_MM
         and place.high[2] - MARGIN_Z_MM <= high
     ]
-    if middle_of_cord(drawn, x, y) is not None:
+    if middle_of_cord(contours, x, y) is not None:
         surely += [
             label
             for label, course in courses.items()

@@ -18,7 +18,7 @@ from hanseg_shared.terminal import json_flag, say
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of a data set, see docs/reference/data-sets.md; may be given several"
-    " times. Without it, simulated patients alone teach.",
+    " times. Without it, the model is trained on simulated patients alone.",
 )
 @click.option(
     "--registered",
@@ -33,7 +33,7 @@ from hanseg_shared.terminal import json_flag, say
 @click.option(
     "--check",
     is_flag=True,
-    help="Only look for what is wrong with the data; nothing is written.",
+    help="Only check the data and report errors; nothing is written.",
 )
 @click.option(
     "--export",
@@ -42,25 +42,29 @@ from hanseg_shared.terminal import json_flag, say
 )
 @click.option(
     "--name",
-    help="What jobs call the model; the recipe's name without, where no model has it.",
+    help="Name by which jobs choose the model; by default the recipe's, if free.",
 )
-@click.option("--version", help="The model's version; today's date without.")
-@click.option("--smoke", is_flag=True, help="A few iterations, to see that it runs.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--version", help="The model's version; by default today's date.")
+@click.option(
+    "--smoke",
+    is_flag=True,
+    help="Train a few iterations only, as a test that everything runs.",
+)
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in --out.")
 @click.option(
     "--start",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Model package of the same network whose weights the training begins with.",
+    help="Model package of the same network whose weights are the initial weights.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="A network's training time at most, instead of the recipe's.",
+    help="Longest training time of each network, instead of the recipe's.",
 )
 @click.option(
     "--iterations",
     type=click.IntRange(min=1),
-    help="A network's iterations, instead of the recipe's.",
+    help="Iterations of each network, instead of the recipe's.",
 )
 @json_flag
 def train(
@@ -95,13 +99,13 @@ def train(
     from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
     from hanseg_lab.training.recipe import read_recipe
     from hanseg_lab.training.run import Identity, run_training
-    from hanseg_lab.training.smoke import smoke as shrunk
+    from hanseg_lab.training.smoke import shrink_recipe
     from hanseg_segmentation.packages.installed import model_folders, require_own_name
     from hanseg_segmentation.packages.package import version_of_today
     from hanseg_shared.settings import read_settings
 
     plan = read_recipe(recipe)
-    plan = shrunk(plan) if smoke else plan
+    plan = shrink_recipe(plan) if smoke else plan
     chosen = {"minutes": minutes, "iterations": iterations}
     plan = plan.model_copy(update={k: v for k, v in chosen.items() if v is not None})
     folders = model_folders(read_settings().models)
@@ -122,22 +126,24 @@ def train(
 
 
 def _check_data(data: tuple[Path, ...]) -> None:
-    """Look for what is wrong with the data, and print what they hold."""
-    from hanseg_lab.training.checking.check import check_datasets
+    """Check the data, and print what they hold and what is wrong."""
+    from hanseg_lab.training.checking.data_check import check_datasets
     from hanseg_lab.training.checking.report import report_lines
     from hanseg_lab.training.datasets.dataset import refuse
     from hanseg_lab.training.datasets.find import find_datasets
 
-    datasets = find_datasets(_named(data))
+    datasets = find_datasets(_require_data(data))
     with click.progressbar(length=1000, label="cases", file=sys.stderr) as bar:
-        found = check_datasets(datasets, progress=lambda s: bar.update(_to(bar.pos, s)))
+        found = check_datasets(
+            datasets, progress=lambda s: bar.update(_steps_to(bar.pos, s))
+        )
     for line in report_lines(found, datasets):
         say("finding", line)
     refuse(found.findings)
     say("checked", "nothing is wrong with the data")
 
 
-def _to(position: int, share: float) -> int:
+def _steps_to(position: int, share: float) -> int:
     """Return how far a bar of 1000 steps has to go from a position to a share."""
     return round(1000 * share) - position
 
@@ -153,12 +159,12 @@ def _export_data(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     plan = RegistrationPlan.of(read_recipe(recipe).registration, results=registered)
-    folder = export_nnunet(find_datasets(_named(data)), out, registration=plan)
+    folder = export_nnunet(find_datasets(_require_data(data)), out, registration=plan)
     say("exported", f"the data are in {folder}, as nnU-Net v2 takes them")
 
 
-def _named(data: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Return the folders of data, once there are some."""
+def _require_data(data: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the folders of data, after a check that there are some."""
     if not data:
         raise click.UsageError("--data is missing: the folder of a data set")
     return data

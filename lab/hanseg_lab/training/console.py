@@ -15,10 +15,10 @@ def training_bar(name: str) -> Iterator[Callable[[float], None]]:
     Of several processes that torchrun started, only the first shows anything.
 
     Args:
-        name: What is trained.
+        name: Name of the model.
 
     Yields:
-        What is told the share done, 0 to 1.
+        A function to call with the share done, 0 to 1.
     """
     if int(os.environ.get("RANK", "0")) > 0:
         yield lambda _: None

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from hanseg_lab.training.places import AXES_MM, STEP_MM, simulated_labels
+from hanseg_lab.training.organ_places import AXES_MM, STEP_MM, simulated_labels
 from hanseg_shared.grid import Points
 from hanseg_shared.organs import organ
 

@@ -1,9 +1,8 @@
-"""The samples of a training: prepared once, kept on disk, drawn by chance."""
+"""The samples of a training: prepared once and cached on disk."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import logging
 import os
 from collections.abc import Sequence
@@ -13,11 +12,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-from hanseg_lab.phantom import case as case_module
-from hanseg_lab.phantom import patient, shapes, simulate, surroundings, template, tissue
-from hanseg_lab.training import allowed, courses, drawn, label_sets, places, sample
-from hanseg_lab.training import prepare as prepare_module
-from hanseg_lab.training.datasets import dataset, registered_mr
 from hanseg_lab.training.datasets.dataset import DatasetCase, stamp
 from hanseg_lab.training.datasets.registered_mr import (
     RegistrationPlan,
@@ -26,10 +20,8 @@ from hanseg_lab.training.datasets.registered_mr import (
 )
 from hanseg_lab.training.prepare import case_sample, phantom_sample
 from hanseg_lab.training.recipe import Recipe
-from hanseg_segmentation.inference import preprocess
-from hanseg_shared import itk
+from hanseg_lab.training.sample import SAMPLE_VERSION
 from hanseg_shared.grid import Vector
-from hanseg_shared.io import body, coarse, filling
 
 logger = logging.getLogger(__name__)
 
@@ -38,31 +30,6 @@ WORTH_PROCESSES = 8
 
 FIRST_SEED = 10_000
 """Seed of the first simulated patient of training; tests and demo use small seeds."""
-
-RULES = (
-    allowed,
-    body,
-    case_module,
-    coarse,
-    courses,
-    dataset,
-    drawn,
-    filling,
-    itk,
-    label_sets,
-    patient,
-    places,
-    prepare_module,
-    preprocess,
-    registered_mr,
-    sample,
-    shapes,
-    simulate,
-    surroundings,
-    template,
-    tissue,
-)
-"""The modules that make a sample of a case's images and drawings."""
 
 REGISTERED = "registered"
 """Sub-folder, in the folder of prepared samples, of registered MRs."""
@@ -83,10 +50,10 @@ class SampleFiles:
     phantoms: tuple[Path, ...]
 
     def split(self, *, fold: int, folds: int) -> tuple[SampleFiles, SampleFiles]:
-        """Return the samples that teach a fold's network, and those it never sees.
+        """Return the samples for training a fold's network, and the held-out ones.
 
-        A case belongs to one fold's unseen part, by its place in the order. A single
-        fold sees all.
+        Each case is held out in one fold, by its place in the order. With a single
+        fold none is.
         """
         if folds == 1:
             return self, SampleFiles((), ())
@@ -114,12 +81,12 @@ class _CaseJob:
 
 
 def training_cases(cases: Sequence[Case], *, held_out: int) -> tuple[Case, ...]:
-    """Return the cases that teach: all but every `held_out`-th."""
+    """Return the cases to train on: all but every `held_out`-th."""
     return tuple(c for k, c in enumerate(cases) if k % held_out != held_out - 1)
 
 
 def held_out_cases(cases: Sequence[Case], *, held_out: int) -> tuple[Case, ...]:
-    """Return the cases that training never sees and that choices are made on."""
+    """Return the cases that are never trained on, for choosing between models."""
     return tuple(cases[held_out - 1 :: held_out])
 
 
@@ -133,27 +100,27 @@ def prepare(
     """Return the files of all samples; those that `cache` lacks are made first.
 
     Args:
-        recipe: What to make.
-        cases: Real cases that teach; without any, simulated patients alone do.
+        recipe: Decides spacing, channels and number of simulated patients.
+        cases: Real cases to train on; if there are none, simulated patients suffice.
         cache: Folder for prepared samples and registered MRs.
-        registration: How MRs are brought onto the CTs' grids; None leaves them out.
+        registration: How MRs are registered to the CTs; None leaves them out.
 
     Raises:
         InputError: A case's files cannot be used.
         RegistrationError: A registration failed.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    spacing, rules = recipe.sample_spacing_mm, _rules()
+    spacing = recipe.sample_spacing_mm
     jobs: list[tuple[Path, _CaseJob | int, Vector]] = []
     for case in cases:
         job = _CaseJob(case, None)
         if "mr" in recipe.channels:
             job = _register(case, cache, registration)
-        jobs.append((cache / f"real_{_name(job, spacing, rules)}.npz", job, spacing))
+        jobs.append((cache / f"real_{_name(job, spacing)}.npz", job, spacing))
     count = recipe.phantoms if recipe.phantoms_a_batch or not cases else 0
     seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + count)
     edges = "x".join(f"{edge:g}" for edge in spacing)
-    kind = f"{edges}mm_{rules}"
+    kind = f"{edges}mm_v{SAMPLE_VERSION}"
     jobs += [(cache / f"phantom_{seed}_{kind}.npz", seed, spacing) for seed in seeds]
     _make_missing([job for job in jobs if not job[0].exists()])
     files = tuple(file for file, _, _ in jobs)
@@ -171,21 +138,12 @@ def _register(
     return _CaseJob(case, found.folder)
 
 
-def _name(job: _CaseJob, spacing: Vector, rules: str) -> str:
+def _name(job: _CaseJob, spacing: Vector) -> str:
     """Return a name that changes with whatever changes the sample."""
     case = job.case
-    parts = (stamp(case), str(spacing), str(job.registered), rules)
+    parts = (stamp(case), str(spacing), str(job.registered), SAMPLE_VERSION)
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     return f"{case.declaration.name}_{case.name}_{digest}"
-
-
-def _rules() -> str:
-    """Return a short hash of the code that makes samples (`RULES`).
-
-    Samples that another version of it made are not used.
-    """
-    code = "".join(inspect.getsource(module) for module in RULES)
-    return hashlib.sha256(code.encode()).hexdigest()[:8]
 
 
 def _make_missing(jobs: list[tuple[Path, _CaseJob | int, Vector]]) -> None:

@@ -1,11 +1,10 @@
 """Data sets as nnU-Net v2 takes them: a raw data set with three channels.
 
 The channels are the CT, the MR registered to it, and where the MR has data (nnU-Net
-leaves a channel called ``noNorm`` as it is; our importer knows all three). What an
-organ's absence does not tell, nnU-Net cannot learn from sets of labels; it can ignore
-voxels. So where a voxel may be an organ that nobody drew in that case, it gets
-nnU-Net's ``ignore`` label. Format: documentation/dataset_format.md and ignore_label.md
-of github MIC-DKFZ/nnUNet.
+leaves a channel called ``noNorm`` as it is; our importer knows all three). nnU-Net
+cannot be trained on sets of labels, but it can ignore voxels: a voxel that may be an
+organ without a contour in its case gets nnU-Net's ``ignore`` label. Format:
+documentation/dataset_format.md and ignore_label.md of github MIC-DKFZ/nnUNet.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from hanseg_lab.training.allowed import allowed_labels
-from hanseg_lab.training.checking.check import PASSED, require_sound
+from hanseg_lab.training.checking.data_check import PASSED, require_sound
 from hanseg_lab.training.datasets.dataset import (
+    Contour,
     Dataset,
     DatasetCase,
-    Drawing,
-    drawings_of,
+    contours_of,
 )
 from hanseg_lab.training.datasets.registered_mr import (
     RegisteredMr,
@@ -34,7 +33,7 @@ from hanseg_lab.training.datasets.registered_mr import (
     register_mr,
 )
 from hanseg_lab.training.label_sets import ONLY_BACKGROUND
-from hanseg_lab.training.prepare import outlines
+from hanseg_lab.training.prepare import resample_contours
 from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_shared.errors import GridMismatchError, OptionError
 from hanseg_shared.grid import Vector
@@ -51,10 +50,10 @@ CHANNELS = ("CT", "MR", "noNorm")
 ENDING = ".nii.gz"
 
 IGNORE = len(ORGANS) + 1
-"""The label that nnU-Net learns nothing from; it must be the highest."""
+"""The label that nnU-Net ignores in training; it must be the highest."""
 
 COARSE_MM = (3.0, 3.0, 3.0)
-"""Spacing of the grid on which it is found where organs that nobody drew may be."""
+"""Spacing of the grid on which possible places of uncontoured organs are found."""
 
 _FOLDER = re.compile(r"Dataset[0-9]{3}_[A-Za-z0-9_-]+")
 _DEFAULT = "Dataset500_HaNSeg"
@@ -65,13 +64,13 @@ def export_nnunet(
 ) -> Path:
     """Check data sets and write them as one raw data set; return its folder.
 
-    Registered MRs are kept beside it, so that an interrupted export goes on quickly.
+    Registered MRs are cached next to it, so that an interrupted export resumes fast.
 
     Args:
         datasets: What was found in the data's folders.
         out: The data set's folder, if it is called as nnU-Net wants it
             (``Dataset500_Name``); otherwise the folder it is put into.
-        registration: How MRs are brought onto the CTs' grids.
+        registration: How MRs are registered to the CTs.
 
     Raises:
         InputError: Something is wrong with the data; nothing was written.
@@ -93,16 +92,16 @@ def export_nnunet(
 
 
 def label_map(case: DatasetCase, ct: Volume) -> LabelMap:
-    """Return what nnU-Net is to learn of a case: organs, background, and `IGNORE`.
+    """Return the label map of a case for nnU-Net: organs, background, and `IGNORE`.
 
     Where two organs overlap, the smaller one is kept.
 
     Raises:
-        GridMismatchError: A drawing is not on the CT's grid.
+        GridMismatchError: A contour is not on the CT's grid.
     """
-    drawings = drawings_of(case)
-    labels = _where_nothing_is_known(drawings, ct, case.sella)
-    own = [each for each in drawings if each.label.organ is not None]
+    contours = contours_of(case)
+    labels = _where_nothing_is_known(contours, ct, case.sella)
+    own = [each for each in contours if each.label.organ is not None]
     for each in sorted(own, key=lambda d: -int(np.count_nonzero(d.mask.array))):
         start = ct.grid.offset_of(each.mask.grid)
         if start is None:
@@ -120,19 +119,19 @@ def label_map(case: DatasetCase, ct: Volume) -> LabelMap:
 
 
 def _where_nothing_is_known(
-    drawings: Sequence[Drawing], ct: Volume, sella: Vector | None
+    contours: Sequence[Contour], ct: Volume, sella: Vector | None
 ) -> LabelMap:
     """Return 0 where only background can be, and `IGNORE` elsewhere.
 
-    Organs drawn for themselves count as background here: their own voxels are set
-    afterwards, and their borders are known better than on the coarse grid.
+    Organs with their own contour count as background here: their voxels are set
+    afterwards, with better borders than the coarse grid has.
     """
-    known = [each.label.organ for each in drawings if each.label.organ is not None]
+    known = [each.label.organ for each in contours if each.label.organ is not None]
     if len(set(known)) == len(ORGANS):
         return np.zeros(ct.grid.shape, np.uint8)
     grid = model_grid(ct.grid, spacing=COARSE_MM)
-    drawn = outlines(drawings, ct.grid, grid)
-    allowed, _ = allowed_labels(drawn, grid, sella=sella)
+    sampled = resample_contours(contours, ct.grid, grid)
+    allowed, _ = allowed_labels(sampled, grid, sella=sella)
     certain = sum(1 << organ(name).label for name in set(known))
     unknown = (allowed & ~np.int32(certain | ONLY_BACKGROUND)) != 0
     coarse = Volume((unknown * IGNORE).astype(np.uint8), grid)

@@ -1,8 +1,8 @@
-"""Sets of labels as bits: what a voxel may be when not every organ was drawn.
+"""Sets of labels as bits: what a voxel may be when not every organ has a contour.
 
 Bit ``k`` stands for label ``k``; bit 0 is the background. A voxel of a fully known
-case has one bit; one that was not drawn as anything has the background's bit and
-the bits of all organs that nobody drew in that case.
+case has one bit; a voxel outside all contours has the background's bit and the bits
+of all organs that have no contour in that case.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CLASSES = len(ORGANS) + 1
 ONLY_BACKGROUND = 1 << BACKGROUND
 
 EVERYTHING = (1 << CLASSES) - 1
-"""The set of all labels: a voxel that teaches nothing."""
+"""The set of all labels: such a voxel has no influence on training."""
 
 Bits = npt.NDArray[np.int32]
 
@@ -30,7 +30,7 @@ def bits_of(names: Iterable[str]) -> int:
     return sum(1 << organ(name).label for name in names)
 
 
-def mirrored(sets: Bits) -> Bits:
+def mirror_sets(sets: Bits) -> Bits:
     """Return the sets with left and right labels exchanged."""
     table = mirrored_labels()
     result = np.zeros_like(sets)

@@ -1,4 +1,4 @@
-"""What is kept of a training's course: a table, curves and TensorBoard's events."""
+"""The record of a training: a table, curves and TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def read_log(folder: Path) -> list[Row]:
 def draw_curves(folder: Path) -> None:
     """Draw the log as ``curves.png``: losses, and the learning rate below them.
 
-    Without matplotlib, which is optional, nothing is drawn.
+    Without matplotlib, which is optional, there is no picture.
     """
     rows = read_log(folder)
     try:

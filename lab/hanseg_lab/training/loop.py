@@ -11,26 +11,31 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hanseg_lab.training.batches import Batch, Batches, Stream, plain
 from hanseg_lab.training.log import TrainingLog
 from hanseg_lab.training.loss import Losses
-from hanseg_lab.training.memory import keep_memory
-from hanseg_lab.training.processes import Place
+from hanseg_lab.training.malloc import keep_memory
+from hanseg_lab.training.processes import TrainingProcess
 from hanseg_lab.training.recipe import Recipe
 from hanseg_lab.training.sample import Sample
 from hanseg_lab.training.schedule import learning_rate, organ_share, share_done
 from hanseg_lab.training.state import TrainingState, new_state
 from hanseg_lab.training.trainee import Trainee
+from hanseg_lab.training.training_batches import (
+    Batches,
+    Stream,
+    TrainingBatch,
+    without_variation,
+)
 from hanseg_shared.errors import ModelError
 
 CHECK_EVERY = 200
-"""Iterations between two looks at cases that do not teach."""
+"""Iterations between two evaluations on held-out cases."""
 
 CHECK_BATCHES = 8
-"""Batches of such a look, the same ones each time."""
+"""Batches of such an evaluation, the same ones each time."""
 
 GPU_THREADS = 8
-"""Threads that cut patches while a GPU learns; a processor has none to spare."""
+"""Threads that prepare patches while a GPU trains; on a CPU there are none."""
 
 Progress = Callable[[float], None]
 
@@ -40,9 +45,9 @@ class Cases:
     """The samples of one network's training.
 
     Attributes:
-        real: Clinical cases that teach.
-        phantoms: Simulated patients that teach.
-        held_out: Cases that do not, and on which it is looked at; may be empty.
+        real: Clinical cases to train on.
+        phantoms: Simulated patients to train on.
+        held_out: Held-out cases on which the network is evaluated; may be empty.
     """
 
     real: Sequence[Sample]
@@ -51,7 +56,7 @@ class Cases:
 
 
 def train(
-    place: Place,
+    process: TrainingProcess,
     recipe: Recipe,
     cases: Cases,
     folder: Path,
@@ -63,47 +68,47 @@ def train(
 ) -> TrainingState:
     """Train one network until the recipe's iterations or time are spent.
 
-    What is learnt, and so the log, is the same after any number of kills and
-    restarts, unless the recipe sets `minutes`. It depends on the number of processes
-    and of threads.
+    The weights and the log are the same after any number of kills and restarts,
+    unless the recipe sets `minutes`. They depend on the number of processes and
+    threads.
 
     Args:
-        place: This process's place among those that train together.
-        recipe: How.
-        cases: What from.
+        process: This process, among those that train together.
+        recipe: How the network is trained.
+        cases: The samples.
         folder: Where checkpoint, log and curves go; it must exist.
         resume: Whether to go on from the checkpoint in `folder`.
-        fold: The network's number; it decides what chance brings.
-        start: The weights that it begins with; None for random ones.
-        progress: Told the share done after each iteration.
+        fold: The network's number; it seeds the random streams.
+        start: The initial weights; None for random ones.
+        progress: Called with the share done after each iteration.
 
     Raises:
         ModelError: There is nothing to resume, or the loss is not finite.
         OptionError: `start` is of another network.
     """
     keep_memory()
-    state = new_state(recipe, place.device)
+    state = new_state(recipe, process.device)
     if resume:
         state.load(folder)
     elif start is not None:
         state.begin_from(start)
-    log = _log(place, recipe, state, folder)
+    log = _log(process, recipe, state, folder)
     state.trainee.train()
-    learner = place.shared(state.trainee, all_used=_uses_all(recipe))
+    learner = process.share_gradients(state.trainee, all_used=_uses_all(recipe))
     batches = Batches(
-        recipe, cases.real, cases.phantoms, Stream(recipe.seed, fold, place.rank)
-    ).ahead(state.iteration, threads=_threads(place))
-    look = _Look.at(cases.held_out, recipe, fold) if place.leads else None
+        recipe, cases.real, cases.phantoms, Stream(recipe.seed, fold, process.rank)
+    ).draw_ahead(state.iteration, threads=_threads(process))
+    evaluation = _Evaluation.of(cases.held_out, recipe, fold) if process.leads else None
     saved_at, before = state.seconds, time.monotonic()
-    while not _finished(state, recipe):
-        batch = next(batches).to(place.device)
+    while not _is_finished(state, recipe):
+        batch = next(batches).to(process.device)
         figures = _step(state, learner, recipe, batch)
         now = time.monotonic()
-        state.seconds = place.agreed(state.seconds + now - before)
+        state.seconds = process.agree_on(state.seconds + now - before)
         before = now
-        if look is not None and state.iteration % CHECK_EVERY == 0:
-            figures["held_out_dice_loss"] = look.dice_loss(state, place.device)
-        progress(_done(state, recipe))
+        if evaluation is not None and state.iteration % CHECK_EVERY == 0:
+            figures["held_out_dice_loss"] = evaluation.dice_loss(state, process.device)
+        progress(_share_done(state, recipe))
         if log is not None:
             log.add(state, figures)
             if state.seconds - saved_at >= recipe.checkpoint_seconds:
@@ -112,14 +117,14 @@ def train(
     if log is not None:
         state.save(folder)
         log.close()
-    place.wait()
+    process.wait()
     return state
 
 
 def _step(
-    state: TrainingState, learner: nn.Module, recipe: Recipe, batch: Batch
+    state: TrainingState, learner: nn.Module, recipe: Recipe, batch: TrainingBatch
 ) -> dict[str, float]:
-    """Learn from one batch; return its losses."""
+    """Train on one batch; return its losses."""
     rate = learning_rate(recipe, iteration=state.iteration, seconds=state.seconds)
     for group in state.optimiser.param_groups:
         group["lr"] = rate
@@ -151,17 +156,21 @@ def _step(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """A look at cases that do not teach: the same patches each time."""
+class _Evaluation:
+    """The evaluation on held-out cases: the same patches each time."""
 
-    batches: tuple[Batch, ...]
+    batches: tuple[TrainingBatch, ...]
 
     @classmethod
-    def at(cls, samples: Sequence[Sample], recipe: Recipe, fold: int) -> _Look | None:
+    def of(
+        cls, samples: Sequence[Sample], recipe: Recipe, fold: int
+    ) -> _Evaluation | None:
         if not samples:
             return None
-        drawn = Batches(plain(recipe), (), samples, Stream(recipe.seed, fold))
-        return cls(tuple(drawn.draw(number) for number in range(CHECK_BATCHES)))
+        source = Batches(
+            without_variation(recipe), (), samples, Stream(recipe.seed, fold)
+        )
+        return cls(tuple(source.draw(number) for number in range(CHECK_BATCHES)))
 
     @torch.no_grad()
     def dice_loss(self, state: TrainingState, device: torch.device) -> float:
@@ -173,10 +182,10 @@ class _Look:
 
 
 def _log(
-    place: Place, recipe: Recipe, state: TrainingState, folder: Path
+    process: TrainingProcess, recipe: Recipe, state: TrainingState, folder: Path
 ) -> TrainingLog | None:
-    """Return the leader's log; the others keep none."""
-    if not place.leads:
+    """Return the leader's log; the other processes have none."""
+    if not process.leads:
         return None
     return TrainingLog(folder, after=state.iteration, last=recipe.iterations)
 
@@ -186,13 +195,13 @@ def _uses_all(recipe: Recipe) -> bool:
     return recipe.network.kind == "unet"
 
 
-def _threads(place: Place) -> int:
-    return GPU_THREADS if place.device.type == "cuda" else 0
+def _threads(process: TrainingProcess) -> int:
+    return GPU_THREADS if process.device.type == "cuda" else 0
 
 
-def _done(state: TrainingState, recipe: Recipe) -> float:
+def _share_done(state: TrainingState, recipe: Recipe) -> float:
     return share_done(recipe, iteration=state.iteration, seconds=state.seconds)
 
 
-def _finished(state: TrainingState, recipe: Recipe) -> bool:
-    return _done(state, recipe) >= 1
+def _is_finished(state: TrainingState, recipe: Recipe) -> bool:
+    return _share_done(state, recipe) >= 1

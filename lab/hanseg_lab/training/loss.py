@@ -1,4 +1,4 @@
-"""The loss of partly drawn cases: cross-entropy and Dice over sets of labels.
+"""The loss of partly contoured cases: cross-entropy and Dice over sets of labels.
 
 A voxel that may be any label of a set is right when the set's probabilities sum to
 one (marginal loss, Shi et al. 2021, doi 10.1016/j.media.2021.101979). Dice is
@@ -34,18 +34,18 @@ class LossSettings:
     Attributes:
         dice: Over which groups Dice is averaged: those ``present`` in the patch, or
             all ``known`` ones of the case, where an organ that is not there costs
-            what is drawn of it (nnU-Net).
+            the probability it is given (nnU-Net).
         smooth_voxels: Added above and below the fraction of Dice. With as much as a
             small organ has voxels, finding it is hardly worth anything.
         organ_share: Share of the organs' own mean in the cross-entropy, each organ
-            counted alike. Organs fill few voxels: without it small ones are learnt
+            counted alike. Organs fill few voxels: without it small ones are learned
             late; with much of it (0.5 was tried) all get too large.
         size_weight: Weight of the size loss beside cross-entropy and Dice.
         hard_share: How much voxels that are wrong count more in Dice, 0 to 1: the
             lambda of Lei et al. 2021, arXiv 2102.01897.
         focal_power: The gamma of Lin et al. 2017, arXiv 1708.02002; 0 is plain
             cross-entropy.
-        deep_supervision: Whether coarser outputs of the network are taught as well,
+        deep_supervision: Whether coarser outputs of the network are supervised too,
             with half the weight a level, the coarsest left out (nnU-Net).
     """
 
@@ -160,8 +160,8 @@ def size_loss(
 ) -> torch.Tensor:
     """Return how far organs that are surely there are from any plausible size.
 
-    Without it a network learns to find organs that nobody drew in real cases in
-    simulated patients alone. A label's size is the sum of its probability over the
+    Without it a network finds organs that have no contour in real cases only in
+    simulated patients. A label's size is the sum of its probability over the
     voxels that may be it (Kervadec et al. 2019, doi 10.1016/j.media.2019.02.009);
     the loss is the logarithm of the factor by which it is too small or too large. It
     is too small by the sum of squares, which a faint haze does not satisfy.

@@ -12,8 +12,8 @@ from torch.nn import functional
 from hanseg_lab.phantom.patient import rotation_matrix
 from hanseg_lab.phantom.simulate import scan_t1
 from hanseg_lab.training.courses import courses_of_organs
-from hanseg_lab.training.label_sets import CLASSES, Bits, mirrored
-from hanseg_lab.training.places import places_of_organs, usual_spots
+from hanseg_lab.training.label_sets import CLASSES, Bits, mirror_sets
+from hanseg_lab.training.organ_places import places_of_organs, usual_spots
 from hanseg_lab.training.sample import Sample
 from hanseg_segmentation.inference.preprocess import CHANNELS, network_input
 from hanseg_segmentation.packages.package import Channel, Normalisation
@@ -95,7 +95,7 @@ class Patch:
 
 
 class PatchCutter:
-    """Cuts varied patches from samples, on a random stream of its own.
+    """Cuts varied patches from samples, with its own random stream.
 
     Args:
         rng: The stream.
@@ -136,12 +136,12 @@ class PatchCutter:
         """
         mirror = bool(self.rng.random() < self.variation.mirror_share)
         if about is not None and mirror:
-            about = int(mirrored(np.array([about], np.int32))[0])
+            about = int(mirror_sets(np.array([about], np.int32))[0])
         field, voxel_ml = self._sampling_field(sample, mirror=mirror, about=about)
-        sets = mirrored(sample.sets) if mirror else sample.sets
-        groups = mirrored(sample.groups) if mirror else sample.groups
-        ct = _sampled(sample.ct_hu.astype(np.float32) - AIR_HU, field) + AIR_HU
-        codes = _sampled(sample.codes.astype(np.float32), field, mode="nearest")
+        sets = mirror_sets(sample.sets) if mirror else sample.sets
+        groups = mirror_sets(sample.groups) if mirror else sample.groups
+        ct = _sample(sample.ct_hu.astype(np.float32) - AIR_HU, field) + AIR_HU
+        codes = _sample(sample.codes.astype(np.float32), field, mode="nearest")
         allowed = sets[codes.astype(np.int16)]
         mr, view = self._mr(sample, field)
         self._truncate(ct, allowed)
@@ -149,7 +149,7 @@ class PatchCutter:
         imaged = np.array([sample.imaged], np.int32)
         sizes = expected_sizes(
             allowed,
-            int(mirrored(imaged)[0] if mirror else imaged[0]),
+            int(mirror_sets(imaged)[0] if mirror else imaged[0]),
             groups=groups,
             voxel_ml=voxel_ml,
         )
@@ -220,8 +220,8 @@ class PatchCutter:
         """Return an MR of limited field, slightly out of register, or none."""
         if sample.mr is None or self.rng.random() >= self.variation.mr_share:
             return None, None
-        field = self._displaced(field, self._size_mm(sample))
-        signal = _sampled(sample.mr.astype(np.float32), field)
+        field = self._displace(field, self._size_mm(sample))
+        signal = _sample(sample.mr.astype(np.float32), field)
         view = self._view(signal.shape)
         contrast = np.power(
             signal.clip(min=0), self.rng.uniform(*self.variation.mr_gamma)
@@ -231,10 +231,10 @@ class PatchCutter:
             scanned = scan_t1(scanned, self.rng)
         else:
             data = sample.field_of_view.astype(np.float32)
-            view &= _sampled(data, field, mode="nearest") > 0
+            view &= _sample(data, field, mode="nearest") > 0
         return np.where(view, scanned, 0).astype(np.float32), view
 
-    def _displaced(
+    def _displace(
         self, field: torch.Tensor, size_mm: npt.NDArray[np.float64]
     ) -> torch.Tensor:
         """Return the field as a registration may leave it: shifted and turned."""
@@ -312,12 +312,12 @@ def expected_sizes(
 
     Only for labels in `imaged` whose possible place lies in the patch almost whole;
     of a long organ, for which a good part of its course does, no side cut off; and
-    for what is taught at a sella that was seen, if all of its place does.
+    for organs placed at a known sella, if all of their place does.
 
     Args:
         allowed: Label sets as bits.
         imaged: Set of the labels that the scan surely shows.
-        groups: Sets of labels that were drawn, or are taught at a sella.
+        groups: Label sets of contours, or of organs placed at a known sella.
         voxel_ml: How much of the patient a voxel is.
     """
     sizes = np.zeros(CLASSES, np.float32)
@@ -330,7 +330,7 @@ def expected_sizes(
         if label in courses:
             course = courses[label]
             length_mm = 1000.0 * possible_ml / course.corridor_mm2
-            if length_mm >= LEAST_LENGTH_MM and not _cut_off(possible, axes=(1, 2)):
+            if length_mm >= LEAST_LENGTH_MM and not _is_cut_off(possible, axes=(1, 2)):
                 sizes[label] = course.share * possible_ml / voxel_ml
             continue
         share = min(1.0, possible_ml / place.box_ml)
@@ -341,12 +341,12 @@ def expected_sizes(
             continue
         possible = ((allowed >> label) & 1).astype(bool)
         share = np.count_nonzero(possible) * voxel_ml / spot.volume_ml
-        if share >= VISIBLE_SHARE and not _cut_off(possible, axes=(0, 1, 2)):
+        if share >= VISIBLE_SHARE and not _is_cut_off(possible, axes=(0, 1, 2)):
             sizes[label] = places_of_organs()[label].mean_ml / voxel_ml
     return sizes
 
 
-def _cut_off(region: npt.NDArray[np.bool_], *, axes: tuple[int, ...]) -> bool:
+def _is_cut_off(region: npt.NDArray[np.bool_], *, axes: tuple[int, ...]) -> bool:
     """Whether a region touches a patch's edge along one of some axes."""
     edges = (np.take(region, (0, -1), axis=axis) for axis in axes)
     return any(bool(edge.any()) for edge in edges)
@@ -381,7 +381,7 @@ def with_streaks(
     return result
 
 
-def _sampled(
+def _sample(
     image: npt.NDArray[np.float32], field: torch.Tensor, *, mode: str = "bilinear"
 ) -> npt.NDArray[np.float32]:
     """Return the image at the field's places; 0 outside the image."""

@@ -1,4 +1,4 @@
-"""From cases to training samples: simulated patients, and real ones in part drawn."""
+"""From cases to training samples: of simulated patients, and of contoured ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hanseg_lab.training.allowed import (
     shown_levels,
 )
 from hanseg_lab.training.datasets.dataset import (
+    Contour,
     DatasetCase,
-    Drawing,
-    drawings_of,
+    contours_of,
 )
 from hanseg_lab.training.datasets.registered_mr import RegisteredMr
-from hanseg_lab.training.drawn import Outline
 from hanseg_lab.training.sample import Sample, encode
+from hanseg_lab.training.sampled_contours import SampledContour
 from hanseg_segmentation.inference.preprocess import (
     AIR_HU,
     FloatVoxels,
@@ -85,55 +85,55 @@ def case_sample(
     ct = ct if body is None else blank_outside(ct, body)  # as inference does
     grid = model_grid(ct.grid, spacing=spacing)
     image = to_model_grid(ct, grid, background=AIR_HU).array
-    drawn = outlines(drawings_of(case), ct.grid, grid)
+    contours = resample_contours(contours_of(case), ct.grid, grid)
     shown = shown_levels(image, grid)
-    allowed, groups = allowed_labels(drawn, grid, shown=shown, sella=case.sella)
+    allowed, groups = allowed_labels(contours, grid, shown=shown, sella=case.sella)
     codes, sets = encode(allowed)
-    mr, view = (None, None) if registered is None else _scanned(registered, ct, grid)
+    mr, view = (None, None) if registered is None else _scale_mr(registered, ct, grid)
     return Sample(
         np.rint(image).astype(np.int16),
         mr,
         codes,
         sets,
         groups,
-        imaged_labels(drawn, shown, grid),
+        imaged_labels(contours, shown, grid),
         view,
     )
 
 
-def outlines(
-    drawings: Sequence[Drawing], whole: Grid, grid: Grid
-) -> tuple[Outline, ...]:
-    """Return drawings on another grid: the label with the largest share wins a voxel.
+def resample_contours(
+    contours: Sequence[Contour], whole: Grid, grid: Grid
+) -> tuple[SampledContour, ...]:
+    """Return contours on another grid: the label with the largest share wins a voxel.
 
     Background is what the labels leave of a voxel, so that two organs that touch do
     not lose the voxels between them to it. A voxel of which two labels have more than
-    half each was drawn twice, and is in both outlines. Labels without organs are left
+    half each is in both contours. Labels without organs are left
     out.
 
     Args:
-        drawings: Masks on `whole`, each cropped to its voxels.
+        contours: Masks on `whole`, each cropped to its voxels.
         whole: The CT's grid.
         grid: The sample's grid.
     """
-    ours = [each for each in drawings if each.label.organs]
+    ours = [each for each in contours if each.label.organs]
     best, background = np.zeros(grid.shape, np.float32), np.ones(grid.shape, np.float32)
     winner = np.full(grid.shape, -1, np.int16)
     twice: list[Mask] = []
-    for number, drawing in enumerate(ours):
-        share = mask_to_model_grid(drawing.mask, whole, grid)
+    for number, contour in enumerate(ours):
+        share = mask_to_model_grid(contour.mask, whole, grid)
         wins = share > best
         winner[wins], best[wins] = number, share[wins]
         background -= share
         twice.append(share > 0.5)
     winner[background >= best] = -1
     return tuple(
-        Outline(drawing.label, (winner == number) | twice[number])
-        for number, drawing in enumerate(ours)
+        SampledContour(contour.label, (winner == number) | twice[number])
+        for number, contour in enumerate(ours)
     )
 
 
-def _scanned(
+def _scale_mr(
     registered: RegisteredMr, ct: Volume, grid: Grid
 ) -> tuple[npt.NDArray[np.float16], Mask]:
     """Return a registered MR, scaled so that half precision holds it, and its field."""

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 4 --no-python hanseg train eli1 --data DIR --out DIR
 
-Without torchrun there is one. Each teaches on patches of its own; their gradients are
-averaged by PyTorch's DistributedDataParallel.
+Without torchrun there is one. Each process trains on its own patches; PyTorch's
+DistributedDataParallel averages their gradients.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A process's place among those that train together.
+class TrainingProcess:
+    """One of the processes that train a network together.
 
     Attributes:
         rank: This process, from 0; the first one writes the files.
@@ -47,9 +47,9 @@ class Place:
             distributed.barrier()
 
     def first_alone(self, work: Callable[[], Made]) -> Made:
-        """Return what every process makes, the leader before all others.
+        """Run the work in the leader first, then in all others; return its result.
 
-        What the leader leaves in files need not be made again.
+        The others can use the files that the leader has written.
         """
         if self.leads:
             made = work()
@@ -58,19 +58,19 @@ class Place:
         self.wait()
         return work()
 
-    def agreed(self, value: float) -> float:
-        """Return the leader's value, so that all decide alike."""
+    def agree_on(self, value: float) -> float:
+        """Return the leader's value in every process, so that all decide alike."""
         if self.size == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         distributed.broadcast(shared, src=0)
         return float(shared.item())
 
-    def shared(self, module: nn.Module, *, all_used: bool) -> nn.Module:
-        """Return a module whose gradients are the mean of all processes'.
+    def share_gradients(self, module: nn.Module, *, all_used: bool) -> nn.Module:
+        """Return a module whose gradients are averaged over all processes.
 
         Args:
-            module: What learns.
+            module: What is trained.
             all_used: Whether every iteration uses all of its weights.
         """
         if self.size == 1:
@@ -83,14 +83,16 @@ class Place:
 
 
 @contextmanager
-def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Place]:
-    """Join the processes that torchrun started, or be alone without it.
+def join_processes(
+    environment: Mapping[str, str] = os.environ,
+) -> Iterator[TrainingProcess]:
+    """Join the processes that torchrun started; without torchrun there is one.
 
-    A process gets a GPU of its own if there is any; several on a processor should
-    have one thread each, which is what torchrun gives them.
+    Each process gets its own GPU if there are GPUs. On a CPU each of several
+    processes should use one thread, which is torchrun's default.
 
     Args:
-        environment: Where torchrun's variables are.
+        environment: Holds torchrun's variables.
 
     Raises:
         OptionError: There are more processes than GPUs on this machine.
@@ -102,11 +104,11 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Place]:
     local = int(environment.get("LOCAL_RANK", "0"))
     device = _device(local)
     if size == 1:
-        yield Place(rank, size, device)
+        yield TrainingProcess(rank, size, device)
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Place(rank, size, device)
+        yield TrainingProcess(rank, size, device)
     finally:
         distributed.destroy_process_group()
 

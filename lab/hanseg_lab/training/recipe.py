@@ -61,7 +61,7 @@ class LossRecipe(Document):
 
     Attributes:
         organ_share_until: Share of the training after which `organ_share` is 0. With
-            it small organs are found early, and drawn too large: one of 20 voxels in a
+            it small organs are found early, but too large: one of 20 voxels in a
             patch of 110000 weighs 60 times what background does, as if its logit were
             4 higher.
     """
@@ -99,7 +99,7 @@ class OptimiserRecipe(Document):
 
 
 class RegistrationRecipe(Document):
-    """How an MR is brought onto the CT for a model of this recipe."""
+    """How the MR is registered to the CT for a model of this recipe."""
 
     kind: TransformKind = TransformKind.RIGID
     backend: Backend = Backend.ELASTIX
@@ -123,7 +123,7 @@ class Recipe(Document):
     """How a model is trained.
 
     Attributes:
-        name: What the model will be called.
+        name: Name of the model.
         version: Version of the weights it makes.
         description: What it is, in a sentence or two.
         inferred: Settings, by their dotted name, that no source states.
@@ -194,30 +194,30 @@ class Recipe(Document):
 
     @field_validator("inferred")
     @classmethod
-    def _settings_there_are(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_inferred(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name.split(".")[0] not in cls.model_fields:
                 raise ValueError(f"there is no setting {name!r} to be inferred")
         return names
 
     @model_validator(mode="after")
-    def _mr_and_registration(self) -> Self:
+    def _check_registration(self) -> Self:
         if ("mr" in self.channels) != (self.registration is not None):
             raise ValueError("an MR needs a registration, and a registration an MR")
         return self
 
     @model_validator(mode="after")
-    def _mirrored_as_trained(self) -> Self:
+    def _check_mirroring(self) -> Self:
         unseen = set(self.inference.mirror_axes) - set(self.variation.flip_axes)
         if unseen:
             raise ValueError(
                 f"inference mirrors along {sorted(unseen)}, which variation.flip_axes"
-                " does not teach"
+                " does not include"
             )
         return self
 
     @model_validator(mode="after")
-    def _supervised_networks(self) -> Self:
+    def _check_deep_supervision(self) -> Self:
         if self.loss.deep_supervision and self.network.kind not in DEEPLY_SUPERVISED:
             raise ValueError(
                 f"a {self.network.kind} has no outputs to supervise deeply"

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hanseg_lab.training.checking.check import PASSED, require_sound
+from hanseg_lab.training.checking.data_check import PASSED, require_sound
 from hanseg_lab.training.data import SampleFiles, prepare, training_cases
 from hanseg_lab.training.datasets.dataset import Dataset, DatasetCase
 from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
 from hanseg_lab.training.loop import Cases, Progress, train
-from hanseg_lab.training.processes import Place, joined
+from hanseg_lab.training.processes import TrainingProcess, join_processes
 from hanseg_lab.training.recipe import Recipe
 from hanseg_lab.training.shelf import MOST_BYTES, Shelf
 from hanseg_lab.training.state import CHECKPOINT_FILE, TrainingState
@@ -35,7 +35,7 @@ from hanseg_shared.declaration import (
 from hanseg_shared.organs import ORGANS, Evidence
 
 OWN_LICENCE = "MIT"
-"""Licence of weights that simulated patients alone taught: ours to choose."""
+"""Licence of weights trained on simulated patients alone: ours to choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +47,15 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Teaching:
-    """What taught a model.
+class TrainingData:
+    """What a model was trained on.
 
     Attributes:
-        cases: Number of real cases that taught, by the name of their data set.
-        known: Number of real cases there are, those that were kept aside included.
+        cases: Number of real cases it was trained on, by the name of their data set.
+        known: Number of all real cases, held-out ones included.
         simulated: Number of simulated patients.
         iterations: Of each network.
-        start: The package whose weights it began with; None for random ones.
+        start: The package of its initial weights; None for random ones.
     """
 
     cases: dict[str, int] = field(default_factory=dict)
@@ -64,17 +64,17 @@ class Teaching:
     iterations: tuple[int, ...] = ()
     start: ModelPackage | None = None
 
-    def described(self, recipe: Recipe) -> str:
-        """Return what a model of this is, in a sentence."""
-        taught = [f"{n} cases of {name}" for name, n in self.cases.items()]
-        taught.append(f"{self.simulated} simulated patients")
+    def describe(self, recipe: Recipe) -> str:
+        """Return a description of the model, in a sentence."""
+        data = [f"{n} cases of {name}" for name, n in self.cases.items()]
+        data.append(f"{self.simulated} simulated patients")
         begun = ""
         if self.start is not None:
             begun = f", beginning with {self.start.name} {self.start.version}"
         return (
             f"{len(ORGANS)} organs at risk from {', '.join(recipe.channels)};"
             f" trained by the recipe {recipe.name} {recipe.version} on"
-            f" {' and '.join(taught)}, for {self.iterations_said} iterations{begun}."
+            f" {' and '.join(data)}, for {self.iterations_said} iterations{begun}."
         )
 
     @property
@@ -84,10 +84,10 @@ class Teaching:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a model's page tells of it."""
-        taught = sum(self.cases.values())
+        """The facts about the data on the model's page."""
+        used = sum(self.cases.values())
         facts = {
-            "real_cases": f"{taught} of {self.known}" if self.known else "0",
+            "real_cases": f"{used} of {self.known}" if self.known else "0",
             "simulated_patients": str(self.simulated),
             "iterations": self.iterations_said,
         }
@@ -117,11 +117,11 @@ def run_training(
         data: Folders of real cases, a data set each; see `datasets.find`.
         out: Folder for everything that is made.
         resume: Whether to go on from the checkpoints in `out`.
-        registration: How MRs are brought onto the CTs' grids; None leaves them out.
+        registration: How MRs are registered to the CTs; None leaves them out.
         start: Folder of a package with whose weights every fold begins; None for
             random ones.
         identity: What the model is called; None for the recipe's name and today.
-        progress: Told the share done, 0 to 1.
+        progress: Called with the share done, 0 to 1.
 
     Returns:
         The package; None in a process that only helped to train it.
@@ -134,40 +134,40 @@ def run_training(
     begin = None if start is None else _weights_of(start)
     datasets = find_datasets(data)
     cases = [case for each in datasets for case in each.cases]
-    taught = _taught(recipe, cases)
-    with joined() as place:
-        if place.leads:
+    chosen = _choose_training_cases(recipe, cases)
+    with join_processes() as process:
+        if process.leads:
             require_sound(datasets, passed=out / "cache" / PASSED)
             out.mkdir(parents=True, exist_ok=True)
-        files = place.first_alone(
-            lambda: prepare(recipe, taught, out / "cache", registration=registration)
+        files = process.first_alone(
+            lambda: prepare(recipe, chosen, out / "cache", registration=registration)
         )
         states = []
         for fold in range(recipe.folds):
             folder = fold_folder(out, fold, recipe.folds)
             folder.mkdir(exist_ok=True)
             state = train(
-                place,
+                process,
                 recipe,
-                _cases(files, place, fold=fold, folds=recipe.folds),
+                _cases(files, process, fold=fold, folds=recipe.folds),
                 folder,
-                resume=resume and _begun(folder, fold),
+                resume=resume and _has_begun(folder, fold),
                 fold=fold,
                 start=begin,
                 progress=_share_of_folds(progress, fold, recipe.folds),
             )
             states.append(state)
-    if not place.leads:
+    if not process.leads:
         return None
-    teaching = Teaching(
-        cases=dict(Counter(each.declaration.name for each in taught)),
+    used = TrainingData(
+        cases=dict(Counter(each.declaration.name for each in chosen)),
         known=len(cases),
         simulated=len(files.phantoms),
         iterations=tuple(each.iteration for each in states),
         start=None if start is None else read_package(start),
     )
-    chosen = identity or Identity(recipe.name)
-    return _packed(recipe, datasets, states, out, teaching, chosen)
+    called = identity or Identity(recipe.name)
+    return _write_package(recipe, datasets, states, out, used, called)
 
 
 def _weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -184,8 +184,10 @@ def _share_of_folds(progress: Progress, fold: int, folds: int) -> Progress:
     return lambda done: progress((fold + done) / folds)
 
 
-def _taught(recipe: Recipe, cases: Sequence[DatasetCase]) -> Sequence[DatasetCase]:
-    """Return the cases that teach; with folds each one does, in all but its own."""
+def _choose_training_cases(
+    recipe: Recipe, cases: Sequence[DatasetCase]
+) -> Sequence[DatasetCase]:
+    """Return the cases to train on; with several folds, all are in all but one."""
     if recipe.folds > 1:
         return cases
     return training_cases(cases, held_out=recipe.held_out)
@@ -196,27 +198,29 @@ def fold_folder(out: Path, fold: int, folds: int) -> Path:
     return out if folds == 1 else out / f"fold_{fold}"
 
 
-def _begun(folder: Path, fold: int) -> bool:
+def _has_begun(folder: Path, fold: int) -> bool:
     """Whether a fold is to be resumed; a later one may not have been begun."""
     return fold == 0 or (folder / CHECKPOINT_FILE).exists()
 
 
-def _cases(files: SampleFiles, place: Place, *, fold: int, folds: int) -> Cases:
-    taught, unseen = files.split(fold=fold, folds=folds)
-    most_bytes = MOST_BYTES // (2 * place.size)
+def _cases(
+    files: SampleFiles, process: TrainingProcess, *, fold: int, folds: int
+) -> Cases:
+    seen, unseen = files.split(fold=fold, folds=folds)
+    most_bytes = MOST_BYTES // (2 * process.size)
     return Cases(
-        Shelf(taught.real, most_bytes=most_bytes),
-        Shelf(taught.phantoms, most_bytes=most_bytes),
+        Shelf(seen.real, most_bytes=most_bytes),
+        Shelf(seen.phantoms, most_bytes=most_bytes),
         Shelf((*unseen.real, *unseen.phantoms), most_bytes=most_bytes),
     )
 
 
-def _packed(
+def _write_package(
     recipe: Recipe,
     datasets: Sequence[Dataset],
     states: Sequence[TrainingState],
     out: Path,
-    teaching: Teaching,
+    used: TrainingData,
     identity: Identity,
 ) -> ModelPackage:
     provenance = {
@@ -230,7 +234,7 @@ def _packed(
         declarations,
         provenance=provenance,
         identity=identity,
-        teaching=teaching,
+        used=used,
     )
     first, *further = (
         half_weights(each.average if recipe.average_decay else each.trainee.network)
@@ -258,27 +262,27 @@ def plan_package(
     *,
     provenance: dict[str, str],
     identity: Identity | None = None,
-    teaching: Teaching | None = None,
+    used: TrainingData | None = None,
 ) -> ModelPackage:
     """Return the package's plan, before the weights' hash is known.
 
     Args:
         recipe: How the model was trained.
-        declarations: The data sets that taught it, besides simulated patients.
+        declarations: The data sets it was trained on, besides simulated patients.
         provenance: Further facts about it.
         identity: What it is called; None for the recipe's name and today.
-        teaching: What taught it; None for nothing yet.
+        used: What it was trained on; None for nothing yet.
     """
     evidence = evidence_of_organs(declarations)
-    called, taught = identity or Identity(recipe.name), teaching or Teaching()
+    called, used = identity or Identity(recipe.name), used or TrainingData()
     licence = weights_licence(declarations)
-    if taught.start is not None:
-        licence = licence_of_both(taught.start.licence, licence)
+    if used.start is not None:
+        licence = licence_of_both(used.start.licence, licence)
     return ModelPackage(
         name=called.name,
         version=called.version,
         licence=licence,
-        description=taught.described(recipe),
+        description=used.describe(recipe),
         spacing_mm=recipe.spacing_mm,
         patch=recipe.inference.patch or recipe.patch,
         labels={each.name: each.label for each in ORGANS},
@@ -292,12 +296,12 @@ def plan_package(
             each.name: evidence.get(each.name, Evidence.PHANTOM) for each in ORGANS
         },
         sha256="0" * 64,
-        provenance=taught.facts | provenance | _recipe_facts(recipe),
+        provenance=used.facts | provenance | _recipe_facts(recipe),
     )
 
 
 def weights_licence(declarations: tuple[Declaration, ...]) -> str:
-    """Return the licence of weights that data sets taught.
+    """Return the licence of weights that were trained on data sets.
 
     It is theirs if all agree, and for the department to settle otherwise.
     """
@@ -306,7 +310,7 @@ def weights_licence(declarations: tuple[Declaration, ...]) -> str:
 
 
 def _recipe_facts(recipe: Recipe) -> dict[str, str]:
-    """Return what a model's page tells of the recipe, without empty entries."""
+    """Return the facts about the recipe for the model's page, without empty ones."""
     facts = {
         "recipe": recipe.name,
         "recipe_version": recipe.version,

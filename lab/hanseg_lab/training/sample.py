@@ -10,6 +10,16 @@ import numpy.typing as npt
 
 from hanseg_lab.training.label_sets import Bits
 
+SAMPLE_VERSION = "1"
+"""Version of the code that turns a case into a sample.
+
+It is part of the names of prepared samples, so that a training never uses samples of
+another version. Raise it with every change that gives other arrays for the same case:
+in `prepare` and what it calls (label sets, places and courses of organs, encoding), in
+the phantom, or in the preparation of images for inference (`preprocess`, `io.body`).
+A test compares samples with figures recorded for this version.
+"""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
@@ -21,8 +31,8 @@ class Sample:
             noise; of a real one the scan, about 1 where it is bright. None without MR.
         codes: Row of `sets` for each voxel, int16.
         sets: Label sets as bits; row 0 is the background alone. ``(rows,)``
-        groups: Sets of labels that were drawn as one; each is scored as one organ.
-        imaged: Set of the labels that nobody drew but that the scan surely shows.
+        groups: Label sets of the contours; each is scored as one organ.
+        imaged: Set of labels without a contour that the scan surely shows.
         field_of_view: Where a real MR has data; None where `mr` is a signal, which is
             known everywhere, or there is no MR.
     """

@@ -1,4 +1,4 @@
-"""How far a training is, and how fast it learns there."""
+"""The progress of a training, and its learning rate and loss weights there."""
 
 from __future__ import annotations
 

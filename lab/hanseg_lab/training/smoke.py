@@ -21,8 +21,8 @@ MOST_STAGES = 4
 """Stages of networks whose number of stages is free."""
 
 
-def smoke(recipe: Recipe) -> Recipe:
-    """Return the recipe shrunk so that it runs in seconds and teaches little.
+def shrink_recipe(recipe: Recipe) -> Recipe:
+    """Return the recipe shrunk so that it runs in seconds; the model is of no use.
 
     Grid, patch, widths, numbers of patients, folds and iterations shrink. Channels,
     kind of network, loss, optimiser, variation and how it is run stay.
@@ -33,7 +33,8 @@ def smoke(recipe: Recipe) -> Recipe:
             "sample_spacing_mm": SMOKE_SPACING_MM,
             "patch": SMOKE_PATCH,
             "network": NetworkSpec(
-                kind=recipe.network.kind, config=_small(dict(recipe.network.config))
+                kind=recipe.network.kind,
+                config=_shrink_network(dict(recipe.network.config)),
             ),
             "folds": min(recipe.folds, 3),
             "phantoms": 3,
@@ -45,11 +46,11 @@ def smoke(recipe: Recipe) -> Recipe:
     )
 
 
-def _small(config: dict[str, Any]) -> dict[str, Any]:
+def _shrink_network(config: dict[str, Any]) -> dict[str, Any]:
     """Return a network's settings with narrow stages that stay coarse enough."""
     strides, stages = config.get("strides"), len(config["features"])
     kept = stages if "depth" in config else min(stages, MOST_STAGES)
-    small = {key: _cut(value, stages, kept) for key, value in config.items()}
+    small = {key: _shorten(value, stages, kept) for key, value in config.items()}
     small["features"] = [min(width, WIDEST) for width in config["features"][:kept]]
     for name in ("head_features", "stem_features"):
         if name in small:
@@ -64,7 +65,7 @@ def _small(config: dict[str, Any]) -> dict[str, Any]:
     return small
 
 
-def _cut(value: object, stages: int, kept: int) -> object:
+def _shorten(value: object, stages: int, kept: int) -> object:
     """Return a setting's first entries if it has one a stage."""
     if not isinstance(value, (list, tuple)):
         return value

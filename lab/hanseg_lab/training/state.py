@@ -1,4 +1,4 @@
-"""All that a training is between two iterations, and how it outlives a kill."""
+"""The state of a training between two iterations, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MOMENTUM = 0.99
 
 @dataclass(slots=True, eq=False)
 class TrainingState:
-    """All that a training is, between two iterations.
+    """The whole state of a training between two iterations.
 
     Attributes:
-        trainee: What learns.
+        trainee: The network with its loss.
         average: Moving average of the network's weights and statistics: what is
             shipped.
         optimiser: Over the network's weights.
@@ -70,7 +70,9 @@ class TrainingState:
             self.average.load_state_dict(content["average"])
             self.optimiser.load_state_dict(content["optimiser"])
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"{path} is of another network; start anew") from error
+            raise ModelError(
+                f"{path} is of another network; start without --resume"
+            ) from error
         self.iteration = int(content["iteration"])
         self.seconds = float(content["seconds"])
         self.unlogged = list(content["unlogged"])

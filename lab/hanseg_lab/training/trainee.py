@@ -1,11 +1,10 @@
-"""A network together with what it is taught by: images in, losses out."""
+"""A network together with its loss: images in, losses out."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from hanseg_lab.training.batches import Batch
 from hanseg_lab.training.loss import (
     Losses,
     LossSettings,
@@ -13,18 +12,19 @@ from hanseg_lab.training.loss import (
     supervised_loss,
 )
 from hanseg_lab.training.recipe import Recipe
+from hanseg_lab.training.training_batches import TrainingBatch
 from hanseg_segmentation.network.binary import BinaryBank
 from hanseg_segmentation.network.build import build
 from hanseg_shared.organs import ORGANS
 
 
 class Trainee(nn.Module):
-    """A network whose answer to a batch is its losses.
+    """A network with its loss: its output for a batch are the losses.
 
     Args:
-        network: What learns.
-        settings: What it is taught by.
-        precision: Of its arithmetic; losses are float32.
+        network: The network to train.
+        settings: What the loss is made of.
+        precision: Of the network's arithmetic; losses are float32.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Trainee(nn.Module):
         self.settings = settings
         self.precision = precision
 
-    def forward(self, batch: Batch) -> Losses:
+    def forward(self, batch: TrainingBatch) -> Losses:
         """Return the losses of a batch."""
         if isinstance(self.network, BinaryBank):
             return self._one_organ(self.network, batch)
@@ -49,7 +49,7 @@ class Trainee(nn.Module):
             scales, batch.allowed, batch.groups, batch.sizes, settings=self.settings
         )
 
-    def _one_organ(self, bank: BinaryBank, batch: Batch) -> Losses:
+    def _one_organ(self, bank: BinaryBank, batch: TrainingBatch) -> Losses:
         """Return the losses of the network of the organ that the batch is about."""
         with self._autocast(batch.channels):
             score = bank.score(batch.channels, ORGANS[batch.organ - 1])[:, 0]

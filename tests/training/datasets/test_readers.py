@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_lab.training.datasets.dataset import Dataset, drawings_of
+from hanseg_lab.training.datasets.dataset import Dataset, contours_of
 from hanseg_lab.training.datasets.find import find_dataset, find_datasets
 from hanseg_lab.training.datasets.organ_table import read_organ_table
 from hanseg_shared.declaration import (
@@ -59,7 +59,7 @@ def test_phantoms_do_not_pass_for_experts_contours(han_seg: Path):
 def test_organs_go_by_their_names_not_by_their_order(han_seg: Path):
     mask_of(han_seg, "case_01", "Brainstem").unlink()
     set_table(han_seg, "case_01", "Brainstem", "0.0")
-    drawn = drawings_of(find_dataset(han_seg).cases[0])
+    drawn = contours_of(find_dataset(han_seg).cases[0])
     names = [each.label.organ for each in drawn]
     assert "Brainstem" not in names
     parotid = next(each for each in drawn if each.label.organ == "Parotid_L")
@@ -70,9 +70,9 @@ def test_organs_go_by_their_names_not_by_their_order(han_seg: Path):
 def test_a_mask_that_the_table_does_not_call_whole_is_not_drawn(han_seg: Path):
     set_table(han_seg, "case_01", "Parotid_L", "0.5")
     dataset = find_dataset(han_seg)
-    assert dataset.cases[0].undrawn == {"Parotid_L"}
+    assert dataset.cases[0].uncontoured == {"Parotid_L"}
     assert any("Parotid_L" in each for each in remarks(dataset))
-    drawn = [each.label.name for each in drawings_of(dataset.cases[0])]
+    drawn = [each.label.name for each in contours_of(dataset.cases[0])]
     assert "Parotid_L" not in drawn
 
 
@@ -116,7 +116,7 @@ def test_a_cropped_mask_lies_where_its_header_says(han_seg: Path):
         return Volume(np.ascontiguousarray(volume.array[z, y, x]), grid)
 
     def parotid(folder: Path) -> Volume:
-        drawn = drawings_of(find_dataset(folder).cases[0])
+        drawn = contours_of(find_dataset(folder).cases[0])
         return next(d.mask for d in drawn if d.label.name == "Parotid_L")
 
     before = parotid(han_seg)
@@ -156,7 +156,7 @@ def test_openkbps_files_give_the_patient_they_were_made_of(tmp_path: Path):
     assert dataset.findings == ()
     assert (ct.array[:z, :y, :x][body] == truth.ct.array[body]).all()
     assert ct.array.min() == -1024
-    for drawn in drawings_of(case):
+    for drawn in contours_of(case):
         label = organ(OPENKBP_ORGANS[drawn.label.name]).label
         start = ct.grid.offset_of(drawn.mask.grid)
         assert start is not None
@@ -203,7 +203,7 @@ def test_a_plain_folder_is_read(tmp_path: Path):
     assert [case.name for case in dataset.cases] == ["case_01", "case_02"]
     assert dataset.findings == ()
     present = np.unique(phantom(1).labels.array)[1:]
-    drawn = drawings_of(dataset.cases[0])
+    drawn = contours_of(dataset.cases[0])
     assert [organ(d.label.name).label for d in drawn] == present.tolist()
 
 
@@ -219,7 +219,7 @@ def test_a_plain_folder_of_masks_is_read(tmp_path: Path):
 
         write_volume(mask, path)
     dataset = find_dataset(folder)
-    assert [d.label.name for d in drawings_of(dataset.cases[0])] == ["Lips"]
+    assert [d.label.name for d in contours_of(dataset.cases[0])] == ["Lips"]
     assert "no label is called 'Lipss'; is it Lips?" in refusals(dataset)[0]
 
 
@@ -233,7 +233,7 @@ def test_a_folder_declares_what_its_labels_stand_for(tmp_path: Path):
     dataset = find_dataset(folder)
     assert dataset.declaration.label("Larynx").extent is Extent.LARGER  # type: ignore[union-attr]
     with pytest.raises(InputError, match="not declared"):
-        drawings_of(dataset.cases[0])
+        contours_of(dataset.cases[0])
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_sella_goes_by_the_cases_name(tmp_path: Path):
 def test_a_ct_without_drawing_is_named(tmp_path: Path):
     folder = write_plain(tmp_path / "own")
     (folder / "case_02_seg.nii.gz").unlink()
-    assert "case_02: no drawing is found" in refusals(find_dataset(folder))[0]
+    assert "case_02: no contours are found" in refusals(find_dataset(folder))[0]
 
 
 def test_two_data_sets_of_one_name_are_refused(tmp_path: Path):
@@ -291,7 +291,7 @@ def test_a_folder_that_declares_nothing_has_our_labels():
 @pytest.mark.data
 def test_scans_with_two_sets_of_contours_are_read():
     case = find_dataset(real_data("matched")).cases[0]
-    drawn = {each.label.name: each for each in drawings_of(case)}
+    drawn = {each.label.name: each for each in contours_of(case)}
     assert case.read_ct().array.min() == -1024
     assert drawn["Orbit-Lt"].label.organs == ("Eye_AL", "Eye_PL")
     assert drawn["clinical Brainstem"].label.organs == ()
@@ -348,10 +348,10 @@ def test_segments_go_by_their_names_not_by_their_numbers(tmp_path: Path):
     file = folder / "case_01_seg.seg.nrrd"
     only = truth.with_array(np.where(truth.array == lips, 4, 0).astype(np.uint8))
     write_volume(only, file)
-    drawn = drawings_of(find_dataset(folder).cases[0])
+    drawn = contours_of(find_dataset(folder).cases[0])
     assert [each.label.name for each in drawn] == ["Bone_Mandible"]
     head, end, voxels = file.read_bytes().partition(b"\n\n")
     named = b"\nSegment0_Name:=lip\nSegment0_LabelValue:=4"
     file.write_bytes(head + named + end + voxels)
-    drawn = drawings_of(find_dataset(folder).cases[0])
+    drawn = contours_of(find_dataset(folder).cases[0])
     assert [each.label.name for each in drawn] == ["Lips"]

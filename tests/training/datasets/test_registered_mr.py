@@ -11,7 +11,6 @@ import pytest
 from hanseg_lab.training.datasets.dataset import DatasetCase
 from hanseg_lab.training.datasets.find import find_dataset
 from hanseg_lab.training.datasets.registered_mr import (
-    COMMAND,
     RegistrationPlan,
     read_registered_mr,
     register_mr,
@@ -34,47 +33,44 @@ def case(data: Path) -> DatasetCase:
 
 
 class FakeRegister:
-    """The command `hanseg register`: it writes what it is told to find."""
+    """A registration that ends with the verdict it was made for."""
 
     def __init__(self, case: DatasetCase, verdict: MrVerdict) -> None:
         self.case, self.verdict = case, verdict
-        self.commands: list[list[str]] = []
+        self.calls: list[tuple[Path, Path, TransformKind]] = []
 
-    def __call__(self, command) -> None:
-        self.commands.append(list(command)[len(COMMAND) :])
-        out = Path(command[command.index("--out") + 1])
+    def __call__(self, ct: Path, mr: Path, out: Path, plan: RegistrationPlan) -> None:
+        self.calls.append((ct, mr, plan.kind))
         write_result(out, self.case.read_ct(), verdict=self.verdict)
 
 
-def test_an_mr_is_registered_once_by_the_products_own_command(case, tmp_path: Path):
+def test_an_mr_is_registered_once(case, tmp_path: Path):
     register = FakeRegister(case, MrVerdict.USED)
     plan = RegistrationPlan(kind=TransformKind.AFFINE)
     first, second = (
-        register_mr(case, tmp_path, plan=plan, run=register) for _ in range(2)
+        register_mr(case, tmp_path, plan=plan, register=register) for _ in range(2)
     )
     assert first == second
     assert first.folder is not None
-    assert len(register.commands) == 1
-    assert register.commands[0][:2] == [str(case.ct), str(case.mr)]
-    assert "affine" in register.commands[0]
+    assert register.calls == [(case.ct, case.mr, TransformKind.AFFINE)]
 
 
 def test_another_kind_of_registration_is_another_result(case, tmp_path: Path):
     register = FakeRegister(case, MrVerdict.USED)
     for kind in (TransformKind.RIGID, TransformKind.AFFINE):
-        register_mr(case, tmp_path, plan=RegistrationPlan(kind=kind), run=register)
-    assert len(register.commands) == 2
+        register_mr(case, tmp_path, plan=RegistrationPlan(kind=kind), register=register)
+    assert len(register.calls) == 2
 
 
 def test_a_case_with_a_rejected_mr_trains_as_ct_alone_and_says_so(case, tmp_path: Path):
     register = FakeRegister(case, MrVerdict.REJECTED)
-    found = register_mr(case, tmp_path, plan=RegistrationPlan(), run=register)
+    found = register_mr(case, tmp_path, plan=RegistrationPlan(), register=register)
     assert found.folder is None
     assert "trains as CT alone" in str(found.finding)
     assert "as the test wants it" in str(found.finding)
 
 
-def test_results_of_a_batch_are_taken(case, tmp_path: Path):
+def test_results_of_a_batch_are_used(case, tmp_path: Path):
     write_result(tmp_path / case.name, case.read_ct(), verdict=MrVerdict.USED)
     plan = RegistrationPlan(results=tmp_path)
     found = register_mr(case, tmp_path / "cache", plan=plan)
@@ -111,7 +107,7 @@ def test_a_real_mr_is_known_only_where_it_has_data(case, tmp_path: Path):
 
 
 @pytest.mark.elastix
-def test_the_products_registration_finds_a_phantoms_mr(tmp_path: Path):
+def test_the_services_registration_aligns_a_phantoms_mr(tmp_path: Path):
     case = find_dataset(write_han_seg(tmp_path / "data", seeds=(1,))).cases[0]
     found = register_mr(case, tmp_path / "cache", plan=RegistrationPlan())
     if found.folder is None:
@@ -121,10 +117,23 @@ def test_the_products_registration_finds_a_phantoms_mr(tmp_path: Path):
     assert mr.mr.grid.is_same(case.read_ct().grid)
 
 
-def test_a_failed_registration_is_told(data: Path, tmp_path: Path):
+def test_a_failed_registration_is_reported(data: Path, tmp_path: Path):
     broken = Path(shutil.copytree(data, tmp_path / "data"))
     case = find_dataset(broken).cases[0]
     assert case.mr is not None
     case.mr.write_bytes(b"no image")
-    with pytest.raises(RegistrationError, match="could not be registered"):
+    with pytest.raises(RegistrationError, match=r"could not be registered: .*MR_T1"):
         register_mr(case, tmp_path / "cache", plan=RegistrationPlan())
+
+
+def test_a_registration_that_fails_leaves_nothing_that_counts_as_a_result(
+    case, tmp_path: Path
+):
+    def fail(*_: object) -> None:
+        raise RegistrationError("out of time")
+
+    plan = RegistrationPlan()
+    with pytest.raises(RegistrationError, match="out of time"):
+        register_mr(case, tmp_path, plan=plan, register=fail)
+    register = FakeRegister(case, MrVerdict.USED)
+    assert register_mr(case, tmp_path, plan=plan, register=register).folder

@@ -1,6 +1,6 @@
-"""What is looked for in a data set before anything is trained on it.
+"""Checks of a data set before anything is trained on it.
 
-`look` reads one case and tells what is amiss in it; `check` does so for every case,
-and compares them. Drawings are judged in `outlines` and `sides`, images in
+`look` reads one case and reports its errors; `data_check` does so for every case and
+compares the cases. Contours are checked in `outlines` and `sides`, images in
 `likeness`.
 """

@@ -1,4 +1,4 @@
-"""What one case's files show when they are read: what is amiss, and whose CT it is."""
+"""The check of one case's files: errors, and a picture that recognises its CT."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hanseg_lab.training.checking.outlines import (
 )
 from hanseg_lab.training.checking.sides import wrong_sides
 from hanseg_lab.training.datasets.dataset import (
+    Contour,
     DatasetCase,
-    Drawing,
     Finding,
 )
 from hanseg_shared.errors import InputError
@@ -31,37 +31,37 @@ class CaseLook:
 
     Attributes:
         case: Its name.
-        findings: What is amiss.
-        drawn: Labels that count as drawn.
+        findings: Errors and remarks.
+        contoured: Labels that count as contoured.
         likeness: What its CT is recognised by; None if that cannot be read.
     """
 
     case: str
     findings: tuple[Finding, ...]
-    drawn: tuple[str, ...]
+    contoured: tuple[str, ...]
     likeness: Likeness | None
 
 
 def look_at(case: DatasetCase) -> CaseLook:
-    """Read every file of a case and return what is amiss; raises nothing for it."""
+    """Read every file of a case and return its errors; none of them is raised."""
     findings: list[Finding] = []
     try:
         ct = case.read_ct()
     except InputError as error:
         return CaseLook(case.name, (Finding(case.name, error.message),), (), None)
     findings += [*_of_headers(case), *_of_mr(case)]
-    drawings: list[Drawing] = []
+    contours: list[Contour] = []
     for file in case.mask_files:
         try:
-            found = case.read_drawings(file)
+            found = case.read_contours(file)
         except InputError as error:
             findings.append(Finding(case.name, error.message))
             continue
         if not found:
             findings.append(Finding(case.name, f"{file.name} is empty; remove it"))
-        drawings += [each for each in found if each.label.name not in case.undrawn]
-    findings += _of_drawings(case.name, drawings, ct)
-    names = tuple(each.label.name for each in drawings)
+        contours += [each for each in found if each.label.name not in case.uncontoured]
+    findings += _of_contours(case.name, contours, ct)
+    names = tuple(each.label.name for each in contours)
     return CaseLook(case.name, tuple(findings), names, likeness_of(ct))
 
 
@@ -85,8 +85,8 @@ def _of_mr(case: DatasetCase) -> list[Finding]:
     return []
 
 
-def _of_drawings(case: str, drawings: list[Drawing], ct: Volume) -> Iterator[Finding]:
-    ours = [each for each in drawings if each.label.organs]
+def _of_contours(case: str, contours: list[Contour], ct: Volume) -> Iterator[Finding]:
+    ours = [each for each in contours if each.label.organs]
     placed = []
     for each in ours:
         wrong = off_grid(each, ct.grid)
@@ -98,7 +98,7 @@ def _of_drawings(case: str, drawings: list[Drawing], ct: Volume) -> Iterator[Fin
         odd = unusual_size(each)
         if odd is not None:
             yield Finding(case, odd, refuses=False)
-    for told, refuses in overlaps(placed, ct.grid):
-        yield Finding(case, told, refuses=refuses)
-    for told in wrong_sides(placed):
-        yield Finding(case, told)
+    for message, refuses in overlaps(placed, ct.grid):
+        yield Finding(case, message, refuses=refuses)
+    for message in wrong_sides(placed):
+        yield Finding(case, message)

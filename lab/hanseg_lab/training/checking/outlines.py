@@ -1,4 +1,4 @@
-"""Whether drawings lie where a CT has voxels and a patient tissue, each for itself."""
+"""Checks of contours against the CT and each other: grid, air, size and overlap."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from hanseg_lab.training.allowed import TISSUE_HU
-from hanseg_lab.training.datasets.dataset import Drawing
-from hanseg_lab.training.places import places_of_organs
+from hanseg_lab.training.datasets.dataset import Contour
+from hanseg_lab.training.organ_places import places_of_organs
 from hanseg_shared.declaration import Label
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import organ
 from hanseg_shared.volume import Mask, Volume
 
 LARGEST_AIR_SHARE = 0.9
-"""A drawing with more air than this is not where the patient is. Throats hold air, but
-none of our organs is nothing else."""
+"""A contour with a larger share of air is not inside the patient. Some organs hold air,
+but none consists of it."""
 
 LARGEST_OVERLAP = 0.1
-"""Share of the smaller of two organs that may have been drawn as the other too."""
+"""Largest share of the smaller of two organs that may belong to the other as well."""
 
 NEIGHBOURS = (
     {"Arytenoid", "Glottis", "Larynx_SG", "Cricopharyngeus", "Esophagus_S"},
@@ -29,29 +29,29 @@ NEIGHBOURS = (
     {"Eye_AR", "Eye_PR"},
     {"Brainstem", "SpinalCord"},
 )
-"""Organs that lie in each other or have no agreed border; they may overlap at will."""
+"""Groups of organs within each other or without an agreed border; they may overlap."""
 
 USUAL_FACTOR = 6.0
-"""An organ this much larger or smaller than usual is pointed out."""
+"""An organ larger or smaller than usual by this factor is reported."""
 
 CHECKED_ML = 1.0
-"""Size is judged of organs that are usually larger than this."""
+"""Only organs that are usually larger than this are checked for size."""
 
 Start = tuple[int, int, int]
 
 
-def place_in_ct(drawing: Drawing, ct: Grid) -> Start | None:
-    """Return the CT's voxel (x, y, z) at which a drawing begins; None if off its grid.
+def place_in_ct(contour: Contour, ct: Grid) -> Start | None:
+    """Return the CT's voxel (x, y, z) at which a contour begins; None if off its grid.
 
     The file may hold any part of the grid, as 3D Slicer saves segments.
     """
-    return ct.offset_of(drawing.mask.grid)
+    return ct.offset_of(contour.mask.grid)
 
 
-def off_grid(drawing: Drawing, ct: Grid) -> str | None:
-    """Return what is wrong with a drawing's place, if something is."""
-    name, grid = drawing.label.name, drawing.mask.grid
-    start = place_in_ct(drawing, ct)
+def off_grid(contour: Contour, ct: Grid) -> str | None:
+    """Return what is wrong with a contour's position, or None."""
+    name, grid = contour.label.name, contour.mask.grid
+    start = place_in_ct(contour, ct)
     if start is None:
         return (
             f"{name} is not on the CT's grid: {ct.difference_of_part(grid)}; resample "
@@ -66,64 +66,64 @@ def off_grid(drawing: Drawing, ct: Grid) -> str | None:
     return None
 
 
-def in_air(drawing: Drawing, ct: Volume) -> str | None:
-    """Return that a drawing lies in air, if it does; it must lie inside the CT."""
-    values = _under(drawing, ct)
+def in_air(contour: Contour, ct: Volume) -> str | None:
+    """Return a message if a contour inside the CT lies in air, else None."""
+    values = _under(contour, ct)
     share = float((values < TISSUE_HU).mean())
     if share <= LARGEST_AIR_SHARE:
         return None
     return (
-        f"{drawing.label.name} lies outside the patient: {share:.0%} of it is air "
-        f"(below {TISSUE_HU:.0f} HU); check that it was drawn on this CT"
+        f"{contour.label.name} lies outside the patient: {share:.0%} of it is air "
+        f"(below {TISSUE_HU:.0f} HU); check that it was contoured on this CT"
     )
 
 
-def _under(drawing: Drawing, ct: Volume) -> np.ndarray:
-    start = place_in_ct(drawing, ct.grid)
+def _under(contour: Contour, ct: Volume) -> np.ndarray:
+    start = place_in_ct(contour, ct.grid)
     assert start is not None
     z, y, x = (
         slice(i, i + n)
-        for i, n in zip(start[::-1], drawing.mask.grid.shape, strict=True)
+        for i, n in zip(start[::-1], contour.mask.grid.shape, strict=True)
     )
-    values: np.ndarray = ct.array[z, y, x][drawing.mask.array]
+    values: np.ndarray = ct.array[z, y, x][contour.mask.array]
     return values
 
 
-def unusual_size(drawing: Drawing) -> str | None:
-    """Return that an organ is far larger or smaller than usual, if it is."""
-    name = drawing.label.organ
+def unusual_size(contour: Contour) -> str | None:
+    """Return a message if an organ is far larger or smaller than usual, else None."""
+    name = contour.label.organ
     if name is None:
         return None
     usual = places_of_organs()[organ(name).label].mean_ml
-    size = np.count_nonzero(drawing.mask.array) * drawing.mask.grid.voxel_ml
+    size = np.count_nonzero(contour.mask.array) * contour.mask.grid.voxel_ml
     if usual < CHECKED_ML or usual / USUAL_FACTOR <= size <= usual * USUAL_FACTOR:
         return None
-    return f"{drawing.label.name} has {size:.1f} ml; about {usual:.0f} ml are usual"
+    return f"{contour.label.name} has {size:.1f} ml; about {usual:.0f} ml are usual"
 
 
-def overlaps(drawings: Sequence[Drawing], ct: Grid) -> Iterator[tuple[str, bool]]:
-    """Yield what overlaps, and whether it is more than can be meant.
+def overlaps(contours: Sequence[Contour], ct: Grid) -> Iterator[tuple[str, bool]]:
+    """Yield each overlap, and whether it is too large to be intended.
 
     Args:
-        drawings: All of a case, on the CT's grid.
+        contours: All of a case, on the CT's grid.
         ct: That grid.
     """
-    ours = [each for each in drawings if each.label.organs]
+    ours = [each for each in contours if each.label.organs]
     for one, other in itertools.combinations(ours, 2):
         if {*one.label.organs} & {*other.label.organs}:
-            continue  # declared so, as a lens in its orbit
+            continue  # declared to overlap, as a lens in its orbit
         both = _common_voxels(one, other, ct)
         smaller = min((one, other), key=lambda d: np.count_nonzero(d.mask.array))
         share = both / np.count_nonzero(smaller.mask.array)
         if not both:
             continue
-        told = f"{one.label.name} and {other.label.name} overlap in {both} voxels"
+        overlap = f"{one.label.name} and {other.label.name} overlap in {both} voxels"
         meant = share <= LARGEST_OVERLAP or _are_neighbours(one.label, other.label)
         remedy = "either is allowed there" if meant else "decide whose they are"
-        yield f"{told}, {share:.0%} of {smaller.label.name}; {remedy}", not meant
+        yield f"{overlap}, {share:.0%} of {smaller.label.name}; {remedy}", not meant
 
 
-def _common_voxels(one: Drawing, other: Drawing, ct: Grid) -> int:
+def _common_voxels(one: Contour, other: Contour, ct: Grid) -> int:
     starts = np.array([place_in_ct(each, ct) for each in (one, other)])
     ends = starts + [each.mask.grid.size for each in (one, other)]
     low, high = starts.max(axis=0), ends.min(axis=0)

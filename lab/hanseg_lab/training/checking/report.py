@@ -1,17 +1,17 @@
-"""What a check found, in words for the command line."""
+"""The result of a check as lines for the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hanseg_lab.training.checking.check import Check
+from hanseg_lab.training.checking.data_check import DataCheck
 from hanseg_lab.training.datasets.dataset import Dataset
 
 
-def report_lines(check: Check, datasets: Sequence[Dataset]) -> Iterator[str]:
-    """Yield what the data sets hold, and what a person should know of them.
+def report_lines(check: DataCheck, datasets: Sequence[Dataset]) -> Iterator[str]:
+    """Yield the contents of the data sets, and remarks about them.
 
-    What refuses is left out: it ends the command.
+    Errors are left out, since they end the command.
     """
     for each in datasets:
         with_mr = sum(case.mr is not None for case in each.cases)
@@ -21,7 +21,7 @@ def report_lines(check: Check, datasets: Sequence[Dataset]) -> Iterator[str]:
             f"contours: {declaration.evidence}, licence: {declaration.licence}"
         )
         for label in declaration.labels:
-            count = check.drawn.get((declaration.name, label.name), 0)
+            count = check.contoured.get((declaration.name, label.name), 0)
             meaning = " + ".join(label.organs) or "no organ of ours, ignored"
             kind = "" if label.name == meaning else f" = {meaning} ({label.extent})"
             yield f"  {count:4d}  {label.name}{kind}"

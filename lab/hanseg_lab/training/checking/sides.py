@@ -7,27 +7,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_lab.training.datasets.dataset import Drawing
+from hanseg_lab.training.datasets.dataset import Contour
 from hanseg_shared.declaration import Label
 from hanseg_shared.organs import Side, counterpart, organ
 
 LEAST_MIDLINE = 2
-"""The midline is known from so many organs that lie on it, or pairs about it."""
+"""Fewest organs on the midline, or pairs about it, that show where it is."""
 
 CLEARLY_MM = 5.0
-"""A single organ is on the wrong side if it is so far across the midline."""
+"""A single organ this far across the midline is on the wrong side."""
 
 Centres = Mapping[str, npt.NDArray[np.float64]]
 
 
-def wrong_sides(drawings: Sequence[Drawing]) -> Iterator[str]:
-    """Yield what was drawn on the patient's wrong side.
+def wrong_sides(contours: Sequence[Contour]) -> Iterator[str]:
+    """Yield the contours on the patient's wrong side.
 
-    A pair is compared with itself; an organ whose counterpart was not drawn, with the
-    midline, if other organs tell where that is.
+    A pair is compared with itself; an organ whose counterpart has no contour, with the
+    midline, if other organs show where that is.
     """
-    labels = {each.label.name: each.label for each in drawings if each.label.organs}
-    centres = {each.label.name: centre(each) for each in drawings}
+    labels = {each.label.name: each.label for each in contours if each.label.organs}
+    centres = {each.label.name: centre(each) for each in contours}
     pairs = list(_pairs(labels.values()))
     for left, right in pairs:
         apart = float(centres[left][0] - centres[right][0])
@@ -47,10 +47,10 @@ def wrong_sides(drawings: Sequence[Drawing]) -> Iterator[str]:
             yield f"{name} lies {across:.0f} mm beyond the midline, on the wrong side"
 
 
-def centre(drawing: Drawing) -> npt.NDArray[np.float64]:
-    """Return a drawing's centroid in mm LPS, ``(3,)``."""
-    index = np.argwhere(drawing.mask.array).mean(axis=0)[::-1]
-    return drawing.mask.grid.index_to_world(index)
+def centre(contour: Contour) -> npt.NDArray[np.float64]:
+    """Return a contour's centroid in mm LPS, ``(3,)``."""
+    index = np.argwhere(contour.mask.array).mean(axis=0)[::-1]
+    return contour.mask.grid.index_to_world(index)
 
 
 def side_of(label: Label) -> Side:
@@ -73,7 +73,7 @@ def _pairs(labels: Collection[Label]) -> Iterator[tuple[str, str]]:
 def _midline(
     labels: Collection[Label], pairs: Sequence[tuple[str, str]], centres: Centres
 ) -> float | None:
-    """Return the midline's x in mm, or None if too little tells it."""
+    """Return the midline's x in mm, or None if too few organs show it."""
     middle = [
         float(centres[each.name][0]) for each in labels if side_of(each) is Side.NONE
     ]

@@ -1,4 +1,4 @@
-"""Data sets on disk: which cases they have, and what was drawn in each.
+"""Data sets on disk: their cases, and the contours of each.
 
 `find` recognises a data set's layout; one module a layout reads it (`han_seg`,
 `openkbp`, `folder`). All give the same: a `dataset.Dataset` of cases, whose labels

@@ -1,4 +1,4 @@
-"""Data sets in memory: their cases, what was drawn in each, and what is amiss.
+"""Data sets in memory: their cases, the contours of each, and errors.
 
 A case is light, and can be sent to another process; its voxels are read on demand.
 """
@@ -22,12 +22,12 @@ NAMES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about a data set that a person should know.
+    """An error in a data set, or a remark on it.
 
     Attributes:
         case: The case it is about; empty if it is about the whole data set.
-        message: What, where and, if it refuses, what helps.
-        refuses: Whether no training starts before it is dealt with.
+        message: What, where and, if it is an error, the remedy.
+        refuses: Whether it is an error, which must be corrected before training.
     """
 
     case: str
@@ -39,12 +39,12 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawing:
-    """What was drawn under one label in one case.
+class Contour:
+    """The contour of one label in one case, as a mask.
 
     Attributes:
         label: Which.
-        mask: Its voxels, boolean, cropped to them; empty masks are no drawings.
+        mask: Its voxels, boolean, cropped to them; never empty.
     """
 
     label: Label
@@ -59,8 +59,8 @@ class DatasetCase(Protocol):
         declaration: The data set's.
         ct: Path of the CT, for messages and for the registration of the MR.
         mr: Path of the T1 MR, in its own frame; None without.
-        mask_files: Every file that holds drawings.
-        undrawn: Labels that a file holds but that do not count as drawn.
+        mask_files: Every file that holds contours.
+        uncontoured: Labels that a file holds but that do not count as contoured.
         sella: Where its sella was seen, if it was; see `Declaration.sella`.
     """
 
@@ -75,7 +75,7 @@ class DatasetCase(Protocol):
     @property
     def mask_files(self) -> tuple[Path, ...]: ...  # noqa: D102
     @property
-    def undrawn(self) -> frozenset[str]: ...  # noqa: D102
+    def uncontoured(self) -> frozenset[str]: ...  # noqa: D102
     @property
     def sella(self) -> Vector | None: ...  # noqa: D102
 
@@ -87,8 +87,8 @@ class DatasetCase(Protocol):
         """
         ...
 
-    def read_drawings(self, file: Path) -> tuple[Drawing, ...]:
-        """Return what one of `mask_files` holds, labels in `undrawn` included.
+    def read_contours(self, file: Path) -> tuple[Contour, ...]:
+        """Return what one of `mask_files` holds, labels in `uncontoured` included.
 
         Raises:
             InputError: It cannot be used, or holds a label that is not declared.
@@ -98,12 +98,12 @@ class DatasetCase(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The cases of a data set, and what was found amiss when they were looked for.
+    """The cases of a data set, and the errors found while they were listed.
 
     Attributes:
         declaration: What its labels mean.
         cases: In natural order of their names.
-        findings: What is wrong with files and names; nothing was read for it.
+        findings: Errors of files and names; no file was read for them.
     """
 
     declaration: Declaration
@@ -111,17 +111,17 @@ class Dataset:
     findings: tuple[Finding, ...] = ()
 
 
-def drawings_of(case: DatasetCase) -> tuple[Drawing, ...]:
-    """Return everything that counts as drawn in a case, in the labels' order.
+def contours_of(case: DatasetCase) -> tuple[Contour, ...]:
+    """Return all contours of a case that count, in the labels' order.
 
     Raises:
         InputError: A file cannot be used.
     """
     found = {
-        drawing.label.name: drawing
+        contour.label.name: contour
         for file in case.mask_files
-        for drawing in case.read_drawings(file)
-        if drawing.label.name not in case.undrawn
+        for contour in case.read_contours(file)
+        if contour.label.name not in case.uncontoured
     }
     labels = case.declaration.labels
     return tuple(found[each.name] for each in labels if each.name in found)
@@ -129,7 +129,7 @@ def drawings_of(case: DatasetCase) -> tuple[Drawing, ...]:
 
 def stamp(case: DatasetCase) -> str:
     """Return a short hash that changes with a case's files and what they mean."""
-    parts = [case.declaration.model_dump_json(), str(sorted(case.undrawn))]
+    parts = [case.declaration.model_dump_json(), str(sorted(case.uncontoured))]
     for path in (case.ct, case.mr, *case.mask_files):
         if path is not None:
             status = path.stat()
@@ -137,7 +137,7 @@ def stamp(case: DatasetCase) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def listed(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
     """Return names as a message lists them."""
     every = list(names)
     more = len(every) - NAMES_SHOWN
@@ -146,10 +146,10 @@ def listed(names: Iterable[str]) -> str:
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Return if no finding refuses.
+    """Return if no finding is an error.
 
     Raises:
-        InputError: Some do; each has a line of its own.
+        InputError: Some are; each has its own line.
     """
     refusing = [str(each) for each in findings if each.refuses]
     if refusing:

@@ -4,7 +4,7 @@ Images are found as `hanseg batch` finds them. A case's label map lies beside it
 and is named after it (`anna_seg.nii.gz`), or, where a folder holds one case, simply
 `segmentation.nii.gz`; masks of one label each lie in `masks/` (`masks/Lips.nii.gz`), as
 in a job's results. `hanseg evaluate` takes the same. Where labels are not our 30,
-`dataset.json` declares them, and by which words label maps are told apart where a
+`dataset.json` declares them, and the words that distinguish label maps where a
 case has several.
 """
 
@@ -65,13 +65,13 @@ def find_folder(folder: Path, declaration: Declaration | None = None) -> Dataset
             )
         else:
             findings.append(
-                Finding(images.name, f"no drawing is found for {images.ct}")
+                Finding(images.name, f"no contours are found for {images.ct}")
             )
-        findings += _strange_masks(images, declaration)
-    findings += _strays(every, cases)
-    findings += _passed_over(looked.passed_over, every, cases)
+        findings += _report_strange_masks(images, declaration)
+    findings += _report_strays(every, cases)
+    findings += _report_passed_over(looked.passed_over, every, cases)
     if own:
-        findings += _sellas_of_nobody(declaration, every)
+        findings += _report_unknown_sellas(declaration, every)
     return Dataset(declaration, tuple(cases), tuple(findings))
 
 
@@ -80,7 +80,7 @@ def _own_declaration(folder: Path) -> Declaration:
     return read_declaration(file) if file.exists() else Declaration(name=OWN_NAME)
 
 
-def _sellas_of_nobody(
+def _report_unknown_sellas(
     declaration: Declaration, every: Sequence[CaseFiles]
 ) -> Iterator[Finding]:
     names = {images.name for images in every}
@@ -114,7 +114,9 @@ def _organ_masks(images: CaseFiles, declaration: Declaration) -> Iterator[MaskFi
             yield MaskFile(path, (label,), alone=True)
 
 
-def _strange_masks(images: CaseFiles, declaration: Declaration) -> Iterator[Finding]:
+def _report_strange_masks(
+    images: CaseFiles, declaration: Declaration
+) -> Iterator[Finding]:
     names = [label.name for label in declaration.labels]
     for path in _image_files(images.ct.parent / MASKS):
         if _stem(path) not in names:
@@ -124,10 +126,10 @@ def _strange_masks(images: CaseFiles, declaration: Declaration) -> Iterator[Find
             yield Finding(images.name, message)
 
 
-def _strays(
+def _report_strays(
     every: Iterable[CaseFiles], cases: Iterable[ImageCase]
 ) -> Iterator[Finding]:
-    """Yield images beside the cases' that are nobody's CT, MR or drawing."""
+    """Yield images beside the cases' that are not a case's CT, MR or contours."""
     used = {path for each in every for path in (each.ct, each.mr)}
     used |= {path for each in cases for path in each.mask_files}
     for folder in dict.fromkeys(each.ct.parent for each in every):
@@ -136,16 +138,16 @@ def _strays(
                 yield Finding("", f"{path} is of no use and left out", refuses=False)
 
 
-def _passed_over(
+def _report_passed_over(
     passed_over: Iterable[PassedOver],
     every: Iterable[CaseFiles],
     cases: Iterable[ImageCase],
 ) -> Iterator[Finding]:
-    """Yield what may be a CT and was not taken; drawings and strays are told of."""
-    drawings = {path for each in cases for path in each.mask_files}
-    told = {path for each in every for path in _image_files(each.ct.parent)}
+    """Yield what may be a CT and was not used, unless it is reported elsewhere."""
+    contours = {path for each in cases for path in each.mask_files}
+    reported = {path for each in every for path in _image_files(each.ct.parent)}
     for each in passed_over:
-        if each.path not in drawings | told:
+        if each.path not in contours | reported:
             message = f"{each.name} was passed over: {each.reason}"
             yield Finding("", message, refuses=False)
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hanseg_lab.training.datasets.dataset import Dataset, Finding, listed
+from hanseg_lab.training.datasets.dataset import Dataset, Finding, list_names
 from hanseg_lab.training.datasets.image_case import ImageCase, MaskFile
 from hanseg_lab.training.datasets.organ_table import (
     TABLE,
@@ -67,7 +67,7 @@ def find_han_seg(folder: Path) -> Dataset:
     found = [_look_into(path) for path in _case_folders(folder)]
     cases = [_case(each, declaration, table) for each in found if "CT" in each.images]
     findings = _findings_of_table(table, found)
-    findings += _passed_over(folder)
+    findings += _report_passed_over(folder)
     for each in found:
         findings += _findings_of_files(each, declaration)
         findings += _findings_of_organs(each, table)
@@ -90,7 +90,7 @@ def _case_folders(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural(path.name))
 
 
-def _passed_over(folder: Path) -> list[Finding]:
+def _report_passed_over(folder: Path) -> list[Finding]:
     """Return the images, and folders of images, that are not called as HaN-Seg's."""
     cases = _case_folders(folder)
     strange = [
@@ -143,12 +143,14 @@ def _findings_of_table(table: OrganTable, found: list[_Files]) -> list[Finding]:
     ]
     findings += [
         Finding(
-            name, f"it has no row in {TABLE}; add one, 1 for each organ drawn whole"
+            name, f"it has no row in {TABLE}; add one, 1 for each organ contoured whole"
         )
         for name in sorted(names - set(table.rows), key=natural)
     ]
     if table.unknown:
-        message = f"{TABLE} has columns that are no organ's: {listed(table.unknown)}"
+        message = (
+            f"{TABLE} has columns that are no organ's: {list_names(table.unknown)}"
+        )
         findings.append(Finding("", message, refuses=False))
     return findings
 
@@ -189,6 +191,6 @@ def _findings_of_organs(files: _Files, table: OrganTable) -> list[Finding]:
             findings.append(Finding(name, message))
     doubted = [o for o in files.organs if table.is_whole(name, o) is not True]
     if doubted:
-        message = f"not whole by {TABLE}, taken as not drawn: {listed(doubted)}"
+        message = f"not whole by {TABLE}, taken as not contoured: {list_names(doubted)}"
         findings.append(Finding(name, message, refuses=False))
     return findings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hanseg_lab.evaluation.case_masks import boxes_of_labels, cropped
-from hanseg_lab.training.datasets.dataset import Drawing, listed
+from hanseg_lab.evaluation.case_masks import boxes_of_labels, crop_to_box
+from hanseg_lab.training.datasets.dataset import Contour, list_names
 from hanseg_shared.declaration import Declaration, Label
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Vector
@@ -21,11 +21,11 @@ from hanseg_shared.volume import Volume
 
 @dataclass(frozen=True, slots=True)
 class MaskFile:
-    """A file that holds drawings.
+    """A file that holds contours.
 
     Attributes:
         path: Where it is.
-        labels: The labels that it may hold; their values tell them apart, unless it
+        labels: The labels that it may hold; they differ in their values, unless it
             is `alone`.
         alone: Whether it holds one label, with any value.
     """
@@ -44,11 +44,11 @@ class ImageCase:
     ct: Path
     mr: Path | None
     masks: tuple[MaskFile, ...]
-    undrawn: frozenset[str] = frozenset()
+    uncontoured: frozenset[str] = frozenset()
 
     @property
     def mask_files(self) -> tuple[Path, ...]:
-        """Every file that holds drawings."""
+        """Every file that holds contours."""
         return tuple(mask.path for mask in self.masks)
 
     @property
@@ -64,7 +64,7 @@ class ImageCase:
         stored = read_image(self.ct)
         return stored.with_array(np.rint(stored.array + offset).astype(np.int16))
 
-    def read_drawings(self, file: Path) -> tuple[Drawing, ...]:
+    def read_contours(self, file: Path) -> tuple[Contour, ...]:
         """Return what a file holds, each label cropped to its voxels.
 
         Raises:
@@ -75,18 +75,18 @@ class ImageCase:
         mask = next(each for each in self.masks if each.path == file)
         volume = read_labels(file)
         boxes = boxes_of_labels(volume)
-        by_value = _labels_by_value(mask, list(boxes), _named_values(mask))
+        by_value = _labels_by_value(mask, list(boxes), _labels_of_segments(mask))
         return tuple(
-            Drawing(by_value[value], cropped(volume, box, value))
+            Contour(by_value[value], crop_to_box(volume, box, value))
             for value, box in boxes.items()
         )
 
 
-def _named_values(mask: MaskFile) -> dict[int, Label]:
+def _labels_of_segments(mask: MaskFile) -> dict[int, Label]:
     """Return what the segments of a `.seg.nrrd` are by their names; empty without.
 
     Raises:
-        ImageContentError: A segment's name is no label's.
+        ImageContentError: A segment has no label's name.
     """
     if mask.alone or not is_segment_file(mask.path):
         return {}
@@ -118,7 +118,7 @@ def _labels_by_value(
     unknown = [str(value) for value in values if value not in known]
     if unknown:
         raise ImageContentError(
-            f"{mask.path.name} holds the labels {listed(unknown)}, which are not "
+            f"{mask.path.name} holds the labels {list_names(unknown)}, which are not "
             "declared; see dataset.json in docs/reference/data-sets.md"
         )
     return {value: known[value] for value in values}

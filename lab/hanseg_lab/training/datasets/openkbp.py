@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_lab.evaluation.case_masks import boxes_of_labels, cropped
-from hanseg_lab.training.datasets.dataset import Dataset, Drawing, Finding
+from hanseg_lab.evaluation.case_masks import boxes_of_labels, crop_to_box
+from hanseg_lab.training.datasets.dataset import Contour, Dataset, Finding
 from hanseg_shared.declaration import (
     Declaration,
     known_declaration,
@@ -86,8 +86,8 @@ class OpenKbpCase:
         return tuple(file for file in files if file.exists())
 
     @property
-    def undrawn(self) -> frozenset[str]:
-        """None: what was drawn has a file."""
+    def uncontoured(self) -> frozenset[str]:
+        """None: every contour has a file."""
         return frozenset()
 
     @property
@@ -108,14 +108,14 @@ class OpenKbpCase:
         values = np.rint(stored).astype(np.int16) + np.int16(HU_OF_ZERO)
         return self._volume(indices, values, background=HU_OF_ZERO)
 
-    def read_drawings(self, file: Path) -> tuple[Drawing, ...]:
-        """Return the drawing in a file, or nothing if it is empty."""
+    def read_contours(self, file: Path) -> tuple[Contour, ...]:
+        """Return the contour in a file, or nothing if it is empty."""
         label = self.declaration.label(file.stem)
         indices, _ = _read_sparse(file)
         volume = self._volume(indices, np.ones(len(indices), np.uint8), background=0)
         boxes = boxes_of_labels(volume)
         assert label is not None
-        return tuple(Drawing(label, cropped(volume, b, 1)) for b in boxes.values())
+        return tuple(Contour(label, crop_to_box(volume, b, 1)) for b in boxes.values())
 
     def _volume(
         self,
@@ -177,7 +177,7 @@ def _findings(case: OpenKbpCase) -> list[Finding]:
         if path.stem not in known and _NO_ORGANS.fullmatch(path.name) is None
     ]
     if not case.mask_files:
-        findings.append(Finding(case.name, "no organ was drawn; move the case away"))
+        findings.append(Finding(case.name, "no organ is contoured; move the case away"))
     return findings
 
 

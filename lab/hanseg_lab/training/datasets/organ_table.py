@@ -1,7 +1,7 @@
 """HaN-Seg's table of organs: which masks of which case are whole.
 
 `OAR_data.csv` is separated by semicolons; a row is a case, a column an organ, and a
-mask counts if its value is 1. A file may be there without: then it was drawn in part.
+mask counts if its value is 1. A file without such a 1 is contoured in part.
 The columns of the eyes are `Eye_L`, `Eye_R`, `Lens_L` and `Lens_R`. Which half of an
 eye each stands for is not said, and a published mapping (Eye_A = Eye, Eye_P = Lens)
 is odd, since the lens is in front. So half an eye counts only if both columns of
@@ -19,7 +19,7 @@ from hanseg_shared.errors import InputError
 from hanseg_shared.organs import ORGANS
 
 TABLE = "OAR_data.csv"
-"""The table's name, beside the cases' folders."""
+"""The table's name, in the folder of the cases' folders."""
 
 WHOLE = 1.0
 """The value of a mask that is whole."""
@@ -47,7 +47,7 @@ class OrganTable:
     rows: Mapping[str, Mapping[str, float]]
 
     def is_whole(self, case: str, organ: str) -> bool | None:
-        """Whether an organ of a case was drawn whole; None if the table does not say.
+        """Whether an organ of a case is contoured whole; None if it is not stated.
 
         Of half an eye it says so only if both columns of its side agree.
         """

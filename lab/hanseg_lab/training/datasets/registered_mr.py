@@ -1,26 +1,24 @@
-"""MRs on their CTs' grids, brought there by the product's own registration.
+"""MRs on their CTs' grids, registered by the service's own registration.
 
-Registration is another distribution, which this one never imports: it is asked as the
-command `hanseg register`, or the results of `hanseg batch` are taken. A result is kept
-in a folder and made once. A rejected MR is none: the case trains as CT alone.
+Either an MR is registered here, in a child process as `hanseg register` does, or the
+results of `hanseg batch` are used. Each result is kept in a folder and computed once.
+A case whose MR is rejected is used for training with its CT alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from hanseg_lab.training.datasets.dataset import DatasetCase, Finding
 from hanseg_lab.training.recipe import RegistrationRecipe
-from hanseg_shared.cli import COMMANDS
+from hanseg_registration.child import register_files
+from hanseg_registration.engines.backends import engine_for
 from hanseg_shared.documents import (
     Backend,
     JobDocument,
@@ -28,21 +26,15 @@ from hanseg_shared.documents import (
     RegistrationReport,
     TransformKind,
 )
-from hanseg_shared.errors import InputError, RegistrationError
+from hanseg_shared.errors import HansegError, InputError, RegistrationError
 from hanseg_shared.file_hash import file_sha256
+from hanseg_shared.io.check import check_case
 from hanseg_shared.io.read import read_mask, read_mr
 from hanseg_shared.result_files import FIELD_OF_VIEW, RECORD, REGISTERED_MR, REPORT
+from hanseg_shared.settings import read_settings
 from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)
-
-COMMAND = (
-    sys.executable,
-    "-c",
-    "from hanseg_shared.cli import main; main()",
-    "register",
-)
-"""The command `hanseg register`, in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +56,9 @@ class RegistrationPlan:
 
     Attributes:
         kind: The motion that may be found.
-        backend: The library that works.
-        results: Folder of results of `hanseg batch`, a sub-folder a case; None
-            registers here.
+        backend: The library that registers.
+        results: Folder with the results of `hanseg batch`, one sub-folder for each
+            case; with None the MRs are registered here.
     """
 
     kind: TransformKind = TransformKind.RIGID
@@ -84,15 +76,40 @@ class RegistrationPlan:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredFolder:
-    """What became of a case's MR.
+    """Where a case's registered MR is, or why there is none.
 
     Attributes:
-        folder: Where the registered MR is; None if the case trains as CT alone.
-        finding: Why it does, if it has an MR.
+        folder: Folder of the registered MR; None if the case is used without MR.
+        finding: Why it is used without MR, if it has one.
     """
 
     folder: Path | None = None
     finding: Finding | None = None
+
+
+Register = Callable[[Path, Path, Path, RegistrationPlan], object]
+"""Registers an MR to a CT and writes the results: the CT, the MR, the folder, how."""
+
+
+def run_registration(ct: Path, mr: Path, out: Path, plan: RegistrationPlan) -> None:
+    """Register an MR in a child process that can be killed; write the results to `out`.
+
+    Raises:
+        HansegError: An image cannot be used, or the registration failed.
+    """
+    settings = read_settings()
+    engine = engine_for(plan.backend, ants_python=settings.ants_python)
+    check = check_case(ct, mr)
+    out.mkdir(parents=True, exist_ok=True)
+    register_files(
+        ct,
+        mr,
+        out,
+        kind=plan.kind,
+        engine=engine,
+        deadline_s=float(settings.registration_seconds),
+        remarks=check.remarks,
+    )
 
 
 def register_mr(
@@ -100,29 +117,28 @@ def register_mr(
     cache: Path,
     *,
     plan: RegistrationPlan,
-    run: Callable[[Sequence[str]], None] | None = None,
+    register: Register = run_registration,
 ) -> RegisteredFolder:
-    """Return the folder of a case's registered MR; what is not there is made.
+    """Return the folder of a case's registered MR; register it if there is none yet.
 
     Args:
         case: The case.
-        cache: Folder for results of registrations that are made here.
-        plan: How.
-        run: Runs a command; the default starts it as a process.
+        cache: Folder for results of registrations that are computed here.
+        plan: How the MR is registered.
+        register: Computes a registration.
 
     Raises:
-        InputError: Registration is not installed, or the results that were named
-            are not of this case.
-        RegistrationError: It failed.
+        InputError: The given results are not of this case.
+        RegistrationError: The registration failed.
     """
     if case.mr is None:
         return RegisteredFolder()
     if plan.results is not None:
-        folder = _named_result(case, plan.results)
+        folder = _find_result(case, plan.results)
     else:
         folder = cache / f"{case.declaration.name}_{case.name}_{_stamp(case, plan)}"
         if not (folder / REPORT).exists():
-            (run or _run)(_command(case, folder, plan))
+            _register(case.ct, case.mr, folder, plan, register)
     report = _report(folder / REPORT)
     if report.verdict is MrVerdict.USED:
         return RegisteredFolder(folder)
@@ -141,8 +157,8 @@ def read_registered_mr(folder: Path) -> RegisteredMr:
     )
 
 
-def _named_result(case: DatasetCase, results: Path) -> Path:
-    """Return a case's folder of results, once it is known to be of these images."""
+def _find_result(case: DatasetCase, results: Path) -> Path:
+    """Return a case's folder of results, after a check that it is of these images."""
     folder = results / case.name
     if not (folder / REPORT).exists():
         raise InputError(
@@ -166,24 +182,16 @@ def _require_same_images(case: DatasetCase, record: Path) -> None:
         )
 
 
-def _command(case: DatasetCase, folder: Path, plan: RegistrationPlan) -> list[str]:
-    options = ["--registration", plan.kind.value, "--backend", plan.backend.value]
-    return [*COMMAND, str(case.ct), str(case.mr), "--out", str(folder), *options]
-
-
-def _run(command: Sequence[str]) -> None:
-    if not entry_points(group=COMMANDS, name="register"):
-        raise InputError(
-            "registration is not installed here, so no MR can be used; run hanseg "
-            "batch over the data where it is, and name its results by --registered"
-        )
-    logger.info("registering %s", command[len(COMMAND) + 1])
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no reason is given"]
+def _register(
+    ct: Path, mr: Path, folder: Path, plan: RegistrationPlan, register: Register
+) -> None:
+    logger.info("registering %s", ct)
+    try:
+        register(ct, mr, folder, plan)
+    except HansegError as error:
         raise RegistrationError(
-            f"{command[len(COMMAND) + 1]} could not be registered: {lines[-1]}"
-        )
+            f"{ct} could not be registered: {error.message}"
+        ) from error
 
 
 def _report(path: Path) -> RegistrationReport:
@@ -194,7 +202,7 @@ def _report(path: Path) -> RegistrationReport:
 
 
 def _stamp(case: DatasetCase, plan: RegistrationPlan) -> str:
-    """Return a short hash that changes with the images and with the plan."""
+    """Return a short hash of the images' files and of the plan."""
     parts = [plan.kind.value, plan.backend.value]
     for path in (case.ct, case.mr):
         assert path is not None

@@ -29,7 +29,7 @@ def ask_for_huge_pages() -> None:
     Each layer of a large network asks for memory anew, which the kernel maps and
     zeroes page by page. With pages of 2 MiB a pass took 8 to 20 % less processor time
     in float32, and no more memory. Keeping freed memory instead (see
-    `training.memory`) saves a third, but holds a third more: too much for inference.
+    `training.malloc`) saves a third, but holds a third more: too much for inference.
     """
     os.environ.setdefault(HUGE_PAGES, "1")
 

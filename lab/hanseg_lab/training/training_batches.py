@@ -1,7 +1,7 @@
-"""Batches of patches, each drawn on a random stream that its number decides.
+"""Batches of training patches; the number of a batch seeds its random stream.
 
-So a training that goes on after a kill sees what it would have seen, and batches may
-be drawn ahead in threads without a change.
+So a training that is resumed after a kill sees the same batches as one without a kill,
+and threads can prepare batches ahead of time without changing them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SHIFTED = 1_000_003
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Patches that are learnt from at once.
+class TrainingBatch:
+    """Patches of one training step.
 
     Attributes:
         channels: Network input, float32 ``(N, C, D, H, W)``.
         allowed: Label sets as bits, int32 ``(N, D, H, W)``.
-        groups: For each patch, the sets that are scored as one organ.
+        groups: For each patch, the label sets that are scored as one organ.
         sizes: For each patch, the usual sizes of labels that are surely there.
         organ: The label that all patches are about; 0 for none in particular.
     """
@@ -42,7 +42,7 @@ class Batch:
     organ: int = 0
 
     @classmethod
-    def of(cls, patches: Sequence[Patch], *, organ: int = 0) -> Batch:
+    def of(cls, patches: Sequence[Patch], *, organ: int = 0) -> TrainingBatch:
         """Return patches as a batch."""
         return cls(
             torch.stack([p.channels for p in patches]),
@@ -52,10 +52,10 @@ class Batch:
             organ,
         )
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> TrainingBatch:
         """Return the batch on a device, channels last in memory."""
         channels = self.channels.to(device)
-        return Batch(
+        return TrainingBatch(
             channels.contiguous(memory_format=torch.channels_last_3d),
             self.allowed.to(device),
             tuple(each.to(device) for each in self.groups),
@@ -86,13 +86,13 @@ class Stream:
 
 
 class Batches:
-    """Draws batches: patches of real cases first, of simulated patients after.
+    """Samples batches: patches of real cases first, then of simulated patients.
 
     Args:
         recipe: How patches are cut.
-        real: Clinical cases; without any, simulated patients take their places.
+        real: Clinical cases; if there are none, simulated patients take their places.
         phantoms: Simulated patients.
-        stream: Where chance comes from.
+        stream: Source of randomness.
     """
 
     def __init__(
@@ -105,25 +105,25 @@ class Batches:
         self.recipe, self.real, self.phantoms = recipe, real, phantoms
         self.stream = stream
 
-    def draw(self, number: int) -> Batch:
+    def draw(self, number: int) -> TrainingBatch:
         """Return the batch of that number, always the same one."""
         rng = self.stream.at(number)
-        cut = cutter(self.recipe, rng)
+        cut = make_cutter(self.recipe, rng)
         organ = 0
         if self.recipe.network.kind == BINARY:
             organ = int(rng.integers(1, len(ORGANS) + 1))
         about = 1 << organ if organ else None
-        patches = [cut.cut(sample, about=about) for sample in self._chosen(rng)]
-        return Batch.of(patches, organ=organ)
+        patches = [cut.cut(sample, about=about) for sample in self._choose_samples(rng)]
+        return TrainingBatch.of(patches, organ=organ)
 
-    def ahead(self, first: int, *, threads: int) -> Iterator[Batch]:
-        """Yield batches from the `first` on, drawn ahead by so many threads."""
+    def draw_ahead(self, first: int, *, threads: int) -> Iterator[TrainingBatch]:
+        """Yield batches from the `first` on, prepared ahead by so many threads."""
         if threads == 0:
             while True:
                 yield self.draw(first)
                 first += 1
         with ThreadPoolExecutor(threads) as pool:
-            waiting: deque[Future[Batch]] = deque()
+            waiting: deque[Future[TrainingBatch]] = deque()
             try:
                 while True:
                     while len(waiting) <= threads:
@@ -134,7 +134,7 @@ class Batches:
                 for each in waiting:
                     each.cancel()
 
-    def _chosen(self, rng: np.random.Generator) -> list[Sample]:
+    def _choose_samples(self, rng: np.random.Generator) -> list[Sample]:
         recipe = self.recipe
         real = recipe.real_a_batch if self.real else 0
         simulated = recipe.phantoms_a_batch + recipe.real_a_batch - real
@@ -146,7 +146,7 @@ class Batches:
         ]
 
 
-def cutter(recipe: Recipe, rng: np.random.Generator) -> PatchCutter:
+def make_cutter(recipe: Recipe, rng: np.random.Generator) -> PatchCutter:
     """Return what cuts patches as the recipe wants them."""
     return PatchCutter(
         rng,
@@ -159,7 +159,7 @@ def cutter(recipe: Recipe, rng: np.random.Generator) -> PatchCutter:
     )
 
 
-def plain(recipe: Recipe) -> Recipe:
+def without_variation(recipe: Recipe) -> Recipe:
     """Return the recipe with patches about organs that are not varied otherwise."""
     still = recipe.variation.model_copy(
         update={

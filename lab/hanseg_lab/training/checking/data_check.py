@@ -23,35 +23,35 @@ from hanseg_lab.training.datasets.dataset import (
 logger = logging.getLogger(__name__)
 
 PASSED = "checked.txt"
-"""The file, in a training's cache, that remembers which data passed."""
+"""The file, in a training's cache, that records which data passed."""
 
 WORTH_PROCESSES = 8
 """With fewer cases to look at, starting processes takes longer than they save."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DataCheck:
     """What a check found.
 
     Attributes:
-        findings: What is amiss, in the order of data sets and cases.
-        drawn: In how many cases each label was drawn, by data set and label.
+        findings: Errors and remarks, in the order of data sets and cases.
+        contoured: In how many cases each label has a contour, by data set and label.
     """
 
     findings: tuple[Finding, ...]
-    drawn: dict[tuple[str, str], int]
+    contoured: dict[tuple[str, str], int]
 
 
 def check_datasets(
     datasets: Sequence[Dataset],
     *,
     progress: Callable[[float], None] = lambda _: None,
-) -> Check:
-    """Read every file of every case and return what is amiss.
+) -> DataCheck:
+    """Read every file of every case; return errors and remarks.
 
     Args:
         datasets: What was found in the data's folders.
-        progress: Told the share done, 0 to 1.
+        progress: Called with the share done, 0 to 1.
     """
     cases = [case for each in datasets for case in each.cases]
     looks: list[CaseLook] = []
@@ -61,12 +61,12 @@ def check_datasets(
     findings = [found for each in datasets for found in each.findings]
     findings += [found for look in looks for found in look.findings]
     findings += _duplicates(cases, looks)
-    drawn: dict[tuple[str, str], int] = {}
+    contoured: dict[tuple[str, str], int] = {}
     for case, look in zip(cases, looks, strict=True):
-        for label in look.drawn:
+        for label in look.contoured:
             key = (case.declaration.name, label)
-            drawn[key] = drawn.get(key, 0) + 1
-    return Check(tuple(findings), drawn)
+            contoured[key] = contoured.get(key, 0) + 1
+    return DataCheck(tuple(findings), contoured)
 
 
 def require_sound(
@@ -75,16 +75,16 @@ def require_sound(
     passed: Path,
     progress: Callable[[float], None] = lambda _: None,
 ) -> None:
-    """Return if nothing is amiss that refuses; what else was found is logged.
+    """Return if there are no errors; remarks are logged.
 
     Args:
         datasets: What was found in the data's folders.
-        passed: File that remembers what passed; it is not looked at again until it
-            changes, and written only once all has passed.
-        progress: Told the share done, 0 to 1.
+        passed: File that records the data that passed; they are not checked again
+            until they change. It is written only when all have passed.
+        progress: Called with the share done, 0 to 1.
 
     Raises:
-        InputError: Something is amiss; each thing has a line of its own.
+        InputError: There are errors; each has its own line.
     """
     for each in datasets:
         refuse(each.findings)
@@ -122,5 +122,5 @@ def _duplicates(
         yield Finding(
             other,
             f"its CT is of the same patient as {one} ({why}); remove one of them, so "
-            "that no patient is both taught and tested",
+            "that no patient is used for both training and testing",
         )

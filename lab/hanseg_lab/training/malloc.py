@@ -12,7 +12,7 @@ _STEP_BYTES = 256 * 2**20
 
 
 def keep_memory() -> bool:
-    """Let the process keep freed memory instead of asking for it anew.
+    """Let the process keep freed memory instead of returning it to the system.
 
     A training step frees and asks for hundreds of megabytes; with glibc's defaults
     each request is mapped, zeroed and unmapped by the kernel. Keeping them was

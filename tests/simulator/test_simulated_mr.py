@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hanseg_lab.simulator import Plane, Reach, SimulatedMr, simulate_mr
-from hanseg_lab.simulator.anatomy import find_anatomy
-from hanseg_lab.simulator.case import _sample
-from hanseg_lab.simulator.plan import draw_plan
+from hanseg_lab.simulator import Reach, SimulatedMr, SlicePlane, simulate_mr
+from hanseg_lab.simulator.head_anatomy import find_anatomy
+from hanseg_lab.simulator.scan_plan import draw_plan
+from hanseg_lab.simulator.simulated_mr import _sample
 from hanseg_shared.errors import ImageContentError, OptionError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import read_ct
@@ -206,7 +206,7 @@ def test_a_ct_of_a_short_piece_makes_a_long_slab_short():
         draw_plan(find_anatomy(piece), Reach.LONG_SLAB, first_generator(seed))
         for seed in range(12)
     ]
-    axial = [plan for plan in plans if plan.plane is Plane.AXIAL]
+    axial = [plan for plan in plans if plan.plane is SlicePlane.AXIAL]
     assert {plan.reach for plan in axial} == {Reach.SHORT_SLAB}
     assert max(plan.grid.extent[2] for plan in axial) < 85
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from hanseg_lab.evaluation.feedback import Change
 from hanseg_lab.evaluation.output import all_or_nothing
-from hanseg_lab.evaluation.page import Page
+from hanseg_lab.evaluation.page import ReportPage
 from hanseg_lab.evaluation.pictures import course_picture
 from hanseg_shared.errors import InputError
 from hanseg_shared.organs import ORGANS
@@ -75,7 +75,7 @@ def write_drift(history: list[Change], folder: Path) -> None:
         ),
         "drift_volume": _courses(history, "volume_change_ml", "volume change [ml]"),
     }
-    page = Page("Corrections over time")
+    page = ReportPage("Corrections over time")
     page.paragraph(
         f"{len({change.job for change in history})} jobs, from "
         f"{history[0].corrected_at:%Y-%m-%d} to {history[-1].corrected_at:%Y-%m-%d}."

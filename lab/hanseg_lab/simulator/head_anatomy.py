@@ -71,7 +71,7 @@ LONGEST_STUMP_MM = 50.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Anatomy:
+class HeadAnatomy:
     """Positions on a coarse LPS-aligned grid, in mm.
 
     Where the CT's edge cuts the body off, its last slice is repeated `REPEATED_MM`
@@ -129,7 +129,7 @@ class Anatomy:
         return hu[np.clip(np.arange(len(z)), real[0], real[-1])]
 
 
-def find_anatomy(ct: Volume) -> Anatomy:
+def find_anatomy(ct: Volume) -> HeadAnatomy:
     """Find body, brain, spinal canal and metal in a CT in HU.
 
     Raises:
@@ -151,11 +151,11 @@ def find_anatomy(ct: Volume) -> Anatomy:
     below = _padding(bottom_cut)
     z = grid.origin[2] + low * COARSE_MM
     body, brain_depth, canal_depth, distance = (
-        _extended(part, bottom_cut=bottom_cut, top_cut=top_cut)
+        _extend_ends(part, bottom_cut=bottom_cut, top_cut=top_cut)
         for part in (*found, distance)
     )
     x0, y0, _ = grid.origin
-    return Anatomy(
+    return HeadAnatomy(
         Grid(body.shape[::-1], spacing, (x0, y0, z - below * COARSE_MM)),
         body,
         brain_depth,
@@ -173,7 +173,7 @@ def _padding(cut: bool) -> int:
     return round(REPEATED_MM / COARSE_MM) if cut else 2
 
 
-def _extended(
+def _extend_ends(
     part: npt.NDArray[np.generic], *, bottom_cut: bool, top_cut: bool
 ) -> npt.NDArray[Any]:
     """Repeat the first and last slice where the body is cut off, else add air."""
@@ -210,12 +210,12 @@ def _span(body: Mask) -> tuple[int, int, bool, bool]:
     runs, _ = ndimage.label(area > 8.0)
     run = np.flatnonzero(runs == 1 + int(np.bincount(runs)[1:].argmax()))
     low, high = int(run[0]), int(run[-1])
-    low += _cut_off(area[low : high + 1])
-    high -= _cut_off(area[low : high + 1][::-1])
+    low += _count_stump_slices(area[low : high + 1])
+    high -= _count_stump_slices(area[low : high + 1][::-1])
     return low, high, bool(area[low] > CUT_AREA_CM2), bool(area[high] > CUT_AREA_CM2)
 
 
-def _cut_off(area: npt.NDArray[np.float64]) -> int:
+def _count_stump_slices(area: npt.NDArray[np.float64]) -> int:
     """Return how many slices at the beginning show a rest of a body that was cut.
 
     CTs cropped to contours may end in a stump; a head or a neck grows more slowly.
@@ -229,13 +229,13 @@ def _cut_off(area: npt.NDArray[np.float64]) -> int:
 def _brain(hu: Floats, body: Mask, bone: Mask) -> Mask:
     """Return what lies deep behind bone on all four sides of an axial slice."""
     soft = body & (hu > SOFT_HU[0]) & (hu < SOFT_HU[1])
-    core = (_distance(~soft) > BRAIN_DEPTH_MM) & _enclosed(bone, None)
+    core = (_distance(~soft) > BRAIN_DEPTH_MM) & _find_enclosed(bone, None)
     parts, count = ndimage.label(core)
     if count == 0:
         return np.zeros_like(body)
     core = parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
     near = _distance(core) <= BRAIN_DEPTH_MM + 2 * COARSE_MM
-    found, _ = ndimage.label(soft & near & _enclosed(bone, None))
+    found, _ = ndimage.label(soft & near & _find_enclosed(bone, None))
     brain: Mask = found == np.bincount(found[core]).argmax()
     if brain.sum() * COARSE_MM**3 / 1000 < SMALLEST_BRAIN_ML:
         return np.zeros_like(body)
@@ -245,7 +245,7 @@ def _brain(hu: Floats, body: Mask, bone: Mask) -> Mask:
 def _canal(hu: Floats, body: Mask, bone: Mask, brain: Mask) -> Mask:
     """Return the soft voxels that vertebrae surround."""
     soft = body & (hu > SOFT_HU[0]) & (hu < BONE_HU)
-    inside = soft & ~brain & _enclosed(bone, round(CANAL_RADIUS_MM / COARSE_MM))
+    inside = soft & ~brain & _find_enclosed(bone, round(CANAL_RADIUS_MM / COARSE_MM))
     parts, _ = ndimage.label(ndimage.binary_opening(inside))
     if not parts.any():
         return np.zeros_like(body)
@@ -253,7 +253,7 @@ def _canal(hu: Floats, body: Mask, bone: Mask, brain: Mask) -> Mask:
     return ndimage.binary_dilation(canal) & inside
 
 
-def _enclosed(bone: Mask, reach: int | None) -> Mask:
+def _find_enclosed(bone: Mask, reach: int | None) -> Mask:
     """Return the voxels with bone to the left, right, front and back.
 
     Args:

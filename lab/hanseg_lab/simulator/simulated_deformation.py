@@ -47,7 +47,7 @@ LARGEST_DEFORMATION_MM = 8.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Deformation:
+class SimulatedDeformation:
     """Moves points of the CT to where the bent patient has them, before the pose.
 
     Attributes:
@@ -103,7 +103,7 @@ def draw_deformation(
     region: Grid,
     pivot: npt.ArrayLike,
     rng: np.random.Generator,
-) -> Deformation:
+) -> SimulatedDeformation:
     """Draw a deformation whose mean over a body is known and that no pose explains.
 
     Args:
@@ -133,7 +133,7 @@ def draw_deformation(
         pull = share * _unit(bend, lattice, body) + (1 - share) * _unit(
             waves, lattice, body
         )
-        found = _scaled(Deformation(lattice, pull), body, mean_mm)
+        found = _scale_to_mean(SimulatedDeformation(lattice, pull), body, mean_mm)
         if not _may_fold(found.pull):
             return found
         share *= 0.6
@@ -173,14 +173,16 @@ def _unit(pull: Vectors, grid: Grid, body: Points) -> Vectors:
     Translation and rotation are fitted as small motions, ``t + r x p``.
     """
     centre = body.mean(axis=0)
-    moved = Deformation(grid, pull).to_ct(body) - body
+    moved = SimulatedDeformation(grid, pull).to_ct(body) - body
     motion, *_ = np.linalg.lstsq(
         _small_motions(body - centre).reshape(-1, 6), moved.ravel(), rcond=None
     )
     k, j, i = np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij")
     points = grid.index_to_world(np.stack([i, j, k], axis=-1)) - centre
     rest = pull - _small_motions(points) @ motion
-    lengths = np.linalg.norm(Deformation(grid, rest).to_ct(body) - body, axis=1)
+    lengths = np.linalg.norm(
+        SimulatedDeformation(grid, rest).to_ct(body) - body, axis=1
+    )
     return rest / max(float(lengths.mean()), 1e-9)
 
 
@@ -195,18 +197,20 @@ def _small_motions(points: Points) -> Vectors:
     return result
 
 
-def _scaled(unit: Deformation, body: Points, mean_mm: float) -> Deformation:
+def _scale_to_mean(
+    unit: SimulatedDeformation, body: Points, mean_mm: float
+) -> SimulatedDeformation:
     """Scale displacements until those of the body's own points have the mean."""
     factor = mean_mm
     for _ in range(3):
-        found = Deformation(unit.grid, unit.pull * factor)
+        found = SimulatedDeformation(unit.grid, unit.pull * factor)
         if _may_fold(found.pull):
             return found
         factor *= mean_mm / mean_displacement(found, body)
-    return Deformation(unit.grid, unit.pull * factor)
+    return SimulatedDeformation(unit.grid, unit.pull * factor)
 
 
-def mean_displacement(deformation: Deformation, points: Points) -> float:
+def mean_displacement(deformation: SimulatedDeformation, points: Points) -> float:
     """Return how far points of the CT, ``(n, 3)``, move in the mean, in mm."""
     return float(np.linalg.norm(deformation.to_bent(points) - points, axis=1).mean())
 

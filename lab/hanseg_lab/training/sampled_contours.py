@@ -1,4 +1,4 @@
-"""What was drawn in a real case, and where it says that the patient is."""
+"""Contours of a real case on the sample's grid, and the patient's position by them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import Mask
 
 LARGEST_CORD_MM2 = 600.0
-"""A mean slice larger than this is no cord, nor a canal, and says not where it is."""
+"""A contour with a larger mean area is neither cord nor canal, and is not used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outline:
-    """A label that was drawn, on the sample's grid.
+class SampledContour:
+    """The contour of a label, on the sample's grid.
 
     Attributes:
-        label: What it stands for.
+        label: The label.
         mask: Its voxels.
     """
 
@@ -29,18 +29,18 @@ class Outline:
     mask: Mask
 
 
-def origin_of(drawn: Sequence[Outline], grid: Grid) -> Points | None:
+def origin_of(contours: Sequence[SampledContour], grid: Grid) -> Points | None:
     """Return the brain stem's centroid, in mm LPS, x midway between the parotids.
 
-    None if one of the three was not drawn.
+    None if one of the three has no contour.
 
     Args:
-        drawn: What was drawn.
+        contours: All contours.
         grid: The grid of its masks.
     """
     places = {
         each.label.organ: np.argwhere(each.mask).mean(axis=0)[::-1]
-        for each in drawn
+        for each in contours
         if each.label.organ in {"Brainstem", "Parotid_L", "Parotid_R"}
         and each.mask.any()
     }
@@ -64,20 +64,22 @@ def axes_from(origin: Points, grid: Grid) -> tuple[Points, ...]:
     )
 
 
-def middle_of_cord(drawn: Sequence[Outline], x: Points, y: Points) -> Points | None:
+def middle_of_cord(
+    contours: Sequence[SampledContour], x: Points, y: Points
+) -> Points | None:
     """Return the middle of cord and brain stem at each level, NaN where none is.
 
-    None if no cord was drawn, or what was drawn as one is too large to be one.
+    None if the cord has no contour, or one that is too large to be a cord.
 
     Args:
-        drawn: What was drawn.
+        contours: All contours.
         x: Places of the masks' columns in mm.
         y: Places of their rows.
 
     Returns:
         Shape ``(levels, 2)``: x, y.
     """
-    masks = {each.label.organ: each.mask for each in drawn if each.mask.any()}
+    masks = {each.label.organ: each.mask for each in contours if each.mask.any()}
     cord = masks.get("SpinalCord")
     if cord is None:
         return None

@@ -57,7 +57,7 @@ AXES_MM = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OrganPlace:
     """Where an organ can lie at all, and its usual size.
 
     Attributes:
@@ -99,10 +99,10 @@ class Spot:
 @cache
 def simulated_labels() -> tuple[LabelMap, ...]:
     """Return the labels of simulated patients at `AXES_MM`, indexed z, y, x."""
-    return tuple(_painted(AXES_MM))
+    return tuple(_paint_patients(AXES_MM))
 
 
-def _painted(axes: Sequence[npt.NDArray[np.float32]]) -> Iterator[LabelMap]:
+def _paint_patients(axes: Sequence[npt.NDArray[np.float32]]) -> Iterator[LabelMap]:
     """Yield the labels of simulated patients at some points, indexed z, y, x."""
     z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
     for seed in range(PATIENTS):
@@ -110,7 +110,7 @@ def _painted(axes: Sequence[npt.NDArray[np.float32]]) -> Iterator[LabelMap]:
 
 
 @cache
-def places_of_organs() -> dict[int, Place]:
+def places_of_organs() -> dict[int, OrganPlace]:
     """Return each organ's place, by label; left and right ones are mirror images."""
     low, high = np.full((CLASSES, 3), np.inf), np.full((CLASSES, 3), -np.inf)
     voxels = np.zeros(CLASSES)
@@ -131,7 +131,7 @@ def _symmetric(
     low: npt.NDArray[np.float64],
     high: npt.NDArray[np.float64],
     mean_ml: npt.NDArray[np.float64],
-) -> dict[int, Place]:
+) -> dict[int, OrganPlace]:
     """Return the places, each as large as it and its mirror image need."""
     places = {}
     for each in ORGANS:
@@ -147,7 +147,7 @@ def _symmetric(
         lx, ly, lz = (float(v - m) for v, m in zip(first, margin, strict=True))
         hx, hy, hz = (float(v + m) for v, m in zip(last, margin, strict=True))
         size = float(mean_ml[each.label] + mean_ml[twin.label]) / 2
-        places[each.label] = Place((lx, ly, lz), (hx, hy, hz), size)
+        places[each.label] = OrganPlace((lx, ly, lz), (hx, hy, hz), size)
     return places
 
 
@@ -189,7 +189,7 @@ def _midplane_organs() -> dict[
         np.arange(low, high, FINE_STEP_MM, dtype=np.float32) for low, high in ranges
     ]
     places: dict[str, list[tuple[npt.NDArray[np.float64], ...]]] = {}
-    for labels in _painted(axes):
+    for labels in _paint_patients(axes):
         for name in MIDPLANE_ORGANS:
             at = np.nonzero(labels == organ(name).label)
             points = np.stack(

@@ -25,7 +25,6 @@ import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from hanseg_lab.simulator.anatomy import AIR_HU, Anatomy, find_anatomy
 from hanseg_lab.simulator.artefacts import (
     Faults,
     lose_signal_at_metal,
@@ -33,12 +32,13 @@ from hanseg_lab.simulator.artefacts import (
     scan,
 )
 from hanseg_lab.simulator.contrast import Signals, t1_signal
-from hanseg_lab.simulator.deformation import (
-    Deformation,
+from hanseg_lab.simulator.head_anatomy import AIR_HU, HeadAnatomy, find_anatomy
+from hanseg_lab.simulator.scan_plan import HEAD_LENGTH_MM, Reach, ScanPlan, draw_plan
+from hanseg_lab.simulator.simulated_deformation import (
+    SimulatedDeformation,
     draw_deformation,
     mean_displacement,
 )
-from hanseg_lab.simulator.plan import HEAD_LENGTH_MM, Plan, Reach, draw_plan
 from hanseg_shared.errors import OptionError
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.itk import resample, to_image
@@ -76,7 +76,7 @@ class SimulatedMr:
     mr_from_ct: npt.NDArray[np.float64]
     mean_deformation_mm: float
     recipe: dict[str, float | str]
-    deformation: Deformation | None = None
+    deformation: SimulatedDeformation | None = None
 
     def to_mr(self, ct_points: npt.ArrayLike) -> Points:
         """Return where points of the CT, ``(n, 3)`` in mm LPS, lie in the MR."""
@@ -131,8 +131,8 @@ def simulate_mr(
 
 
 def _deformation(
-    anatomy: Anatomy, plan: Plan, mean_mm: float, rng: np.random.Generator
-) -> Deformation:
+    anatomy: HeadAnatomy, plan: ScanPlan, mean_mm: float, rng: np.random.Generator
+) -> SimulatedDeformation:
     """Draw a deformation of the head and neck."""
     region = Grid.axis_aligned(
         np.concatenate([_ct_corners(plan), anatomy.grid.corners()]),
@@ -146,13 +146,13 @@ def _deformation(
     return draw_deformation(body, mean_mm=mean_mm, region=region, pivot=pivot, rng=rng)
 
 
-def _head_and_neck(anatomy: Anatomy) -> Points:
+def _head_and_neck(anatomy: HeadAnatomy) -> Points:
     """Return points, in mm of the CT, spread over the head and the neck."""
     points = anatomy.points(step=37)
     return points[points[:, 2] >= anatomy.top_mm - HEAD_LENGTH_MM]
 
 
-def _ct_corners(plan: Plan) -> Points:
+def _ct_corners(plan: ScanPlan) -> Points:
     """Return the corners of the MR's box in the CT's coordinates, undeformed."""
     back = plan.ct_from_mr
     return plan.grid.corners() @ back[:3, :3].T + back[:3, 3]
@@ -160,9 +160,9 @@ def _ct_corners(plan: Plan) -> Points:
 
 def _signal(
     ct: Volume,
-    anatomy: Anatomy,
-    plan: Plan,
-    deformation: Deformation | None,
+    anatomy: HeadAnatomy,
+    plan: ScanPlan,
+    deformation: SimulatedDeformation | None,
     rng: np.random.Generator,
 ) -> Volume:
     """Return the T1 signal around all that the MR shows, in the CT's coordinates."""
@@ -174,11 +174,11 @@ def _signal(
     low = np.maximum(corners.min(axis=0) - margin, shown.min(axis=0))
     high = np.minimum(corners.max(axis=0) + margin, shown.max(axis=0))
     grid = Grid.axis_aligned([low, high], spacing=(SIGNAL_MM,) * 3)
-    hu = Volume(anatomy.repeat_ends(_fine(ct, grid), grid), grid)
+    hu = Volume(anatomy.repeat_ends(_resample_finely(ct, grid), grid), grid)
     return t1_signal(hu, anatomy, Signals.draw(rng), rng)
 
 
-def _fine(ct: Volume, grid: Grid) -> npt.NDArray[np.float32]:
+def _resample_finely(ct: Volume, grid: Grid) -> npt.NDArray[np.float32]:
     """Return a CT in HU on a grid, without the edges of larger pixels."""
     source = Volume(ct.array.astype(np.float32), ct.grid)
     hu = resample(source, grid, background=AIR_HU).array
@@ -187,7 +187,7 @@ def _fine(ct: Volume, grid: Grid) -> npt.NDArray[np.float32]:
 
 
 def _sample(
-    signal: Volume, plan: Plan, deformation: Deformation | None
+    signal: Volume, plan: ScanPlan, deformation: SimulatedDeformation | None
 ) -> npt.NDArray[np.float32]:
     """Return the signal on the MR's grid, each slice a mean over its thickness."""
     pose = sitk.AffineTransform(3)
@@ -216,7 +216,9 @@ def _sample(
     return total / np.float32(count)
 
 
-def _recipe(plan: Plan, faults: Faults, anatomy: Anatomy) -> dict[str, float | str]:
+def _recipe(
+    plan: ScanPlan, faults: Faults, anatomy: HeadAnatomy
+) -> dict[str, float | str]:
     """Return in short how an MR was made."""
     metal = bool(np.isfinite(anatomy.metal_distance).all())
     in_plane, _, across = plan.grid.spacing

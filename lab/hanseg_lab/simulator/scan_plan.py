@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from hanseg_lab.simulator.anatomy import Anatomy
+from hanseg_lab.simulator.head_anatomy import HeadAnatomy
 from hanseg_shared.grid import Grid, Matrix, Points, Vector
 
 LARGEST_ROTATION_DEG = 25.0
@@ -54,7 +54,7 @@ class Reach(StrEnum):
     """60 to 100 mm."""
 
 
-class Plane(Enum):
+class SlicePlane(Enum):
     """The plane of the slices; columns are the row, column and slice directions."""
 
     AXIAL = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
@@ -79,7 +79,7 @@ _WHOLE_MM = ((165.0, 200.0), (200.0, 245.0), (HEAD_LENGTH_MM - 40.0, HEAD_LENGTH
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class ScanPlan:
     """Where the MR's voxels are, and where the patient is in its coordinates.
 
     Attributes:
@@ -95,7 +95,7 @@ class Plan:
 
     grid: Grid
     mr_from_ct: npt.NDArray[np.float64]
-    plane: Plane
+    plane: SlicePlane
     oblique: bool
     reach: Reach
     rotation_deg: float
@@ -111,10 +111,12 @@ class Plan:
         return f"{'oblique ' if self.oblique else ''}{self.plane.name.lower()}"
 
 
-def draw_plan(anatomy: Anatomy, reach: Reach | None, rng: np.random.Generator) -> Plan:
+def draw_plan(
+    anatomy: HeadAnatomy, reach: Reach | None, rng: np.random.Generator
+) -> ScanPlan:
     """Draw how a patient is scanned; `reach` is drawn as well if None."""
     reach = rng.choice(list(Reach)) if reach is None else reach
-    plane = list(Plane)[rng.choice(3, p=(0.6, 0.2, 0.2))]
+    plane = list(SlicePlane)[rng.choice(3, p=(0.6, 0.2, 0.2))]
     oblique = bool(rng.random() < 0.35)
     angle = float(rng.uniform(0, LARGEST_ROTATION_DEG))
     axis = rng.standard_normal(3)
@@ -133,11 +135,11 @@ def draw_plan(anatomy: Anatomy, reach: Reach | None, rng: np.random.Generator) -
     mr_from_ct = np.eye(4)
     mr_from_ct[:3, :3] = turn.as_matrix()
     mr_from_ct[:3, 3] = grid.centre - mr_from_ct[:3, :3] @ target
-    return Plan(grid, mr_from_ct, plane, oblique, Reach(reach), angle)
+    return ScanPlan(grid, mr_from_ct, plane, oblique, Reach(reach), angle)
 
 
 def _field(
-    anatomy: Anatomy, plane: Plane, reach: Reach, rng: np.random.Generator
+    anatomy: HeadAnatomy, plane: SlicePlane, reach: Reach, rng: np.random.Generator
 ) -> tuple[Points, Points]:
     """Return the centre, in mm of the CT, and the extent of the field of view."""
     extent = np.array([rng.uniform(*limits) for limits in _WHOLE_MM])
@@ -150,7 +152,7 @@ def _field(
     x, y = anatomy.middle(z - extent[2] / 2, z + extent[2] / 2)
     centre = np.array((x, y, z))
     centre[:2] += rng.uniform(-8, 8, 2)
-    if plane is Plane.CORONAL:  # a slab may lie before or behind the middle
+    if plane is SlicePlane.CORONAL:  # a slab may lie before or behind the middle
         centre[1] += rng.uniform(-0.5, 0.5) * max(0.0, 200.0 - extent[1])
     return centre, extent
 

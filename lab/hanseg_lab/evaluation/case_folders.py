@@ -151,7 +151,7 @@ class _Finder:
         folder, stem = path.parent, _stem(path)
         if folder == self.numbering.root or is_segment_file(path):
             return
-        named = case_name(path) != stem or stem == normalised(folder.name)
+        named = case_name(path) != stem or stem == normalise(folder.name)
         if not (named or self.numbering.find_declared_table(folder)):
             self.unnamed.append(path)
 

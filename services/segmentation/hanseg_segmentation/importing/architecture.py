@@ -76,13 +76,11 @@ def network_spec(
         config: dict[str, JsonValue] = {
             "in_channels": in_channels,
             "out_channels": out_channels,
-            "features": _per_stage(values["features_per_stage"], stages),
-            "kernels": _require_odd(_triples(values["kernel_sizes"], stages)),
-            "strides": cast("JsonValue", _triples(values["strides"], stages)),
-            "blocks": _per_stage(values[blocks], stages),
-            "decoder_blocks": _per_stage(
-                values["n_conv_per_stage_decoder"], stages - 1
-            ),
+            "features": _as_list(values["features_per_stage"], stages),
+            "kernels": _require_odd(_as_triples(values["kernel_sizes"], stages)),
+            "strides": cast("JsonValue", _as_triples(values["strides"], stages)),
+            "blocks": _as_list(values[blocks], stages),
+            "decoder_blocks": _as_list(values["n_conv_per_stage_decoder"], stages - 1),
             "stem_features": values.get("stem_channels"),
             "bias": bool(values.get("conv_bias", False)),
             "norm": norm,
@@ -219,12 +217,12 @@ def _require_odd(triples: list[list[int]]) -> JsonValue:
     return cast("JsonValue", triples)
 
 
-def _per_stage(value: Any, stages: int) -> JsonValue:  # noqa: ANN401
+def _as_list(value: Any, stages: int) -> JsonValue:  # noqa: ANN401
     """Return one number for each stage; nnU-Net may write one for all."""
     return [value] * stages if isinstance(value, int) else [int(each) for each in value]
 
 
-def _triples(value: Any, stages: int) -> list[list[int]]:  # noqa: ANN401
+def _as_triples(value: Any, stages: int) -> list[list[int]]:  # noqa: ANN401
     """Return three edges for each stage; nnU-Net may write one for all."""
     every = [value] * stages if isinstance(value, int) else value
     return [

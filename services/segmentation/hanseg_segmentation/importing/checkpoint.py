@@ -97,12 +97,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     content = _load(path)
     try:
-        weights = _weights(content["network_weights"])
+        weights = _parse_weights(content["network_weights"])
         return Checkpoint(
             weights,
             trainer=str(content["trainer_name"]),
             configuration=str(content["init_args"]["configuration"]),
-            mirror_axes=_axes(content.get("inference_allowed_mirroring_axes")),
+            mirror_axes=_parse_axes(content.get("inference_allowed_mirroring_axes")),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
@@ -160,7 +160,7 @@ def _allowed_globals() -> list[Any]:
     ]
 
 
-def _weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def _parse_weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     if not state or not all(isinstance(each, torch.Tensor) for each in state.values()):
         raise TypeError("network_weights are no tensors by name")
     return without_duplicates(
@@ -174,7 +174,7 @@ def _strip_wrappers(name: str) -> str:
     return name
 
 
-def _axes(given: Any) -> tuple[int, ...]:  # noqa: ANN401
+def _parse_axes(given: Any) -> tuple[int, ...]:  # noqa: ANN401
     axes = tuple(int(axis) for axis in given or ())
     if not set(axes) <= {0, 1, 2}:
         raise ValueError(f"mirroring axes {axes}")

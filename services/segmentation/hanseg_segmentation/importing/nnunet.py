@@ -120,7 +120,7 @@ def import_nnunet(
     trained = read_trained_folder(found, configuration=options.configuration)
     name = options.name or _name_of(trained)
     _require_free(name, into=into, further=installed_in)
-    folds = options.folds or _every_fold(found)
+    folds = options.folds or _find_folds(found)
     files = [checkpoint_file(found, fold) for fold in folds]
     checkpoints = [read_checkpoint(path) for path in files]
     trainer = require_known_trainer(
@@ -327,7 +327,7 @@ def _install(
     return written
 
 
-def _every_fold(folder: Path) -> tuple[str, ...]:
+def _find_folds(folder: Path) -> tuple[str, ...]:
     """Return the numbered folds, as nnU-Net's predictor does, or the one of all cases.
 
     Raises:

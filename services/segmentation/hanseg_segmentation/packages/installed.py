@@ -120,9 +120,7 @@ def installed_models(folders: Iterable[Path], *, whole: bool = False) -> Install
             models.append(InstalledModel(folder, package))
             _require_complete(folder, package, whole=whole)
         except ModelError as error:
-            left_out.append(
-                LeftOut(folder, name, _without_folder(folder, error.message))
-            )
+            left_out.append(LeftOut(folder, name, _strip_folder(folder, error.message)))
         if folder.parent == shipped_models():
             reserved.add(name)
     broken = {each.folder for each in left_out}
@@ -305,7 +303,7 @@ def _require_complete(folder: Path, package: ModelPackage, *, whole: bool) -> No
         _require_complete(second, read_package(second), whole=whole)
 
 
-def _without_folder(folder: Path, message: str) -> str:
+def _strip_folder(folder: Path, message: str) -> str:
     """Return a message about a folder's files without the folder's path."""
     return message.replace(f"{folder}/", "")
 

@@ -115,7 +115,9 @@ def preferred_wait(header: str | None, *, at_most: int) -> int | None:
     for preference in header.replace(";", ",").split(","):
         name, _, value = (word.strip() for word in preference.partition("="))
         if name.lower() == "wait":
-            return _seconds(value.removeprefix('"').removesuffix('"'), at_most=at_most)
+            return _parse_seconds(
+                value.removeprefix('"').removesuffix('"'), at_most=at_most
+            )
     return None
 
 
@@ -135,7 +137,7 @@ def _is_number(word: str, *, digits: int = _MOST_DIGITS) -> bool:
     return len(word) <= digits and word.isascii() and word.isdecimal()
 
 
-def _seconds(word: str, *, at_most: int) -> int | None:
+def _parse_seconds(word: str, *, at_most: int) -> int | None:
     if not _is_number(word, digits=_MOST_SECONDS_DIGITS):
         return None
     return min(int(word), at_most)

@@ -59,7 +59,9 @@ def read_json(content: bytes) -> Any:  # noqa: ANN401 - whatever JSON can hold
     """
     try:
         found = json.loads(
-            content.decode(), object_pairs_hook=_object, parse_constant=_no_number
+            content.decode(),
+            object_pairs_hook=_make_object,
+            parse_constant=_refuse_constant,
         )
         _require_short_arrays(found)
     except json.JSONDecodeError:
@@ -91,7 +93,7 @@ class _StrictRequest(Request):
         return read_json(await self.body())
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > MOST_MEMBERS:
         raise ValueError(f"an object has {len(pairs)} members, not {MOST_MEMBERS}")
     found: dict[str, Any] = {}
@@ -112,5 +114,5 @@ def _require_short_arrays(value: object) -> None:
             _require_short_arrays(each)
 
 
-def _no_number(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")

@@ -74,7 +74,7 @@ def submit_batch(
     return repository.get_batch(make_once(repository, key, request_hash, make))
 
 
-def folder_below(settings: Settings, name: str) -> Path:
+def find_folder(settings: Settings, name: str) -> Path:
     """Return a folder that batches may be read from.
 
     Raises:
@@ -135,7 +135,7 @@ def _check_upload(
 def _check_folder(
     context: Context, name: str, options: JobOptions, halt: Halt
 ) -> list[CheckedCase]:
-    folder = folder_below(context.services.settings, name)
+    folder = find_folder(context.services.settings, name)
     found = _find_cases(folder, name)
     files = [path for case in found for path in (case.ct, case.mr) if path]
     _refuse_outside(context.services.settings, files)
@@ -148,7 +148,7 @@ def _check_folder(
         with checks.note_fault(case.name, pointer="#/folder"):
             check = check_images(context, case.ct, case.mr, halt, limits=limits)
             checks.passed.append(
-                CheckedCase(_submission(case, options, check.inputs), check)
+                CheckedCase(_make_submission(case, options, check.inputs), check)
             )
     return checks.require_all()
 
@@ -181,7 +181,7 @@ def _refuse_outside(settings: Settings, files: Sequence[Path]) -> None:
             )
 
 
-def _submission(
+def _make_submission(
     case: CaseFiles, options: JobOptions, inputs: tuple[InputSummary, ...]
 ) -> Submission:
     payloads = {each.role: Payload(each.sha256, each.bytes) for each in inputs}

@@ -92,7 +92,7 @@ def check_images(
             return context.check_case(ct, mr, limits, halt)
         except ImageError as error:
             halt.check()  # a check ended from outside says nothing about the images
-            raise type(error)(_without_folders(error.message, ct, mr)) from error
+            raise type(error)(_strip_folders(error.message, ct, mr)) from error
 
     halt.check()
     if sha256 is None:
@@ -100,7 +100,7 @@ def check_images(
     return context.known_checks.find_or_check((*sha256, limits), check)
 
 
-def _without_folders(message: str, *paths: Path | None) -> str:
+def _strip_folders(message: str, *paths: Path | None) -> str:
     for path in paths:
         if path is not None:
             message = message.replace(f"{path.parent}/", "")

@@ -69,27 +69,27 @@ def readyz(context: ContextDep) -> Response:
 
 
 def _checks(context: Context) -> Iterator[HealthCheck]:
-    yield _check("database", partial(_database, context))
-    yield _check("broker", partial(_broker, context))
-    yield _check("disk", partial(_disk, context))
-    yield _check("models", partial(_models, context))
+    yield _run_check("database", partial(_check_database, context))
+    yield _run_check("broker", partial(_check_broker, context))
+    yield _run_check("disk", partial(_check_disk, context))
+    yield _run_check("models", partial(_check_models, context))
     for queue in QueueName:
-        yield _look_at_worker(context, queue)
+        yield _check_worker(context, queue)
 
 
-def _check(name: str, look: Callable[[], str]) -> HealthCheck:
+def _run_check(name: str, look: Callable[[], str]) -> HealthCheck:
     try:
         return HealthCheck(name=name, ok=True, detail=look())
     except HansegError as error:
         return HealthCheck(name=name, ok=False, detail=error.message)
 
 
-def _database(context: Context) -> str:
+def _check_database(context: Context) -> str:
     context.services.repository.ping()
     return "answers"
 
 
-def _broker(context: Context) -> str:
+def _check_broker(context: Context) -> str:
     publisher = context.services.publisher
     waiting = {queue: publisher.waiting(queue) for queue in QueueName}
     return ", ".join(
@@ -97,12 +97,12 @@ def _broker(context: Context) -> str:
     )
 
 
-def _disk(context: Context) -> str:
+def _check_disk(context: Context) -> str:
     refuse_when_disk_is_full(context.services)
     return f"{free_bytes(context.services)} bytes free"
 
 
-def _models(context: Context) -> str:
+def _check_models(context: Context) -> str:
     found = offered_models(context.model_folders)
     said = [f"{each.folder.name} ({each.reason})" for each in found.left_out]
     left_out = f"left out: {'; '.join(said)}" if said else ""
@@ -116,7 +116,7 @@ def _models(context: Context) -> str:
     return "; ".join(part for part in (", ".join(found.names), left_out) if part)
 
 
-def _look_at_worker(context: Context, queue: QueueName) -> HealthCheck:
+def _check_worker(context: Context, queue: QueueName) -> HealthCheck:
     name = f"{queue} worker"
     repository = context.services.repository
     try:
@@ -134,10 +134,12 @@ def _look_at_worker(context: Context, queue: QueueName) -> HealthCheck:
             state="ready",
             since=None if since is None else moment(since),
         )
-    return _unready(name, said, now=repository.now())
+    return _check_unready_worker(name, said, now=repository.now())
 
 
-def _unready(name: str, said: list[WorkerStatus], *, now: float) -> HealthCheck:
+def _check_unready_worker(
+    name: str, said: list[WorkerStatus], *, now: float
+) -> HealthCheck:
     """Return the check of a worker that is getting ready, or that is gone."""
     loading = [
         status

@@ -45,6 +45,21 @@ def test_every_page_and_picture_can_be_reached_from_the_readme():
     assert not set(files) - reached
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_module_that_a_page_mentions_is_there(page: Path):
+    modules = [
+        path.relative_to(PROJECT).as_posix()
+        for source in SOURCES
+        for path in (PROJECT / source).rglob("*.py")
+    ]
+    mentions = set(re.findall(r"`([\w./-]+\.py)`", page.read_text("utf-8")))
+    assert not [
+        name
+        for name in mentions
+        if not any(f"/{module}".endswith(f"/{name}") for module in modules)
+    ]
+
+
 def test_every_page_that_the_code_mentions_is_there():
     files = [
         *PROJECT.glob("*.toml"),

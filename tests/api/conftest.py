@@ -16,9 +16,8 @@ from hanseg_segmentation.api.app import create_app
 from hanseg_segmentation.api.context import Pace
 from hanseg_segmentation.api.server import Server, listen
 from hanseg_segmentation.packages.package import ModelPackage, NetworkSpec
+from hanseg_shared.jobs.services import Services, open_tables
 from hanseg_shared.jobs.store import PayloadStore
-from hanseg_shared.jobs.work import Services
-from hanseg_shared.jobs.worker import open_repository
 from hanseg_shared.organs import Evidence
 from hanseg_shared.settings import Settings
 from tests.api.fakes import FakeChecker, FakeWorker
@@ -45,9 +44,9 @@ def publisher() -> FakePublisher:
 
 @pytest.fixture
 def services(settings: Settings, publisher: FakePublisher) -> Iterator[Services]:
-    repository = open_repository(settings)
-    yield Services(repository, PayloadStore(settings.store), publisher, settings)
-    repository.close()
+    tables = open_tables(settings)
+    yield Services(tables, PayloadStore(settings.store), publisher, settings)
+    tables.close()
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from hanseg_shared.errors import ImageTooLargeError, NotAnImageError
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
-from hanseg_shared.jobs import Job, Stage
-from hanseg_shared.jobs.repository import StageResult
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.record import Job, StageResult
+from hanseg_shared.jobs.services import Services
+from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.organs import ORGANS, OrganStatus
 
 CT = b"CT: Hounsfield units"
@@ -73,13 +73,15 @@ class FakeWorker:
     services: Services
 
     def begin(self, job_id: str, stage: Stage = Stage.REGISTER) -> Job:
-        job = self.services.repository.claim(job_id, stage, lease_seconds=LEASE_SECONDS)
+        job = self.services.tables.claims.claim(
+            job_id, stage, lease_seconds=LEASE_SECONDS
+        )
         assert job is not None
         return job
 
     def do(self, job_id: str, stage: Stage, result: StageResult | None = None) -> None:
         job = self.begin(job_id, stage)
-        assert self.services.repository.finish_stage(
+        assert self.services.tables.claims.finish_stage(
             job, stage, result or StageResult()
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.services import Services
 from tests.api.fakes import CT
 
 PROBLEM = "application/problem+json"
@@ -72,5 +72,5 @@ def leftovers(services: Services) -> list[str]:
     """Return what a refused request should not have left: rows, payloads, files."""
     scratch = services.settings.scratch
     files = [path.name for path in scratch.rglob("*")] if scratch.exists() else []
-    rows = [job.id for job in services.repository.page(limit=10).jobs]
+    rows = [job.id for job in services.tables.jobs.list_page(limit=10).jobs]
     return files + rows + services.store.owners()

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.jobs import Stage
-from hanseg_shared.jobs import repository as repository_module
+from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.tables import batches as batches_module
+from hanseg_shared.jobs.tables.job_row import make_row
 from hanseg_shared.settings import Settings
 from tests.api.fakes import CT, MR, NO_IMAGE
 from tests.api.requests import announce, assert_problem, leftovers, upload
@@ -105,7 +106,7 @@ def test_a_bad_uploaded_case_is_pointed_at(api, services):
     assert_problem(answer, 422, "bad-image", "case_2: ct: it is no image")
     (fault,) = answer.json()["errors"]
     assert fault["pointer"] == "#/cases/1"
-    assert services.repository.page(limit=1).jobs == ()
+    assert services.tables.jobs.list_page(limit=1).jobs == ()
     assert list(services.settings.scratch.iterdir()) == []
 
 
@@ -119,12 +120,11 @@ def test_a_failure_half_way_leaves_no_job_that_could_be_done(
     def second_fails(*arguments):
         if next(rows) == 1:
             raise ServiceUnavailableError("the database does not work")
-        return row(*arguments)
+        return make_row(*arguments)
 
-    row = repository_module._row
-    monkeypatch.setattr(repository_module, "_row", second_fails)
+    monkeypatch.setattr(batches_module, "make_row", second_fails)
     assert api.post("/v1/batches", json={"folder": "study"}).status_code == 503
-    assert services.repository.page(limit=10).jobs == ()
+    assert services.tables.jobs.list_page(limit=10).jobs == ()
     assert services.store.owners() == []
 
 
@@ -133,7 +133,7 @@ def test_jobs_of_a_batch_are_listed_and_done_in_its_order(api, services, root):
     for name in names:
         make_case(root / "study" / name)
     assert api.post("/v1/batches", json={"folder": "study"}).status_code == 202
-    jobs = services.repository.page(limit=20).jobs
+    jobs = services.tables.jobs.list_page(limit=20).jobs
     assert [job.case_name for job in reversed(jobs)] == names
 
 

@@ -81,7 +81,7 @@ def at_once(checker):
 
 def hurried(services, models, checker, **settings: float) -> TestClient:
     services = type(services)(
-        services.repository,
+        services.tables,
         services.store,
         services.publisher,
         services.settings.model_copy(update=settings),
@@ -105,7 +105,7 @@ class TestALookThatNeverEnds:
             cases = [{"name": f"case_{n}", "ct": slow} for n in range(50)]
             answer = api.post("/v1/batches", json={"cases": cases})
         assert_problem(answer, 422, "bad-image", "within 0.05 s", "fewer at once")
-        assert services.repository.page(limit=1).jobs == ()
+        assert services.tables.jobs.list_page(limit=1).jobs == ()
 
     def test_its_idempotency_key_is_given_back(self, services, models, checker):
         with hurried(services, models, checker, check_seconds=0.05) as api:
@@ -203,7 +203,7 @@ class TestAClientThatGoesAway:
         context = running.server.config.app.state.context
         assert self.eventually(lambda: not context.checking_batches._of_callers)
         assert not checker.stuck.acquire(timeout=0.05)
-        assert services.repository.page(limit=1).jobs == ()
+        assert services.tables.jobs.list_page(limit=1).jobs == ()
 
 
 class TestImagesAreLookedAtOnce:

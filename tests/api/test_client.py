@@ -15,8 +15,8 @@ from hanseg_shared.errors import (
     JobStateError,
     ServiceUnavailableError,
 )
-from hanseg_shared.jobs import Stage
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.stages import Stage
 from tests.api.fakes import CT, MR, NO_IMAGE
 from tests.api.running import Running
 
@@ -101,5 +101,5 @@ def test_a_service_that_takes_no_jobs_is_unavailable(client, request_, publisher
 def test_a_service_is_ready_when_its_workers_live(client, services):
     assert not client.is_ready()
     for queue in QueueName:
-        services.repository.report_worker(queue, queue=queue, device="cpu")
+        services.tables.workers.report_ready(queue, queue=queue, device="cpu")
     assert client.is_ready()

@@ -65,7 +65,7 @@ REQUESTS = [
 def things(api, worker: FakeWorker) -> dict[str, str]:
     """Path parameters of things that exist; workers of both queues live."""
     for queue in QueueName:
-        worker.services.repository.report_worker(queue, queue=queue, device="cpu")
+        worker.services.tables.workers.report_ready(queue, queue=queue, device="cpu")
     batch = {"cases": [{"name": "a", "ct": upload(api, CT)}]}
     job_id = new_job(api)
     worker.succeed(job_id, {RESULT: b"a mask"})

@@ -20,7 +20,7 @@ def test_a_job_being_worked_on_is_cancelled_by_its_worker(api, worker, services)
     assert answer.status_code == 202
     assert answer.json()["state"] == "registering"
     assert "retry-after" in answer.headers
-    going_on = services.repository.renew(job.id, job.token, lease_seconds=9)
+    going_on = services.tables.claims.renew(job.id, job.token, lease_seconds=9)
     assert going_on is False
 
 
@@ -51,7 +51,7 @@ def test_deleting_removes_every_file_and_leaves_a_tombstone(api, worker, service
 def test_deleting_takes_a_job_from_its_worker(api, worker, services):
     job = worker.begin(new_job(api))
     assert api.delete(f"/v1/jobs/{job.id}").status_code == 204
-    assert services.repository.renew(job.id, job.token, lease_seconds=9) is None
+    assert services.tables.claims.renew(job.id, job.token, lease_seconds=9) is None
 
 
 def test_deleting_twice_is_as_good_as_once(api):

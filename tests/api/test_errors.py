@@ -31,7 +31,7 @@ def test_an_unexpected_error_is_logged_and_not_told(api, services, monkeypatch, 
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr(services.repository, "page", fails)
+    monkeypatch.setattr(services.tables.jobs, "list_page", fails)
     with caplog.at_level(logging.ERROR):
         answer = api.get("/v1/jobs")
     request_id = answer.headers["x-request-id"]
@@ -47,7 +47,7 @@ def test_a_database_that_does_not_answer_is_unavailable(
     def fails(*_: object, **__: object) -> None:
         raise ServiceUnavailableError("the database does not work: locked")
 
-    monkeypatch.setattr(services.repository, "get", fails)
+    monkeypatch.setattr(services.tables.jobs, "get", fails)
     with caplog.at_level(logging.WARNING):
         answer = api.get(f"/v1/jobs/{'0' * 32}")
     assert_problem(answer, 503, "unavailable", "locked")

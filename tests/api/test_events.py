@@ -9,7 +9,7 @@ from collections.abc import Callable
 from anyio import from_thread
 
 from hanseg_segmentation.api.watching import job_events
-from hanseg_shared.jobs import Stage
+from hanseg_shared.jobs.stages import Stage
 from tests.api.requests import assert_problem, new_job
 
 
@@ -60,8 +60,8 @@ def test_every_change_is_an_event_until_the_final_state(api, app, worker):
         [
             lambda: worker.begin(job_id, Stage.REGISTER),
             lambda: api.post(f"/v1/jobs/{job_id}/cancel"),
-            lambda: worker.services.repository.end_cancelled(
-                worker.services.repository.get(job_id)
+            lambda: worker.services.tables.claims.end_cancelled(
+                worker.services.tables.jobs.get(job_id)
             ),
         ]
     )

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from hanseg_segmentation.api.app import create_app
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.settings import Settings
 from tests.api.fakes import CT
 from tests.api.requests import announce, assert_problem, leftovers, submit
@@ -44,7 +44,7 @@ def test_a_disk_that_fills_up_while_receiving_is_told_as_such(
         "hanseg_segmentation.api.http.incoming.FileSink._write_out", full, raising=True
     )
     roomy = services.settings.model_copy(update={"min_free_bytes": 0})
-    services = Services(services.repository, services.store, services.publisher, roomy)
+    services = Services(services.tables, services.store, services.publisher, roomy)
     app = create_app(
         services, check_case=checker, model_folders=[models], reconcile=False
     )

@@ -19,7 +19,7 @@ from tests.api.requests import assert_problem, new_job, submit
 def workers(services) -> None:
     """A live worker on each queue."""
     for queue in QueueName:
-        services.repository.report_worker(f"{queue}-1", queue=queue, device="cpu")
+        services.tables.workers.report_ready(f"{queue}-1", queue=queue, device="cpu")
 
 
 @pytest.fixture
@@ -27,8 +27,14 @@ def broken_database(services, monkeypatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise ServiceUnavailableError("the database does not work: no answer")
 
-    for name in ("ping", "live_workers", "count_by_state", "finished_after", "get"):
-        monkeypatch.setattr(services.repository, name, fails)
+    for table, name in (
+        (services.tables.database, "ping"),
+        (services.tables.workers, "list_live"),
+        (services.tables.jobs, "count_by_state"),
+        (services.tables.jobs, "list_finished_after"),
+        (services.tables.jobs, "get"),
+    ):
+        monkeypatch.setattr(table, name, fails)
 
 
 def test_a_process_that_answers_is_alive_whatever_else(api, broken_database, publisher):
@@ -80,7 +86,9 @@ class TestHowFarAWorkerIs:
         assert datetime.fromisoformat(check["since"]) <= datetime.now(UTC)
 
     def test_loading_is_not_dead(self, api, services):
-        services.repository.report_loading("s-1", queue="segmentation", trouble=None)
+        services.tables.workers.report_loading(
+            "s-1", queue="segmentation", trouble=None
+        )
         check = worker_check(api, QueueName.SEGMENTATION)
         assert (check["ok"], check["state"]) == (False, "loading")
         assert check["detail"].startswith(
@@ -89,22 +97,24 @@ class TestHowFarAWorkerIs:
         assert worker_check(api, QueueName.REGISTRATION)["state"] == "dead"
 
     def test_why_it_is_not_ready_yet(self, api, services):
-        services.repository.report_loading(
+        services.tables.workers.report_loading(
             "r-1", queue="registration", trouble="the database does not work"
         )
         detail = worker_check(api, QueueName.REGISTRATION)["detail"]
         assert detail.endswith("cannot start yet: the database does not work")
 
     def test_one_that_fell_silent_is_dead(self, api, services, monkeypatch):
-        services.repository.report_loading("s-1", queue="segmentation", trouble=None)
+        services.tables.workers.report_loading(
+            "s-1", queue="segmentation", trouble=None
+        )
         monkeypatch.setattr(health, "ALIVE_SECONDS", 0.0)
         check = worker_check(api, QueueName.SEGMENTATION)
         assert check["state"] == "dead"
         assert "the last one fell silent" in check["detail"]
 
     def test_one_that_has_stopped_is_not_looked_for(self, api, services):
-        services.repository.report_worker("s-1", queue="segmentation", device="cpu")
-        services.repository.forget_worker("s-1")
+        services.tables.workers.report_ready("s-1", queue="segmentation", device="cpu")
+        services.tables.workers.forget("s-1")
         check = worker_check(api, QueueName.SEGMENTATION)
         assert (check["state"], check["since"]) == ("dead", None)
 

@@ -16,7 +16,7 @@ from tests.api.requests import assert_problem, submit, upload
 
 
 def count(services) -> int:
-    return len(services.repository.page(limit=10).jobs)
+    return len(services.tables.jobs.list_page(limit=10).jobs)
 
 
 def test_the_same_request_is_answered_with_the_same_job(api, services):

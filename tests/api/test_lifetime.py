@@ -15,7 +15,7 @@ from hanseg_segmentation.api.http.incoming import ABANDONED_SECONDS
 from hanseg_segmentation.packages.installed import shipped_models
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.settings import Settings
 from tests.api.conftest import FAST
 from tests.api.fakes import CT, FakeChecker
@@ -44,7 +44,7 @@ def test_a_message_that_could_not_be_sent_is_sent_by_the_reconciler(
 ):
     publisher = WaitingPublisher()
     settings = services.settings.model_copy(update={"reconcile_seconds": 0.01})
-    services = Services(services.repository, services.store, publisher, settings)
+    services = Services(services.tables, services.store, publisher, settings)
     app = create_app(services, check_case=checker, model_folders=[models], pace=FAST)
     with TestClient(app) as api:
         job_id = new_job(api)
@@ -78,18 +78,14 @@ def test_files_of_requests_of_a_killed_server_are_removed(settings: Settings, ap
 
 def test_the_models_that_ship_and_those_of_the_site_are_served(services, models):
     settings = services.settings.model_copy(update={"models": models})
-    services = Services(
-        services.repository, services.store, services.publisher, settings
-    )
+    services = Services(services.tables, services.store, services.publisher, settings)
     app = create_app(services)
     assert app.state.context.model_folders == (shipped_models(), models)
 
 
 def test_the_cap_on_voxels_reaches_the_checker(services, models):
     settings = services.settings.model_copy(update={"max_voxels": 77})
-    services = Services(
-        services.repository, services.store, services.publisher, settings
-    )
+    services = Services(services.tables, services.store, services.publisher, settings)
     app = create_app(services, model_folders=[models])
     limits = app.state.context.limits("default")
     assert (limits.max_voxels, limits.max_working_voxels) == (77, 77)
@@ -99,14 +95,14 @@ def test_the_cap_on_voxels_reaches_the_checker(services, models):
 @pytest.mark.parametrize("asked", [0, 1, 2])
 def test_a_database_that_goes_away_ends_a_stream(api, services, monkeypatch, asked):
     job_id = new_job(api)
-    version, tries = services.repository.version, iter(range(9))
+    version, tries = services.tables.jobs.version, iter(range(9))
 
     def fails(job_id: str) -> int | None:
         if next(tries) == asked:
             raise ServiceUnavailableError("the database does not work: gone")
         return version(job_id)
 
-    monkeypatch.setattr(services.repository, "version", fails)
+    monkeypatch.setattr(services.tables.jobs, "version", fails)
     answer = api.get(f"/v1/jobs/{job_id}/events")
     assert answer.text.count("event: job") == min(asked, 1)
 

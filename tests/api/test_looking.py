@@ -8,7 +8,7 @@ import time
 import pytest
 
 from hanseg_shared.documents import Problem
-from hanseg_shared.jobs import Stage
+from hanseg_shared.jobs.stages import Stage
 from tests.api.requests import assert_problem, new_job
 
 
@@ -49,7 +49,7 @@ def test_a_finished_job_lists_all_organs_and_links_its_results(api, worker):
 def test_a_failed_job_is_still_a_resource_with_its_error(api, worker, services):
     job = worker.begin(new_job(api))
     problem = Problem(type="urn:x", title="Failed", detail="no overlap")
-    services.repository.fail(job, problem)
+    services.tables.claims.fail(job, problem)
     answer = api.get(f"/v1/jobs/{job.id}")
     assert answer.status_code == 200
     assert answer.json()["error"]["detail"] == "no overlap"

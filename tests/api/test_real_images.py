@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from hanseg_segmentation.api.app import create_app
 from hanseg_shared.io import write_volume
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.settings import Settings
 from tests.api.conftest import FAST
 from tests.api.requests import assert_problem, leftovers, submit

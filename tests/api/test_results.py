@@ -177,7 +177,7 @@ def test_an_unfinished_job_has_no_results_yet(api):
 
 def test_a_failed_job_has_no_results(api, worker, services):
     job = worker.begin(new_job(api))
-    services.repository.fail(job, Problem(type="urn:x", title="Failed"))
+    services.tables.claims.fail(job, Problem(type="urn:x", title="Failed"))
     answer = api.get(f"/v1/jobs/{job.id}/results")
     assert_problem(answer, 409, "not-finished", "failed")
 

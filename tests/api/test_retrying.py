@@ -15,7 +15,7 @@ def failed(api, worker, services) -> str:
         api, CT, MR, case="case_7", options={"registration": "affine"}, key="first"
     )
     job = worker.begin(answer.json()["id"])
-    assert services.repository.fail(job, DEADLINE.problem("it took too long"))
+    assert services.tables.claims.fail(job, DEADLINE.problem("it took too long"))
     return job.id
 
 

@@ -18,7 +18,7 @@ from hanseg_segmentation.api.server import command, listen
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
-from hanseg_shared.jobs import Stage
+from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.problems import EXPIRED
 from hanseg_shared.settings import Settings
 from tests.api.fakes import CT, FakeChecker, FakeWorker
@@ -63,7 +63,7 @@ def test_changes_arrive_while_they_happen(connection, worker: FakeWorker):
     worker.begin(job_id, Stage.REGISTER)
     assert next_state(stream) == "registering"
     gone = EXPIRED.problem("deleted by a test")
-    worker.services.repository.mark_expired(job_id, gone)
+    worker.services.tables.jobs.expire(job_id, gone)
     assert next_state(stream) == "expired"
     assert stream.read() == b"\n"
 
@@ -89,7 +89,7 @@ def test_an_aborted_upload_leaves_nothing(running, settings, services):
     wait_until(lambda: any(scratch.glob("*/ct")))
     raw.close()
     wait_until(lambda: not list(scratch.iterdir()))
-    assert services.repository.page(limit=1).jobs == ()
+    assert services.tables.jobs.list_page(limit=1).jobs == ()
     assert services.store.owners() == []
 
 
@@ -158,7 +158,7 @@ class TestWhileAnImageIsLookedAt:
         assert checker.looking.wait(PATIENCE_SECONDS)
         gone.close()
         checker.enough.set()
-        wait_until(lambda: len(services.repository.page(limit=1).jobs) == 1)
+        wait_until(lambda: len(services.tables.jobs.list_page(limit=1).jobs) == 1)
         wait_until(lambda: not list(services.settings.scratch.iterdir()))
 
 

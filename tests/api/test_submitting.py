@@ -216,9 +216,9 @@ def test_a_broker_that_fails_after_the_row_is_there_loses_nothing(
 
     monkeypatch.setattr(publisher, "publish", fails)
     job_id = new_job(api)
-    assert [j.id for j in services.repository.due(published_before_seconds=None)] == [
-        job_id
-    ]
+    assert [
+        j.id for j in services.tables.outbox.list_due(published_before_seconds=None)
+    ] == [job_id]
 
 
 def test_too_many_unfinished_jobs_refuse_more(api, services):
@@ -233,7 +233,7 @@ def test_a_store_that_fails_leaves_nothing(api, services, monkeypatch):
     def fails(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(services.repository), "create", fails)
+    monkeypatch.setattr(type(services.tables.jobs), "create", fails)
     answer = submit(api)
     assert answer.status_code == 500
     assert leftovers(services) == []

@@ -9,7 +9,7 @@ from deploy.requirements import parse, requirements
 
 from hanseg_shared.jobs import probe as health
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.jobs.worker import open_repository
+from hanseg_shared.jobs.services import open_tables
 from hanseg_shared.settings import Settings
 from tests.compose.containers import PROJECT
 
@@ -113,7 +113,7 @@ def test_every_setting_is_explained_to_those_who_install():
 def test_a_worker_of_this_host_that_beats_is_well(tmp_path, monkeypatch):
     settings = Settings(data=tmp_path)
     monkeypatch.setattr("socket.gethostname", lambda: "some-host")
-    open_repository(settings).report_worker(
+    open_tables(settings).workers.report_ready(
         "some-host-7", queue=QueueName.REGISTRATION, device="cpu"
     )
     assert health.complaint("registration", settings) is None
@@ -121,7 +121,7 @@ def test_a_worker_of_this_host_that_beats_is_well(tmp_path, monkeypatch):
 
 def test_a_worker_of_another_host_does_not_count(tmp_path):
     settings = Settings(data=tmp_path)
-    open_repository(settings).report_worker(
+    open_tables(settings).workers.report_ready(
         "another-7", queue=QueueName.SEGMENTATION, device="cpu"
     )
     found = health.complaint("segmentation", settings)

@@ -15,8 +15,9 @@ import pytest
 from hanseg_lab.phantom import make_case
 from hanseg_shared.client import Client, JobRequest
 from hanseg_shared.io import write_volume
-from hanseg_shared.jobs import Job, JobRepository
-from hanseg_shared.jobs.worker import open_repository
+from hanseg_shared.jobs.record import Job
+from hanseg_shared.jobs.services import open_tables
+from hanseg_shared.jobs.tables.tables import Tables
 from hanseg_shared.settings import Settings
 from hanseg_shared.stack import Stack
 from hanseg_shared.stack.redis_server import free_port
@@ -63,10 +64,10 @@ def client(stack: Stack) -> Iterator[Client]:
 
 
 @pytest.fixture
-def repository(settings: Settings) -> Iterator[JobRepository]:
-    repository = open_repository(settings)
-    yield repository
-    repository.close()
+def tables(settings: Settings) -> Iterator[Tables]:
+    tables = open_tables(settings)
+    yield tables
+    tables.close()
 
 
 @pytest.fixture(scope="session")
@@ -85,14 +86,14 @@ def ct_alone(ct_and_mr: JobRequest) -> JobRequest:
 
 
 @pytest.fixture
-def wait_for(repository: JobRepository) -> Callable[[str, Callable[[Job], bool]], Job]:
+def wait_for(tables: Tables) -> Callable[[str, Callable[[Job], bool]], Job]:
     """Return a function that watches a job's row until something is true of it."""
     tick = threading.Event()
 
     def wait(job_id: str, condition: Callable[[Job], bool]) -> Job:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            job = repository.get(job_id)
+            job = tables.jobs.get(job_id)
             if condition(job):
                 return job
             assert not job.state.is_final, f"{job.state}: {job.error}"

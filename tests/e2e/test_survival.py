@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from hanseg_shared.documents import JobState, MrVerdict
-from hanseg_shared.jobs import Job
+from hanseg_shared.jobs.record import Job
 
 
 def kill(stack, name: str) -> None:

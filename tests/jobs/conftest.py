@@ -1,4 +1,4 @@
-"""A repository on SQLite, and on PostgreSQL where there is one; each test its own."""
+"""A database on SQLite, and on PostgreSQL where there is one; each test its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from hanseg_shared.jobs.reconciler import Reconciler
-from hanseg_shared.jobs.repository import JobRepository, open_database
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.store import PayloadStore
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.upgrade import open_database
 from hanseg_shared.settings import Settings
 from tests.jobs.fakes import FakeClock, FakePublisher
 
@@ -47,10 +48,10 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def repository(database: str, clock: FakeClock) -> Iterator[JobRepository]:
-    """A repository whose time is the fake clock's."""
-    opened = JobRepository(
-        open_database(database), retention_seconds=RETENTION_SECONDS, clock=clock
+def tables(database: str, clock: FakeClock) -> Iterator[Tables]:
+    """The tables of a database whose time is the fake clock's."""
+    opened = Tables.of(
+        open_database(database, clock=clock), retention_seconds=RETENTION_SECONDS
     )
     yield opened
     opened.close()
@@ -67,16 +68,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def services(
-    repository: JobRepository, publisher: FakePublisher, settings: Settings
-) -> Services:
+def services(tables: Tables, publisher: FakePublisher, settings: Settings) -> Services:
     store = PayloadStore(settings.store)
-    assert store.bind(repository.identity())
-    return Services(repository, store, publisher, settings)
+    assert store.bind(tables.installation.identity())
+    return Services(tables, store, publisher, settings)
 
 
 @pytest.fixture
 def reconciler(services: Services) -> Reconciler:
-    return Reconciler(
-        services.repository, services.store, services.publisher, services.settings
-    )
+    return Reconciler(services)

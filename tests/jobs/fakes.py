@@ -12,8 +12,8 @@ from hanseg_shared.documents import InputSummary, Problem
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.record import Job, NewJob
-from hanseg_shared.jobs.repository import JobRepository
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.tables.tables import Tables
 
 EPOCH = 1_700_000_000.0
 
@@ -86,13 +86,13 @@ class Gate:
         assert self._event.wait(seconds), f"nobody came within {seconds} s"
 
 
-def new_job(repository: JobRepository, **values) -> Job:
+def new_job(tables: Tables, **values) -> Job:
     """Insert a queued job with a CT."""
-    return repository.create(NewJob(id=uuid.uuid4().hex, inputs=(CT,), **values))
+    return tables.jobs.create(NewJob(id=uuid.uuid4().hex, inputs=(CT,), **values))
 
 
-def claim(repository: JobRepository, job: Job, stage: Stage = Stage.REGISTER) -> Job:
+def claim(tables: Tables, job: Job, stage: Stage = Stage.REGISTER) -> Job:
     """Claim a stage that must be free, for 30 s."""
-    claimed = repository.claim(job.id, stage, lease_seconds=30.0)
+    claimed = tables.claims.claim(job.id, stage, lease_seconds=30.0)
     assert claimed is not None
     return claimed

@@ -12,7 +12,7 @@ import time
 
 from hanseg_shared.errors import ModelError
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Workplace
 from hanseg_shared.jobs.worker import WorkerPlan, start_worker

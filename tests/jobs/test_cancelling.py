@@ -6,91 +6,91 @@ import pytest
 
 from hanseg_shared.documents import JobState
 from hanseg_shared.errors import JobNotFoundError, JobStateError
-from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.stages import Stage
 from tests.jobs.fakes import PROBLEM, claim, new_job
 
 
-def test_a_queued_job_is_cancelled_at_once(repository):
-    job = repository.request_cancel(new_job(repository).id)
+def test_a_queued_job_is_cancelled_at_once(tables):
+    job = tables.jobs.request_cancel(new_job(tables).id)
 
     assert job.state is JobState.CANCELLED
     assert job.finished_at is not None
 
 
-def test_a_cancelled_job_is_neither_due_nor_claimed(repository):
-    job = repository.request_cancel(new_job(repository).id)
+def test_a_cancelled_job_is_neither_due_nor_claimed(tables):
+    job = tables.jobs.request_cancel(new_job(tables).id)
 
-    assert repository.due(published_before_seconds=None) == []
-    assert repository.claim(job.id, Stage.REGISTER, lease_seconds=30.0) is None
-
-
-def test_a_job_between_two_stages_is_cancelled_at_once(repository):
-    job = claim(repository, new_job(repository))
-    repository.finish_stage(job, Stage.REGISTER, StageResult())
-
-    assert repository.request_cancel(job.id).state is JobState.CANCELLED
+    assert tables.outbox.list_due(published_before_seconds=None) == []
+    assert tables.claims.claim(job.id, Stage.REGISTER, lease_seconds=30.0) is None
 
 
-def test_a_running_job_goes_on_until_its_worker_hears_of_it(repository):
-    job = claim(repository, new_job(repository))
-    asked = repository.request_cancel(job.id)
+def test_a_job_between_two_stages_is_cancelled_at_once(tables):
+    job = claim(tables, new_job(tables))
+    tables.claims.finish_stage(job, Stage.REGISTER, StageResult())
+
+    assert tables.jobs.request_cancel(job.id).state is JobState.CANCELLED
+
+
+def test_a_running_job_goes_on_until_its_worker_hears_of_it(tables):
+    job = claim(tables, new_job(tables))
+    asked = tables.jobs.request_cancel(job.id)
 
     assert asked.state is JobState.REGISTERING
     assert asked.cancel_requested
-    assert repository.renew(job.id, job.token, lease_seconds=30.0) is False
+    assert tables.claims.renew(job.id, job.token, lease_seconds=30.0) is False
 
 
-def test_the_worker_ends_a_cancelled_job(repository):
-    job = claim(repository, new_job(repository))
-    repository.request_cancel(job.id)
+def test_the_worker_ends_a_cancelled_job(tables):
+    job = claim(tables, new_job(tables))
+    tables.jobs.request_cancel(job.id)
 
-    assert repository.end_cancelled(job)
-    assert repository.get(job.id).state is JobState.CANCELLED
+    assert tables.claims.end_cancelled(job)
+    assert tables.jobs.get(job.id).state is JobState.CANCELLED
 
 
-def test_a_cancelled_stage_publishes_nothing(repository):
-    job = claim(repository, new_job(repository))
-    repository.request_cancel(job.id)
+def test_a_cancelled_stage_publishes_nothing(tables):
+    job = claim(tables, new_job(tables))
+    tables.jobs.request_cancel(job.id)
 
-    assert not repository.finish_stage(
+    assert not tables.claims.finish_stage(
         job, Stage.REGISTER, StageResult(versions={"elastix": "5"})
     )
-    assert repository.get(job.id).versions == {}
+    assert tables.jobs.get(job.id).versions == {}
 
 
-def test_releasing_a_cancelled_job_ends_it(repository):
-    job = claim(repository, new_job(repository))
-    repository.request_cancel(job.id)
+def test_releasing_a_cancelled_job_ends_it(tables):
+    job = claim(tables, new_job(tables))
+    tables.jobs.request_cancel(job.id)
 
-    assert repository.release(job)
-    assert repository.get(job.id).state is JobState.CANCELLED
+    assert tables.claims.release(job)
+    assert tables.jobs.get(job.id).state is JobState.CANCELLED
 
 
-def test_a_cancelled_job_whose_worker_died_ends_cancelled(repository, clock):
-    job = claim(repository, new_job(repository))
-    repository.request_cancel(job.id)
+def test_a_cancelled_job_whose_worker_died_ends_cancelled(tables, clock):
+    job = claim(tables, new_job(tables))
+    tables.jobs.request_cancel(job.id)
     clock.advance(31.0)
 
-    assert repository.release_lost_leases(attempts=1, problem=PROBLEM) == ([], [])
-    assert repository.get(job.id).state is JobState.CANCELLED
-    assert repository.get(job.id).error is None
+    assert tables.claims.release_lost(attempts=1, problem=PROBLEM) == ([], [])
+    assert tables.jobs.get(job.id).state is JobState.CANCELLED
+    assert tables.jobs.get(job.id).error is None
 
 
 @pytest.mark.parametrize("end", ["fail", "end_cancelled"])
-def test_a_job_that_has_ended_cannot_be_cancelled(repository, end):
-    job = claim(repository, new_job(repository))
+def test_a_job_that_has_ended_cannot_be_cancelled(tables, end):
+    job = claim(tables, new_job(tables))
     if end == "fail":
-        repository.fail(job, PROBLEM)
+        tables.claims.fail(job, PROBLEM)
     else:
-        repository.end_cancelled(job)
-    ended = repository.get(job.id)
+        tables.claims.end_cancelled(job)
+    ended = tables.jobs.get(job.id)
 
     with pytest.raises(JobStateError, match=f"is {ended.state} and cannot be"):
-        repository.request_cancel(job.id)
-    assert repository.get(job.id) == ended
+        tables.jobs.request_cancel(job.id)
+    assert tables.jobs.get(job.id) == ended
 
 
-def test_an_unknown_job_cannot_be_cancelled(repository):
+def test_an_unknown_job_cannot_be_cancelled(tables):
     with pytest.raises(JobNotFoundError, match="there is no job nobody"):
-        repository.request_cancel("nobody")
+        tables.jobs.request_cancel("nobody")

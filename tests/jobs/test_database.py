@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from hanseg_shared.documents import JobState, Progress
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.jobs import repository as module
+from hanseg_shared.jobs import database as module
 from hanseg_shared.jobs.record import NewJob
-from hanseg_shared.jobs.repository import JobRepository, open_database
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.upgrade import open_database
 from tests.jobs.fakes import CT, PROBLEM, claim, new_job
 
 WRITERS = 3
@@ -25,19 +26,19 @@ JOBS_EACH = 15
 def _write(url, barrier, answers):
     barrier.wait(30)
     try:
-        repository = JobRepository(open_database(url), retention_seconds=60.0)
+        tables = Tables.of(open_database(url), retention_seconds=60.0)
         for _ in range(JOBS_EACH):
-            job = repository.create(NewJob(uuid.uuid4().hex, (CT,)))
-            job = claim(repository, job)
-            repository.renew(
+            job = tables.jobs.create(NewJob(uuid.uuid4().hex, (CT,)))
+            job = claim(tables, job)
+            tables.claims.renew(
                 job.id,
                 job.token or "",
                 lease_seconds=30.0,
                 progress=Progress(stage="registering", done=0.5),
             )
-            repository.release_lost_leases(attempts=3, problem=PROBLEM)
-            repository.fail(job, PROBLEM)
-        repository.close()
+            tables.claims.release_lost(attempts=3, problem=PROBLEM)
+            tables.claims.fail(job, PROBLEM)
+        tables.close()
         answers.put("done")
     except Exception as error:  # noqa: BLE001 - shown by the test's own process
         answers.put(repr(error))
@@ -57,63 +58,63 @@ def test_processes_that_open_and_write_at_once_never_meet_a_lock(database):
         writer.join()
 
     assert said == ["done"] * WRITERS
-    repository = JobRepository(open_database(database), retention_seconds=60.0)
-    assert repository.count_by_state()[JobState.FAILED] == WRITERS * JOBS_EACH
-    repository.close()
+    tables = Tables.of(open_database(database), retention_seconds=60.0)
+    assert tables.jobs.count_by_state()[JobState.FAILED] == WRITERS * JOBS_EACH
+    tables.close()
 
 
 def test_a_reader_never_waits_for_a_writer(database):
-    repository = JobRepository(open_database(database), retention_seconds=60.0)
-    job = new_job(repository)
+    tables = Tables.of(open_database(database), retention_seconds=60.0)
+    job = new_job(tables)
     other = open_database(database)
-    with other.begin() as connection:
+    with other.engine.begin() as connection:
         connection.execute(
             sa.text("UPDATE jobs SET case_name = 'half' WHERE id = :id"), {"id": job.id}
         )
-        assert repository.get(job.id).case_name is None
-    other.dispose()
-    repository.close()
+        assert tables.jobs.get(job.id).case_name is None
+    other.close()
+    tables.close()
 
 
 def test_sqlite_writes_ahead_so_that_nobody_reads_a_half(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    with engine.connect() as connection:
+    opened = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    with opened.read() as connection:
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-    engine.dispose()
+    opened.close()
 
     assert mode == "wal"
 
 
 def test_opening_again_keeps_what_is_there(database):
-    first = JobRepository(open_database(database), retention_seconds=60.0)
+    first = Tables.of(open_database(database), retention_seconds=60.0)
     job = new_job(first, case_name="kept")
     first.close()
-    second = JobRepository(open_database(database), retention_seconds=60.0)
+    second = Tables.of(open_database(database), retention_seconds=60.0)
 
-    assert second.get(job.id) == job
+    assert second.jobs.get(job.id) == job
     second.close()
 
 
 def test_the_database_has_a_clock_of_its_own(database):
-    repository = JobRepository(open_database(database), retention_seconds=60.0)
+    tables = Tables.of(open_database(database), retention_seconds=60.0)
 
-    assert abs(repository.now() - time.time()) < 60.0
-    assert repository.now() <= repository.now()
-    repository.ping()
-    repository.close()
+    assert abs(tables.database.now() - time.time()) < 60.0
+    assert tables.database.now() <= tables.database.now()
+    tables.database.ping()
+    tables.close()
 
 
-def test_a_write_that_fails_in_the_middle_leaves_nothing(repository):
-    job = new_job(repository)
+def test_a_write_that_fails_in_the_middle_leaves_nothing(tables):
+    job = new_job(tables)
 
     def fail() -> None:
-        with repository._writing() as connection:
+        with tables.database.write() as connection:
             connection.execute(sa.text("UPDATE jobs SET version = 99"))
             raise KeyError("a bug")
 
     with pytest.raises(KeyError, match="a bug"):
         fail()
-    assert repository.get(job.id) == job
+    assert tables.jobs.get(job.id) == job
 
 
 class TestFaults:
@@ -122,16 +123,16 @@ class TestFaults:
     ):
         monkeypatch.setattr(module, "BUSY_TIMEOUT_SECONDS", 0.05)
         url = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
-        repository = JobRepository(open_database(url), retention_seconds=60.0)
-        job = new_job(repository)
+        tables = Tables.of(open_database(url), retention_seconds=60.0)
+        job = new_job(tables)
         other = open_database(url)
-        with other.begin():
+        with other.engine.begin():
             with pytest.raises(ServiceUnavailableError, match="database is locked"):
-                repository.claim(job.id, Stage.REGISTER, lease_seconds=30.0)
-            assert repository.get(job.id) == job
-        assert claim(repository, job).attempts == 1
-        other.dispose()
-        repository.close()
+                tables.claims.claim(job.id, Stage.REGISTER, lease_seconds=30.0)
+            assert tables.jobs.get(job.id) == job
+        assert claim(tables, job).attempts == 1
+        other.close()
+        tables.close()
 
     def test_a_file_that_is_no_database_is_told(self, tmp_path):
         (tmp_path / "jobs.sqlite").write_bytes(b"voxels" * 1000)
@@ -146,18 +147,18 @@ class TestFaults:
             open_database(f"sqlite:///{tmp_path / 'file' / 'x' / 'jobs.sqlite'}")
 
     def test_a_full_disk_is_told(self, tmp_path):
-        engine = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-        repository = JobRepository(engine, retention_seconds=60.0)
+        opened = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+        tables = Tables.of(opened, retention_seconds=60.0)
 
-        @sa.event.listens_for(engine, "begin")
+        @sa.event.listens_for(opened.engine, "begin")
         def no_more_pages(connection):
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
         with pytest.raises(ServiceUnavailableError, match="disk is full"):
-            new_job(repository, case_name="x" * 100_000)
-        assert repository.count_unfinished() == 0
-        repository.close()
+            new_job(tables, case_name="x" * 100_000)
+        assert tables.jobs.count_unfinished() == 0
+        tables.close()
 
     @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
     def test_a_database_in_memory_is_refused(self, url):
@@ -185,7 +186,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
     def test_postgresql_is_reached_by_psycopg_within_a_time(self, scheme):
-        url = module._with_driver(sa.make_url(f"{scheme}://u:p@h/d"))
+        url = module._choose_driver(sa.make_url(f"{scheme}://u:p@h/d"))
 
         assert url.drivername == "postgresql+psycopg"
         assert url.query["connect_timeout"] == "5"
@@ -194,45 +195,11 @@ class TestFaults:
         monkeypatch.setitem(module._POOL, "pool_size", 1)
         monkeypatch.setitem(module._POOL, "max_overflow", 0)
         monkeypatch.setitem(module._POOL, "pool_timeout", 0.05)
-        engine = open_database(database)
-        repository = JobRepository(engine, retention_seconds=60.0)
+        opened = open_database(database)
+        tables = Tables.of(opened, retention_seconds=60.0)
         with (
-            engine.connect(),
+            opened.engine.connect(),
             pytest.raises(ServiceUnavailableError, match="limit of size 1"),
         ):
-            repository.ping()
-        repository.close()
-
-
-def test_a_database_of_another_version_is_told_with_what_it_lacks(tmp_path):
-    url = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
-    older = open_database(url)
-    with older.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE jobs DROP COLUMN remarks"))
-    older.dispose()
-    with pytest.raises(ServiceUnavailableError, match=r"another version.*remarks"):
-        open_database(url)
-
-
-def test_a_database_of_an_earlier_version_gets_the_indexes_it_lacks(tmp_path):
-    url = f"sqlite:///{tmp_path}/jobs.sqlite"
-    engine = open_database(url)
-    with engine.begin() as connection:
-        connection.execute(sa.text("DROP INDEX jobs_by_case"))
-    engine.dispose()
-    engine = open_database(url)
-    names = {each["name"] for each in sa.inspect(engine).get_indexes("jobs")}
-    assert "jobs_by_case" in names
-    engine.dispose()
-
-
-def test_a_database_of_an_older_version_is_given_the_workers_states(database):
-    engine = open_database(database)
-    with engine.begin() as connection:
-        connection.execute(sa.text("DROP TABLE worker_states"))
-    engine.dispose()
-    repository = JobRepository(open_database(database), retention_seconds=60.0)
-    repository.report_loading("a-1", queue="registration", trouble=None)
-
-    assert [status.name for status in repository.worker_statuses()] == ["a-1"]
-    repository.close()
+            tables.database.ping()
+        tables.close()

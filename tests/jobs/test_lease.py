@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,9 +14,10 @@ from hanseg_shared.errors import (
     LeaseLostError,
     ServiceUnavailableError,
 )
+from hanseg_shared.jobs.lease import Lease
 from hanseg_shared.jobs.record import Job
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.work import Lease, Services
 from hanseg_shared.settings import Settings
 
 JOB = Job("j1", JobState.REGISTERING, JobOptions(), (), 0.0, 0.0, token="t")
@@ -23,7 +25,7 @@ JOB = Job("j1", JobState.REGISTERING, JobOptions(), (), 0.0, 0.0, token="t")
 DOWN = ServiceUnavailableError("the database does not work")
 
 
-class FakeRepository:
+class FakeClaims:
     """Answers renewals as told; the last answer again and again."""
 
     def __init__(self, *answers) -> None:
@@ -43,10 +45,10 @@ class FakeRepository:
             assert self._asked.acquire(timeout=10), "nobody renews"
 
 
-def lease(repository: FakeRepository, seconds: float) -> Lease:
+def lease(claims: FakeClaims, seconds: float) -> Lease:
     settings = Settings(data=Path("unused"), lease_seconds=seconds)
     services = Services(
-        repository,  # type: ignore[arg-type]
+        SimpleNamespace(claims=claims),  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
         settings,
@@ -55,23 +57,23 @@ def lease(repository: FakeRepository, seconds: float) -> Lease:
 
 
 def test_a_lease_that_is_renewed_lets_the_work_go_on():
-    repository = FakeRepository(True)
-    with lease(repository, 0.03) as held:
-        repository.wait_for(3)
+    claims = FakeClaims(True)
+    with lease(claims, 0.03) as held:
+        claims.wait_for(3)
         held.check()
         held.progress(0.5)
 
 
 def test_a_cancel_is_seen_within_a_renewal():
-    repository = FakeRepository(True, False)
-    with lease(repository, 0.03) as held:
-        repository.wait_for(2)
+    claims = FakeClaims(True, False)
+    with lease(claims, 0.03) as held:
+        claims.wait_for(2)
         with pytest.raises(JobCancelledError, match="job j1 was cancelled"):
             held.check()
 
 
 def test_a_lost_job_is_not_renewed_any_more():
-    with lease(FakeRepository(None), 0.03) as held:
+    with lease(FakeClaims(None), 0.03) as held:
         held._thread.join(10)
         with pytest.raises(LeaseLostError, match="another worker"):
             held.progress(0.5)
@@ -79,19 +81,19 @@ def test_a_lost_job_is_not_renewed_any_more():
 
 @pytest.mark.parametrize("fault", [DOWN, RuntimeError("anything")])
 def test_a_fault_that_passes_costs_nothing(fault):
-    repository = FakeRepository(fault, fault, True)
-    with lease(repository, 0.3) as held:
-        repository.wait_for(3)
+    claims = FakeClaims(fault, fault, True)
+    with lease(claims, 0.3) as held:
+        claims.wait_for(3)
         held.check()
 
 
 def test_a_database_that_stays_away_longer_than_the_lease_loses_the_job():
-    repository = FakeRepository(DOWN)
-    with lease(repository, 0.01) as held:
+    claims = FakeClaims(DOWN)
+    with lease(claims, 0.01) as held:
 
         def work() -> None:
             for _ in range(1000):
-                repository.wait_for(1)
+                claims.wait_for(1)
                 held.check()
 
         with pytest.raises(LeaseLostError, match="another worker"):
@@ -100,7 +102,7 @@ def test_a_database_that_stays_away_longer_than_the_lease_loses_the_job():
 
 def test_a_job_that_turns_out_to_be_ours_still_is_taken_up_again():
     # the reconciler could not reach the database either, so the token is still valid
-    repository = FakeRepository(*[DOWN] * 20, True)
-    with lease(repository, 0.01) as held:
-        repository.wait_for(22)
+    claims = FakeClaims(*[DOWN] * 20, True)
+    with lease(claims, 0.01) as held:
+        claims.wait_for(22)
         held.check()

@@ -13,7 +13,8 @@ import pytest
 from hanseg_shared.documents import JobState
 from hanseg_shared.jobs import work
 from hanseg_shared.jobs.memory_watch import MemoryWatch
-from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.record import StageResult
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import work_on
 from hanseg_shared.memory_limits import (
@@ -94,17 +95,15 @@ def test_a_stage_beyond_its_limit_fails_its_job(services, monkeypatch):
         ),
     )
     settings = services.settings.model_copy(update={"stage_memory_bytes": GB})
-    services = work.Services(
-        services.repository, services.store, services.publisher, settings
-    )
-    job = new_job(services.repository)
+    services = Services(services.tables, services.store, services.publisher, settings)
+    job = new_job(services.tables)
 
     def body(_: work.Workplace) -> StageResult:
         assert ended.wait(10)
         return StageResult()
 
     work_on(Stage.REGISTER, job.id, body, services)
-    failed = services.repository.get(job.id)
+    failed = services.tables.jobs.get(job.id)
     assert failed.state is JobState.FAILED
     assert failed.error is not None
     assert failed.error.type == OUT_OF_MEMORY.type

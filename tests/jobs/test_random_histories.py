@@ -26,11 +26,13 @@ from hypothesis.stateful import (
 from hanseg_shared.documents import FINAL_STATES, JobState
 from hanseg_shared.errors import JobStateError, ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.jobs.reconciler import Reconciler, publish_due
-from hanseg_shared.jobs.record import Job
-from hanseg_shared.jobs.repository import JobRepository, StageResult, open_database
+from hanseg_shared.jobs.reconciler import Reconciler
+from hanseg_shared.jobs.record import Job, StageResult
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.upgrade import open_database
 from hanseg_shared.settings import Settings
 from tests.jobs.fakes import PROBLEM, FakeClock, FakePublisher, new_job
 
@@ -51,17 +53,17 @@ class Histories(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.publisher = FakePublisher()
         self.settings = Settings(data=self.folder, lease_seconds=LEASE_SECONDS)
-        self.repository = JobRepository(
-            open_database(self.settings.database),
+        self.tables = Tables.of(
+            open_database(self.settings.database, clock=self.clock),
             retention_seconds=3600.0,
-            clock=self.clock,
         )
-        self.reconciler = Reconciler(
-            self.repository,
+        self.services = Services(
+            self.tables,
             PayloadStore(self.settings.store),
             self.publisher,
             self.settings,
         )
+        self.reconciler = Reconciler(self.services)
         self.ids: list[str] = []
         self.finished: set[tuple[str, Stage]] = set()
         self.fate: dict[str, JobState] = {}
@@ -70,7 +72,7 @@ class Histories(RuleBasedStateMachine):
         try:
             self.drain()
         finally:
-            self.repository.close()
+            self.tables.close()
             shutil.rmtree(self.folder)
 
     # -- what users do ---------------------------------------------------------
@@ -87,7 +89,7 @@ class Histories(RuleBasedStateMachine):
         self.create()
 
     def create(self) -> str:
-        job = new_job(self.repository)
+        job = new_job(self.tables)
         self.ids.append(job.id)
         self.send(job)
         return job.id
@@ -98,12 +100,12 @@ class Histories(RuleBasedStateMachine):
 
     def end_job(self, job_id: str, wish: str) -> None:
         if wish == "delete":
-            self.repository.mark_expired(job_id, PROBLEM)
+            self.tables.jobs.expire(job_id, PROBLEM)
             return
         try:
-            self.repository.request_cancel(job_id)
+            self.tables.jobs.request_cancel(job_id)
         except JobStateError:
-            assert self.repository.get(job_id).state in FINAL_STATES
+            assert self.tables.jobs.get(job_id).state in FINAL_STATES
 
     # -- what the broker does --------------------------------------------------
 
@@ -164,11 +166,11 @@ class Histories(RuleBasedStateMachine):
         elif deed == "renew":
             assert (self.renew(job) is not None) == may
         elif deed == "release":
-            assert self.repository.release(job) == may
+            assert self.tables.claims.release(job) == may
         elif deed == "fail":
-            assert self.repository.fail(job, PROBLEM) == may
+            assert self.tables.claims.fail(job, PROBLEM) == may
         else:
-            assert self.repository.end_cancelled(job) == may
+            assert self.tables.claims.end_cancelled(job) == may
 
     # -- what time and reconcilers do ------------------------------------------
 
@@ -239,28 +241,28 @@ class Histories(RuleBasedStateMachine):
         raise AssertionError(f"jobs that never end: {unfinished}")
 
     def renew(self, job: Job) -> bool | None:
-        return self.repository.renew(
+        return self.tables.claims.renew(
             job.id, job.token or "", lease_seconds=LEASE_SECONDS
         )
 
     def finish(self, claimed: tuple[Job, Stage]) -> None:
         job, stage = claimed
-        may = self.holds(job) and not self.repository.get(job.id).cancel_requested
-        assert self.repository.finish_stage(job, stage, StageResult()) == may
+        may = self.holds(job) and not self.tables.jobs.get(job.id).cancel_requested
+        assert self.tables.claims.finish_stage(job, stage, StageResult()) == may
         if may:
             assert (job.id, stage) not in self.finished, "a stage was done twice"
             self.finished.add((job.id, stage))
-            self.send(self.repository.get(job.id))
+            self.send(self.tables.jobs.get(job.id))
 
     def rows(self) -> list[Job]:
-        return [self.repository.get(job_id) for job_id in self.ids]
+        return [self.tables.jobs.get(job_id) for job_id in self.ids]
 
     def holds(self, job: Job) -> bool:
-        return self.repository.get(job.id).token == job.token
+        return self.tables.jobs.get(job.id).token == job.token
 
     def claim(self, job_id: str, stage: Stage) -> tuple[Job, Stage] | None:
-        before = self.repository.get(job_id)
-        job = self.repository.claim(job_id, stage, lease_seconds=LEASE_SECONDS)
+        before = self.tables.jobs.get(job_id)
+        job = self.tables.claims.claim(job_id, stage, lease_seconds=LEASE_SECONDS)
         may = (
             before.token is None
             and not before.cancel_requested
@@ -274,7 +276,7 @@ class Histories(RuleBasedStateMachine):
 
     def send(self, job: Job) -> None:
         try:
-            publish_due(job, self.repository, self.publisher)
+            self.services.publish_due(job)
         except ServiceUnavailableError:
             assert self.publisher.down
 

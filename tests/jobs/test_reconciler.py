@@ -22,10 +22,10 @@ from hanseg_shared.jobs.reconciler import (
     ORPHAN_SECONDS,
     PATIENCE,
     UPLOAD_SECONDS,
+    Reconciler,
     ReconcilerThread,
-    publish_due,
 )
-from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.store import Payload, PayloadStore
 from hanseg_shared.problems import WORKER_LOST
@@ -46,9 +46,9 @@ def put(store: PayloadStore, owner: str, folder: Path) -> Payload:
 
 class TestMessages:
     def test_a_job_whose_message_was_never_sent_is_sent(
-        self, repository, reconciler, publisher
+        self, tables, reconciler, publisher
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         reconciler.run_once()
         reconciler.run_once()
 
@@ -63,20 +63,20 @@ class TestMessages:
         ],
     )
     def test_each_stage_has_its_queue_and_task(
-        self, repository, reconciler, publisher, finished, queue, task
+        self, tables, reconciler, publisher, finished, queue, task
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         for stage in finished:
-            repository.finish_stage(claim(repository, job, stage), stage, StageResult())
+            tables.claims.finish_stage(claim(tables, job, stage), stage, StageResult())
         reconciler.run_once()
 
         assert publisher.queues[queue] == [(task, job.id)]
         assert len(publisher.sent) == 1
 
     def test_a_lost_message_is_sent_again_in_time_and_not_before(
-        self, repository, reconciler, publisher, clock, settings
+        self, tables, reconciler, publisher, clock, settings
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         reconciler.run_once()
         publisher.flush()
         clock.advance(settings.republish_seconds)
@@ -88,9 +88,9 @@ class TestMessages:
         assert publisher.sent == [(TASK_REGISTER, job.id)]
 
     def test_all_lost_messages_are_sent_in_one_pass(
-        self, repository, reconciler, publisher, clock
+        self, tables, reconciler, publisher, clock
     ):
-        jobs = [new_job(repository).id for _ in range(5)]
+        jobs = [new_job(tables).id for _ in range(5)]
         reconciler.run_once()
         publisher.flush()
         clock.advance(21.0)
@@ -99,10 +99,10 @@ class TestMessages:
         assert sorted(job_id for _, job_id in publisher.sent) == sorted(jobs)
 
     def test_a_queue_that_holds_messages_is_not_filled_up(
-        self, repository, reconciler, publisher, clock
+        self, tables, reconciler, publisher, clock
     ):
         for _ in range(3):
-            new_job(repository)
+            new_job(tables)
         for _ in range(100):
             reconciler.run_once()
             clock.advance(21.0)
@@ -110,9 +110,9 @@ class TestMessages:
         assert len(publisher.sent) == 3
 
     def test_a_single_lost_message_is_sent_again_when_patience_ends(
-        self, repository, reconciler, publisher, clock, settings
+        self, tables, reconciler, publisher, clock, settings
     ):
-        jobs = [new_job(repository).id for _ in range(3)]
+        jobs = [new_job(tables).id for _ in range(3)]
         reconciler.run_once()
         lost = publisher.queues[QueueName.REGISTRATION].pop(1)
         clock.advance(PATIENCE * settings.republish_seconds)
@@ -126,11 +126,11 @@ class TestMessages:
         assert len(publisher.sent) <= 2 * len(jobs)
 
     def test_an_empty_queue_is_filled_though_the_other_is_full(
-        self, repository, reconciler, publisher, clock
+        self, tables, reconciler, publisher, clock
     ):
-        waiting = new_job(repository)
-        lost = claim(repository, new_job(repository))
-        repository.finish_stage(lost, Stage.REGISTER, StageResult())
+        waiting = new_job(tables)
+        lost = claim(tables, new_job(tables))
+        tables.claims.finish_stage(lost, Stage.REGISTER, StageResult())
         reconciler.run_once()
         publisher.queues[QueueName.SEGMENTATION].clear()
         clock.advance(21.0)
@@ -141,25 +141,23 @@ class TestMessages:
             QueueName.SEGMENTATION: [(TASK_SEGMENT, lost.id)],
         }
 
-    def test_a_claimed_job_is_left_alone(
-        self, repository, reconciler, publisher, clock
-    ):
-        claim(repository, new_job(repository))
+    def test_a_claimed_job_is_left_alone(self, tables, reconciler, publisher, clock):
+        claim(tables, new_job(tables))
         clock.advance(25.0)
         reconciler.run_once()
 
         assert publisher.sent == []
 
-    def test_a_finished_job_has_no_message(self, repository, publisher):
-        job = repository.request_cancel(new_job(repository).id)
-        publish_due(job, repository, publisher)
+    def test_a_finished_job_has_no_message(self, services, tables, publisher):
+        job = tables.jobs.request_cancel(new_job(tables).id)
+        services.publish_due(job)
 
         assert publisher.sent == []
 
     def test_while_the_broker_is_away_the_job_stays_due(
-        self, repository, reconciler, publisher
+        self, tables, reconciler, publisher
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         publisher.down = True
         with pytest.raises(ServiceUnavailableError, match="does not answer"):
             reconciler.run_once()
@@ -171,25 +169,25 @@ class TestMessages:
 
 class TestLostLeases:
     def test_a_lost_lease_is_sent_again_in_the_same_pass(
-        self, repository, reconciler, publisher, clock
+        self, tables, reconciler, publisher, clock
     ):
-        job = claim(repository, new_job(repository))
+        job = claim(tables, new_job(tables))
         clock.advance(31.0)
         reconciler.run_once()
 
         assert publisher.sent == [(TASK_REGISTER, job.id)]
-        assert repository.get(job.id).token is None
+        assert tables.jobs.get(job.id).token is None
 
     def test_a_poisonous_job_fails_with_a_problem_that_says_so(
-        self, repository, reconciler, publisher, clock
+        self, tables, reconciler, publisher, clock
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         for _ in range(3):
-            claim(repository, job)
+            claim(tables, job)
             clock.advance(31.0)
             publisher.flush()
             reconciler.run_once()
-        failed = repository.get(job.id)
+        failed = tables.jobs.get(job.id)
 
         assert failed.state is JobState.FAILED
         assert failed.error.type == WORKER_LOST.type
@@ -197,36 +195,36 @@ class TestLostLeases:
         assert publisher.sent == []
 
     def test_a_job_cancelled_at_a_dead_worker_ends_cancelled(
-        self, repository, reconciler, clock
+        self, tables, reconciler, clock
     ):
-        job = claim(repository, new_job(repository))
-        repository.request_cancel(job.id)
+        job = claim(tables, new_job(tables))
+        tables.jobs.request_cancel(job.id)
         clock.advance(31.0)
         reconciler.run_once()
 
-        assert repository.get(job.id).state is JobState.CANCELLED
+        assert tables.jobs.get(job.id).state is JobState.CANCELLED
 
 
 class TestExpiry:
     def test_an_expired_job_loses_its_payloads_and_no_other_does(
-        self, repository, reconciler, store, clock, tmp_path
+        self, tables, reconciler, store, clock, tmp_path
     ):
-        old = claim(repository, new_job(repository))
-        repository.fail(old, PROBLEM)
-        kept = new_job(repository)
+        old = claim(tables, new_job(tables))
+        tables.claims.fail(old, PROBLEM)
+        kept = new_job(tables)
         for job in (old, kept):
             put(store, job.id, tmp_path)
         clock.advance(3601.0)
         reconciler.run_once()
 
-        assert repository.get(old.id).state is JobState.EXPIRED
-        assert repository.get(old.id).error.status == 410
+        assert tables.jobs.get(old.id).state is JobState.EXPIRED
+        assert tables.jobs.get(old.id).error.status == 410
         assert store.owners() == [kept.id]
 
     def test_an_unused_upload_goes_after_a_day(
-        self, repository, reconciler, store, clock, tmp_path
+        self, tables, reconciler, store, clock, tmp_path
     ):
-        upload = repository.create_upload(size=1, sha256="a" * 64)
+        upload = tables.uploads.create(size=1, sha256="a" * 64)
         put(store, upload.owner, tmp_path)
         clock.advance(UPLOAD_SECONDS + 1.0)
         reconciler.run_once()
@@ -234,50 +232,50 @@ class TestExpiry:
         assert store.owners() == []
 
     def test_a_broker_that_is_away_keeps_nobody_from_expiring(
-        self, repository, reconciler, publisher, clock
+        self, tables, reconciler, publisher, clock
     ):
-        lost = claim(repository, new_job(repository))
-        old = claim(repository, new_job(repository))
-        repository.fail(old, PROBLEM)
+        lost = claim(tables, new_job(tables))
+        old = claim(tables, new_job(tables))
+        tables.claims.fail(old, PROBLEM)
         publisher.down = True
         clock.advance(3601.0)
         with pytest.raises(ServiceUnavailableError):
             reconciler.run_once()
 
-        assert repository.get(old.id).state is JobState.EXPIRED
-        assert repository.get(lost.id).token is None
+        assert tables.jobs.get(old.id).state is JobState.EXPIRED
+        assert tables.jobs.get(lost.id).token is None
 
     def test_one_folder_that_cannot_be_deleted_stops_no_other(
-        self, repository, reconciler, store, clock, caplog
+        self, services, tables, clock, caplog
     ):
         stubborn = Stubborn()
         for _ in range(2):
-            repository.fail(claim(repository, new_job(repository)), PROBLEM)
+            tables.claims.fail(claim(tables, new_job(tables)), PROBLEM)
         clock.advance(3601.0)
-        dataclasses.replace(reconciler, store=stubborn).run_once()
+        Reconciler(dataclasses.replace(services, store=stubborn)).run_once()
 
         assert len(stubborn.asked) == 2
-        assert repository.count_by_state()[JobState.EXPIRED] == 2
+        assert tables.jobs.count_by_state()[JobState.EXPIRED] == 2
         assert caplog.text.count("cannot be deleted") == 2
 
 
 class TestSweep:
     def test_files_a_late_worker_wrote_are_deleted(
-        self, repository, reconciler, store, tmp_path
+        self, tables, reconciler, store, tmp_path
     ):
-        job = claim(repository, new_job(repository))
-        repository.mark_expired(job.id, PROBLEM)
+        job = claim(tables, new_job(tables))
+        tables.jobs.expire(job.id, PROBLEM)
         put(store, job.id, tmp_path)
         reconciler.sweep()
 
         assert store.owners() == []
 
     def test_files_of_jobs_and_uploads_are_kept(
-        self, repository, reconciler, store, tmp_path
+        self, tables, reconciler, store, tmp_path
     ):
         owners = [
-            new_job(repository).id,
-            repository.create_upload(size=1, sha256="a" * 64).owner,
+            new_job(tables).id,
+            tables.uploads.create(size=1, sha256="a" * 64).owner,
         ]
         for owner in owners:
             age(store, owner, put(store, owner, tmp_path), 10 * ORPHAN_SECONDS)
@@ -293,38 +291,36 @@ class TestSweep:
         assert store.owners() == ["young"]
 
     def test_a_store_of_another_database_loses_nothing(
-        self, repository, reconciler, store, tmp_path, caplog
+        self, services, tmp_path, caplog
     ):
         (tmp_path / "other").mkdir()
         other = PayloadStore(f"file://{tmp_path / 'other'}")
         assert other.bind("another database")
         age(other, "old", put(other, "old", tmp_path), 10 * ORPHAN_SECONDS)
-        dataclasses.replace(reconciler, store=other).sweep()
+        Reconciler(dataclasses.replace(services, store=other)).sweep()
 
         assert other.owners() == ["old"]
         assert "the store is not ours" in caplog.text
 
     def test_a_store_with_patients_of_unknown_origin_is_not_taken_over(
-        self, repository, tmp_path
+        self, tables, tmp_path
     ):
         found = PayloadStore(f"file://{tmp_path / 'found'}")
         put(found, "old", tmp_path)
-        assert not found.bind(repository.identity())
+        assert not found.bind(tables.installation.identity())
 
-    def test_a_database_keeps_its_identity(self, repository):
-        assert repository.identity() == repository.identity()
+    def test_a_database_keeps_its_identity(self, tables):
+        assert tables.installation.identity() == tables.installation.identity()
 
-    def test_old_keys_and_dead_workers_are_forgotten(
-        self, repository, reconciler, clock
-    ):
-        repository.reserve_key("k", "f")
-        repository.settle_key("k", "job")
-        repository.report_worker("w", queue="registration", device="cpu")
+    def test_old_keys_and_dead_workers_are_forgotten(self, tables, reconciler, clock):
+        tables.keys.reserve("k", "f")
+        tables.keys.settle("k", "job")
+        tables.workers.report_ready("w", queue="registration", device="cpu")
         clock.advance(30 * 24 * 3600.0)
         reconciler.sweep()
 
-        assert repository.reserve_key("k", "g") is None
-        assert repository.live_workers(seen_within_seconds=1e12) == {}
+        assert tables.keys.reserve("k", "g") is None
+        assert tables.workers.list_live(seen_within_seconds=1e12) == {}
 
 
 class Stubborn:

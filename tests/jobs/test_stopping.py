@@ -19,9 +19,9 @@ from pydantic import SecretStr
 from hanseg_shared.documents import InputSummary, JobState
 from hanseg_shared.jobs.messages import BrokerPublisher
 from hanseg_shared.jobs.record import Job, NewJob
-from hanseg_shared.jobs.repository import JobRepository
+from hanseg_shared.jobs.services import open_tables
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.worker import open_repository
+from hanseg_shared.jobs.tables.tables import Tables
 from hanseg_shared.settings import Settings
 from tests.redis_server import RunningRedis, running_redis
 
@@ -59,8 +59,8 @@ def settings(tmp_path: Path, broker: RunningRedis) -> Settings:
 
 
 @pytest.fixture
-def repository(settings: Settings) -> Iterator[JobRepository]:
-    opened = open_repository(settings)
+def tables(settings: Settings) -> Iterator[Tables]:
+    opened = open_tables(settings)
     yield opened
     opened.close()
 
@@ -83,9 +83,9 @@ def worker(settings: Settings, how: str) -> Iterator[psutil.Process]:
         process.wait()
 
 
-def wait_for(repository: JobRepository, condition: Callable[[Job], bool]) -> Job:
+def wait_for(tables: Tables, condition: Callable[[Job], bool]) -> Job:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition(job := repository.get("j1")):
+    while not condition(job := tables.jobs.get("j1")):
         assert not job.state.is_final, job.error
         assert time.monotonic() < deadline, "nothing happens"
         tick.wait(0.05)
@@ -100,68 +100,68 @@ def is_free(job: Job) -> bool:
     return job.token is None
 
 
-def submit(settings: Settings, repository: JobRepository) -> None:
-    repository.create(NewJob("j1", (CT,)))
+def submit(settings: Settings, tables: Tables) -> None:
+    tables.jobs.create(NewJob("j1", (CT,)))
     publisher = BrokerPublisher(settings)
     publisher.publish(Stage.REGISTER.task, Stage.REGISTER.queue, "j1")
     publisher.close()
 
 
-def test_four_restarts_in_one_stage_are_no_attempts(settings, repository):
-    submit(settings, repository)
+def test_four_restarts_in_one_stage_are_no_attempts(settings, tables):
+    submit(settings, tables)
     for _ in range(4):
         with worker(settings, "listening") as process:
-            wait_for(repository, is_claimed)
+            wait_for(tables, is_claimed)
             process.terminate()
-            given_back = wait_for(repository, is_free)
+            given_back = wait_for(tables, is_free)
             assert given_back.attempts == 0
             assert psutil.wait_procs([process], timeout=PATIENCE_SECONDS)[0]
 
     assert given_back.state is JobState.REGISTERING
     assert given_back.total_attempts == 4
-    claimed = repository.claim("j1", Stage.REGISTER, lease_seconds=30.0)
+    claimed = tables.claims.claim("j1", Stage.REGISTER, lease_seconds=30.0)
     assert claimed is not None
     assert claimed.attempts == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.parametrize("how", ["listening", "deaf"])
-def test_another_worker_goes_on_at_once(settings, repository, how, number):
-    submit(settings, repository)
+def test_another_worker_goes_on_at_once(settings, tables, how, number):
+    submit(settings, tables)
     with worker(settings, how) as stopped:
-        wait_for(repository, is_claimed)
+        wait_for(tables, is_claimed)
         stopped.send_signal(number)
-        wait_for(repository, is_free)
+        wait_for(tables, is_free)
         with worker(settings, "listening"):
-            assert wait_for(repository, is_claimed).attempts == 1
+            assert wait_for(tables, is_claimed).attempts == 1
 
 
-def test_all_processes_may_be_told_at_once(settings, repository):
-    submit(settings, repository)
+def test_all_processes_may_be_told_at_once(settings, tables):
+    submit(settings, tables)
     with worker(settings, "listening") as stopped:
-        wait_for(repository, is_claimed)
+        wait_for(tables, is_claimed)
         os.killpg(stopped.pid, signal.SIGTERM)
-        assert wait_for(repository, is_free).attempts == 0
+        assert wait_for(tables, is_free).attempts == 0
 
 
-def test_a_worker_told_twice_gives_its_job_back(settings, repository):
+def test_a_worker_told_twice_gives_its_job_back(settings, tables):
     patient = settings.model_copy(update={"grace_seconds": 60.0})
-    submit(settings, repository)
+    submit(settings, tables)
     with worker(patient, "deaf") as stopped:
-        wait_for(repository, is_claimed)
+        wait_for(tables, is_claimed)
         stopped.terminate()
         tick.wait(0.5)  # signals of one kind that come together are one
         stopped.terminate()
-        assert wait_for(repository, is_free).attempts == 0
+        assert wait_for(tables, is_free).attempts == 0
 
 
-def test_a_worker_whose_broker_hangs_gives_its_job_back(settings, repository, broker):
-    submit(settings, repository)
+def test_a_worker_whose_broker_hangs_gives_its_job_back(settings, tables, broker):
+    submit(settings, tables)
     with worker(settings, "deaf") as stopped:
-        wait_for(repository, is_claimed)
+        wait_for(tables, is_claimed)
         with broker.frozen():
             stopped.terminate()
-            given_back = wait_for(repository, is_free)
+            given_back = wait_for(tables, is_free)
 
     assert given_back.attempts == 0
-    assert repository.due(published_before_seconds=None)[0].id == "j1"
+    assert tables.outbox.list_due(published_before_seconds=None)[0].id == "j1"

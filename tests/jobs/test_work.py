@@ -20,22 +20,28 @@ from hanseg_shared.errors import (
     StoreError,
 )
 from hanseg_shared.jobs import work
+from hanseg_shared.jobs.database import Database
 from hanseg_shared.jobs.messages import TASK_PACKAGE, TASK_REGISTER, TASK_SEGMENT
 from hanseg_shared.jobs.reconciler import Reconciler
-from hanseg_shared.jobs.record import Job, NewJob
-from hanseg_shared.jobs.repository import JobRepository, StageResult, open_database
+from hanseg_shared.jobs.record import Job, NewJob, StageResult
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.work import Services, StopNotice, Workplace, work_on
+from hanseg_shared.jobs.stopping import StopNotice
+from hanseg_shared.jobs.tables.claims import Claims
+from hanseg_shared.jobs.tables.job_row import Ending
+from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.upgrade import open_database
+from hanseg_shared.jobs.work import Workplace, work_on
 from hanseg_shared.problems import DEADLINE, INTERNAL, WORKER_LOST, kind_of
 from hanseg_shared.settings import Settings
 from tests.jobs.fakes import CT, PROBLEM, FakeClock, Gate, claim, new_job
 
 
-class WatchedRepository(JobRepository):
+class WatchedClaims(Claims):
     """Counts renewals, and does what a test puts in the place of a method."""
 
-    def __init__(self, url: str, clock: FakeClock) -> None:
-        super().__init__(open_database(url), retention_seconds=3600.0, clock=clock)
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, Ending(retention_seconds=3600.0))
         self._renewals = threading.Semaphore(0)
 
     def renew(self, *arguments, **keywords):
@@ -52,9 +58,10 @@ class WatchedRepository(JobRepository):
 
 
 @pytest.fixture
-def repository(tmp_path: Path, clock: FakeClock) -> Iterator[WatchedRepository]:
-    opened = WatchedRepository(f"sqlite:///{tmp_path / 'jobs.sqlite'}", clock)
-    yield opened
+def tables(tmp_path: Path, clock: FakeClock) -> Iterator[Tables]:
+    database = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}", clock=clock)
+    opened = Tables.of(database, retention_seconds=3600.0)
+    yield dataclasses.replace(opened, claims=WatchedClaims(database))
     opened.close()
 
 
@@ -99,14 +106,14 @@ def scratch_is_clean(services: Services) -> bool:
 
 def register(services: Services, job: Job, body: Body) -> Job:
     work_on(Stage.REGISTER, job.id, body, services)
-    return services.repository.get(job.id)
+    return services.tables.jobs.get(job.id)
 
 
 class TestSuccess:
     def test_a_finished_stage_sends_the_message_of_the_next(
-        self, services, repository, publisher
+        self, services, tables, publisher
     ):
-        done = register(services, new_job(repository), Body())
+        done = register(services, new_job(tables), Body())
 
         assert done.state is JobState.SEGMENTING
         assert done.versions == {"body": "1"}
@@ -114,32 +121,32 @@ class TestSuccess:
         assert done.published_at is not None
         assert scratch_is_clean(services)
 
-    def test_three_stages_make_a_job(self, services, repository, publisher):
-        job = new_job(repository)
+    def test_three_stages_make_a_job(self, services, tables, publisher):
+        job = new_job(tables)
         for stage in Stage:
             work_on(stage, job.id, Body(), services)
 
-        assert repository.get(job.id).state is JobState.SUCCEEDED
+        assert tables.jobs.get(job.id).state is JobState.SUCCEEDED
         assert [task for task, _ in publisher.sent] == [TASK_SEGMENT, TASK_PACKAGE]
 
-    def test_no_thread_is_left(self, services, repository):
-        register(services, new_job(repository), Body())
+    def test_no_thread_is_left(self, services, tables):
+        register(services, new_job(tables), Body())
 
         assert "lease" not in {thread.name for thread in threading.enumerate()}
 
     def test_a_broker_that_is_away_does_not_undo_the_work(
-        self, services, repository, publisher
+        self, services, tables, publisher
     ):
         publisher.down = True
-        done = register(services, new_job(repository), Body())
+        done = register(services, new_job(tables), Body())
 
         assert done.state is JobState.SEGMENTING
         assert done.published_at is None
 
 
 class TestMessagesThatComeAmiss:
-    def test_a_duplicate_while_the_stage_runs_does_nothing(self, services, repository):
-        job = new_job(repository)
+    def test_a_duplicate_while_the_stage_runs_does_nothing(self, services, tables):
+        job = new_job(tables)
         second = Body()
         first = Body(lambda _: register(services, job, second))
         done = register(services, job, first)
@@ -148,9 +155,9 @@ class TestMessagesThatComeAmiss:
         assert (done.state, done.total_attempts) == (JobState.SEGMENTING, 1)
 
     def test_a_duplicate_after_the_stage_does_nothing(
-        self, services, repository, publisher
+        self, services, tables, publisher
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         body = Body()
         register(services, job, body)
         done = register(services, job, body)
@@ -159,18 +166,16 @@ class TestMessagesThatComeAmiss:
         assert done.total_attempts == 1
         assert len(publisher.sent) == 1
 
-    def test_a_message_that_comes_before_its_stage_does_nothing(
-        self, services, repository
-    ):
-        job = new_job(repository)
+    def test_a_message_that_comes_before_its_stage_does_nothing(self, services, tables):
+        job = new_job(tables)
         body = Body()
         work_on(Stage.PACKAGE, job.id, body, services)
 
         assert body.calls == 0
-        assert repository.get(job.id) == job
+        assert tables.jobs.get(job.id) == job
 
-    def test_a_message_of_a_cancelled_job_does_nothing(self, services, repository):
-        job = repository.request_cancel(new_job(repository).id)
+    def test_a_message_of_a_cancelled_job_does_nothing(self, services, tables):
+        job = tables.jobs.request_cancel(new_job(tables).id)
         body = Body()
 
         assert register(services, job, body) == job
@@ -192,9 +197,9 @@ class TestFailure:
         ],
     )
     def test_an_error_of_the_product_fails_the_job_at_once(
-        self, services, repository, error
+        self, services, tables, error
     ):
-        failed = register(services, new_job(repository), Body(raising(error)))
+        failed = register(services, new_job(tables), Body(raising(error)))
 
         assert failed.state is JobState.FAILED
         assert problem(failed).type == kind_of(error).type
@@ -203,19 +208,17 @@ class TestFailure:
         assert scratch_is_clean(services)
 
     def test_an_unexpected_error_gives_the_job_back_at_once(
-        self, services, repository, publisher
+        self, services, tables, publisher
     ):
-        job = register(services, new_job(repository), Body(raising(KeyError("x"))))
+        job = register(services, new_job(tables), Body(raising(KeyError("x"))))
 
         assert (job.state, job.token, job.attempts) == (JobState.REGISTERING, None, 1)
-        assert repository.due(published_before_seconds=None) == [job]
+        assert tables.outbox.list_due(published_before_seconds=None) == [job]
         assert publisher.sent == []
         assert scratch_is_clean(services)
 
-    def test_after_three_unexpected_errors_the_job_has_failed(
-        self, services, repository
-    ):
-        job = new_job(repository)
+    def test_after_three_unexpected_errors_the_job_has_failed(self, services, tables):
+        job = new_job(tables)
         body = Body(raising(ZeroDivisionError("Jane Doe")))
         for _ in range(5):
             failed = register(services, job, body)
@@ -226,8 +229,8 @@ class TestFailure:
         assert "ZeroDivisionError (tried 3 times" in problem(failed).detail
         assert "Jane" not in problem(failed).detail
 
-    def test_a_disk_that_stays_full_is_named_in_the_problem(self, services, repository):
-        job = new_job(repository)
+    def test_a_disk_that_stays_full_is_named_in_the_problem(self, services, tables):
+        job = new_job(tables)
         body = Body(raising(OSError(28, "No space left on device", "/secret/place")))
         for _ in range(3):
             failed = register(services, job, body)
@@ -236,8 +239,8 @@ class TestFailure:
         assert "No space left on device (tried 3" in problem(failed).detail
         assert "secret" not in problem(failed).detail
 
-    def test_a_job_that_fails_twice_may_still_succeed(self, services, repository):
-        job = new_job(repository)
+    def test_a_job_that_fails_twice_may_still_succeed(self, services, tables):
+        job = new_job(tables)
         for _ in range(2):
             register(services, job, Body(raising(MemoryError())))
         done = register(services, job, Body())
@@ -247,10 +250,10 @@ class TestFailure:
         assert done.stages[0].attempts == 3
 
     def test_the_soft_time_limit_fails_the_job_and_names_the_limit(
-        self, services, repository
+        self, services, tables
     ):
         failed = register(
-            services, new_job(repository), Body(raising(SoftTimeLimitExceeded()))
+            services, new_job(tables), Body(raising(SoftTimeLimitExceeded()))
         )
 
         assert failed.state is JobState.FAILED
@@ -267,12 +270,10 @@ class TestFailure:
         ],
     )
     def test_a_failing_store_gives_the_job_back_for_later(
-        self, services, repository, publisher, clock, error
+        self, services, tables, publisher, clock, error
     ):
-        job = new_job(repository)
-        reconciler = Reconciler(
-            repository, services.store, publisher, services.settings
-        )
+        job = new_job(tables)
+        reconciler = Reconciler(services)
         released = register(services, job, Body(raising(error)))
         reconciler.run_once()
         assert (released.token, released.state) == (None, JobState.REGISTERING)
@@ -283,9 +284,9 @@ class TestFailure:
         assert publisher.sent == [(TASK_REGISTER, job.id)]
 
     def test_a_store_that_keeps_failing_fails_the_job_and_says_why(
-        self, services, repository
+        self, services, tables
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         body = Body(raising(StoreError("payload abc was altered")))
         for _ in range(3):
             failed = register(services, job, body)
@@ -296,21 +297,21 @@ class TestFailure:
         )
 
     def test_a_database_that_fails_at_the_end_publishes_nothing_twice(
-        self, services, repository, clock, monkeypatch
+        self, services, tables, clock, monkeypatch
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         down = ServiceUnavailableError("the database does not work")
 
         def fail(*_, **__):
             raise down
 
         with monkeypatch.context() as patch:
-            patch.setattr(repository, "finish_stage", fail)
-            patch.setattr(repository, "release", fail)
+            patch.setattr(tables.claims, "finish_stage", fail)
+            patch.setattr(tables.claims, "release", fail)
             with pytest.raises(ServiceUnavailableError):
                 register(services, job, Body())
         clock.advance(31.0)
-        repository.release_lost_leases(attempts=3, problem=PROBLEM)
+        tables.claims.release_lost(attempts=3, problem=PROBLEM)
         done = register(services, job, Body())
 
         assert done.state is JobState.SEGMENTING
@@ -328,19 +329,19 @@ class TestKilledProcess:
     KILLED = ProcessLostError("the process was killed by signal 11 (SIGSEGV)")
 
     def test_a_stage_whose_process_was_killed_is_due_again_after_a_while(
-        self, services, repository, clock
+        self, services, tables, clock
     ):
-        job = register(services, new_job(repository), Body(raising(self.KILLED)))
+        job = register(services, new_job(tables), Body(raising(self.KILLED)))
 
         assert (job.state, job.attempts) == (JobState.REGISTERING, 1)
-        assert repository.due(published_before_seconds=None) == []
+        assert tables.outbox.list_due(published_before_seconds=None) == []
         clock.advance(21.0)
-        assert repository.due(published_before_seconds=20.0) == [job]
+        assert tables.outbox.list_due(published_before_seconds=20.0) == [job]
 
     def test_a_stage_that_is_killed_every_time_has_lost_its_worker(
-        self, services, repository
+        self, services, tables
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         body = Body(raising(self.KILLED))
         for _ in range(3):
             failed = register(services, job, body)
@@ -349,8 +350,8 @@ class TestKilledProcess:
         assert problem(failed).type == WORKER_LOST.type
         assert "signal 11 (SIGSEGV) (tried 3 times" in problem(failed).detail
 
-    def test_the_body_knows_its_last_attempt(self, services, repository):
-        job = new_job(repository)
+    def test_the_body_knows_its_last_attempt(self, services, tables):
+        job = new_job(tables)
         asked: list[bool] = []
 
         def ask(workplace: Workplace) -> None:
@@ -362,9 +363,9 @@ class TestKilledProcess:
         assert asked == [False, False, True]
 
     def test_a_process_that_was_stopped_with_its_worker_was_not_killed(
-        self, services, repository, publisher
+        self, services, tables, publisher
     ):
-        job = new_job(repository)
+        job = new_job(tables)
 
         def stop(workplace: Workplace) -> None:
             services.stop.give(grace_seconds=60.0)
@@ -379,9 +380,9 @@ class TestKilledProcess:
 
 class TestStoppingWorker:
     def test_a_worker_that_must_leave_gives_its_job_back_at_once(
-        self, services, repository, publisher
+        self, services, tables, publisher
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         for _ in range(4):  # more than the attempts of a stage
             with pytest.raises(SystemExit):
                 register(services, job, Body(raising(SystemExit(-253))))
@@ -396,9 +397,9 @@ class TestStoppingWorker:
         assert scratch_is_clean(services)
 
     def test_a_body_that_does_not_listen_loses_its_job_when_the_grace_is_over(
-        self, hasty, repository, publisher
+        self, hasty, tables, publisher
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         given_back = Gate()
         publish = publisher.publish
 
@@ -423,64 +424,64 @@ class TestStoppingWorker:
         assert publisher.sent == [(TASK_REGISTER, job.id)]
 
     def test_a_stage_that_ends_within_the_grace_is_published(
-        self, hasty, repository, publisher
+        self, hasty, tables, publisher
     ):
         done = register(
             hasty,
-            new_job(repository),
+            new_job(tables),
             Body(
                 lambda _: hasty.stop.give(grace_seconds=60.0),
-                lambda _: repository.wait_for_renewal(),
+                lambda _: tables.claims.wait_for_renewal(),
             ),
         )
 
         assert done.state is JobState.SEGMENTING
 
-    def test_a_cancelled_job_ends_with_its_worker(self, services, repository):
-        job = new_job(repository)
-        body = Body(lambda _: repository.request_cancel(job.id), raising(SystemExit(0)))
+    def test_a_cancelled_job_ends_with_its_worker(self, services, tables):
+        job = new_job(tables)
+        body = Body(
+            lambda _: tables.jobs.request_cancel(job.id), raising(SystemExit(0))
+        )
         with pytest.raises(SystemExit):
             register(services, job, body)
 
-        assert repository.get(job.id).state is JobState.CANCELLED
+        assert tables.jobs.get(job.id).state is JobState.CANCELLED
 
     def test_without_a_broker_the_job_is_given_back_all_the_same(
-        self, services, repository, publisher
+        self, services, tables, publisher
     ):
         publisher.down = True
         with pytest.raises(SystemExit):
-            register(services, new_job(repository), Body(raising(SystemExit(0))))
-        [due] = repository.due(published_before_seconds=None)
+            register(services, new_job(tables), Body(raising(SystemExit(0))))
+        [due] = tables.outbox.list_due(published_before_seconds=None)
 
         assert due.attempts == 0
 
     def test_a_worker_that_lost_its_job_gives_nothing_back(
-        self, services, repository, clock
+        self, services, tables, clock
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         holders = []
 
         def lose(_: Workplace) -> None:
             clock.advance(31.0)
-            repository.release_lost_leases(attempts=3, problem=PROBLEM)
-            holders.append(claim(repository, job))
+            tables.claims.release_lost(attempts=3, problem=PROBLEM)
+            holders.append(claim(tables, job))
 
         with pytest.raises(SystemExit):
             register(services, job, Body(lose, raising(SystemExit(0))))
 
-        assert [repository.get(job.id)] == holders
+        assert [tables.jobs.get(job.id)] == holders
 
-    def test_a_kill_among_restarts_is_the_only_attempt(
-        self, services, repository, clock
-    ):
-        job = new_job(repository)
+    def test_a_kill_among_restarts_is_the_only_attempt(self, services, tables, clock):
+        job = new_job(tables)
         with pytest.raises(SystemExit):
             register(services, job, Body(raising(SystemExit(0))))
-        claim(repository, job)
+        claim(tables, job)
         clock.advance(31.0)
-        repository.release_lost_leases(attempts=3, problem=PROBLEM)
+        tables.claims.release_lost(attempts=3, problem=PROBLEM)
 
-        assert repository.get(job.id).attempts == 1
+        assert tables.jobs.get(job.id).attempts == 1
 
 
 class TestStopNotice:
@@ -500,12 +501,12 @@ class TestStopNotice:
 
 
 class TestCancel:
-    def test_a_cancel_in_the_middle_ends_the_job_and_clears_up(self, hasty, repository):
-        job = new_job(repository)
+    def test_a_cancel_in_the_middle_ends_the_job_and_clears_up(self, hasty, tables):
+        job = new_job(tables)
         reached = []
         body = Body(
-            lambda _: repository.request_cancel(job.id),
-            lambda _: repository.wait_for_renewal(),
+            lambda _: tables.jobs.request_cancel(job.id),
+            lambda _: tables.claims.wait_for_renewal(),
             lambda workplace: workplace.lease.progress(0.5),
             lambda _: reached.append("further"),
         )
@@ -516,36 +517,34 @@ class TestCancel:
         assert cancelled.versions == {}
         assert scratch_is_clean(hasty)
 
-    def test_a_cancel_at_the_last_moment_ends_the_job(self, services, repository):
-        job = new_job(repository)
-        body = Body(lambda _: repository.request_cancel(job.id))
+    def test_a_cancel_at_the_last_moment_ends_the_job(self, services, tables):
+        job = new_job(tables)
+        body = Body(lambda _: tables.jobs.request_cancel(job.id))
         cancelled = register(services, job, body)
 
         assert cancelled.state is JobState.CANCELLED
         assert cancelled.versions == {}
 
-    def test_a_body_that_fails_after_a_cancel_ends_the_job(self, services, repository):
-        job = new_job(repository)
+    def test_a_body_that_fails_after_a_cancel_ends_the_job(self, services, tables):
+        job = new_job(tables)
         body = Body(
-            lambda _: repository.request_cancel(job.id), raising(OSError("killed"))
+            lambda _: tables.jobs.request_cancel(job.id), raising(OSError("killed"))
         )
 
         assert register(services, job, body).state is JobState.CANCELLED
 
-    def test_a_body_may_say_itself_that_it_was_cancelled(self, services, repository):
+    def test_a_body_may_say_itself_that_it_was_cancelled(self, services, tables):
         body = Body(raising(JobCancelledError("the child was killed")))
 
-        assert register(services, new_job(repository), body).state is JobState.CANCELLED
+        assert register(services, new_job(tables), body).state is JobState.CANCELLED
 
 
 class TestLostLease:
     def test_a_worker_that_lost_its_job_stops_and_publishes_nothing(
-        self, services, repository, publisher, clock
+        self, services, tables, publisher, clock
     ):
-        job = new_job(repository)
-        reconciler = Reconciler(
-            repository, services.store, publisher, services.settings
-        )
+        job = new_job(tables)
+        reconciler = Reconciler(services)
         other = Body(result=StageResult(versions={"body": "the other's"}))
 
         def lose(_: Workplace) -> None:
@@ -566,27 +565,25 @@ class TestLostLease:
         "error", [RegistrationError("late"), OSError("late"), SoftTimeLimitExceeded()]
     )
     def test_a_late_failure_does_not_harm_the_worker_that_has_the_job(
-        self, services, repository, clock, error
+        self, services, tables, clock, error
     ):
-        job = new_job(repository)
+        job = new_job(tables)
         holders = []
 
         def lose(_: Workplace) -> None:
             clock.advance(31.0)
-            repository.release_lost_leases(attempts=3, problem=PROBLEM)
-            holders.append(claim(repository, job))
+            tables.claims.release_lost(attempts=3, problem=PROBLEM)
+            holders.append(claim(tables, job))
 
         after = register(services, job, Body(lose, raising(error)))
 
         assert [after] == holders
 
-    def test_the_lease_thread_tells_the_body_that_the_job_is_lost(
-        self, hasty, repository
-    ):
-        job = new_job(repository)
+    def test_the_lease_thread_tells_the_body_that_the_job_is_lost(self, hasty, tables):
+        job = new_job(tables)
 
         def lose(workplace: Workplace) -> None:
-            repository.release(workplace.job)
+            tables.claims.release(workplace.job)
             workplace.lease._thread.join(10)
             workplace.lease.check()
             pytest.fail("the lease did not notice")
@@ -595,27 +592,27 @@ class TestLostLease:
         assert (after.state, after.token) == (JobState.REGISTERING, None)
 
 
-def test_progress_reaches_the_row(hasty, repository):
+def test_progress_reaches_the_row(hasty, tables):
     seen = []
 
     def note(workplace: Workplace) -> None:
         workplace.lease.progress(0.25)
-        repository.wait_for_renewal()
-        seen.append(repository.get(workplace.job.id).progress)
+        tables.claims.wait_for_renewal()
+        seen.append(tables.jobs.get(workplace.job.id).progress)
 
-    register(hasty, new_job(repository), Body(note))
+    register(hasty, new_job(tables), Body(note))
     assert seen == [Progress(stage="registering", done=0.25)]
 
 
 class TestWorkplace:
     @pytest.fixture
-    def workplace(self, services, repository, tmp_path) -> Workplace:
+    def workplace(self, services, tables, tmp_path) -> Workplace:
         image = tmp_path / "image"
         image.write_bytes(b"voxels")
         job_id = "j1"
         payload = services.store.put(job_id, image)
         ct = CT.model_copy(update={"sha256": payload.sha256})
-        job = claim(repository, repository.create(NewJob(job_id, (ct,))))
+        job = claim(tables, tables.jobs.create(NewJob(job_id, (ct,))))
         folder = tmp_path / "scratch"
         folder.mkdir()
         return Workplace(job, folder, services, lease=None)  # type: ignore[arg-type]

@@ -20,10 +20,11 @@ from hanseg_shared.documents import InputSummary, JobState
 from hanseg_shared.errors import ModelError, ServiceUnavailableError
 from hanseg_shared.jobs import worker
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.jobs.record import NewJob, WorkerState, WorkerStatus
-from hanseg_shared.jobs.repository import JobRepository, StageResult
+from hanseg_shared.jobs.record import NewJob, StageResult, WorkerState, WorkerStatus
+from hanseg_shared.jobs.services import open_tables
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.work import StopNotice
+from hanseg_shared.jobs.stopping import StopNotice
+from hanseg_shared.jobs.tables.workers import WorkersTable
 from hanseg_shared.jobs.worker import (
     ALIVE_SECONDS,
     WorkerPlan,
@@ -31,7 +32,6 @@ from hanseg_shared.jobs.worker import (
     healthy,
     listen_for_stop,
     make_worker_app,
-    open_repository,
 )
 from hanseg_shared.settings import BAD_SETTINGS, Settings
 from tests.redis_server import running_redis
@@ -105,12 +105,12 @@ def wait_until_healthy(settings: Settings) -> None:
 
 def test_a_worker_does_the_stages_of_its_plan(settings, start):
     app = start(Preparation())
-    repository = open_repository(settings)
-    repository.create(NewJob("j1", (CT,)))
+    tables = open_tables(settings)
+    tables.jobs.create(NewJob("j1", (CT,)))
     app.tasks[Stage.REGISTER.task]("j1")
 
-    assert repository.get("j1").state is JobState.SEGMENTING
-    repository.close()
+    assert tables.jobs.get("j1").state is JobState.SEGMENTING
+    tables.close()
 
 
 def test_a_worker_that_is_ready_sends_heartbeats(settings, start):
@@ -155,19 +155,19 @@ class TestHowFarAWorkerIs:
         seen: list[WorkerStatus] = []
 
         def prepare(_: Settings) -> str:
-            repository = open_repository(settings)
+            tables = open_tables(settings)
             deadline = time.monotonic() + 10.0
-            while not (found := repository.worker_statuses()):
+            while not (found := tables.workers.statuses()):
                 assert time.monotonic() < deadline, "it says nothing"
             seen.extend(found)
-            repository.close()
+            tables.close()
             return "cpu"
 
         start(prepare)
         wait_until_healthy(settings)
-        repository = open_repository(settings)
-        [ready] = repository.worker_statuses()
-        repository.close()
+        tables = open_tables(settings)
+        [ready] = tables.workers.statuses()
+        tables.close()
 
         assert [status.state for status in seen] == [WorkerState.LOADING]
         assert ready.state is WorkerState.READY
@@ -177,10 +177,10 @@ class TestHowFarAWorkerIs:
         start(Preparation())
         wait_until_healthy(settings)
         signals.worker_process_shutdown.send(sender=None)
-        repository = open_repository(settings)
+        tables = open_tables(settings)
 
-        assert repository.worker_statuses() == []
-        repository.close()
+        assert tables.workers.statuses() == []
+        tables.close()
 
 
 class TestNoticeBySignals:
@@ -265,7 +265,7 @@ def test_a_job_is_not_touched_by_a_child_that_has_not_started(settings):
 
 def test_heartbeats_outlive_any_fault_of_the_database(settings, start, monkeypatch):
     failed = threading.Event()
-    report = JobRepository.report_worker
+    report = WorkersTable.report_ready
 
     def fail_once(self, *arguments, **keywords):
         if not failed.is_set():
@@ -274,7 +274,7 @@ def test_heartbeats_outlive_any_fault_of_the_database(settings, start, monkeypat
         report(self, *arguments, **keywords)
 
     monkeypatch.setattr(worker, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(JobRepository, "report_worker", fail_once)
+    monkeypatch.setattr(WorkersTable, "report_ready", fail_once)
     start(Preparation())
     wait_until_healthy(settings)
 
@@ -282,14 +282,14 @@ def test_heartbeats_outlive_any_fault_of_the_database(settings, start, monkeypat
 
 
 def test_a_worker_of_another_host_says_nothing_about_this_one(settings):
-    repository = open_repository(settings)
-    repository.report_worker("elsewhere-12", queue="registration", device="cpu")
+    tables = open_tables(settings)
+    tables.workers.report_ready("elsewhere-12", queue="registration", device="cpu")
     assert not healthy(settings, QueueName.REGISTRATION)
 
     name = f"{socket.gethostname()}-12"
-    repository.report_worker(name, queue="registration", device="cpu")
+    tables.workers.report_ready(name, queue="registration", device="cpu")
     assert healthy(settings, QueueName.REGISTRATION)
-    repository.close()
+    tables.close()
     assert ALIVE_SECONDS > 0
 
 

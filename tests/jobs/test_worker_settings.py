@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from hanseg_shared.jobs.reconciler import Reconciler
-from hanseg_shared.jobs.worker import ALIVE_SECONDS, HEARTBEAT_SECONDS, open_services
+from hanseg_shared.jobs.services import open_services
+from hanseg_shared.jobs.worker import ALIVE_SECONDS, HEARTBEAT_SECONDS
 from hanseg_shared.settings import Settings, default_data_folder
 
 
@@ -101,11 +101,9 @@ def test_services_open_in_any_folder(tmp_path, folder):
     image = tmp_path / "image"
     image.write_bytes(b"x")
     services.store.put("job", image)
-    services.repository.ping()
-    Reconciler(
-        services.repository, services.store, services.publisher, settings
-    ).repository.create_batch(None)
-    services.repository.close()
+    services.tables.database.ping()
+    services.tables.batches.create(None)
+    services.tables.close()
 
     assert (tmp_path / folder / "jobs.sqlite").is_file()
     assert len(list((tmp_path / folder / "payloads" / "job").iterdir())) == 1

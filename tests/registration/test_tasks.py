@@ -9,13 +9,15 @@ from hanseg_registration import tasks
 from hanseg_registration.tasks import deadline_s, register_stage
 from hanseg_shared.documents import InputSummary, MrVerdict
 from hanseg_shared.errors import ProcessLostError, RegistrationError, StoreError
-from hanseg_shared.jobs import JobRepository, Stage
 from hanseg_shared.jobs import work as work_module
 from hanseg_shared.jobs.messages import Publisher, QueueName
 from hanseg_shared.jobs.record import Job, NewJob
-from hanseg_shared.jobs.repository import open_database
+from hanseg_shared.jobs.services import Services
+from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.store import PayloadStore
-from hanseg_shared.jobs.work import Services, work_on
+from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.upgrade import open_database
+from hanseg_shared.jobs.work import work_on
 from hanseg_shared.settings import DEFAULT_REGISTRATION_SECONDS, Settings
 
 
@@ -48,9 +50,9 @@ class NoBroker:
 def services(tmp_path, monkeypatch) -> Services:
     monkeypatch.setattr(work_module, "NOTICE_SECONDS", 0.0)
     settings = Settings(data=tmp_path / "data")
-    repository = JobRepository(open_database(settings.database), retention_seconds=60.0)
+    tables = Tables.of(open_database(settings.database), retention_seconds=60.0)
     store = PayloadStore(settings.store)
-    return Services(repository, store, cast("Publisher", NoBroker()), settings)
+    return Services(tables, store, cast("Publisher", NoBroker()), settings)
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def job(services, tmp_path) -> Job:
     mr = ct.model_copy(update={"role": "mr"})
     return cast(
         "Job",
-        services.repository.create(NewJob("j1", (ct, mr), remarks=("the MR: far",))),
+        services.tables.jobs.create(NewJob("j1", (ct, mr), remarks=("the MR: far",))),
     )
 
 
@@ -83,7 +85,7 @@ def tried(services: Services, monkeypatch, *errors: Exception) -> Job:
 
         monkeypatch.setattr(tasks, "register_files", fail)
         work_on(Stage.REGISTER, "j1", register_stage, services)
-    return services.repository.get("j1")
+    return services.tables.jobs.get("j1")
 
 
 KILLED = ProcessLostError("the process was killed by signal 9 (SIGKILL)")

@@ -14,7 +14,7 @@ import pytest
 
 from hanseg_shared.client.session import private_settings
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.jobs.worker import open_repository
+from hanseg_shared.jobs.services import open_tables
 from hanseg_shared.settings import Settings
 from hanseg_shared.stack import Stack
 from hanseg_shared.stack.children import MOST_QUICK_DEATHS, Child
@@ -207,11 +207,11 @@ def test_a_stack_for_one_command_shares_nothing_with_the_hospitals_service(
 
 def test_keys_of_requests_that_died_with_the_last_service_are_free_again(tmp_path):
     chosen = settings(tmp_path)
-    repository = open_repository(chosen)
-    repository.reserve_key("dead", "fingerprint")
-    repository.reserve_key("settled", "fingerprint")
-    repository.settle_key("settled", "job")
+    tables = open_tables(chosen)
+    tables.keys.reserve("dead", "fingerprint")
+    tables.keys.reserve("settled", "fingerprint")
+    tables.keys.settle("settled", "job")
     _put_database_right(chosen)
-    assert repository.reserve_key("dead", "fingerprint") is None
-    assert repository.reserve_key("settled", "fingerprint") is not None
-    repository.close()
+    assert tables.keys.reserve("dead", "fingerprint") is None
+    assert tables.keys.reserve("settled", "fingerprint") is not None
+    tables.close()

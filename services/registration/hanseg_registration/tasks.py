@@ -10,7 +10,7 @@ from hanseg_registration.engines.backends import engine_for
 from hanseg_registration.pipeline import absent_report, rejected_report
 from hanseg_shared.documents import Backend, RegistrationReport
 from hanseg_shared.errors import ProcessLostError, RegistrationError
-from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.work import Workplace
 from hanseg_shared.memory_limits import stage_limit
 from hanseg_shared.result_files import REPORT

@@ -7,8 +7,8 @@ import sys
 import SimpleITK as sitk  # noqa: N813
 
 from hanseg_registration.tasks import register_stage
-from hanseg_shared.jobs import Stage
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.worker import WorkerPlan, start_worker
 from hanseg_shared.settings import Settings
 

@@ -26,9 +26,9 @@ from hanseg_shared.documents import (
 )
 from hanseg_shared.errors import JobStateError, ModelError
 from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
-from hanseg_shared.jobs import Job, Stage
 from hanseg_shared.jobs.messages import SOFT_LIMIT_SHARE
-from hanseg_shared.jobs.repository import StageResult
+from hanseg_shared.jobs.record import Job, StageResult
+from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Workplace
 from hanseg_shared.result_files import (
     FIELD_OF_VIEW,

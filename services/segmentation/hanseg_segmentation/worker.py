@@ -15,8 +15,8 @@ from hanseg_segmentation.packages.installed import (
     model_folders,
 )
 from hanseg_segmentation.packages.weights import verify_weights
-from hanseg_shared.jobs import Stage
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.worker import WorkerPlan, start_worker
 from hanseg_shared.settings import Settings
 

@@ -13,13 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
-from hanseg_shared.jobs.messages import Publisher, QueueName
+from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.record import Job
-from hanseg_shared.jobs.repository import JobRepository
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.store import PayloadStore
 from hanseg_shared.problems import EXPIRED, WORKER_LOST
-from hanseg_shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +45,7 @@ the time after which it may be presumed lost."""
 class Reconciler:
     """One pass looks at every unfinished job; see `run_once`."""
 
-    repository: JobRepository
-    store: PayloadStore
-    publisher: Publisher
-    settings: Settings
+    services: Services
 
     def run_once(self) -> None:
         """Release lost leases, send lost messages again, delete what has expired.
@@ -74,12 +69,12 @@ class Reconciler:
         _do_all(self._purge_orphans, self._forget_the_past)
 
     def _release_lost_leases(self) -> None:
-        tries = self.settings.attempts
+        tries = self.services.settings.attempts
         problem = WORKER_LOST.problem(
             f"the worker died or hung {tries} times while it had this job; the last "
             "cause is in the worker's log, most often too little memory"
         )
-        released, failed = self.repository.release_lost_leases(
+        released, failed = self.services.tables.claims.release_lost(
             attempts=tries, problem=problem
         )
         for job_id in released:
@@ -90,14 +85,14 @@ class Reconciler:
             )
 
     def _publish_due(self) -> None:
-        for job in self.repository.due(published_before_seconds=None):
-            publish_due(job, self.repository, self.publisher)
-        overdue = self.repository.due(
-            published_before_seconds=self.settings.republish_seconds
+        for job in self.services.tables.outbox.list_due(published_before_seconds=None):
+            self.services.publish_due(job)
+        overdue = self.services.tables.outbox.list_due(
+            published_before_seconds=self.services.settings.republish_seconds
         )
         for job in self._without_message(overdue):
             logger.warning("job %s: its message is sent again", job.id)
-            publish_due(job, self.repository, self.publisher)
+            self.services.publish_due(job)
 
     def _without_message(self, overdue: list[Job]) -> list[Job]:
         # While a queue holds messages, those of the overdue jobs are probably among
@@ -106,13 +101,13 @@ class Reconciler:
         if not overdue:
             return []
         expected: Counter[QueueName] = Counter()
-        for state, count in self.repository.count_unclaimed().items():
+        for state, count in self.services.tables.outbox.count_waiting().items():
             stage = Stage.due_in(state)
             if stage is not None:
                 expected[stage.queue] += count
-        waiting = {queue: self.publisher.waiting(queue) for queue in expected}
-        now = self.repository.now()
-        patience = PATIENCE * self.settings.republish_seconds
+        waiting = {queue: self.services.publisher.waiting(queue) for queue in expected}
+        now = self.services.tables.database.now()
+        patience = PATIENCE * self.services.settings.republish_seconds
 
         def lost(job: Job) -> bool:
             stage = Stage.due_in(job.state)
@@ -125,33 +120,38 @@ class Reconciler:
         return [job for job in overdue if lost(job)]
 
     def _expire(self) -> None:
-        for job in self.repository.expired():
-            self.repository.mark_expired(
+        for job in self.services.tables.jobs.list_expired():
+            self.services.tables.jobs.expire(
                 job.id, EXPIRED.problem("the job's files were kept for their time")
             )
             logger.info("job %s expired, its files are deleted", job.id)
             self._purge(job.id)
-        for upload in self.repository.drop_old_uploads(
+        for upload in self.services.tables.uploads.drop_old(
             older_than_seconds=UPLOAD_SECONDS
         ):
             self._purge(upload.owner)
 
     def _purge(self, owner: str) -> None:
         try:
-            self.store.purge(owner)
+            self.services.store.purge(owner)
         except StoreError as error:
             logger.error("%s; the next sweep will try again", error)  # noqa: TRY400
 
     def _purge_orphans(self) -> None:
-        stored = self.store.owners()  # before the rows: what is stored later is young
-        known = self.repository.owners()
+        stored = (
+            self.services.store.owners()
+        )  # before the rows: what is stored later is young
+        known = self.services.tables.jobs.owners()
         limit = time.time() - ORPHAN_SECONDS
-        ours = self.store.bind(self.repository.identity())
+        ours = self.services.store.bind(self.services.tables.installation.identity())
         for owner in stored:
             if owner in known.expired:
                 logger.warning("job %s has expired, its late files are deleted", owner)
                 self._purge(owner)
-            elif owner not in known.kept and self.store.last_written(owner) < limit:
+            elif (
+                owner not in known.kept
+                and self.services.store.last_written(owner) < limit
+            ):
                 self._purge_unknown(owner, ours=ours)
 
     def _purge_unknown(self, owner: str, *, ours: bool) -> None:
@@ -163,8 +163,8 @@ class Reconciler:
         self._purge(owner)
 
     def _forget_the_past(self) -> None:
-        self.repository.drop_old_keys(older_than_seconds=KEY_SECONDS)
-        self.repository.drop_dead_workers(unseen_for_seconds=DEAD_WORKER_SECONDS)
+        self.services.tables.keys.drop_old(older_than_seconds=KEY_SECONDS)
+        self.services.tables.workers.drop_dead(unseen_for_seconds=DEAD_WORKER_SECONDS)
 
 
 def _do_all(*steps: Callable[[], None]) -> None:
@@ -178,20 +178,6 @@ def _do_all(*steps: Callable[[], None]) -> None:
         for failure in failures[1:]:
             logger.warning("the reconciler also met this: %s", failure)
         raise failures[0]
-
-
-def publish_due(job: Job, repository: JobRepository, publisher: Publisher) -> None:
-    """Send the message of the job's due stage and note that it was sent.
-
-    Raises:
-        ServiceUnavailableError: The broker does not answer; the row stays due, and a
-            reconciler will send the message later.
-    """
-    stage = Stage.due_in(job.state)
-    if stage is None:
-        return
-    publisher.publish(stage.task, stage.queue, job.id)
-    repository.mark_published(job)
 
 
 class ReconcilerThread:

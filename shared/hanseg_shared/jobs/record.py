@@ -141,6 +141,21 @@ class Job:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a worker publishes with a finished stage; None leaves a field as it is."""
+
+    registration: RegistrationReport | None = None
+    intermediate: tuple[ResultFile, ...] = ()
+    """Files for the next stages, added to those of the stages before."""
+    model: ModelSummary | None = None
+    inference: InferenceReport | None = None
+    organs: tuple[OrganResult, ...] | None = None
+    files: tuple[ResultFile, ...] | None = None
+    """The job's result files, set by the last stage."""
+    versions: dict[str, str] | None = None
+
+
 class WorkerState(StrEnum):
     """How far a worker is."""
 

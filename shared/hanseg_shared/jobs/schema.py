@@ -1,6 +1,7 @@
 """The tables: jobs, uploads, batches, idempotency keys and the workers' heartbeats.
 
 Times are seconds since 1970 (UTC), so that SQLite and PostgreSQL compare them alike.
+Whoever changes a table adds a migration: see `hanseg_shared.jobs.migrations`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+REVISION = "0.2.0_2"
+"""The last migration, after which a database has these tables."""
 
 metadata = MetaData()
 
@@ -114,5 +118,4 @@ worker_states = Table(
     Column("seen_at", Float, nullable=False),
     Column("trouble", Text),
 )
-"""How far each worker is. A table of its own, beside `workers`: the database of an
-older version lacks it, and is given it when it is opened."""
+"""How far each worker is, and what keeps it from being ready."""

@@ -29,13 +29,15 @@ from celery.signals import (
 )
 
 from hanseg_shared.cli import CANNOT_START
-from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
+from hanseg_shared.errors import HansegError, ServiceUnavailableError
 from hanseg_shared.jobs.leash import die_with_parent
 from hanseg_shared.jobs.messages import BrokerPublisher, QueueName, make_celery
-from hanseg_shared.jobs.repository import JobRepository, open_database
+from hanseg_shared.jobs.services import Services, open_services, open_tables
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.store import PayloadStore
-from hanseg_shared.jobs.work import Body, Services, StopNotice, work_on
+from hanseg_shared.jobs.stopping import StopNotice
+from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.upgrade import SchemaVersionError
+from hanseg_shared.jobs.work import Body, work_on
 from hanseg_shared.settings import Settings, settings_of_process
 
 logger = logging.getLogger(__name__)
@@ -79,43 +81,6 @@ class WorkerPlan:
     prepare: Callable[[Settings], str]
 
 
-def open_services(settings: Settings) -> Services:
-    """Connect to the database, the store and the broker.
-
-    Raises:
-        ServiceUnavailableError: The database cannot be opened.
-    """
-    repository, store = open_repository(settings), PayloadStore(settings.store)
-    _claim_store(store, repository)
-    return Services(
-        repository=repository,
-        store=store,
-        publisher=BrokerPublisher(settings),
-        settings=settings,
-    )
-
-
-def _claim_store(store: PayloadStore, repository: JobRepository) -> None:
-    try:
-        ours = store.bind(repository.identity())
-    except StoreError as error:  # a store that is away now may be back for the jobs
-        logger.warning("%s", error)
-        return
-    if not ours:
-        logger.warning(
-            "the payload store was begun by another database: nothing that this one "
-            "does not know is ever deleted from it"
-        )
-
-
-def open_repository(settings: Settings) -> JobRepository:
-    """Open the database that the settings name."""
-    return JobRepository(
-        open_database(settings.database),
-        retention_seconds=settings.retention_hours * 3600.0,
-    )
-
-
 def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
     """Read the settings and serve a queue until told to stop.
 
@@ -137,9 +102,13 @@ def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
 def _announce(queue: QueueName, settings: Settings) -> None:
     """Say that this worker is loading: its libraries alone take seconds."""
     try:
-        repository = open_repository(settings)
-        repository.report_loading(_worker_name(os.getpid()), queue=queue, trouble=None)
-        repository.close()
+        tables = open_tables(settings)
+        tables.workers.report_loading(
+            _worker_name(os.getpid()), queue=queue, trouble=None
+        )
+        tables.close()
+    except SchemaVersionError:
+        raise
     except ServiceUnavailableError as error:  # its child waits for the database
         logger.warning("%s", error)
 
@@ -261,7 +230,7 @@ def make_worker_app(
         wires: What the child hears and tells by; None where it has no parent.
     """
     app = make_celery(settings)
-    child = _Child(plan, settings, wires)
+    child = PreforkChild(plan, settings, wires)
     for stage, body in plan.bodies.items():
         # shared tasks would reach every other application of this process
         app.task(name=stage.task, shared=False)(child.task(stage, body))
@@ -285,7 +254,7 @@ def clean_scratch(settings: Settings) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Child:
+class PreforkChild:
     """What lives in the prefork child, and only there."""
 
     def __init__(
@@ -331,6 +300,8 @@ class _Child:
         try:
             services = self._opened = self._opened or self._open()
             self._device = self._plan.prepare(self._settings)
+        except SchemaVersionError as error:
+            self._give_up(error.message)
         except ServiceUnavailableError as error:
             self._trouble = error.message
             self._news.set()
@@ -357,8 +328,8 @@ class _Child:
 
     def _open(self) -> Services:
         services = open_services(self._settings)
-        services.repository.forget_worker(_worker_name(os.getppid()))  # it speaks now
-        _start_thread("heartbeat", self._beat, services.repository)
+        services.tables.workers.forget(_worker_name(os.getppid()))  # it speaks now
+        _start_thread("heartbeat", self._beat, services.tables)
         if self._wires is not None:
             grace = self._settings.grace_seconds
             signals = self._wires.signals
@@ -378,23 +349,25 @@ class _Child:
         self._stopping.set()
         self._news.set()
         if self._opened is not None:
-            self._opened.repository.forget_worker(self._name)
+            self._opened.tables.workers.forget(self._name)
 
-    def _beat(self, repository: JobRepository) -> None:
+    def _beat(self, tables: Tables) -> None:
         while not self._stopping.is_set():
             self._news.clear()
             try:
-                self._report(repository)
+                self._report(tables)
             except Exception as error:  # noqa: BLE001 - whatever it is, try again
                 logger.warning("no heartbeat: %s", error)
             self._news.wait(HEARTBEAT_SECONDS)
 
-    def _report(self, repository: JobRepository) -> None:
+    def _report(self, tables: Tables) -> None:
         queue = self._plan.queue
         if self._services is None or self._device is None:
-            repository.report_loading(self._name, queue=queue, trouble=self._trouble)
+            tables.workers.report_loading(
+                self._name, queue=queue, trouble=self._trouble
+            )
         else:
-            repository.report_worker(self._name, queue=queue, device=self._device)
+            tables.workers.report_ready(self._name, queue=queue, device=self._device)
 
 
 def _start_thread(name: str, work: Callable[..., None], *arguments: object) -> None:
@@ -423,9 +396,9 @@ def _configure_logging(**_: object) -> None:
 def healthy(settings: Settings, queue: QueueName) -> bool:
     """Whether a worker of this host serves the queue; for container health checks."""
     host = socket.gethostname()
-    repository = open_repository(settings)
+    tables = open_tables(settings)
     try:
-        live = repository.live_workers(seen_within_seconds=ALIVE_SECONDS)
+        live = tables.workers.list_live(seen_within_seconds=ALIVE_SECONDS)
     finally:
-        repository.close()
+        tables.close()
     return any(name.rpartition("-")[0] == host for name in live.get(queue, []))

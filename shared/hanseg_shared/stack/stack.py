@@ -278,14 +278,14 @@ def _put_database_right(settings: Settings) -> None:
     API was busy with when it was killed are dead, and give back their keys.
     """
     # Celery and SQLAlchemy: a command for a service that runs elsewhere needs neither
-    from hanseg_shared.jobs.worker import open_repository
+    from hanseg_shared.jobs.services import open_tables
 
-    repository = open_repository(settings)
+    tables = open_tables(settings)
     try:
         if settings.database.startswith("sqlite"):
-            repository.release_unsettled_keys()
+            tables.keys.release_unsettled()
     finally:
-        repository.close()
+        tables.close()
 
 
 def _require_free_port(host: str, port: int) -> None:

@@ -29,7 +29,7 @@ from hanseg_segmentation.api.routes import (
 from hanseg_segmentation.packages import installed
 from hanseg_shared.io.sandbox import check_case_in_child
 from hanseg_shared.jobs.reconciler import Reconciler, ReconcilerThread
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.services import Services
 
 ROUTERS = (
     jobs.router,
@@ -99,12 +99,7 @@ def _lifespan(
         await run_sync(remove_abandoned_folders, services.settings)
         await run_sync(installed.find_models, context.model_folders)  # logs
         reconciler = ReconcilerThread(
-            Reconciler(
-                services.repository,
-                services.store,
-                services.publisher,
-                services.settings,
-            ),
+            Reconciler(services),
             interval_seconds=services.settings.reconcile_seconds,
         )
         if reconcile:

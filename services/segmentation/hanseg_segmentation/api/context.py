@@ -16,7 +16,7 @@ from hanseg_segmentation.packages.installed import find_models
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.services import Services
 
 MOST_CHECKS_AT_ONCE = 8
 """How many submissions check their images at the same time; bounds memory. A

@@ -14,7 +14,7 @@ import uvicorn
 from hanseg_segmentation.api.app import create_app
 from hanseg_shared.binding import BindError, why_not_bound
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
-from hanseg_shared.jobs.worker import open_services
+from hanseg_shared.jobs.services import open_services
 from hanseg_shared.settings import Settings, settings_of_process
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         logger.info("the API listens on %s port %d", *listener.getsockname()[:2])
         Server(config, stopping=app.state.context.stopping).run(sockets=[listener])
     finally:
-        services.repository.close()
+        services.tables.close()
 
 
 class Server(uvicorn.Server):

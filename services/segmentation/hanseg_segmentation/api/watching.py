@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.links import job_document
 from hanseg_shared.errors import JobNotFoundError, ServiceUnavailableError
-from hanseg_shared.jobs import Job
+from hanseg_shared.jobs.record import Job
 
 RECONNECT_MS = 2000
 """When a client whose stream broke should connect again."""
@@ -24,7 +24,7 @@ async def wait_until_final(context: Context, job_id: str, *, seconds: float) -> 
         JobNotFoundError: There is none of that id.
     """
     deadline = time.monotonic() + seconds
-    job = await run_sync(context.services.repository.get, job_id)
+    job = await run_sync(context.services.tables.jobs.get, job_id)
     while not job.state.is_final and not context.stopping.is_set():
         left = deadline - time.monotonic()
         if left <= 0:
@@ -45,13 +45,13 @@ async def job_events(
         seen: The version that the client knows already.
     """
     yield f"retry: {RECONNECT_MS}\n\n".encode()
-    repository = context.services.repository
+    tables = context.services.tables
     quiet_since = time.monotonic()
     while not context.stopping.is_set():
         try:
-            version = await run_sync(repository.version, job_id)
+            version = await run_sync(tables.jobs.version, job_id)
             if version != seen:
-                job = await run_sync(repository.get, job_id)
+                job = await run_sync(tables.jobs.get, job_id)
                 seen, quiet_since = job.version, time.monotonic()
                 yield _event(job)
                 if job.state.is_final:
@@ -65,9 +65,9 @@ async def job_events(
 
 
 async def _read_newer(context: Context, job: Job) -> Job:
-    repository = context.services.repository
-    version = await run_sync(repository.version, job.id)
-    return job if version == job.version else await run_sync(repository.get, job.id)
+    tables = context.services.tables
+    version = await run_sync(tables.jobs.version, job.id)
+    return job if version == job.version else await run_sync(tables.jobs.get, job.id)
 
 
 def _event(job: Job) -> bytes:

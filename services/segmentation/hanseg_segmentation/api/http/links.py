@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, urlencode
 
 from hanseg_shared.documents import JobDocument, JobState
-from hanseg_shared.jobs import Job
+from hanseg_shared.jobs.record import Job
 
 JOBS = "/v1/jobs"
 UPLOADS = "/v1/uploads"

@@ -16,9 +16,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.jobs import Job
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.record import Job
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.worker import ALIVE_SECONDS
 
 STAGE_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800)
@@ -68,9 +68,9 @@ class FinishedJobs:
     """Counts what finished jobs took and what became of their MR, each job once."""
 
     def __init__(self, services: Services, registry: CollectorRegistry) -> None:
-        self._repository = services.repository
+        self._tables = services.tables
         self._lock = threading.Lock()
-        self._since = services.repository.now()
+        self._since = services.tables.database.now()
         self._seen: dict[str, float] = {}
         self._ended = Counter(
             "hanseg_jobs_finished",
@@ -101,7 +101,7 @@ class FinishedJobs:
         with self._lock:
             horizon = self._latest() - OVERLAP_SECONDS
             self._seen = {i: at for i, at in self._seen.items() if at >= horizon}
-            for job in self._repository.finished_after(max(self._since, horizon)):
+            for job in self._tables.jobs.list_finished_after(max(self._since, horizon)):
                 if job.id not in self._seen:
                     self._take(job)
 
@@ -145,17 +145,17 @@ class _Standing(Collector):
         yield up
 
     def _rows(self) -> Iterator[GaugeMetricFamily]:
-        repository = self._services.repository
+        tables = self._services.tables
         jobs = GaugeMetricFamily("hanseg_jobs", "Jobs by state.", labels=["state"])
-        for state, count in repository.count_by_state().items():
+        for state, count in tables.jobs.count_by_state().items():
             jobs.add_metric([state.value], count)
         yield jobs
         yield GaugeMetricFamily(
             "hanseg_oldest_waiting_seconds",
             "How long the oldest job that nobody works on has been waiting.",
-            value=repository.oldest_waiting_seconds(),
+            value=tables.outbox.longest_wait_seconds(),
         )
-        live = repository.live_workers(seen_within_seconds=ALIVE_SECONDS)
+        live = tables.workers.list_live(seen_within_seconds=ALIVE_SECONDS)
         workers = GaugeMetricFamily(
             "hanseg_workers", "Live workers by queue.", labels=["queue"]
         )

@@ -9,7 +9,7 @@ import shutil
 
 from hanseg_shared.errors import OptionError, ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.services import Services
 
 
 def refuse_when_full(services: Services, *, jobs: int = 1) -> None:
@@ -34,7 +34,7 @@ def refuse_when_crowded(services: Services, *, jobs: int = 1) -> None:
             f"{jobs} jobs at once are more than the {most} that may be unfinished; "
             "send them in parts"
         )
-    unfinished = services.repository.count_unfinished()
+    unfinished = services.tables.jobs.count_unfinished()
     if unfinished + jobs > most:
         raise ServiceUnavailableError(
             f"{unfinished} jobs are unfinished and {most} may be; try again later"

@@ -33,9 +33,9 @@ from hanseg_shared.errors import (
 )
 from hanseg_shared.io.cases import CaseFiles, find_cases
 from hanseg_shared.io.halt import Halt
-from hanseg_shared.jobs import Batch
+from hanseg_shared.jobs.record import Batch
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.store import Payload
-from hanseg_shared.jobs.work import Services
 from hanseg_shared.problems import KINDS
 from hanseg_shared.settings import Settings
 
@@ -60,7 +60,7 @@ def submit_batch(
         ServiceUnavailableError: So many jobs cannot be taken now.
         RefusedError: Some cases cannot be used, or the key belongs to another request.
     """
-    repository = context.services.repository
+    tables = context.services.tables
 
     def make() -> str:
         require_possible(context, asked.options)
@@ -71,7 +71,7 @@ def submit_batch(
         return _make_jobs(context.services, cases, name=asked.name or asked.folder)
 
     request_hash = fingerprint(resource="batch", **asked.model_dump(mode="json"))
-    return repository.get_batch(make_once(repository, key, request_hash, make))
+    return tables.batches.get(make_once(tables.keys, key, request_hash, make))
 
 
 def find_folder(settings: Settings, name: str) -> Path:
@@ -233,7 +233,7 @@ def _make_jobs(
     services: Services, cases: Sequence[CheckedCase], *, name: str | None
 ) -> str:
     with store_cases(services, cases) as jobs:
-        batch = services.repository.create_batch(name, jobs)
+        batch = services.tables.batches.create(name, jobs)
     for job in jobs:
         publish(services, job.id)
     return batch.id

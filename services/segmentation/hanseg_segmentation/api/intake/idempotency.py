@@ -22,7 +22,7 @@ from hanseg_segmentation.api.http.problem_responses import (
     RefusedError,
 )
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.jobs import JobRepository
+from hanseg_shared.jobs.tables.keys import IdempotencyKeys
 
 KEY_RETRY_SECONDS = 5
 """When to ask again while the first request with a key is being processed."""
@@ -56,7 +56,7 @@ def fingerprint(**content: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
 
 
 def make_once(
-    repository: JobRepository,
+    keys: IdempotencyKeys,
     key: str | None,
     request_hash: str,
     make: Callable[[], str],
@@ -64,7 +64,7 @@ def make_once(
     """Return the id of what `make` makes, now or when the key was first used.
 
     Args:
-        repository: Where keys are kept.
+        keys: Where keys are kept.
         key: From `scope_key`; without one, every request makes its own.
         request_hash: From `fingerprint`.
         make: Does the work and returns the id of what it made.
@@ -75,16 +75,16 @@ def make_once(
     """
     if key is None:
         return make()
-    known = repository.reserve_key(key, request_hash)
+    known = keys.reserve(key, request_hash)
     if known is not None:
         return _require_made(known.fingerprint == request_hash, known.resource)
     try:
         made = make()
     except BaseException:
         with suppress(ServiceUnavailableError):
-            repository.release_key(key)
+            keys.release(key)
         raise
-    repository.settle_key(key, made)
+    keys.settle(key, made)
     return made
 
 

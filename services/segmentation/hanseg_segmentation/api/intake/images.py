@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hanseg_segmentation.api.http.problem_responses import translate_disk_faults
 from hanseg_shared.errors import JobNotFoundError, JobStateError, OptionError
-from hanseg_shared.jobs import Upload
+from hanseg_shared.jobs.record import Upload
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.store import Payload
-from hanseg_shared.jobs.work import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def require_received(services: Services, upload_id: str) -> Upload:
         JobStateError: Its content was not sent yet.
     """
     try:
-        upload = services.repository.get_upload(upload_id)
+        upload = services.tables.uploads.get(upload_id)
     except JobNotFoundError:
         raise OptionError(
             f"there is no upload {upload_id}; announce and send the file first"

@@ -14,9 +14,9 @@ from hanseg_segmentation.api.intake.images import Image
 from hanseg_segmentation.api.intake.submission import Submission
 from hanseg_shared.documents import InputSummary, JobState
 from hanseg_shared.errors import JobStateError, StoreError
-from hanseg_shared.jobs import Job
+from hanseg_shared.jobs.record import Job
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.store import Payload
-from hanseg_shared.jobs.work import Services
 from hanseg_shared.problems import EXPIRED
 
 RETRIED = frozenset({JobState.FAILED, JobState.CANCELLED})
@@ -32,7 +32,7 @@ def fetch_submission(context: Context, job_id: str, folder: Path) -> Submission:
         RefusedError: Its images are gone.
     """
     services = context.services
-    job = services.repository.get(job_id)
+    job = services.tables.jobs.get(job_id)
     _require_over(job)
     images = {
         image.role: _fetch_image(services, job, image, folder) for image in job.inputs
@@ -70,7 +70,7 @@ def _fetch_image(
     except StoreError as error:
         if services.store.exists(job.id, image.sha256):
             raise
-        raise _images_gone(services.repository.get(job.id)) from error
+        raise _images_gone(services.tables.jobs.get(job.id)) from error
     return Image(target, Payload(image.sha256, image.bytes), owner=job.id)
 
 

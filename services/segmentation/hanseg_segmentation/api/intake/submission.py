@@ -28,9 +28,8 @@ from hanseg_shared.errors import (
 )
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
-from hanseg_shared.jobs import Job, NewJob
-from hanseg_shared.jobs.reconciler import publish_due
-from hanseg_shared.jobs.work import Services
+from hanseg_shared.jobs.record import Job, NewJob
+from hanseg_shared.jobs.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def submit(
         ServiceUnavailableError: No job can be taken now.
         RefusedError: The key was used for something else.
     """
-    repository = context.services.repository
+    tables = context.services.tables
 
     def make() -> str:
         refuse_when_full(context.services)
@@ -95,7 +94,7 @@ def submit(
         case = CheckedCase(submission, submission.check_images(context, halt))
         return create(context.services, case).id
 
-    return repository.get(make_once(repository, key, submission.request_hash, make))
+    return tables.jobs.get(make_once(tables.keys, key, submission.request_hash, make))
 
 
 def require_possible(context: Context, options: JobOptions) -> None:
@@ -128,7 +127,7 @@ def create(services: Services, case: CheckedCase) -> Job:
         ServiceUnavailableError: The disk or the database does not take the job.
     """
     with store_cases(services, [case]) as [new_job]:
-        job = services.repository.create(new_job)
+        job = services.tables.jobs.create(new_job)
     publish(services, job.id)
     return job
 
@@ -172,8 +171,8 @@ def publish(services: Services, job_id: str) -> None:
     """Send a job to its queue; if that fails, the reconciler does it later."""
     logger.info("job %s is queued", job_id)
     try:
-        job = services.repository.get(job_id)
-        publish_due(job, services.repository, services.publisher)
+        job = services.tables.jobs.get(job_id)
+        services.publish_due(job)
     except HansegError as error:
         logger.warning("job %s: the reconciler will send it: %s", job_id, error)
 

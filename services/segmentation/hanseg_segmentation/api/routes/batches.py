@@ -25,8 +25,7 @@ from hanseg_segmentation.api.intake.admission import refuse_when_disk_is_full
 from hanseg_segmentation.api.intake.batch_submission import submit_batch
 from hanseg_segmentation.api.intake.checking import check_and_make
 from hanseg_segmentation.api.intake.idempotency import KeyHeader, scope_key
-from hanseg_shared.jobs import Batch
-from hanseg_shared.jobs.record import moment
+from hanseg_shared.jobs.record import Batch, moment
 
 router = APIRouter(tags=["batches"], route_class=StrictRoute)
 
@@ -91,7 +90,7 @@ async def post_batch(
 )
 def get_batch(batch_id: BatchId, context: ContextDep) -> Response:
     """Return how far a batch is; its jobs are listed where `links.jobs` says."""
-    batch = context.services.repository.get_batch(batch_id)
+    batch = context.services.tables.batches.get(batch_id)
     waiting = {"Retry-After": str(context.pace.retry_after)}
     return answer(_document(batch), headers=waiting if batch.unfinished else {})
 

@@ -85,7 +85,7 @@ def _run_check(name: str, look: Callable[[], str]) -> HealthCheck:
 
 
 def _check_database(context: Context) -> str:
-    context.services.repository.ping()
+    context.services.tables.database.ping()
     return "answers"
 
 
@@ -118,10 +118,10 @@ def _check_models(context: Context) -> str:
 
 def _check_worker(context: Context, queue: QueueName) -> HealthCheck:
     name = f"{queue} worker"
-    repository = context.services.repository
+    tables = context.services.tables
     try:
-        live = repository.live_workers(seen_within_seconds=ALIVE_SECONDS)
-        said = [s for s in repository.worker_statuses() if s.queue == queue]
+        live = tables.workers.list_live(seen_within_seconds=ALIVE_SECONDS)
+        said = [s for s in tables.workers.statuses() if s.queue == queue]
     except HansegError as error:
         return HealthCheck(name=name, ok=False, detail=error.message)
     names = live.get(queue, [])
@@ -134,7 +134,7 @@ def _check_worker(context: Context, queue: QueueName) -> HealthCheck:
             state="ready",
             since=None if since is None else moment(since),
         )
-    return _check_unready_worker(name, said, now=repository.now())
+    return _check_unready_worker(name, said, now=tables.database.now())
 
 
 def _check_unready_worker(

@@ -47,7 +47,7 @@ from hanseg_segmentation.api.intake.retrying import fetch_submission, retry_key
 from hanseg_segmentation.api.intake.submission import submit
 from hanseg_segmentation.api.watching import job_events, wait_until_final
 from hanseg_shared.documents import JobDocument, JobState
-from hanseg_shared.jobs import Job
+from hanseg_shared.jobs.record import Job
 from hanseg_shared.problems import EXPIRED
 
 router = APIRouter(tags=["jobs"])
@@ -187,7 +187,7 @@ def list_jobs(
     ] = None,
 ) -> Response:
     """List jobs, newest first, a page at a time."""
-    page = context.services.repository.page(
+    page = context.services.tables.jobs.list_page(
         limit=limit,
         before=position_of(cursor),
         states=tuple(state or ()),
@@ -309,7 +309,9 @@ async def follow_job(
 )
 def cancel_job(job_id: JobId, context: ContextDep) -> Response:
     """Cancel a job that is not finished."""
-    return _answer_accepted(context, context.services.repository.request_cancel(job_id))
+    return _answer_accepted(
+        context, context.services.tables.jobs.request_cancel(job_id)
+    )
 
 
 @router.post(
@@ -360,7 +362,7 @@ def delete_job(job_id: JobId, context: ContextDep) -> Response:
     organs, no files.
     """
     services = context.services
-    services.repository.mark_expired(
+    services.tables.jobs.expire(
         job_id, EXPIRED.problem("the job's files were deleted on request")
     )
     services.store.purge(job_id)

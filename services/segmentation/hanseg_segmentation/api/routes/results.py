@@ -36,7 +36,7 @@ from hanseg_segmentation.api.http.respond import (
 from hanseg_segmentation.api.http.schemas import ResultLink, ResultList
 from hanseg_shared.documents import JobState, ResultFile
 from hanseg_shared.errors import JobNotFoundError, StoreError
-from hanseg_shared.jobs import Job
+from hanseg_shared.jobs.record import Job
 from hanseg_shared.problems import EXPIRED
 
 router = APIRouter(tags=["results"])
@@ -192,7 +192,7 @@ def require_results(context: Context, job_id: str) -> Job:
         JobNotFoundError: There is none of that id.
         RefusedError: It has none, or none any more.
     """
-    job = context.services.repository.get(job_id)
+    job = context.services.tables.jobs.get(job_id)
     if job.state is JobState.EXPIRED:
         raise RefusedError(EXPIRED, job.error.detail if job.error else "")
     if job.state is not JobState.SUCCEEDED:

@@ -33,11 +33,10 @@ from hanseg_segmentation.api.http.respond import (
 )
 from hanseg_segmentation.api.http.schemas import UploadDocument, UploadRequest
 from hanseg_segmentation.api.intake.admission import refuse_when_disk_is_full
-from hanseg_shared.jobs import Upload
 from hanseg_shared.jobs.reconciler import UPLOAD_SECONDS
-from hanseg_shared.jobs.record import moment
+from hanseg_shared.jobs.record import Upload, moment
+from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.store import Payload
-from hanseg_shared.jobs.work import Services
 
 router = APIRouter(tags=["uploads"], route_class=StrictRoute)
 
@@ -73,7 +72,7 @@ def announce_upload(announced: UploadRequest, context: ContextDep) -> Response:
         raise RefusedError(
             TOO_LARGE, f"{announced.bytes} bytes are more than the {most} accepted"
         )
-    upload = services.repository.create_upload(
+    upload = services.tables.uploads.create(
         size=announced.bytes, sha256=announced.sha256
     )
     return answer(
@@ -90,7 +89,7 @@ def announce_upload(announced: UploadRequest, context: ContextDep) -> Response:
 )
 def get_upload(upload_id: UploadId, context: ContextDep) -> Response:
     """Return whether an announced file has been received."""
-    return answer(_document(context.services.repository.get_upload(upload_id)))
+    return answer(_document(context.services.tables.uploads.get(upload_id)))
 
 
 @router.put(
@@ -115,7 +114,7 @@ async def send_upload(
 ) -> Response:
     """Receive an announced file; repeating it changes nothing."""
     services = context.services
-    upload = await run_sync(services.repository.get_upload, upload_id)
+    upload = await run_sync(services.tables.uploads.get, upload_id)
     _refuse_encoded(content_encoding)
     _refuse_other(upload, request.headers.get("content-length"), content_digest)
     await run_sync(refuse_when_disk_is_full, services)
@@ -136,8 +135,8 @@ async def send_upload(
 def delete_upload(upload_id: UploadId, context: ContextDep) -> Response:
     """Delete an upload now; jobs that were made of it keep copies of their own."""
     services = context.services
-    upload = services.repository.get_upload(upload_id)
-    services.repository.delete_upload(upload_id)
+    upload = services.tables.uploads.get(upload_id)
+    services.tables.uploads.delete(upload_id)
     services.store.purge(upload.owner)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -204,4 +203,4 @@ def _mismatch(sent: str, announced: str) -> RefusedError:
 def _keep(services: Services, upload: Upload, path: Path) -> None:
     with translate_disk_faults():
         services.store.put(upload.owner, path)
-    services.repository.mark_received(upload.id)
+    services.tables.uploads.mark_received(upload.id)

@@ -1,0 +1,104 @@
+"""The tables of workers: which are alive, and how far each of them is."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from hanseg_shared.jobs.database import Database
+from hanseg_shared.jobs.record import WorkerState, WorkerStatus
+from hanseg_shared.jobs.schema import worker_states, workers
+
+
+class WorkersTable:
+    """What workers last reported of themselves."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def report_ready(self, name: str, *, queue: str, device: str) -> None:
+        """Note that a worker is alive and takes jobs."""
+        with self._database.write() as connection:
+            values = {
+                "queue": queue,
+                "device": device,
+                "seen_at": self._database.time(connection),
+            }
+            known = connection.execute(
+                workers.update().where(workers.c.name == name).values(values)
+            ).rowcount
+            if not known:
+                connection.execute(workers.insert().values(name=name, **values))
+            self._note_state(connection, name, queue, WorkerState.READY, None)
+
+    def report_loading(self, name: str, *, queue: str, trouble: str | None) -> None:
+        """Note that a worker lives but is not ready, and why if something is wrong."""
+        with self._database.write() as connection:
+            self._note_state(connection, name, queue, WorkerState.LOADING, trouble)
+
+    def _note_state(
+        self,
+        connection: Connection,
+        name: str,
+        queue: str,
+        state: WorkerState,
+        trouble: str | None,
+    ) -> None:
+        table, now = worker_states, self._database.time(connection)
+        values = {"queue": queue, "state": state, "seen_at": now, "trouble": trouble}
+        since = sa.case((table.c.state == state, table.c.since), else_=now)
+        known = connection.execute(
+            table.update().where(table.c.name == name).values(since=since, **values)
+        ).rowcount
+        if not known:
+            connection.execute(table.insert().values(name=name, since=now, **values))
+
+    def statuses(self) -> list[WorkerStatus]:
+        """Return the last report of every worker that has not left."""
+        with self._database.read() as connection:
+            now = self._database.time(connection)
+            rows = connection.execute(
+                sa.select(worker_states).order_by(worker_states.c.name)
+            ).all()
+        return [
+            WorkerStatus(
+                name=row.name,
+                queue=row.queue,
+                state=WorkerState(row.state),
+                since=row.since,
+                silent_seconds=max(0.0, now - row.seen_at),
+                trouble=row.trouble,
+            )
+            for row in rows
+        ]
+
+    def list_live(self, *, seen_within_seconds: float) -> dict[str, list[str]]:
+        """Return the names of live workers by queue."""
+        with self._database.read() as connection:
+            since = self._database.time(connection) - seen_within_seconds
+            rows = connection.execute(
+                sa.select(workers.c.queue, workers.c.name).where(
+                    workers.c.seen_at >= since
+                )
+            ).all()
+        found: dict[str, list[str]] = {}
+        for queue, name in rows:
+            found.setdefault(queue, []).append(name)
+        return found
+
+    def drop_dead(self, *, unseen_for_seconds: float) -> int:
+        """Forget workers that died without a word; return how many."""
+        with self._database.write() as connection:
+            limit = self._database.time(connection) - unseen_for_seconds
+            connection.execute(
+                worker_states.delete().where(worker_states.c.seen_at < limit)
+            )
+            return connection.execute(
+                workers.delete().where(workers.c.seen_at < limit)
+            ).rowcount
+
+    def forget(self, name: str) -> None:
+        """Note that a worker has left."""
+        with self._database.write() as connection:
+            for table in (workers, worker_states):
+                connection.execute(table.delete().where(table.c.name == name))

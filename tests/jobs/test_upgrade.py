@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+from logging.handlers import QueueHandler
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 import sqlalchemy as sa
@@ -162,17 +164,15 @@ class TestAnyBeginning:
 
 def _start(url, barrier, answers):
     """Open the database with others at once, and say how often it was migrated."""
-    records = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    upgrade.logger.addHandler(handler)
+    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    upgrade.logger.addHandler(QueueHandler(records))
     upgrade.logger.setLevel(logging.INFO)
     barrier.wait(30)
     try:
         tables = Tables.of(open_database(url), retention_seconds=60.0)
         new_job(tables)
         tables.close()
-        answers.put(len(records))
+        answers.put(records.qsize())
     except Exception as error:  # noqa: BLE001 - shown by the test's own process
         answers.put(repr(error))
 

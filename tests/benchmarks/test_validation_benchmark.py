@@ -13,8 +13,8 @@ from benchmarks.validation import (
     sella_in,
 )
 
+from hanseg_lab.declaration import known_declaration
 from hanseg_lab.training.datasets.folder import find_folder
-from hanseg_shared.declaration import known_declaration
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
 from hanseg_shared.volume import Volume

@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hanseg_lab.declaration import (
+    Extent,
+    Label,
+    known_declaration,
+)
 from hanseg_lab.phantom.patient import Patient
 from hanseg_lab.training.allowed import (
     allowed_labels,
@@ -15,11 +20,6 @@ from hanseg_lab.training.courses import REACH_MM, courses_of_organs
 from hanseg_lab.training.label_sets import EVERYTHING, ONLY_BACKGROUND, bits_of
 from hanseg_lab.training.organ_places import places_of_organs, spots_about
 from hanseg_lab.training.sampled_contours import SampledContour
-from hanseg_shared.declaration import (
-    Extent,
-    Label,
-    known_declaration,
-)
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
 

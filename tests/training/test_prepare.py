@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hanseg_lab.declaration import Label
 from hanseg_lab.training.datasets.dataset import Contour
 from hanseg_lab.training.datasets.find import find_dataset
 from hanseg_lab.training.label_sets import bits_of
@@ -18,7 +19,6 @@ from hanseg_lab.training.prepare import (
 )
 from hanseg_lab.training.sample import SAMPLE_VERSION
 from hanseg_segmentation.inference.preprocess import model_grid
-from hanseg_shared.declaration import Label
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.volume import Volume

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hanseg_lab.declaration import FILE, read_declaration
 from hanseg_lab.evaluation.case_masks import CaseSource
 from hanseg_lab.evaluation.label_table import (
     FORMAT,
@@ -21,7 +22,7 @@ from hanseg_lab.evaluation.label_table import (
     table_of_declaration,
 )
 from hanseg_lab.evaluation.structures import label_order, organs_in
-from hanseg_shared.declaration import FILE, read_declaration
+from hanseg_lab.segments import Segment, read_segments
 from hanseg_shared.errors import ImageError, InputError
 from hanseg_shared.io.formats import dicom_kind, start_of
 from hanseg_shared.io.names import (
@@ -33,7 +34,6 @@ from hanseg_shared.io.names import (
     normalise,
     parse_name,
 )
-from hanseg_shared.io.segments import Segment, read_segments
 from hanseg_shared.organ_names import is_other_structure, nearest_organs, organ_of
 from hanseg_shared.result_files import (
     FIELD_OF_VIEW,

@@ -66,7 +66,7 @@ def evaluate(
     from hanseg_lab.evaluation import console
     from hanseg_lab.evaluation.evaluation import evaluate as run
     from hanseg_lab.evaluation.score_cases import Scoring
-    from hanseg_shared.metrics.tolerances import default_tolerances, read_tolerances
+    from hanseg_lab.evaluation.tolerances import default_tolerances, read_tolerances
 
     limits = read_tolerances(tolerances) if tolerances else default_tolerances()
     scoring = Scoring(_empty_rule(empty, common=common), limits)
@@ -225,7 +225,7 @@ def feedback(
         read_history,
         record,
     )
-    from hanseg_shared.metrics.tolerances import default_tolerances, read_tolerances
+    from hanseg_lab.evaluation.tolerances import default_tolerances, read_tolerances
 
     if job is not None and corrected is None:
         raise click.UsageError("CORRECTED is missing: the clinician's masks")

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from hanseg_lab.evaluation.case_folders import find_case_masks
 from hanseg_lab.evaluation.case_masks import CaseMasks, CaseSource, read_case_masks
+from hanseg_lab.evaluation.csv_file import CsvRow, read_csv
 from hanseg_lab.evaluation.label_table import OUR_NUMBERS
 from hanseg_shared.documents import JobDocument
 from hanseg_shared.errors import InputError
-from hanseg_shared.io.csv_file import CsvRow, read_csv
 from hanseg_shared.metrics import measures
 from hanseg_shared.metrics.comparison import compare
 from hanseg_shared.organs import ORGANS

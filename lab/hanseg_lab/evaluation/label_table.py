@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hanseg_lab.evaluation.structures import organs_in, structure
-from hanseg_shared.declaration import (
+from hanseg_lab.declaration import (
     Declaration,
     Extent,
     Label,
@@ -23,8 +22,9 @@ from hanseg_shared.declaration import (
     our_labels,
     read_declaration,
 )
+from hanseg_lab.evaluation.csv_file import read_text
+from hanseg_lab.evaluation.structures import organs_in, structure
 from hanseg_shared.errors import InputError, OptionError
-from hanseg_shared.io.csv_file import read_text
 from hanseg_shared.io.names import normalise
 from hanseg_shared.organ_names import nearest_organs, organ_of
 

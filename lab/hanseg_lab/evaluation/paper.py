@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from hanseg_lab.evaluation.csv_file import CsvRow, parse_csv, read_text
 from hanseg_lab.evaluation.summary import overall_mean, overall_sd
 from hanseg_shared.errors import InputError
-from hanseg_shared.io.csv_file import CsvRow, parse_csv, read_text
 from hanseg_shared.metrics.metric import DEFINITIONS, Metric
 from hanseg_shared.organs import ORGANS
 

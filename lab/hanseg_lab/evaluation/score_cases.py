@@ -26,12 +26,12 @@ from hanseg_lab.evaluation.structures import (
     organs_in,
     with_structures_of,
 )
+from hanseg_lab.evaluation.tolerances import default_tolerances
 from hanseg_shared.errors import HansegError, InputError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.header import read_header
 from hanseg_shared.metrics.comparison import compare
 from hanseg_shared.metrics.metric import measure
-from hanseg_shared.metrics.tolerances import default_tolerances
 from hanseg_shared.volume import Volume
 
 EXTRA_BYTES = 2

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hanseg_lab.evaluation.csv_file import CsvRow, read_csv
 from hanseg_lab.evaluation.structures import organs_in, structure
 from hanseg_shared.errors import InputError
-from hanseg_shared.io.csv_file import CsvRow, read_csv
 from hanseg_shared.io.names import normalise
 from hanseg_shared.metrics.metric import Metric
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hanseg_lab.declaration import Extent
 from hanseg_lab.training.courses import REACH_MM, courses_of_organs
 from hanseg_lab.training.label_sets import (
     EVERYTHING,
@@ -28,7 +29,6 @@ from hanseg_lab.training.sampled_contours import (
     middle_of_cord,
     origin_of,
 )
-from hanseg_shared.declaration import Extent
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.volume import Mask
 

@@ -10,6 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hanseg_lab.declaration import (
+    UNSTATED,
+    Declaration,
+    evidence_of_organs,
+)
 from hanseg_lab.training.checking.data_check import PASSED, require_sound
 from hanseg_lab.training.data import SampleFiles, prepare, training_cases
 from hanseg_lab.training.datasets.dataset import Dataset, DatasetCase
@@ -27,11 +32,6 @@ from hanseg_segmentation.packages.package import (
     version_of_today,
 )
 from hanseg_segmentation.packages.weights import read_weights, write_package
-from hanseg_shared.declaration import (
-    UNSTATED,
-    Declaration,
-    evidence_of_organs,
-)
 from hanseg_shared.organs import ORGANS, Evidence
 
 OWN_LICENCE = "MIT"

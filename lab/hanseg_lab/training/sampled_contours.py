@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hanseg_lab.declaration import Label
 from hanseg_lab.training.courses import AXIS_ORGANS
-from hanseg_shared.declaration import Label
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import Mask
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanseg_lab.training.datasets.dataset import Dataset, contours_of
-from hanseg_lab.training.datasets.find import find_dataset, find_datasets
-from hanseg_lab.training.datasets.organ_table import read_organ_table
-from hanseg_shared.declaration import (
+from hanseg_lab.declaration import (
     Declaration,
     Extent,
     known_declaration,
     read_declaration,
 )
+from hanseg_lab.training.datasets.dataset import Dataset, contours_of
+from hanseg_lab.training.datasets.find import find_dataset, find_datasets
+from hanseg_lab.training.datasets.organ_table import read_organ_table
 from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.io.write import write_volume
 from hanseg_shared.organs import ORGANS, Evidence, organ

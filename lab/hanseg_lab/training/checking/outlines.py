@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from hanseg_lab.declaration import Label
 from hanseg_lab.training.allowed import TISSUE_HU
 from hanseg_lab.training.datasets.dataset import Contour
 from hanseg_lab.training.organ_places import places_of_organs
-from hanseg_shared.declaration import Label
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import organ
 from hanseg_shared.volume import Mask, Volume

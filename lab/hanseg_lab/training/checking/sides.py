@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hanseg_lab.declaration import Label
 from hanseg_lab.training.datasets.dataset import Contour
-from hanseg_shared.declaration import Label
 from hanseg_shared.organs import Side, counterpart, organ
 
 LEAST_MIDLINE = 2

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hanseg_shared.declaration import Declaration, Label
+from hanseg_lab.declaration import Declaration, Label
 from hanseg_shared.errors import InputError
 from hanseg_shared.grid import Vector
 from hanseg_shared.volume import Volume

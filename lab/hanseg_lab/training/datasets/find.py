@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hanseg_lab.declaration import FILE, known_declaration
 from hanseg_lab.training.datasets.dataset import Dataset
 from hanseg_lab.training.datasets.folder import find_folder
 from hanseg_lab.training.datasets.han_seg import cases_folder, find_han_seg
@@ -13,7 +14,6 @@ from hanseg_lab.training.datasets.openkbp import (
     find_openkbp,
     has_patients,
 )
-from hanseg_shared.declaration import FILE, known_declaration
 from hanseg_shared.errors import InputError, OptionError
 
 PACKED_FOLDERS = (Path("openkbp", "train"), Path("train"), Path())

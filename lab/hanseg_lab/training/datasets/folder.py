@@ -14,14 +14,14 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from hanseg_lab.evaluation.case_folders import case_name
-from hanseg_lab.training.datasets.dataset import Dataset, Finding
-from hanseg_lab.training.datasets.image_case import ImageCase, MaskFile
-from hanseg_shared.declaration import (
+from hanseg_lab.declaration import (
     FILE,
     Declaration,
     read_declaration,
 )
+from hanseg_lab.evaluation.case_folders import case_name
+from hanseg_lab.training.datasets.dataset import Dataset, Finding
+from hanseg_lab.training.datasets.image_case import ImageCase, MaskFile
 from hanseg_shared.io.cases import CaseFiles, PassedOver, find_cases
 
 OWN_NAME = "own-cases"

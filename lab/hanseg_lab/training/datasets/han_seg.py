@@ -12,18 +12,18 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hanseg_lab.declaration import (
+    FILE,
+    Declaration,
+    known_declaration,
+    read_declaration,
+)
 from hanseg_lab.training.datasets.dataset import Dataset, Finding, list_names
 from hanseg_lab.training.datasets.image_case import ImageCase, MaskFile
 from hanseg_lab.training.datasets.organ_table import (
     TABLE,
     OrganTable,
     read_organ_table,
-)
-from hanseg_shared.declaration import (
-    FILE,
-    Declaration,
-    known_declaration,
-    read_declaration,
 )
 from hanseg_shared.io.names import image_stem, natural
 

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_lab.evaluation.case_masks import boxes_of_labels, crop_to_box
-from hanseg_lab.training.datasets.dataset import Contour, Dataset, Finding
-from hanseg_shared.declaration import (
+from hanseg_lab.declaration import (
     Declaration,
     known_declaration,
 )
+from hanseg_lab.evaluation.case_masks import boxes_of_labels, crop_to_box
+from hanseg_lab.training.datasets.dataset import Contour, Dataset, Finding
 from hanseg_shared.errors import ImageContentError, ImageError
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.io.names import natural

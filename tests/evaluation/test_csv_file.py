@@ -4,8 +4,8 @@ import codecs
 
 import pytest
 
+from hanseg_lab.evaluation.csv_file import read_csv
 from hanseg_shared.errors import InputError
-from hanseg_shared.io.csv_file import read_csv
 
 COLUMNS = ("organ", "dose")
 

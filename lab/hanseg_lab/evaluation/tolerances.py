@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from hanseg_lab.evaluation.csv_file import CsvRow, read_csv
 from hanseg_shared.errors import InputError
-from hanseg_shared.io.csv_file import CsvRow, read_csv
 from hanseg_shared.organs import ORGANS, organ
 
 DEFAULT_TOLERANCE_MM = 2.0

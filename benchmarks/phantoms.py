@@ -82,7 +82,7 @@ def with_mr(
         seed: Of the noise.
         off_mm: How far the registration left it off along each axis.
         seen: Slices that the MR shows.
-        told: Slices that the field of view says so of; None says the truth.
+        told: Slices that the field of view claims; None for the true ones.
     """
     assert case.t1 is not None
     rng = np.random.default_rng(seed)

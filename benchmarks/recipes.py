@@ -37,7 +37,7 @@ TEACHING_SEED, TESTING_SEED = 9001, 9101
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of one recipe.
+    """The result of one recipe.
 
     Attributes:
         recipe: Its name.

@@ -1,16 +1,16 @@
 """Dice of a model on real CTs.
 
-Runs the product's own pipeline on those of OpenKBP's training cases that the recipes
-hold out; on its 33 validation cases, and on the two CTs of `matched`, which are of
-those, whose 21 organs experts drew; or on its 42 test cases, which are for weights that
-are chosen already. The validation cases taught the default model, and the held-out ones
-chose it. An organ that nobody drew in a case is left out of its mean. Larynx and
-oesophagus of OpenKBP reach further than our organs, so unions of ours are compared with
-them. The oesophagus counts only above our lower end; and since our Cricopharyngeus
-begins higher than an oesophagus that a clinic draws (Brouwer et al. 2015,
-doi 10.1016/j.radonc.2015.07.041), it counts only below the drawing's upper end.
-Of the pituitary there is no contour; how far it was drawn from where the sella was seen
-is in a line of its own.
+Runs the service's own pipeline on the OpenKBP training cases that the recipes hold
+out; on its 33 validation cases and the two CTs of `matched`, which are among them and
+have expert contours of 21 organs; or on its 42 test cases, for weights that are already
+chosen. The default model was trained on the validation cases and chosen on the held-out
+ones. An organ without a contour in a case is left out of its mean. OpenKBP's larynx and
+oesophagus are larger than our organs, so they are compared with unions of ours. The
+oesophagus counts only above our lower end; and since our Cricopharyngeus begins higher
+than clinical contours of the oesophagus (Brouwer et al. 2015,
+doi 10.1016/j.radonc.2015.07.041), it counts only below the contour's upper end.
+The pituitary has no contours; a separate line states how far its segmentation is from
+the known position of the sella.
 
     python benchmarks/validation.py [--part held-out|validation|test]
         [--model NAME_OR_FOLDER] [--cases N] [--stored flipped|oblique]

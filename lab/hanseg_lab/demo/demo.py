@@ -40,7 +40,7 @@ class DemoCase:
 
 
 def run_demo(out: Path, *, as_json: bool = False) -> None:
-    """Do both cases through the embedded stack and print what came of them."""
+    """Run both cases through the embedded stack and print the results."""
 
     def say(line: str) -> None:
         tell("message", line, as_json=as_json)
@@ -88,12 +88,12 @@ def _do(client: Client, case: DemoCase, *, as_json: bool) -> JobDocument:
 
 
 def _figures(case: DemoCase) -> dict[str, object]:
-    """Return what is told of a case beside its job."""
-    told: dict[str, object] = {"title": case.title, "out": str(case.out)}
+    """Return what is reported of a case besides its job."""
+    figures: dict[str, object] = {"title": case.title, "out": str(case.out)}
     if case.request.mr is not None:
         error = registration_error(case.request.ct, case.out)
-        told |= {"mean_error_mm": error.mean_mm, "max_error_mm": error.max_mm}
-    return told
+        figures |= {"mean_error_mm": error.mean_mm, "max_error_mm": error.max_mm}
+    return figures
 
 
 def _report(case: DemoCase, job: JobDocument) -> None:

@@ -64,7 +64,7 @@ class CasePair:
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """Who says what the numbers of label maps stand for.
+    """What states the meaning of the numbers in label maps.
 
     Attributes:
         root: The folder in which declarations are looked for.
@@ -75,7 +75,7 @@ class Numbering:
     given: LabelTable | None
 
     def of(self, path: Path) -> LabelTable | None:
-        """Return what a label map's numbers stand for; None if nobody says.
+        """Return what a label map's numbers stand for; None if nothing states it.
 
         Raises:
             InputError: The declaration of its folder cannot be used.
@@ -107,7 +107,7 @@ class Numbering:
 
 @dataclass(slots=True)
 class _Finder:
-    """Looks for cases, and gathers the label maps that nobody explains."""
+    """Looks for cases, and collects the files whose meaning is not known."""
 
     numbering: Numbering
     unexplained: list[Path] = field(default_factory=list)
@@ -189,7 +189,7 @@ class _Finder:
         return CaseSource(name, None, files, may_be_cropped=cropped)
 
     def require_explained(self) -> None:
-        """Refuse label maps of which nobody says what their numbers stand for."""
+        """Refuse label maps of which nothing states what their numbers stand for."""
         if not self.unexplained:
             return
         more = len(self.unexplained) - 1
@@ -243,7 +243,7 @@ def find_case_masks(path: Path, labels: LabelTable | None = None) -> list[CaseSo
 
     Args:
         path: The folder or file.
-        labels: What numbers and names stand for where nothing beside them says it.
+        labels: What numbers and names stand for where no declaration states it.
 
     Raises:
         InputError: There is no case, a case is found twice, a mask's name is no
@@ -277,7 +277,7 @@ def _look_into(path: Path, labels: LabelTable | None) -> tuple[list[CaseSource],
 
 
 def case_name(path: Path) -> str:
-    """Return the case that a label map's name tells: without words such as `_seg`."""
+    """Return the case named by a label map's file: without words such as `_seg`."""
     return case_without(_stem(path), _MASK_WORDS)
 
 
@@ -332,7 +332,7 @@ def _organ_files(
     """Return the files that hold a structure each, by its name.
 
     A folder is one of such files if one of them is called as an organ is, or as
-    another structure that is commonly drawn.
+    another structure that is commonly contoured.
 
     Raises:
         InputError: Two files hold one organ, or some are none by their names.
@@ -371,7 +371,7 @@ def _mask_name(path: Path, folder: Path) -> str:
 
 
 def _is_anatomy(path: Path, name: str, names: LabelTable) -> bool:
-    """Whether a file is called as what is drawn, not as a patient."""
+    """Whether a file is named after a structure, not after a patient."""
     if _ORGAN_PART.fullmatch(_stem(path)) or organ_of(name) is not None:
         return True
     return names.names(name) or is_other_structure(name)

@@ -23,7 +23,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--empty",
     type=click.Choice([rule.value for rule in EmptyRule]),
-    help="What becomes of organs that only one side has: named as an error (refuse, "
+    help="How organs are scored that only one side has: named as an error (refuse, "
     "the default); scored as the challenge does (missed: Dice 0; not in the reference: "
     "left out); left out (common); or scored strictly (not in the reference: Dice 0 "
     "too).",
@@ -137,9 +137,11 @@ def _empty_rule(empty: str | None, *, common: bool) -> EmptyRule:
     type=int,
     default=1000,
     show_default=True,
-    help="Sets of cases drawn to see how stable the ranks are; 0 for none.",
+    help="Number of bootstrap samples for the stability of the ranks; 0 for none.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of those draws.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap."
+)
 @click.option(
     "--paper", is_flag=True, help="Show the challenge's published results beside."
 )

@@ -97,8 +97,8 @@ def print_evaluation(evaluation: Evaluation, out: Path, *, as_json: bool) -> Non
     if as_json:
         headings, *cells = rows
         table = [dict(zip(headings, row, strict=True)) for row in cells]
-        told = list(evaluation.remarks)
-        print_event("evaluation", organs=table, remarks=told, out=str(out))
+        lines = list(evaluation.remarks)
+        print_event("evaluation", organs=table, remarks=lines, out=str(out))
         return
     print_figures(rows)
     for remark in evaluation.remarks:

@@ -1,4 +1,4 @@
-"""What becomes of an organ that only one of prediction and reference has."""
+"""How an organ is scored that only one of prediction and reference has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EmptyRule(StrEnum):
     CHALLENGE = "challenge"
     """As the HaN-Seg challenge: missing in the prediction, it has Dice 0 and infinite
     distances (for which the ranking puts the worst of all methods); missing in the
-    reference, it was not drawn, and is left out."""
+    reference, it was not contoured, and is left out."""
 
     COMMON = "common"
     """What only one of the two has is left out, and said: an organ that was missed

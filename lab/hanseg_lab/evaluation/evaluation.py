@@ -94,8 +94,8 @@ def evaluate(
             for: one for both, or the predictions' and the references'; see
             `read_label_table`.
         workers: Cases at a time.
-        on_start: Told of the number of cases.
-        on_done: Told of each case that is done.
+        on_start: Called with the number of cases.
+        on_done: Called with each case that is done.
 
     Raises:
         InputError: Cases cannot be matched or scored; nothing was written.
@@ -120,8 +120,8 @@ def _remarks(pairs: Sequence[CasePair], cases: Sequence[CaseScores]) -> tuple[st
     line = one_sided_line(cases)
     sources = [each for pair in pairs for each in (pair.prediction, pair.reference)]
     inexact = {
-        f"not scored, since {each.labels.source} says that they are drawn otherwise "
-        f"than our organs: {', '.join(each.labels.not_scored)}"
+        f"not scored, since {each.labels.source} says that they are contoured "
+        f"otherwise than our organs: {', '.join(each.labels.not_scored)}"
         for each in sources
         if each.labels.not_scored
     }

@@ -30,13 +30,13 @@ HISTORY = "history.csv"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one organ of one job when a clinician corrected it.
+    """How a clinician corrected one organ of one job.
 
     Attributes:
         corrected_at: When, UTC.
         job: The job's id.
         case: What the caller called the case; may be empty.
-        model: Name and version of the model that drew the organ.
+        model: Name and version of the model that segmented the organ.
         model_sha256: Of its weights.
         organ: The organ's name.
         dice: Of our mask with the corrected one; 0 if one of them is empty.
@@ -78,8 +78,8 @@ def changes_of_job(
 
     Args:
         job_folder: A job's results: `job.json` and `segmentation.nii.gz`.
-        corrected: A label map, which tells of all organs, or a folder with a mask an
-            organ, which tells only of those.
+        corrected: A label map, which covers all organs, or a folder with a mask for
+            each organ, which covers only those.
         corrected_at: When the correction was made.
         tolerances_mm: Of each organ, for the surface Dice.
 
@@ -91,7 +91,7 @@ def changes_of_job(
     source = _find_single_case(corrected)
     theirs = read_case_masks(source)
     if ours.grid is not None and theirs.grid is not None:
-        ours.grid.require_same(theirs.grid, what="the corrected drawing")
+        ours.grid.require_same(theirs.grid, what="the corrected contours")
     looked_at = set(source.organ_files) or {organ.name for organ in ORGANS}
     return [
         _change(job, organ.name, ours, theirs, corrected_at, tolerances_mm[organ.name])

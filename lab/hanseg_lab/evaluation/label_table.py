@@ -1,7 +1,7 @@
-"""What the numbers and names in somebody's masks stand for, in terms of our organs.
+"""What the numbers and names of given masks stand for, in terms of our organs.
 
-Nobody's "label 1" is taken for ours: a folder says whose numbers it holds, or the
-user does. A label stands for a structure: an organ, or several of ours as one.
+A "label 1" is never assumed to be ours: a declaration in the folder or the user states
+what numbers mean. A label stands for a structure: an organ, or several of ours as one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LabelTable:
         source: Who says so, for messages.
         by_value: By the number in a label map.
         by_name: By the name of a segment or of a file, in lower case.
-        not_scored: Labels that hold organs of ours, but are not drawn as they are.
+        not_scored: Labels that hold organs of ours, but are contoured by other rules.
         maps: Where a case has several label maps: the table of each, by the word that
             the file's name ends in. The attributes above are empty then.
     """

@@ -19,7 +19,7 @@ Numbers = npt.NDArray[np.float64]
 Item = tuple[str, str]
 
 NAMED = 20
-"""So many missing scores are named."""
+"""Most missing scores that a message names."""
 
 
 class Worst(StrEnum):

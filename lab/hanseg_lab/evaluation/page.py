@@ -35,7 +35,7 @@ class ReportPage:
         self._parts.append(f"<p>{html.escape(text)}</p>")
 
     def note(self, text: str) -> None:
-        """Add a sentence in the background."""
+        """Add a sentence in a muted colour."""
         self._parts.append(f'<p class="note">{html.escape(text)}</p>')
 
     def items(self, texts: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ BOX_COLOURS = ("#4575b4", "#d73027", "#1a9850", "#984ea3", "#ff7f00", "#666666")
 MARGIN_VOXELS = 4
 
 LARGEST_PICTURE = 1 << 28
-"""Most voxels of the box around two masks that is drawn."""
+"""Most voxels of the box around two masks that a picture shows."""
 
 
 def box_plots(

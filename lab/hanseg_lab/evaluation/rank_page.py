@@ -119,8 +119,8 @@ def published_wins(paper: PaperTable, metric: Metric) -> str:
     if not paper.organs(metric):
         return f"The published table at hand has no {metric} of single organs."
     won = sorted(wins(paper, metric).items(), key=lambda item: -item[1])
-    told = ", ".join(f"{method} {count}" for method, count in won)
-    return f"Best {metric} of the published, number of organs: {told}"
+    counts = ", ".join(f"{method} {count}" for method, count in won)
+    return f"Best {metric} of the published, number of organs: {counts}"
 
 
 def beside_paper(table: MetricTable, paper: PaperTable) -> list[list[str]]:

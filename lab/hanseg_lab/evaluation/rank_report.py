@@ -25,7 +25,7 @@ RANKED = (Metric.DSC, Metric.HD95)
 """The challenge's two metrics."""
 
 RESULTS_STEMS = {"results", "scores"}
-"""Names of files that tell no method: their folder's name does."""
+"""File names that do not name a method; the folder's name does then."""
 
 
 def rank_files(

@@ -60,7 +60,7 @@ class RankingOptions:
     Attributes:
         alpha: Level of significance, after the correction.
         sides: Two-sided tests, or one-sided.
-        zeros: What becomes of pairs without a difference.
+        zeros: How pairs without a difference are treated.
         correction: Bonferroni's factor.
         worst: What replaces the distance of a missed organ.
 

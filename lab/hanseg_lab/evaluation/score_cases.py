@@ -35,7 +35,7 @@ from hanseg_shared.metrics.metric import measure
 from hanseg_shared.volume import Volume
 
 EXTRA_BYTES = 2
-"""A voxel takes as much beside its stored size, while labels are looked through."""
+"""Bytes per voxel, beyond its stored size, that the search for labels needs."""
 
 _CASES_SHOWN = 4
 
@@ -48,7 +48,7 @@ class Scoring:
     """How cases are scored.
 
     Attributes:
-        empty: What becomes of an organ that only one side has.
+        empty: How an organ is scored that only one side has.
         tolerances_mm: Of each organ, for the surface Dice.
     """
 
@@ -91,7 +91,7 @@ def score_cases(
         scoring: How they are scored.
         workers: Processes; by default as many as there are processors, cases, and
             free memory for.
-        on_done: Told of each case when it is done.
+        on_done: Called with each case when it is done.
 
     Raises:
         InputError: Cases cannot be scored; every reason is named.
@@ -127,12 +127,12 @@ def one_sided_line(cases: Sequence[CaseScores]) -> str:
         "the prediction": {c.case: c.left_out for c in cases},
         "the reference": {c.case: c.unscored for c in cases},
     }
-    told = [
+    parts = [
         f"only in {side}: {', '.join(_organs_with_cases(by_case))}"
         for side, by_case in sides.items()
         if any(by_case.values())
     ]
-    return f"organs in only one of the two: {'; '.join(told)}" if told else ""
+    return f"organs in only one of the two: {'; '.join(parts)}" if parts else ""
 
 
 def _organs_with_cases(by_case: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
@@ -298,5 +298,5 @@ def _bytes_of(source: CaseSource) -> int:
     try:
         layout = read_header(path).layout
     except HansegError:
-        return 0  # the reason is told when the case is scored
+        return 0  # the reason is reported when the case is scored
     return layout.voxels * (layout.dtype.itemsize + EXTRA_BYTES)

@@ -31,7 +31,7 @@ INFINITE_RULE = (
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What became of a set of values.
+    """The statistics of a set of values.
 
     Attributes:
         count: How many values are finite; all figures are over these.

@@ -16,7 +16,7 @@ from hanseg_shared.organs import organ
 from hanseg_shared.volume import LabelMap
 
 COARSE_STEP = 4
-"""Every so many voxels the bounding boxes of shapes are compared with positions."""
+"""Step, in voxels, at which bounding boxes of shapes are compared with positions."""
 
 WARP_RANGE_MM = 240.0
 """Half the edge of the cube, about the brain stem, in which the smooth warp lives."""
@@ -56,7 +56,7 @@ class Warp:
 
     @classmethod
     def random(cls, rng: np.random.Generator, *, amplitude_mm: float) -> Warp:
-        """Draw a warp whose displacements have about that standard deviation."""
+        """Return a random warp of displacements with about that standard deviation."""
         field = rng.standard_normal((3, 25, 25, 25))
         smooth = np.stack([ndimage.gaussian_filter(f, 1.6, mode="wrap") for f in field])
         scaled = smooth * (amplitude_mm / smooth.std())
@@ -89,7 +89,7 @@ class Patient:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Patient:
-        """Draw a patient."""
+        """Return a random patient."""
         degrees = rng.normal(0, (6.5, 2.5, 2.5))
         size = rng.normal(1, 0.035)
         return cls(
@@ -215,7 +215,7 @@ def _move(
 
 @dataclass(slots=True, eq=False)
 class _Canvas:
-    """What is being painted: tissue and label of every point."""
+    """The canvas of a patient: tissue and label of every point."""
 
     points: Coordinates
     coarse: Coordinates

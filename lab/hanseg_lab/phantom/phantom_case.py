@@ -89,7 +89,7 @@ def make_case(
         seed: Which patient, 0 or more.
         ct_spacing: Voxels of the CT (x, y, z) in mm.
         ct_width_mm: In-plane width of the CT; 420 shows most of the shoulders.
-        mr_spacing: Voxels of the MR in mm; drawn as clinics have it if None (0.5 to
+        mr_spacing: Voxels of the MR in mm; random, as clinics have it, if None (0.5 to
             0.9 mm in the slice, slices of 1.7 to 6 mm).
         mr: Whether an MR is made too.
         t1: Whether the T1 signal on the CT's grid is made too, for training.

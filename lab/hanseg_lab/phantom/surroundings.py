@@ -55,7 +55,7 @@ class Surroundings:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
-        """Draw each of them with a chance of a half."""
+        """Return random ones, each with a probability of a half."""
         head_rest, mask, circle = (bool(drawn) for drawn in rng.random(3) < 0.5)
         return cls(head_rest, mask, circle)
 
@@ -74,7 +74,7 @@ def surround(
         painted: The tissues it was made of.
         grid: LPS-aligned.
         chosen: What is added.
-        rng: Where chance comes from.
+        rng: Source of randomness.
     """
     result = hu.copy()
     outside = np.isin(painted.tissue, (Tissue.AIR, Tissue.FOAM, Tissue.SHELL))

@@ -29,7 +29,7 @@ PILE_UP_MM = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What one scan suffers from.
+    """The artefacts of one scan.
 
     Attributes:
         noise: Standard deviation of both channels' noise; fat is 1.
@@ -57,7 +57,7 @@ class Faults:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Faults:
-        """Draw the faults of one scan."""
+        """Return random faults of one scan."""
         ghost = float(rng.uniform(0.02, 0.08)) if rng.random() < GHOST_SHARE else 0.0
         shift = float(rng.choice((0.5, 0.5, 0.25, 0.33))) + float(rng.normal(0, 0.01))
         axis = int(rng.integers(1, 3))

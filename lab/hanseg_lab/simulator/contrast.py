@@ -58,7 +58,7 @@ class Signals:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Signals:
-        """Draw a patient's, in the order that makes an image T1-weighted."""
+        """Return random signals, in the order that makes an image T1-weighted."""
         white = rng.uniform(0.48, 0.7)
         return cls(
             fat=rng.uniform(0.85, 1.15),
@@ -81,7 +81,7 @@ def t1_signal(
         hu: The CT in HU, float32, on cubes of 1 to 2 mm.
         anatomy: The same patient's anatomy.
         signals: What each tissue gives.
-        rng: Where the textures come from.
+        rng: Source of randomness of the textures.
     """
     smooth = ndimage.gaussian_filter(hu.array, 0.6)
     coarse, medium, fine = (texture(hu.grid, mm, rng) for mm in (9.0, 3.0, 0.0))

@@ -1,7 +1,7 @@
 """What a CT shows of a patient: body without couch, brain, spinal canal and metal.
 
-A T1 image is no function of HU: brain and muscle share their HU, a couch has HU but
-no signal. So position decides as well, and it is found here on a coarse grid.
+HU alone do not determine a T1 image: brain and muscle have the same HU, a couch has HU
+but no signal. The position matters too; it is found here on a coarse grid.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COARSE_MM = 2.5
 """Edge of the cubes on which the anatomy is found."""
 
 AIR_HU = -1000.0
-"""What lies around a CT."""
+"""The value outside a CT."""
 
 BODY_HU = -300.0
 """Above it a voxel is patient, couch or mask."""
@@ -48,10 +48,10 @@ LONGEST_PART_MM = 25.0
 """How far such a part may reach from the core's surface."""
 
 SMALLEST_BODY_ML = 300.0
-"""Less than this is no patient."""
+"""A smaller body is not a patient."""
 
 SMALLEST_BRAIN_ML = 120.0
-"""Less than this is no brain but muscle or tongue between bones."""
+"""A smaller region is not the brain but muscle or tongue between bones."""
 
 BRAIN_DEPTH_MM = 14.0
 """Brain reaches so deep behind bone; what the foramen magnum leads to does not."""
@@ -75,7 +75,7 @@ class HeadAnatomy:
     """Positions on a coarse LPS-aligned grid, in mm.
 
     Where the CT's edge cuts the body off, its last slice is repeated `REPEATED_MM`
-    further, lest the MR show a cut that no patient has.
+    further, so that the MR shows no cut through the patient.
 
     Attributes:
         grid: The coarse grid, without slices that show no body.
@@ -113,7 +113,7 @@ class HeadAnatomy:
         return float(point[0]), float(point[1])
 
     def points(self, step: int = 3) -> npt.NDArray[np.float64]:
-        """Return every so many voxels of body that the CT shows, mm LPS, (n, 3)."""
+        """Return every `step`-th voxel of the body within the CT, mm LPS, (n, 3)."""
         points = self.grid.index_to_world(np.argwhere(self.body)[::step, ::-1])
         shown = (points[:, 2] >= self.bottom_mm) & (points[:, 2] <= self.top_mm)
         return points[shown]

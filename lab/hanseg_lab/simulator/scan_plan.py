@@ -26,13 +26,13 @@ IN_PLANE_SPACING_MM = (0.5, 0.9)
 """Finest and coarsest pixels."""
 
 SLICE_SPACINGS_MM = (1.7, 2.0, 3.0, 3.0, 3.0, 4.0, 5.0, 6.0)
-"""Slice distances to draw from: most of HaN-Seg's are 3 mm, a quarter 1.7 mm."""
+"""Slice distances to choose from: most of HaN-Seg's are 3 mm, a quarter 1.7 mm."""
 
 LARGEST_MATRIX = 400
 """Most pixels along a row or column."""
 
 MOST_SLICES = 120
-"""More than this and the slices are drawn thicker."""
+"""Most slices; thicker ones are chosen where more would be needed."""
 
 HEAD_LENGTH_MM = 250.0
 """How far below the vertex an MR of the head looks."""
@@ -114,7 +114,7 @@ class ScanPlan:
 def draw_plan(
     anatomy: HeadAnatomy, reach: Reach | None, rng: np.random.Generator
 ) -> ScanPlan:
-    """Draw how a patient is scanned; `reach` is drawn as well if None."""
+    """Return a random plan of a scan; `reach` is random as well if None."""
     reach = rng.choice(list(Reach)) if reach is None else reach
     plane = list(SlicePlane)[rng.choice(3, p=(0.6, 0.2, 0.2))]
     oblique = bool(rng.random() < 0.35)

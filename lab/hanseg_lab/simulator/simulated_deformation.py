@@ -43,7 +43,7 @@ ITERATIONS = 60
 """Steps of the inverse: 0.75^60 of a centimetre is far below a rounding error."""
 
 LARGEST_DEFORMATION_MM = 8.0
-"""A larger mean deformation is no longer one of a living patient."""
+"""Largest mean deformation; a patient does not deform more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,14 +104,14 @@ def draw_deformation(
     pivot: npt.ArrayLike,
     rng: np.random.Generator,
 ) -> SimulatedDeformation:
-    """Draw a deformation whose mean over a body is known and that no pose explains.
+    """Return a random deformation of known mean over a body, without a rigid part.
 
     Args:
         body: The points, in mm of the CT, over which the mean is taken, ``(n, 3)``.
         mean_mm: The mean length of their displacement.
         region: Everything that is ever asked for, in the CT's coordinates.
         pivot: Where the neck begins to bend: below the skull's base, mm of the CT.
-        rng: Where chance comes from.
+        rng: Source of randomness.
 
     Raises:
         OptionError: The mean is negative, or too large for a patient or to be

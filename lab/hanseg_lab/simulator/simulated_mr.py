@@ -93,8 +93,8 @@ def simulate_mr(
 
     Args:
         ct: A real CT in HU that shows a head or a neck.
-        seed: Decides all that chance decides, 0 or more.
-        reach: How much of the head the MR covers; drawn if None.
+        seed: Seed of everything random, 0 or more.
+        reach: How much of the head the MR covers; random if None.
         deformation_mm: Mean deformation, up to 8 mm, over the head and neck (the
             uppermost 250 mm of the CT); 0 for a rigid truth.
 
@@ -133,7 +133,7 @@ def simulate_mr(
 def _deformation(
     anatomy: HeadAnatomy, plan: ScanPlan, mean_mm: float, rng: np.random.Generator
 ) -> SimulatedDeformation:
-    """Draw a deformation of the head and neck."""
+    """Return a random deformation of the head and neck."""
     region = Grid.axis_aligned(
         np.concatenate([_ct_corners(plan), anatomy.grid.corners()]),
         spacing=(10.0, 10.0, 10.0),

@@ -65,15 +65,16 @@ def until(recipe: Recipe, iterations: int) -> Recipe:
     return recipe.model_copy(update={"iterations": iterations})
 
 
-def test_samples_that_other_rules_made_are_not_used(
+def test_samples_of_another_version_are_not_used(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     one = recipe.model_copy(update={"phantoms": 1})
     (first,) = prepare(one, (), tmp_path).phantoms
     first.write_bytes(b"made before")
     assert prepare(one, (), tmp_path).phantoms == (first,)
-    monkeypatch.setattr(data, "RULES", (data,))
+    monkeypatch.setattr(data, "SAMPLE_VERSION", "another")
     (second,) = prepare(one, (), tmp_path).phantoms
+    assert second != first
     assert Sample.load(second).mr is not None
 
 

@@ -81,7 +81,7 @@ KINDS: dict[type[errors.HansegError], ProblemKind] = {
         "unavailable", "The service cannot work now", 503
     ),
 }
-"""The kind of every error class; a test holds that none is missing."""
+"""The kind of every error class; a test checks that none is missing."""
 
 
 def kind_of(error: errors.HansegError) -> ProblemKind:

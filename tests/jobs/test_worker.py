@@ -12,6 +12,7 @@ import time
 
 import billiard.common
 import pytest
+import sqlalchemy as sa
 from celery import signals
 from pydantic import SecretStr
 
@@ -29,7 +30,7 @@ from hanseg_shared.jobs.worker import (
     ALIVE_SECONDS,
     WorkerPlan,
     clean_scratch,
-    healthy,
+    has_live_worker,
     listen_for_stop,
     make_worker_app,
 )
@@ -99,7 +100,7 @@ def start(settings, monkeypatch):
 
 def wait_until_healthy(settings: Settings) -> None:
     deadline = time.monotonic() + 10.0
-    while not healthy(settings, QueueName.REGISTRATION):
+    while not has_live_worker(settings, QueueName.REGISTRATION):
         assert time.monotonic() < deadline, "no heartbeat"
 
 
@@ -114,11 +115,11 @@ def test_a_worker_does_the_stages_of_its_plan(settings, start):
 
 
 def test_a_worker_that_is_ready_sends_heartbeats(settings, start):
-    assert not healthy(settings, QueueName.REGISTRATION)
+    assert not has_live_worker(settings, QueueName.REGISTRATION)
     start(Preparation())
     wait_until_healthy(settings)
 
-    assert not healthy(settings, QueueName.SEGMENTATION)
+    assert not has_live_worker(settings, QueueName.SEGMENTATION)
 
 
 def test_a_worker_says_good_bye(settings, start):
@@ -126,7 +127,7 @@ def test_a_worker_says_good_bye(settings, start):
     wait_until_healthy(settings)
     signals.worker_process_shutdown.send(sender=None)
 
-    assert not healthy(settings, QueueName.REGISTRATION)
+    assert not has_live_worker(settings, QueueName.REGISTRATION)
 
 
 def test_a_child_whose_database_is_away_says_so_and_tries_again(
@@ -147,7 +148,7 @@ def test_a_child_that_can_never_start_does_not_try_again(settings, start, caplog
 
     assert prepare.failures == [fault]
     assert "registration worker cannot start: there is no model default" in caplog.text
-    assert not healthy(settings, QueueName.REGISTRATION)
+    assert not has_live_worker(settings, QueueName.REGISTRATION)
 
 
 class TestHowFarAWorkerIs:
@@ -207,6 +208,24 @@ class TestNoticeBySignals:
         assert not self.listen(signal.SIGUSR1, signal.SIGCHLD).is_given()
 
 
+def make_newer(settings: Settings) -> None:
+    """Make a database whose schema a later version has changed."""
+    tables = open_tables(settings)
+    with tables.database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num='7.1.0_1'"))
+    tables.close()
+
+
+def test_a_child_does_not_wait_for_a_newer_database_to_be_older(settings):
+    make_newer(settings)
+    # Celery would only log what is raised here; a real child ends its parent instead
+    plan = WorkerPlan(QueueName.REGISTRATION, {}, Preparation())
+    child = worker.PreforkChild(plan, settings, None)
+
+    with pytest.raises(ServiceUnavailableError, match=r"cannot start.*7\.1\.0"):
+        child.start()
+
+
 class TestRefusal:
     """A real process that cannot start says why in its last line, and ends."""
 
@@ -235,6 +254,15 @@ class TestRefusal:
         assert done.returncode == CANNOT_START
         assert "HANSEG_BROKER_URL cannot be used" in done.stderr.splitlines()[-1]
         assert "secret" not in done.stderr
+
+    def test_a_database_of_a_newer_version_ends_the_worker(self, tmp_path):
+        settings = Settings(data=tmp_path)
+        make_newer(settings)
+        done = self.start(HANSEG_DATA=str(tmp_path))
+
+        assert done.returncode == CANNOT_START
+        assert "update this program to version 7.1.0" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
 
     @pytest.mark.redis
     def test_what_only_the_child_finds_ends_the_worker(self, tmp_path):
@@ -284,11 +312,11 @@ def test_heartbeats_outlive_any_fault_of_the_database(settings, start, monkeypat
 def test_a_worker_of_another_host_says_nothing_about_this_one(settings):
     tables = open_tables(settings)
     tables.workers.report_ready("elsewhere-12", queue="registration", device="cpu")
-    assert not healthy(settings, QueueName.REGISTRATION)
+    assert not has_live_worker(settings, QueueName.REGISTRATION)
 
     name = f"{socket.gethostname()}-12"
     tables.workers.report_ready(name, queue="registration", device="cpu")
-    assert healthy(settings, QueueName.REGISTRATION)
+    assert has_live_worker(settings, QueueName.REGISTRATION)
     tables.close()
     assert ALIVE_SECONDS > 0
 

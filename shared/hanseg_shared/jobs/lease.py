@@ -28,7 +28,7 @@ PROGRESS_SECONDS = 1.0
 class Lease:
     """Keeps a claimed job ours, from a thread of its own.
 
-    The thread renews the lease, writes the progress and learns of a cancel. When the
+    The thread renews the lease, writes the progress and notices a cancel. When the
     worker must stop, it gives the job back, whatever the working thread is busy with.
     The working thread asks `check` between its steps.
     """
@@ -83,7 +83,7 @@ class Lease:
                     self._job.id,
                     self._job.token or "",
                     lease_seconds=lease_seconds,
-                    progress=self._changed_progress(),
+                    progress=self._take_progress(),
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, try again
                 logger.warning("job %s: cannot renew: %s", self._job.id, error)
@@ -96,7 +96,7 @@ class Lease:
             self._lost = False
             self._cancelled = not going_on
 
-    def _changed_progress(self) -> Progress | None:
+    def _take_progress(self) -> Progress | None:
         if self._done == self._written:
             return None
         self._written = self._done

@@ -21,7 +21,7 @@ POLL_SECONDS = 0.2
 """How often it looks. A process fills about a gigabyte a second at most."""
 
 
-def held_here() -> int:
+def measure_held() -> int:
     """Return how many bytes this process holds."""
     return held_bytes(os.getpid())
 
@@ -36,10 +36,10 @@ class MemoryWatch:
 
     Args:
         limit_bytes: Most that it may hold.
-        fail: Told once, in a sentence, that it holds more.
-        held: How much it holds.
+        fail: Called once, with a sentence that says how much more it holds.
+        held: Returns how many bytes it holds.
         end: Ends it, after `fail`.
-        poll_seconds: How often it is looked at.
+        poll_seconds: How often it is measured.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class MemoryWatch:
         limit_bytes: int,
         *,
         fail: Callable[[str], object],
-        held: Callable[[], int] = held_here,
+        held: Callable[[], int] = measure_held,
         end: Callable[[], None] = end_here,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:

@@ -1,7 +1,7 @@
 """Queues, task names and the one Celery configuration of the API and the workers.
 
 A message carries a job's id and nothing else. The settings follow from measurements
-of Celery 5.7 with Redis; the comment beside each says what it prevents.
+of Celery 5.7 with Redis; the comment at each says what it prevents.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TASK_SEGMENT = "hanseg.segment"
 TASK_PACKAGE = "hanseg.package"
 
 SOFT_LIMIT_SHARE = 0.9
-"""A stage is told to stop at this share of its hard limit."""
+"""A stage is asked to stop at this share of its hard limit."""
 
 MODEL_LOAD_SECONDS = 300
 """Longest start of a worker's child; below it, Celery would kill children for ever."""
@@ -129,13 +129,13 @@ class BrokerPublisher:
 
     def publish(self, task: str, queue: QueueName, job_id: str) -> None:
         """Send a job's id to a queue; see `Publisher`."""
-        with _translated():
+        with _translate_errors():
             self._redis.ping()
             self._app.send_task(task, args=[job_id], queue=queue.value, retry=False)
 
     def waiting(self, queue: QueueName) -> int:
         """Return how many messages wait in a queue; see `Publisher`."""
-        with _translated():
+        with _translate_errors():
             return int(self._redis.llen(queue.value))
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ def _redis_url(broker_url: str) -> str:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except (redis.ResponseError, redis.AuthenticationError) as error:

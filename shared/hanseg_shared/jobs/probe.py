@@ -1,7 +1,7 @@
-"""Whether a process of the service is well: what a container's health check asks.
+"""Checks whether a process of the service works, for a container's health check.
 
 ``python -m hanseg_shared.jobs.probe api``, or a queue's name for this host's worker.
-The exit status is 0 when it is well, 1 when it is not; the reason goes to stderr.
+The exit status is 0 if it works and 1 if not; the reason goes to stderr.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import sys
 
 from hanseg_shared.errors import HansegError
 from hanseg_shared.jobs.messages import QueueName
-from hanseg_shared.jobs.worker import ALIVE_SECONDS, healthy
+from hanseg_shared.jobs.worker import ALIVE_SECONDS, has_live_worker
 from hanseg_shared.settings import Settings, settings_of_process
 
 API = "api"
-"""What stands for the API beside the names of the queues."""
+"""The name of the API; the workers go by the names of their queues."""
 
 ANSWER_SECONDS = 5.0
-"""How long the API may take to say that it lives."""
+"""How long the API may take to answer."""
 
 
 def complaint(part: str, settings: Settings) -> str | None:
-    """Return what is wrong with the API or a queue's worker; None if it is well."""
+    """Return what is wrong with the API or a queue's worker; None if it works."""
     if part == API:
         return _complaint_of_api(settings)
     return _complaint_of_worker(QueueName(part), settings)
@@ -45,10 +45,10 @@ def _complaint_of_api(settings: Settings) -> str | None:
 
 def _complaint_of_worker(queue: QueueName, settings: Settings) -> str | None:
     try:
-        well = healthy(settings, queue)
+        is_live = has_live_worker(settings, queue)
     except HansegError as error:
         return error.message
-    if well:
+    if is_live:
         return None
     return (
         f"no {queue} worker of this host was ready in the last {ALIVE_SECONDS:.0f} s; "

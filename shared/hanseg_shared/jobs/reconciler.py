@@ -1,4 +1,4 @@
-"""Puts right what was lost: leases of dead workers, messages, files past their time.
+"""Restores what was lost (leases, messages) and deletes what nobody needs any more.
 
 Every step is idempotent and conditional, so that any number of reconcilers may run.
 """
@@ -25,13 +25,13 @@ UPLOAD_SECONDS = 24 * 3600.0
 """How long an upload that no job has used is kept."""
 
 ORPHAN_SECONDS = 24 * 3600.0
-"""How long payloads of nobody are kept: a request may be about to name their job."""
+"""How long payloads without an owner are kept: a request may be about to own them."""
 
 KEY_SECONDS = 7 * 24 * 3600.0
 """How long an idempotency key is remembered."""
 
 DEAD_WORKER_SECONDS = 24 * 3600.0
-"""How long a worker that died without a word stays in the table."""
+"""How long a worker that died without reporting it stays in the table."""
 
 SWEEP_SECONDS = 600.0
 """How often the store is searched for what nobody needs."""
@@ -90,11 +90,11 @@ class Reconciler:
         overdue = self.services.tables.outbox.list_due(
             published_before_seconds=self.services.settings.republish_seconds
         )
-        for job in self._without_message(overdue):
+        for job in self._find_without_message(overdue):
             logger.warning("job %s: its message is sent again", job.id)
             self.services.publish_due(job)
 
-    def _without_message(self, overdue: list[Job]) -> list[Job]:
+    def _find_without_message(self, overdue: list[Job]) -> list[Job]:
         # While a queue holds messages, those of the overdue jobs are probably among
         # them; sending them again and again would only fill the queue. The queues are
         # asked before anything is sent, so that all lost messages are sent in one pass.
@@ -109,7 +109,7 @@ class Reconciler:
         now = self.services.tables.database.now()
         patience = PATIENCE * self.services.settings.republish_seconds
 
-        def lost(job: Job) -> bool:
+        def is_lost(job: Job) -> bool:
             stage = Stage.due_in(job.state)
             if stage is None:
                 return False
@@ -117,7 +117,7 @@ class Reconciler:
             impatient = now - (job.published_at or 0.0) > patience
             return there == 0 or (impatient and there < expected[stage.queue])
 
-        return [job for job in overdue if lost(job)]
+        return [job for job in overdue if is_lost(job)]
 
     def _expire(self) -> None:
         for job in self.services.tables.jobs.list_expired():

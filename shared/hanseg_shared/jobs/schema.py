@@ -97,7 +97,7 @@ installations = Table(
     Column("slot", Integer, primary_key=True, autoincrement=False),
     Column("identity", String(36), nullable=False),
 )
-"""One row, in slot 1: what tells this database from every other."""
+"""One row, in slot 1: the identity of this database."""
 
 workers = Table(
     "workers",

@@ -8,14 +8,14 @@ import time
 
 
 class StopNotice:
-    """Whether this worker was told to stop, and until when its stage may go on."""
+    """Whether this worker must stop, and until when its stage may go on."""
 
     def __init__(self) -> None:
         self._given = threading.Event()
         self._until = math.inf
 
     def give(self, *, grace_seconds: float) -> None:
-        """Tell the worker to stop, after a time of grace; the shortest one counts."""
+        """Ask the worker to stop after a time of grace; the shortest one counts."""
         self._until = min(self._until, time.monotonic() + grace_seconds)
         self._given.set()
 

@@ -25,7 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from hanseg_shared.errors import HansegError, ServiceUnavailableError, StoreError
 
 MARK = "database"
-"""Name of the file, beside the owners' folders, that says whose store it is."""
+"""The file next to the owners' folders that names the database of this store."""
 
 CHUNK_BYTES = 1 << 20
 """How much of a file is held in memory while it is copied or hashed."""
@@ -74,7 +74,7 @@ class PayloadStore:
         """
         payload = hash_file(path)
         target = self._path(owner, payload.sha256)
-        with _translated(f"payload {payload.sha256} of {owner} cannot be stored"):
+        with _translate_errors(f"payload {payload.sha256} of {owner} cannot be stored"):
             self._files.makedirs(self._folder(owner), exist_ok=True)
             if self._is_local:
                 _copy_atomically(path, Path(target))
@@ -92,7 +92,7 @@ class PayloadStore:
         digest = hashlib.sha256()
         try:
             with (
-                _translated(f"payload {sha256} of {owner} cannot be fetched"),
+                _translate_errors(f"payload {sha256} of {owner} cannot be fetched"),
                 self.open(owner, sha256) as source,
                 target.open("wb") as sink,
             ):
@@ -113,7 +113,7 @@ class PayloadStore:
         Raises:
             StoreError: There is no such payload, or it cannot be read.
         """
-        with _translated(f"payload {sha256} of {owner} cannot be read"):
+        with _translate_errors(f"payload {sha256} of {owner} cannot be read"):
             try:
                 return self._files.open(self._path(owner, sha256), "rb")
             except FileNotFoundError:
@@ -142,7 +142,7 @@ class PayloadStore:
         source, target = self._path(owner, sha256), self._path(new_owner, sha256)
         if not self.exists(owner, sha256):
             raise StoreError(f"payload {sha256} of {owner} is not in the store")
-        with _translated(f"payload {sha256} of {owner} cannot be copied"):
+        with _translate_errors(f"payload {sha256} of {owner} cannot be copied"):
             self._files.makedirs(self._folder(new_owner), exist_ok=True)
             if self._is_local:
                 _copy_atomically(Path(source), Path(target))
@@ -152,7 +152,9 @@ class PayloadStore:
     def exists(self, owner: str, sha256: str) -> bool:
         """Whether the payload is there."""
         path = self._path(owner, sha256)
-        with _translated(f"the store cannot tell whether it has {sha256} of {owner}"):
+        with _translate_errors(
+            f"the store cannot tell whether it has {sha256} of {owner}"
+        ):
             self._files.invalidate_cache()
             return bool(self._files.exists(path))
 
@@ -163,7 +165,7 @@ class PayloadStore:
             StoreError: Something cannot be deleted.
         """
         folder = self._folder(owner)
-        with _translated(f"what {owner} has in the store cannot be deleted"):
+        with _translate_errors(f"what {owner} has in the store cannot be deleted"):
             self._files.invalidate_cache()
             try:
                 self._files.rm(folder, recursive=True)
@@ -171,30 +173,30 @@ class PayloadStore:
                 return
 
     def bind(self, identity: str) -> bool:
-        """Note whose store this is, unless it has owners or is someone's already.
+        """Claim the store for a database, unless it has owners or is already claimed.
 
         Args:
-            identity: What tells a database from every other.
+            identity: The identity of a database; no other has the same.
 
         Returns:
             Whether the store is that database's own: only then may what the database
             does not know be deleted.
         """
         mark = f"{self._root}/{MARK}"
-        with _translated("the store cannot tell whose it is"):
+        with _translate_errors("the store cannot tell whose it is"):
             self._files.invalidate_cache()
             if self._files.exists(mark):
                 return bool(self._files.cat_file(mark) == identity.encode())
         if self.owners():
             return False
-        with _translated("the store cannot be marked as this database's"):
+        with _translate_errors("the store cannot be marked as this database's"):
             self._files.makedirs(self._root, exist_ok=True)
             self._files.pipe_file(mark, identity.encode())
         return True
 
     def owners(self) -> list[str]:
         """Return who has payloads."""
-        with _translated("the store cannot be listed"):
+        with _translate_errors("the store cannot be listed"):
             self._files.invalidate_cache()
             if not self._files.exists(self._root):
                 return []
@@ -209,7 +211,7 @@ class PayloadStore:
     def last_written(self, owner: str) -> float:
         """Return when an owner last wrote something, in seconds since 1970; 0 never."""
         folder = self._folder(owner)
-        with _translated(f"the payloads of {owner} cannot be listed"):
+        with _translate_errors(f"the payloads of {owner} cannot be listed"):
             self._files.invalidate_cache()
             try:
                 written = self._files.find(folder)
@@ -223,7 +225,7 @@ class PayloadStore:
                 return 0.0
 
     def free_bytes(self) -> int | None:
-        """Return the free space of a local store, None where there is no such thing."""
+        """Return the free space of a local store; None for a remote one."""
         if not self._is_local:
             return None
         Path(self._root).mkdir(parents=True, exist_ok=True)
@@ -274,7 +276,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translate_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

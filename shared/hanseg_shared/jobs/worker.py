@@ -1,7 +1,7 @@
 """A Celery worker that does stages of jobs: what both workers have in common.
 
 One prefork child does the work, so that time limits and cancels can kill it. The child
-opens its own connections after the fork, and tells the database that it is alive.
+opens its own connections after the fork, and reports to the database that it lives.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from hanseg_shared.settings import Settings, settings_of_process
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
-"""How often a worker's child tells the database that it is alive."""
+"""How often a worker's child reports to the database that it lives."""
 
 SHUTDOWN_SECONDS = 8.0
 """How long a worker may take to stop, beyond its grace time, before it just ends."""
 
 ALIVE_SECONDS = 15.0
-"""A worker not heard of for so long is taken for dead."""
+"""A worker that has not reported for so long is taken for dead."""
 
 LEFTOVERS = ("attempt-*", "hanseg-*")
 """What killed workers leave in the scratch folder: attempts and, where it is also the
@@ -59,10 +59,10 @@ RETRY_SECONDS = 5.0
 """How long a worker's child that could not start waits before it tries again."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""What tells a worker, or its child, to stop."""
+"""The signals that ask a worker, or its child, to stop."""
 
 REMAPPED_SIGTERM = "SIGQUIT"
-"""What Celery takes SIGTERM for: the stop that waits for the grace time."""
+"""The signal that Celery treats SIGTERM as: the stop that waits for the grace time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class WorkerPlan:
 def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
     """Read the settings and serve a queue until told to stop.
 
-    What keeps the worker from it is told in the last line on standard error, and the
-    status is then `CANNOT_START`, or that of bad settings.
+    If it cannot, the last line on standard error says why, and the exit status is
+    `CANNOT_START`, or that of bad settings.
     """
     settings = settings_of_process()
     try:
@@ -95,12 +95,12 @@ def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
         _refuse(_refusal(queue, error.message))
     except Exception as error:
         logger.exception("the %s worker cannot start", queue)
-        _refuse(_refusal(queue, _told(error)))
+        _refuse(_refusal(queue, _describe_error(error)))
     _serve(app, queue)  # what goes wrong from here on may go well at the next start
 
 
 def _announce(queue: QueueName, settings: Settings) -> None:
-    """Say that this worker is loading: its libraries alone take seconds."""
+    """Report that this worker is loading: its libraries alone take seconds."""
     try:
         tables = open_tables(settings)
         tables.workers.report_loading(
@@ -121,8 +121,8 @@ def _refusal(queue: QueueName, reason: str) -> str:
     return f"the {queue} worker cannot start: {' '.join(reason.split())[:1000]}"
 
 
-def _told(error: Exception) -> str:
-    """Return an error that is not ours in a line."""
+def _describe_error(error: Exception) -> str:
+    """Return an error of another library in one line."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {error}"
@@ -207,9 +207,9 @@ class Wires:
     @classmethod
     def between_parent_and_child(cls) -> Wires:
         """Make the pipes in the parent; the child inherits them."""
-        signals, told = os.pipe()
-        os.set_blocking(told, False)
-        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        signals, notify = os.pipe()
+        os.set_blocking(notify, False)
+        signal.set_wakeup_fd(notify, warn_on_full_buffer=False)
         heard, refusal = os.pipe()
         threading.Thread(
             target=lambda: _refuse(os.read(heard, 4096).decode()),
@@ -227,7 +227,7 @@ def make_worker_app(
     Args:
         plan: The queue and what is done for its stages.
         settings: The worker's.
-        wires: What the child hears and tells by; None where it has no parent.
+        wires: The pipes to the parent process; None where there is none.
     """
     app = make_celery(settings)
     child = PreforkChild(plan, settings, wires)
@@ -315,7 +315,7 @@ class PreforkChild:
             self._give_up(error.message)
         except Exception as error:
             logger.exception("the %s worker cannot start", self._plan.queue)
-            self._give_up(_told(error))
+            self._give_up(_describe_error(error))
         self._services = services
         self._news.set()
         logger.info(
@@ -345,7 +345,7 @@ class PreforkChild:
             signal.pause()  # the parent ends, and this process with it
 
     def stop(self, **_: object) -> None:
-        """Say good-bye."""
+        """Report that this worker has left."""
         self._stopping.set()
         self._news.set()
         if self._opened is not None:
@@ -393,7 +393,7 @@ def _configure_logging(**_: object) -> None:
     logging.getLogger("celery.redirected").setLevel(logging.WARNING)
 
 
-def healthy(settings: Settings, queue: QueueName) -> bool:
+def has_live_worker(settings: Settings, queue: QueueName) -> bool:
     """Whether a worker of this host serves the queue; for container health checks."""
     host = socket.gethostname()
     tables = open_tables(settings)

@@ -1,4 +1,4 @@
-"""The table that tells this database from every other."""
+"""The identity of the database, by which a store knows whose it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Installation:
         self._database = database
 
     def identity(self) -> str:
-        """Return what tells this database from every other, made at the first call."""
+        """Return the identity of this database, made at the first call."""
         query = sa.select(installations.c.identity).where(installations.c.slot == 1)
         with self._database.write() as connection:
             known = connection.execute(query).scalar_one_or_none()

@@ -29,7 +29,7 @@ class Tables:
         batches: Jobs that were queued together.
         keys: Idempotency keys.
         workers: What workers last reported.
-        installation: What tells this database from every other.
+        installation: The identity of this database.
     """
 
     database: Database

@@ -1,4 +1,4 @@
-"""Which of the options a job may name this version, and this installation, can do."""
+"""Which registrations that a job may ask for can be done, here and in this version."""
 
 from __future__ import annotations
 

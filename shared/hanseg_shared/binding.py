@@ -12,7 +12,7 @@ BindError = (OSError, UnicodeError, TypeError)
 def why_not_bound(
     error: Exception, host: str, port: int, *, host_option: str, port_option: str
 ) -> str:
-    """Return one sentence on a failed bind, with the option that mends it."""
+    """Return one sentence on a failed bind, with the option that remedies it."""
     where = f"cannot listen at {host} port {port}"
     if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
         return (

@@ -38,7 +38,7 @@ COMMANDS = "hanseg.commands"
 BAD_INPUT, FAILED, NO_SERVICE, INTERRUPTED = 2, 3, 4, 130
 
 CANNOT_START = os.EX_CONFIG
-"""What a worker ends with that would fail alike at every start (78)."""
+"""Exit status (78) of a worker that would fail in the same way at every start."""
 
 
 class InstalledCommands(click.Group):
@@ -130,22 +130,22 @@ def main() -> None:
     except click.ClickException as error:
         status = BAD_INPUT
         if as_json:
-            _tell(error.format_message(), status, as_json=True)
+            _report(error.format_message(), status, as_json=True)
         else:
             error.show()
     except HansegError as error:
         status = exit_status(error)
-        _tell(error.message, status, as_json=as_json)
+        _report(error.message, status, as_json=as_json)
     except ModuleNotFoundError as error:
         status = NO_SERVICE
-        _tell(missing_library(error).message, status, as_json=as_json)
+        _report(missing_library(error).message, status, as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED  # who read the output has gone
     except OSError as error:
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         status = NO_SERVICE if is_full else BAD_INPUT
-        _tell(_cause(error), status, as_json=as_json)
+        _report(_cause(error), status, as_json=as_json)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -171,8 +171,8 @@ def _interrupt_by(*numbers: signal.Signals) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _tell(message: str, status: int, *, as_json: bool) -> None:
-    """Tell an error in one line: JSON on the output, a sentence on the error stream."""
+def _report(message: str, status: int, *, as_json: bool) -> None:
+    """Report an error in one line: as JSON, or as a sentence on the error stream."""
     if as_json:
         print_event("error", message=message, status=status)
     else:

@@ -238,8 +238,8 @@ class OrganResult(Document):
 
     Attributes:
         volume_ml: The mask's volume; 0 where there is no mask.
-        confidence: Mean probability the model gave the organ where it drew it, 0..1:
-            on the model's own grid, strays that were removed afterwards included.
+        confidence: Mean probability the model gave the organ where it segmented it,
+            0..1: on the model's own grid, strays that were removed afterwards included.
         flags: Every check that found something, with its number.
         evidence: The best kind of data that the model learned this organ from; None if
             the model does not know it.

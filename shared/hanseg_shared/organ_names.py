@@ -140,6 +140,6 @@ _OTHER = frozenset({
     "temporallobe", "thyroidcartilage", "tongue", "tongueall", "trachea", "tumor",
     "tumour", "urinarybladder", "vertebra", "vertebrae", "zygomaticarch",
 })  # fmt: skip
-"""Names, compact and without sides, of what other models and clinics draw besides."""
+"""Names, compact and without sides, of other structures that clinics contour."""
 
 _NUMBERED = re.compile(r"(vertebrae?|rib(left|right)?)[ctls]?[0-9]{1,2}|[gcp]tv[0-9]*")

@@ -29,7 +29,7 @@ PREFIX = "HANSEG_"
 """How every variable of ours begins; one that nobody reads is a mistake."""
 
 OF_COMMANDS = frozenset({"HANSEG_URL"})
-"""What the command line reads beside the settings: the service to use."""
+"""What the command line reads besides the settings: the service to use."""
 
 OF_COMPOSE = frozenset(
     {
@@ -54,7 +54,7 @@ OF_COMPOSE = frozenset(
 OF_DEVELOPERS = frozenset(
     {"HANSEG_FINE_MODEL", "HANSEG_PEER_PYTHON", "HANSEG_REAL_DATA"}
 )
-"""What tests and benchmarks read, beside everything that begins with `OF_TESTS`."""
+"""What tests and benchmarks read, besides everything that begins with `OF_TESTS`."""
 
 OF_TESTS = "HANSEG_TEST_"
 

@@ -26,7 +26,7 @@ class BatchReporter(Shown, Protocol):
     """Shows how a batch goes."""
 
     def pass_over(self, each: PassedOver) -> None:
-        """Tell of a file that may be a CT and was not taken for one."""
+        """Report a file that may be a CT and was not taken for one."""
 
     def show(self, batch: BatchProgress) -> None:
         """Show where the batch stands."""

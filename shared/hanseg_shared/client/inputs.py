@@ -1,4 +1,4 @@
-"""What can be said of the caller's files before anything is sent."""
+"""Checks of the caller's files before anything is sent."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def require_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Tell a fault of the disk under `folder` as what it is.
+    """Raise an error of the disk under `folder` as one of ours.
 
     Raises:
         ServiceUnavailableError: There is no space left.

@@ -22,7 +22,7 @@ POLL_SECONDS = 10
 """Longest wait for an answer when the stream of events broke off."""
 
 LOST_TOUCH = 30
-"""So many failures in a row end the attempt to follow a job."""
+"""After this many failures in a row, a job is no longer followed."""
 
 PAUSE_SECONDS = 2.0
 """How long a service that does not answer is given: it may be starting again."""

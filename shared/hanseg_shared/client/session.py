@@ -22,7 +22,7 @@ URL_VARIABLE = "HANSEG_URL"
 """Environment variable that names the service to use."""
 
 PREFIX = "hanseg-stack-"
-"""How the temporary folders of stacks begin that live for one command."""
+"""Prefix of the temporary folders of stacks that run for one command."""
 
 Announce = Callable[[str], None]
 

@@ -24,7 +24,7 @@ MOST_QUICK_DEATHS = 4
 """After so many quick deaths in a row, starting it again is of no use."""
 
 LEASH = (sys.executable, "-m", "hanseg_shared.jobs.leash")
-"""What binds a child's life to ours; followed by our process id and the command."""
+"""Wrapper that ends a child when we end; our process id and its command follow."""
 
 MOST_LOG_BYTES = 10_000_000
 """A log that is larger when its child starts is put aside, in place of the last one."""

@@ -5,7 +5,7 @@ import pytest
 
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import Interpolation, resample
-from hanseg_shared.pictures.planes import Direction, Plane, sampled
+from hanseg_shared.pictures.planes import Direction, Plane, sample_plane
 from hanseg_shared.volume import Volume
 from tests.inference.scenes import enlarged, world_points
 
@@ -23,7 +23,7 @@ def plane_of(direction: Direction, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     low, high = (tuple(float(v) for v in middle + d) for d in (-15.0, 15.0))
     plane = Plane(direction, float(middle[direction.value]))
     pixels = plane.grid(low, high)  # type: ignore[arg-type]
-    return sampled(volume, pixels), world_points(pixels) - middle
+    return sample_plane(volume, pixels), world_points(pixels) - middle
 
 
 @pytest.mark.parametrize("direction", Direction)
@@ -66,7 +66,9 @@ def test_a_plane_shows_what_resampling_the_volume_would(direction, interpolation
     low, high = grid.centre - 23.7, grid.centre + 21.3
     plane = Plane(direction, float(grid.centre[direction.value]) + 0.31)
     pixels = plane.grid(tuple(low.tolist()), tuple(high.tolist()))
-    image = sampled(volume, pixels, interpolation=interpolation, background=-1024.0)
+    image = sample_plane(
+        volume, pixels, interpolation=interpolation, background=-1024.0
+    )
     expected = resample(volume, pixels, interpolation=interpolation, background=-1024.0)
     assert np.abs(image - expected.array[0]).max() < 0.1
     assert image.dtype == expected.array.dtype
@@ -75,7 +77,7 @@ def test_a_plane_shows_what_resampling_the_volume_would(direction, interpolation
 def test_a_single_slice_fills_its_thickness_and_no_more():
     volume = Volume(np.full((1, 4, 4), 7.0), Grid((4, 4, 1), (2.0, 2.0, 3.0)))
     pixels = Plane(Direction.CORONAL, 2.0).grid((0, 0, -4), (6, 6, 4), pixel_mm=1.0)
-    image = sampled(volume, pixels, background=-1.0)
+    image = sample_plane(volume, pixels, background=-1.0)
     assert (image[:, 0] == [-1, -1, -1, 7, 7, 7, -1, -1, -1]).all()
 
 
@@ -83,4 +85,4 @@ def test_a_single_slice_fills_its_thickness_and_no_more():
 def test_every_kind_of_voxel_can_be_shown(kind):
     volume = Volume(np.ones((4, 4, 4), dtype=kind), Grid((4, 4, 4)))
     pixels = Plane(Direction.AXIAL, 1.0).grid((0, 0, 0), (3, 3, 3))
-    assert (sampled(volume, pixels) == 1.0).all()
+    assert (sample_plane(volume, pixels) == 1.0).all()

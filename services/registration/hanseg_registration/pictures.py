@@ -24,7 +24,7 @@ from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.itk import Interpolation
-from hanseg_shared.pictures.planes import Direction, Pixels, Plane, sampled
+from hanseg_shared.pictures.planes import Direction, Pixels, Plane, sample_plane
 from hanseg_shared.pictures.sheet import (
     BORDER_COLOUR,
     DIM_COLOUR,
@@ -284,9 +284,9 @@ def _look(
     return Look(
         plane,
         pixels,
-        sampled(ct, pixels, background=AIR_HU),
-        sampled(mr, pixels),
-        sampled(view, pixels, interpolation=Interpolation.NEAREST) != 0,
+        sample_plane(ct, pixels, background=AIR_HU),
+        sample_plane(mr, pixels),
+        sample_plane(view, pixels, interpolation=Interpolation.NEAREST) != 0,
     )
 
 

@@ -100,7 +100,7 @@ class Plane:
         )
 
 
-def sampled(
+def sample_plane(
     volume: Volume,
     pixels: Grid,
     *,

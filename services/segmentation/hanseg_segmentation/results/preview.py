@@ -26,7 +26,7 @@ from hanseg_shared.flags import FlagCode
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.itk import Interpolation
 from hanseg_shared.organs import ORGANS, OrganStatus, Side
-from hanseg_shared.pictures.planes import Direction, Plane, sampled
+from hanseg_shared.pictures.planes import Direction, Plane, sample_plane
 from hanseg_shared.pictures.sheet import (
     BACKGROUND_COLOUR,
     BORDER_COLOUR,
@@ -239,7 +239,7 @@ def _draw_ct(
     stressed: int | None = None,
 ) -> None:
     grid = plane.grid(low, high)
-    image = sampled(result.images.ct, grid, background=AIR_HU)
+    image = sample_plane(result.images.ct, grid, background=AIR_HU)
     title = f"CT {plane.direction.name.lower()}"
     show(
         axes,
@@ -264,11 +264,11 @@ def _draw_mr(
     middle_mm: float,
 ) -> None:
     grid = plane.grid(low, high)
-    image = sampled(mr, grid)
+    image = sample_plane(mr, grid)
     inside = np.ones(image.shape, dtype=bool)
     if result.images.field_of_view is not None:
         view = result.images.field_of_view
-        inside = sampled(view, grid, interpolation=Interpolation.NEAREST) != 0
+        inside = sample_plane(view, grid, interpolation=Interpolation.NEAREST) != 0
     window = _percentiles(image[inside].astype(np.float64))
     title = f"MR {plane.direction.name.lower()}"
     show(axes, image, plane, grid, window=window, title=title, middle_mm=middle_mm)
@@ -291,7 +291,7 @@ def _outline(
 
     Where one label is stressed, its outline is thicker and the others are thinner.
     """
-    flat = sampled(result.labels, grid, interpolation=Interpolation.NEAREST)
+    flat = sample_plane(result.labels, grid, interpolation=Interpolation.NEAREST)
     for organ in ORGANS:
         mask = flat == organ.label
         if mask.any():

@@ -17,9 +17,9 @@ from scipy.spatial.transform import Rotation
 
 from hanseg_lab.evaluation.landmarks import brain_points, rigid_fit
 from hanseg_lab.simulator import Reach, SimulatedMr, simulate_mr
-from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.head import find_ct_head
 from hanseg_registration.geometry.motions import Motion, apply, translation
-from hanseg_registration.geometry.sampling import centred
+from hanseg_registration.geometry.sampling import centre_at_origin
 from hanseg_shared.documents import TransformKind
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.io import read_ct, read_mr
@@ -198,7 +198,7 @@ def with_truth(ct: Volume, made: SimulatedMr, *, about: dict[str, float | str]) 
 
 def head_points(ct: Volume) -> Points:
     """Return points of a CT's head, without the air around it, mm LPS, ``(n, 3)``."""
-    head = ct_head(centred(ct))
+    head = find_ct_head(centre_at_origin(ct))
     body = head.mask & (head.coarse.array > BODY_HU)
     return replace(head, mask=body).points(HEAD_POINTS) + ct.grid.centre
 

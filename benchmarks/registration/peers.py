@@ -33,15 +33,20 @@ from hanseg_registration.engines.elastix import (
     MARGIN_MM,
     SPACING_MM,
     WINDOW_HU,
-    moving_image,
+    prepare_moving,
     run_elastix,
 )
 from hanseg_registration.engines.parameter_maps import load_parameters
-from hanseg_registration.geometry.head import Head, ct_head, mr_head
+from hanseg_registration.geometry.head import Head, find_ct_head, find_mr_head
 from hanseg_registration.geometry.motions import Motion, inverse, translation
-from hanseg_registration.geometry.sampling import as_float, centred, cropped, shrunk
+from hanseg_registration.geometry.sampling import (
+    as_float,
+    centre_at_origin,
+    crop_to_box,
+    shrink,
+)
 from hanseg_registration.pipeline import register
-from hanseg_registration.search.initialise import find_starts
+from hanseg_registration.search.coarse import find_starts
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.io import read_ct, write_volume
 from hanseg_shared.itk import resample, to_image
@@ -135,13 +140,13 @@ def prepared(seed: int) -> Prepared:
     belongs = made.to_mr(points)
     shown = inside(mr.grid, belongs)
     case = Case(ct=ct, mr=mr, region=points[shown], belongs=belongs[shown])
-    around_ct, around_mr = centred(ct), centred(mr)
-    head = ct_head(around_ct)
-    start = find_starts(head, mr_head(around_mr))[0].mr_from_ct
+    around_ct, around_mr = centre_at_origin(ct), centre_at_origin(mr)
+    head = find_ct_head(around_ct)
+    start = find_starts(head, find_mr_head(around_mr))[0].mr_from_ct
     return Prepared(
         case=case,
         fixed=head_only(around_ct, head),
-        moving=moving_image(around_mr),
+        moving=prepare_moving(around_mr),
         start=start,
         outside=(translation(mr.grid.centre), translation(-ct.grid.centre)),
     )
@@ -149,7 +154,7 @@ def prepared(seed: int) -> Prepared:
 
 def head_only(ct: Volume, head: Head) -> Volume:
     """Return a CT's head with voxels averaged to 2 mm, clipped as for our elastix."""
-    box = cropped(shrunk(ct, SPACING_MM), head.low, head.high, margin_mm=MARGIN_MM)
+    box = crop_to_box(shrink(ct, SPACING_MM), head.low, head.high, margin_mm=MARGIN_MM)
     return box.with_array(np.clip(as_float(box).array, *WINDOW_HU))
 
 
@@ -242,7 +247,9 @@ def ants_prepared(given: Prepared, python: str) -> Answer:
 def ants_whole(given: Prepared, python: str) -> Answer:
     """Run antsRegistration on all voxels of both images from the start."""
     case = given.case
-    return _ants_from_start(given, python, centred(case.ct), centred(case.mr))
+    return _ants_from_start(
+        given, python, centre_at_origin(case.ct), centre_at_origin(case.mr)
+    )
 
 
 def _ants_from_start(given: Prepared, python: str, ct: Volume, mr: Volume) -> Answer:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hanseg_registration.judge import CHECKS
+from hanseg_registration.verdict import CHECKS
 from hanseg_segmentation.quality.anatomy import anatomy
 from hanseg_shared.documents import JobState, MrVerdict
 from hanseg_shared.flags import DOUBTS, MEANINGS, FlagCode, Meaning

@@ -10,11 +10,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from hanseg_lab.phantom import Scope, make_case
-from hanseg_registration.engines.elastix import fixed_image, head_image, moving_image
-from hanseg_registration.geometry.head import Head, ct_head, mr_head
+from hanseg_registration.engines.elastix import crop_head, prepare_fixed, prepare_moving
+from hanseg_registration.geometry.head import Head, find_ct_head, find_mr_head
 from hanseg_registration.geometry.motions import Motion, translation
-from hanseg_registration.geometry.sampling import centred
-from hanseg_registration.verdict import Similarity
+from hanseg_registration.geometry.sampling import centre_at_origin
+from hanseg_registration.similarity.similarity import Similarity
 from hanseg_shared.io import write_volume
 from hanseg_shared.volume import Volume
 
@@ -69,11 +69,11 @@ class Aligned:
 @pytest.fixture(scope="session")
 def aligned(pair: Pair) -> Aligned:
     """The pair centred, with its true pose."""
-    ct, moving = centred(pair.ct), moving_image(centred(pair.mr))
-    head = ct_head(ct)
-    image = head_image(ct, head)
+    ct, moving = centre_at_origin(pair.ct), prepare_moving(centre_at_origin(pair.mr))
+    head = find_ct_head(ct)
+    image = crop_head(ct, head)
     similarity = Similarity.between(
-        fixed_image(image), moving, head=head, mr_head=mr_head(moving)
+        prepare_fixed(image), moving, head=head, mr_head=find_mr_head(moving)
     )
     to_mr = translation(-pair.mr.grid.centre) @ pair.mr_from_ct
     pose = to_mr @ translation(pair.ct.grid.centre)

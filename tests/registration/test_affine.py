@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hanseg_registration.engines.elastix import ElastixEngine, fixed_image
+from hanseg_registration.engines.elastix import ElastixEngine, prepare_fixed
 from hanseg_registration.engines.interface import Step
 from hanseg_registration.geometry.motions import Motion, apply
-from hanseg_registration.geometry.shown import shown_region
+from hanseg_registration.geometry.overlap import overlap_region
 from hanseg_registration.search.affine import refine_affinely
-from hanseg_registration.similarity.held_out import Gain, gain
+from hanseg_registration.similarity.gain import Gain, measure_gain
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Volume
@@ -102,7 +102,7 @@ def test_gradients_that_are_off_are_put_right(aligned, factors):
     moving, scaling = grown(aligned.moving, factors)
     data = moving.with_array(np.ones_like(moving.array, dtype=np.uint8))
     similarity = replace(aligned.similarity, mr=moving)
-    fixed, engine = fixed_image(aligned.ct_image), ElastixEngine()
+    fixed, engine = prepare_fixed(aligned.ct_image), ElastixEngine()
     points = aligned.similarity.points
     truth = apply(scaling @ aligned.pose, points)
 
@@ -110,9 +110,11 @@ def test_gradients_that_are_off_are_put_right(aligned, factors):
         return float(np.linalg.norm(apply(pose, points) - truth, axis=1).mean())
 
     rigid = engine.find(Step.POLISH, fixed, moving, start=aligned.pose)
-    region = shown_region(fixed.grid, aligned.ct_head, data, rigid)
+    region = overlap_region(fixed.grid, aligned.ct_head, data, rigid)
     found = refine_affinely(
-        lambda one, other: gain(similarity, apply(one, points), apply(other, points)),
+        lambda one, other: measure_gain(
+            similarity, apply(one, points), apply(other, points)
+        ),
         rigid,
         lambda start: engine.find(
             Step.AFFINE, fixed, moving, start=start, region=region

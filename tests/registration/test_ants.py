@@ -16,7 +16,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from hanseg_registration.engines import ants
 from hanseg_registration.engines.ants import AntsEngine
-from hanseg_registration.engines.elastix import fixed_image
+from hanseg_registration.engines.elastix import prepare_fixed
 from hanseg_registration.engines.interface import Step
 from hanseg_registration.geometry.motions import (
     Motion,
@@ -56,7 +56,7 @@ def standing_in(tmp_path):
 
 def find(engine: AntsEngine, aligned, start: Motion, **options) -> Motion:
     step = options.pop("step", Step.RIGID)
-    fixed = fixed_image(aligned.ct_image)
+    fixed = prepare_fixed(aligned.ct_image)
     return engine.find(step, fixed, aligned.moving, start=start, **options)
 
 

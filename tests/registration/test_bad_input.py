@@ -104,6 +104,7 @@ REFUSED_MR = {
     "3 x 3 x 3": (of_values(lambda a: a[20:23, 40:43, 40:43]), "looks like a mask"),
     "0.001 mm": (spaced(0.001, 0.001, 0.001), "spacing"),
     "200 mm": (spaced(3.0, 3.0, 200.0), "spacing"),
+    "20 mm": (spaced(20.0, 20.0, 20.0), "no side may be longer"),
 }
 
 REFUSED_CT = {
@@ -111,12 +112,12 @@ REFUSED_CT = {
     "one slice": (of_values(lambda a: a[40:41]), "single slice"),
     "no air": (of_values(lambda a: np.maximum(a, -100)), "holds no air"),
     "NaN": (with_one(np.nan), "1 voxels are NaN or infinite"),
+    "20 mm": (spaced(20.0, 20.0, 20.0), "no side may be longer"),
 }
 
 HOPELESS_MR = {
     "two slices": (of_values(lambda a: a[20:22]), "no body of the size of a head"),
     "0.1 mm": (spaced(0.1, 0.1, 0.1), "no body of the size of a head"),
-    "20 mm": (spaced(20.0, 20.0, 20.0), "more than any patient"),
     "huge anisotropy": (spaced(0.05, 3.0, 20.0), "no body of the size of a head"),
     "a thin sagittal slab": (of_values(lambda a: a[:, :, 30:33]), "no body"),
 }
@@ -124,7 +125,6 @@ HOPELESS_MR = {
 HOPELESS_CT = {
     "two slices": (of_values(lambda a: a[40:42]), "the CT shows no body"),
     "0.1 mm": (spaced(0.1, 0.1, 0.1), "the CT shows no body"),
-    "20 mm": (spaced(20.0, 20.0, 20.0), "more than any patient"),
 }
 
 WRONG_MR: dict[str, Spoil] = {

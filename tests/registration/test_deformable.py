@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from hanseg_registration.engines.elastix import ElastixEngine, fixed_image
+from hanseg_registration.engines.elastix import ElastixEngine, prepare_fixed
 from hanseg_registration.engines.parameter_maps import FOLDER
 from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.geometry.motions import Motion, apply, rotation, translation
-from hanseg_registration.geometry.shown import shown_region
+from hanseg_registration.geometry.overlap import overlap_region
 from hanseg_registration.search.deformable import (
     SECONDS_NEEDED,
-    Bending,
+    DeformableRefinement,
     refine_deformably,
 )
-from hanseg_registration.verdict import Similarity
+from hanseg_registration.similarity.similarity import Similarity
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.grid import Grid, Matrix
 from hanseg_shared.volume import Volume
@@ -39,15 +39,15 @@ class Bent:
     def refine(
         self,
         *runs: Deformation,
-        bend: Callable[[Motion, int], Deformation] | None = None,
+        deform: Callable[[Motion, int | None], Deformation] | None = None,
         seconds_left: float = np.inf,
-    ) -> Bending:
+    ) -> DeformableRefinement:
         return refine_deformably(
             self.similarity,
             self.pose,
             region=self.region,
             ends=(self.pose, self.pose),
-            bend=bend or (lambda _, run: runs[run]),
+            deform=deform or (lambda _, seed: runs[seed is not None]),
             seconds_left=seconds_left,
         )
 
@@ -66,7 +66,7 @@ def bent(aligned: Aligned) -> Bent:
         points = straight - truth.displacement_mm(points)
     return Bent(
         similarity=replace(aligned.similarity, points=points),
-        region=shown_region(grid, aligned.ct_head, data, aligned.pose),
+        region=overlap_region(grid, aligned.ct_head, data, aligned.pose),
         pose=aligned.pose,
         truth=truth,
     )
@@ -111,7 +111,7 @@ def test_a_deformation_that_folds_is_not_kept(bent):
 
 
 def test_a_deformation_that_moves_too_far_is_not_kept(bent):
-    far = bent.truth.before(translation((40.0, 0.0, 0.0)))
+    far = bent.truth.append_motion(translation((40.0, 0.0, 0.0)))
     found = bent.refine(far, far)
     assert not found.kept
     assert "moves points by up to" in found.reason
@@ -126,32 +126,32 @@ def test_two_runs_that_do_not_agree_are_not_kept(bent):
 def test_runs_from_two_poses_are_brought_to_one(bent):
     """What the second run's pose is off by is part of its deformation."""
     aside = rotation((1, 0, -1), centre=(0, 0, 0)) @ translation((1.0, 2.0, -1.0))
-    second = bent.truth.before(np.linalg.inv(aside))
+    second = bent.truth.append_motion(np.linalg.inv(aside))
     found = refine_deformably(
         bent.similarity,
         bent.pose,
         region=bent.region,
         ends=(bent.pose, bent.pose @ aside),
-        bend=lambda _, run: second if run else bent.truth,
+        deform=lambda _, seed: second if seed else bent.truth,
         seconds_left=np.inf,
     )
     assert found.agreement_mm == pytest.approx(0.0, abs=1e-6)
 
 
 def test_without_time_none_is_begun(bent):
-    def begun(pose: Motion, run: int) -> Deformation:
-        raise AssertionError(run)
+    def begun(pose: Motion, seed: int | None) -> Deformation:
+        raise AssertionError(seed)
 
-    found = bent.refine(bend=begun, seconds_left=SECONDS_NEEDED / 2)
+    found = bent.refine(deform=begun, seconds_left=SECONDS_NEEDED / 2)
     assert found.measures() == {"deformable_kept": 0.0}
     assert "a deformation may take 60 s, and 30 s are left" in found.reason
 
 
 def test_the_rigid_pose_survives_a_run_that_fails(bent):
-    def fail(pose: Motion, run: int) -> Deformation:
+    def fail(pose: Motion, seed: int | None) -> Deformation:
         raise RegistrationError("elastix gave up: too few samples")
 
-    found = bent.refine(bend=fail)
+    found = bent.refine(deform=fail)
     assert not found.kept
     assert "the rigid pose is kept: elastix gave up" in found.reason
 
@@ -184,7 +184,7 @@ def test_elastix_gives_the_same_bits_on_the_images_own_axes(aligned, short_map):
     grid = aligned.ct_image.grid
     x, y, z = apply(tilt, grid.origin).tolist()
     tilted = Grid(grid.size, grid.spacing, (x, y, z), TILTED)
-    fixed = Volume(fixed_image(aligned.ct_image).array, tilted)
+    fixed = Volume(prepare_fixed(aligned.ct_image).array, tilted)
     region = Volume(np.ones(grid.shape, dtype=np.uint8), tilted)
     start = aligned.pose @ np.linalg.inv(tilt)
     one, other = (

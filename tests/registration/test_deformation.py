@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from hanseg_registration.geometry.deformation import BORDER, Deformation, composite
+from hanseg_registration.geometry.deformation import (
+    BORDER,
+    Deformation,
+    compose_transform,
+)
 from hanseg_registration.geometry.motions import apply, rotation, translation
 from hanseg_shared.grid import Grid, Matrix
 
@@ -62,7 +66,7 @@ def test_a_grid_is_sampled_as_its_points_are(deformation):
 
 def test_a_shifted_deformation_moves_shifted_points_alike(deformation):
     points, offset = points_around(deformation), np.array([300.0, -20.0, 7.0])
-    shifted = deformation.shifted(offset)
+    shifted = deformation.shift(offset)
     expected = deformation.displacement_mm(points)
     assert shifted.displacement_mm(points + offset) == pytest.approx(expected)
 
@@ -103,15 +107,17 @@ def test_a_composite_deforms_and_then_moves(deformation):
     pose = translation((700.0, 3.0, -50.0)) @ rotation((5, 10, 15), centre=(1, 2, 3))
     points = points_around(deformation)
     expected = apply(pose, points + deformation.displacement_mm(points))
-    assert moved_by(composite(pose, deformation), points) == pytest.approx(expected)
+    assert moved_by(compose_transform(pose, deformation), points) == pytest.approx(
+        expected
+    )
 
 
 def test_a_composite_without_deformation_is_the_motion():
-    assert composite(np.eye(4), None).GetName() == "Euler3DTransform"
+    assert compose_transform(np.eye(4), None).GetName() == "Euler3DTransform"
 
 
 def test_a_composite_survives_its_file(deformation, tmp_path):
-    transform = composite(translation((700.0, 3.0, -50.0)), deformation)
+    transform = compose_transform(translation((700.0, 3.0, -50.0)), deformation)
     sitk.WriteTransform(transform, str(tmp_path / "transform.tfm"))
     read = sitk.ReadTransform(str(tmp_path / "transform.tfm"))
     points = points_around(deformation)
@@ -124,5 +130,5 @@ def test_a_motion_after_a_deformation_is_one_deformation(deformation):
     inner = np.random.default_rng(4).uniform(2.0, 8.0, (200, 3))
     points = deformation.lattice.index_to_world(inner)
     expected = apply(motion, points + deformation.displacement_mm(points))
-    found = points + deformation.before(motion).displacement_mm(points)
+    found = points + deformation.append_motion(motion).displacement_mm(points)
     assert found == pytest.approx(expected)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.head import find_ct_head
 from hanseg_registration.geometry.motions import translation
 from hanseg_registration.similarity.edges import EdgeAgreement, Edges
 from hanseg_shared.grid import Grid
@@ -72,6 +72,6 @@ def ball(radius_mm: float, *, inside: float, outside: float) -> Volume:
 def test_the_distance_is_that_of_two_balls_skins(larger_mm):
     ct = ball(80.0, inside=40.0, outside=-1000.0)
     mr = ball(80.0 + larger_mm, inside=300.0, outside=5.0)
-    found = Edges.of(ct, ct_head(ct)).agreement(mr, everywhere(mr), np.eye(4))
+    found = Edges.of(ct, find_ct_head(ct)).agreement(mr, everywhere(mr), np.eye(4))
     assert found.skin_distance_mm == pytest.approx(larger_mm, abs=1.5)
     assert found.bone_darker_share is None

@@ -4,20 +4,20 @@ import pytest
 
 from hanseg_registration.engines.elastix import (
     WINDOW_HU,
-    fixed_image,
-    head_image,
-    moving_image,
+    crop_head,
+    prepare_fixed,
+    prepare_moving,
     run_elastix,
 )
 from hanseg_registration.engines.parameter_maps import load_parameters
-from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.head import find_ct_head
 from hanseg_registration.geometry.motions import (
     distances_mm,
     is_rigid,
     rotation,
     translation,
 )
-from hanseg_registration.geometry.sampling import centred
+from hanseg_registration.geometry.sampling import centre_at_origin
 from hanseg_shared.errors import RegistrationError
 
 pytestmark = pytest.mark.elastix
@@ -26,14 +26,19 @@ pytestmark = pytest.mark.elastix
 @pytest.fixture(scope="module")
 def prepared(pair):
     """Fixed and moving image, the true pose between them, points of the head."""
-    ct, mr = centred(pair.ct), centred(pair.mr)
-    head = ct_head(ct)
+    ct, mr = centre_at_origin(pair.ct), centre_at_origin(pair.mr)
+    head = find_ct_head(ct)
     truth = (
         translation(-pair.mr.grid.centre)
         @ pair.mr_from_ct
         @ translation(pair.ct.grid.centre)
     )
-    return fixed_image(head_image(ct, head)), moving_image(mr), truth, head.points(500)
+    return (
+        prepare_fixed(crop_head(ct, head)),
+        prepare_moving(mr),
+        truth,
+        head.points(500),
+    )
 
 
 def test_elastix_maps_ct_points_to_mr_points_from_a_start_aside(prepared):
@@ -81,8 +86,8 @@ def test_images_that_do_not_meet_are_a_registration_error(prepared):
 
 
 def test_the_fixed_image_is_clipped_and_keeps_its_axes(pair):
-    ct = centred(pair.ct)
-    fixed = fixed_image(head_image(ct, ct_head(ct)))
+    ct = centre_at_origin(pair.ct)
+    fixed = prepare_fixed(crop_head(ct, find_ct_head(ct)))
     assert fixed.array.min() >= WINDOW_HU[0]
     assert fixed.array.max() <= WINDOW_HU[1]
     assert fixed.grid.direction == ct.grid.direction

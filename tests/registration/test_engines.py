@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 
 from hanseg_registration.engines.ants import AntsEngine
-from hanseg_registration.engines.backends import engine_for
+from hanseg_registration.engines.backends import make_engine
 from hanseg_registration.engines.elastix import ElastixEngine
 from hanseg_registration.engines.interface import Step
 from hanseg_registration.engines.parameter_maps import FOLDER
-from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.head import find_ct_head
 from hanseg_registration.geometry.motions import (
     apply,
     distances_mm,
     from_transform,
     translation,
 )
-from hanseg_registration.geometry.sampling import centred
-from hanseg_registration.pipeline import Registration, register
+from hanseg_registration.geometry.sampling import centre_at_origin
+from hanseg_registration.pipeline import register
+from hanseg_registration.registration import Registration
 from hanseg_shared.documents import Backend, MrVerdict, TransformKind
 from hanseg_shared.errors import OptionError, RegistrationError
 from tests.registration.conftest import Pair
@@ -35,7 +36,8 @@ def registered(
 
 def error_mm(found: Registration, pair: Pair) -> float:
     points = apply(
-        translation(pair.ct.grid.centre), ct_head(centred(pair.ct)).points(500)
+        translation(pair.ct.grid.centre),
+        find_ct_head(centre_at_origin(pair.ct)).points(500),
     )
     motion = from_transform(found.transform)
     return float(distances_mm(motion, pair.mr_from_ct, points).mean())
@@ -105,7 +107,7 @@ def test_a_folder_that_lacks_a_map_is_refused_at_once(tmp_path):
     shutil.copytree(FOLDER, tmp_path / "maps")
     (tmp_path / "maps" / "thorough.txt").unlink()
     with pytest.raises(OptionError, match=r"no elastix parameters at .*thorough\.txt"):
-        engine_for(Backend.ELASTIX, parameters=tmp_path / "maps")
+        make_engine(Backend.ELASTIX, parameters=tmp_path / "maps")
 
 
 def test_so_is_one_that_lacks_a_file_of_ants(tmp_path):
@@ -113,20 +115,20 @@ def test_so_is_one_that_lacks_a_file_of_ants(tmp_path):
     (tmp_path / "maps" / "ants-thorough.toml").unlink()
     python = Path(sys.executable)
     with pytest.raises(OptionError, match=r"ants-thorough\.toml"):
-        engine_for(Backend.ANTS, parameters=tmp_path / "maps", ants_python=python)
+        make_engine(Backend.ANTS, parameters=tmp_path / "maps", ants_python=python)
 
 
 def test_a_backend_names_its_engine():
     python = Path(sys.executable)
-    named = engine_for(Backend.ANTS, parameters=FOLDER, ants_python=python)
+    named = make_engine(Backend.ANTS, parameters=FOLDER, ants_python=python)
     assert named == AntsEngine(FOLDER, python)
-    found = engine_for(Backend.ELASTIX, parameters=FOLDER)
+    found = make_engine(Backend.ELASTIX, parameters=FOLDER)
     assert found == ElastixEngine(FOLDER)
 
 
 def test_an_interpreter_that_is_not_there_is_refused():
     with pytest.raises(OptionError, match=r"no interpreter /nowhere/python; install"):
-        engine_for(Backend.ANTS, ants_python=Path("/nowhere/python"))
+        make_engine(Backend.ANTS, ants_python=Path("/nowhere/python"))
 
 
 def test_the_report_names_the_backend_that_ran(pair, aligned):

@@ -5,7 +5,7 @@ from collections import namedtuple
 
 import pytest
 
-from hanseg_registration.faults import as_fault, killed, library_fault
+from hanseg_registration.faults import as_fault, death_by_signal, library_fault
 from hanseg_shared.errors import (
     ImageContentError,
     ProcessLostError,
@@ -64,4 +64,4 @@ def test_a_library_on_a_full_disk_says_nothing_of_the_images(tmp_path, monkeypat
     ],
 )
 def test_a_killed_process_is_told_by_its_signal(number, sentence):
-    assert killed("it", number).message == sentence
+    assert death_by_signal("it", number).message == sentence

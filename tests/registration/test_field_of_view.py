@@ -6,7 +6,7 @@ import pytest
 from hanseg_registration.geometry.field_of_view import (
     background_value,
     data_mask,
-    without_filling,
+    replace_filling,
 )
 from hanseg_shared.io.filling import fill_value
 from hanseg_shared.volume import Volume
@@ -166,14 +166,14 @@ def test_without_its_filling_an_mr_holds_its_air(noisy):
     before = noisy.array.copy()
     noisy.array[:3] = 5000.0
     data = data_mask(noisy)
-    cleaned = without_filling(noisy, data, background_value(noisy, data))
+    cleaned = replace_filling(noisy, data, background_value(noisy, data))
     assert cleaned.array[:3] == pytest.approx(20, abs=3)
     assert (cleaned.array[3:] == before[3:]).all()
     assert cleaned.array.dtype == np.float32
 
 
-def test_an_mr_without_filling_is_not_copied(noisy):
-    assert without_filling(noisy, data_mask(noisy), 20.0) is noisy
+def test_an_mr_replace_filling_is_not_copied(noisy):
+    assert replace_filling(noisy, data_mask(noisy), 20.0) is noisy
 
 
 def test_a_constant_image_does_not_crash():

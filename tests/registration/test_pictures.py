@@ -19,10 +19,10 @@ from hanseg_registration.pictures import (
     SQUARE_MM,
     USED_COLOUR,
     Scene,
-    illustrated,
+    add_pictures,
     write_pictures,
 )
-from hanseg_registration.pipeline import Registration
+from hanseg_registration.registration import Registration
 from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
@@ -209,7 +209,7 @@ def test_a_picture_that_fails_costs_no_registration(tmp_path, ct, monkeypatch, e
         raise error
 
     monkeypatch.setattr(pictures, "save", fail)
-    found = illustrated(tmp_path, ct, registration(ct))
+    found = add_pictures(tmp_path, ct, registration(ct))
     assert list(tmp_path.iterdir()) == []
     assert found.report.reason == f"it fits {NO_PICTURES}"
     assert found.report.verdict is MrVerdict.USED
@@ -217,7 +217,7 @@ def test_a_picture_that_fails_costs_no_registration(tmp_path, ct, monkeypatch, e
 
 def test_pictures_that_succeed_leave_the_report_alone(tmp_path, ct):
     found = registration(ct)
-    assert illustrated(tmp_path, ct, found) is found
+    assert add_pictures(tmp_path, ct, found) is found
 
 
 def test_nothing_as_large_as_the_ct_is_copied(tmp_path):

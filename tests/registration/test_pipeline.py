@@ -10,19 +10,19 @@ from scipy import ndimage
 from hanseg_registration.engines.elastix import ElastixEngine
 from hanseg_registration.engines.parameter_maps import FOLDER
 from hanseg_registration.geometry.deformation import Deformation
-from hanseg_registration.geometry.head import ct_head
+from hanseg_registration.geometry.head import find_ct_head
 from hanseg_registration.geometry.motions import (
     apply,
     distances_mm,
     from_transform,
     translation,
 )
-from hanseg_registration.geometry.resampling import onto_grid
-from hanseg_registration.geometry.sampling import centred
-from hanseg_registration.pipeline import (
+from hanseg_registration.geometry.resampling import resample_onto_grid
+from hanseg_registration.geometry.sampling import centre_at_origin
+from hanseg_registration.pipeline import register
+from hanseg_registration.registration import (
     Registration,
     absent_report,
-    register,
     rejected_report,
 )
 from hanseg_shared.documents import (
@@ -49,7 +49,7 @@ def registered(pair) -> Registration:
 
 def head_points(pair: Pair):
     centre = translation(pair.ct.grid.centre)
-    return apply(centre, ct_head(centred(pair.ct)).points(500))
+    return apply(centre, find_ct_head(centre_at_origin(pair.ct)).points(500))
 
 
 def error_mm(found: Registration, pair: Pair) -> float:
@@ -209,7 +209,7 @@ def bend(pair) -> Deformation:
 @pytest.fixture(scope="module")
 def deformed(pair, bend) -> Registration:
     """The registration of the MR of the patient, bent."""
-    mr = onto_grid(pair.mr, pair.mr.grid, pose=np.eye(4), deformation=bend)
+    mr = resample_onto_grid(pair.mr, pair.mr.grid, pose=np.eye(4), deformation=bend)
     return register(pair.ct, mr, kind=TransformKind.DEFORMABLE)
 
 
@@ -240,7 +240,7 @@ def test_the_composite_transform_follows_the_bend(deformed, pair, bend, tmp_path
 
 
 def test_the_images_are_resampled_through_the_composite(deformed, pair, bend):
-    mr = onto_grid(pair.mr, pair.mr.grid, pose=np.eye(4), deformation=bend)
+    mr = resample_onto_grid(pair.mr, pair.mr.grid, pose=np.eye(4), deformation=bend)
     expected = resample(mr, pair.ct.grid, transform=deformed.transform).array
     inside = ndimage.binary_erosion(deformed.field_of_view.array, iterations=2)
     difference = np.abs(deformed.registered_mr.array - expected)[inside]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from hanseg_registration.geometry import resampling
-from hanseg_registration.geometry.deformation import Deformation, composite
+from hanseg_registration.geometry.deformation import Deformation, compose_transform
 from hanseg_registration.geometry.motions import rotation, to_transform, translation
-from hanseg_registration.geometry.resampling import onto_grid
+from hanseg_registration.geometry.resampling import resample_onto_grid
 from hanseg_shared.grid import Grid, Matrix
 from hanseg_shared.itk import Interpolation, resample
 from hanseg_shared.volume import Volume
@@ -38,7 +38,9 @@ def deformation() -> Deformation:
 
 @pytest.mark.parametrize("interpolation", list(Interpolation))
 def test_slabs_make_what_itk_makes_at_once(mr, interpolation):
-    found = onto_grid(mr, CT, pose=POSE, interpolation=interpolation, background=7.0)
+    found = resample_onto_grid(
+        mr, CT, pose=POSE, interpolation=interpolation, background=7.0
+    )
     expected = resample(
         mr,
         CT,
@@ -51,8 +53,10 @@ def test_slabs_make_what_itk_makes_at_once(mr, interpolation):
 
 
 def test_a_deformed_mr_is_what_itk_makes_of_its_transform(mr, deformation):
-    found = onto_grid(mr, CT, pose=POSE, deformation=deformation, background=7.0)
-    transform = composite(POSE, deformation)
+    found = resample_onto_grid(
+        mr, CT, pose=POSE, deformation=deformation, background=7.0
+    )
+    transform = compose_transform(POSE, deformation)
     expected = resample(mr, CT, transform=transform, background=7.0)
     differing = np.abs(found.array - expected.array) > 1e-2
     assert differing.mean() < 1e-3  # the border, where rounding decides
@@ -60,13 +64,13 @@ def test_a_deformed_mr_is_what_itk_makes_of_its_transform(mr, deformation):
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float64, np.float32])
 def test_an_interpolated_mr_is_float32(mr, dtype):
-    found = onto_grid(mr.with_array(mr.array.astype(dtype)), CT, pose=POSE)
+    found = resample_onto_grid(mr.with_array(mr.array.astype(dtype)), CT, pose=POSE)
     assert found.array.dtype == np.float32
 
 
 def test_a_mask_stays_a_mask(mr, deformation):
     mask = mr.with_array((mr.array > 100.0).astype(np.uint8))
-    found = onto_grid(
+    found = resample_onto_grid(
         mask,
         CT,
         pose=POSE,
@@ -79,13 +83,13 @@ def test_a_mask_stays_a_mask(mr, deformation):
 
 def test_a_slice_larger_than_a_slab_is_one(mr, monkeypatch):
     monkeypatch.setattr(resampling, "SLAB_VOXELS", 5)
-    found = onto_grid(mr, CT, pose=POSE)
+    found = resample_onto_grid(mr, CT, pose=POSE)
     assert (found.array[10] != 0.0).any()
 
 
 @pytest.mark.parametrize("away_mm", [60.0, 1000.0])
 def test_an_mr_that_hardly_reaches_the_ct_is_what_itk_makes_of_it(mr, away_mm):
     pose = translation((away_mm, 0.0, 0.0)) @ POSE
-    found = onto_grid(mr, CT, pose=pose, background=7.0)
+    found = resample_onto_grid(mr, CT, pose=pose, background=7.0)
     expected = resample(mr, CT, transform=to_transform(pose), background=7.0)
     assert found.array == pytest.approx(expected.array, abs=1e-3)

@@ -10,7 +10,8 @@ from hanseg_lab.evaluation.landmarks import (
     brain_points,
     landmark_error,
 )
-from hanseg_registration.pipeline import Registration, register
+from hanseg_registration.pipeline import register
+from hanseg_registration.registration import Registration
 from hanseg_shared.documents import MrVerdict
 from hanseg_shared.io import read_ct, read_mr
 from hanseg_shared.volume import Volume

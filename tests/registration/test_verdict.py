@@ -5,19 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hanseg_registration.evidence import RegistrationEvidence
 from hanseg_registration.geometry.sampling import look_up
-from hanseg_registration.judge import CHECKS, judge
-from hanseg_registration.verdict import (
+from hanseg_registration.limits import (
     LARGEST_DISAGREEMENT_MM,
     LARGEST_DRIFT_MM,
     LARGEST_ROTATION_DEG,
     SMALLEST_SKIN_SHARE,
-    Evidence,
 )
+from hanseg_registration.verdict import CHECKS, judge
 from hanseg_shared.documents import MrVerdict
 from tests.registration.volumes import box
 
-RIRE = Evidence(
+RIRE = RegistrationEvidence(
     similarity_before=0.03,
     similarity_after=0.232,
     similarity_displaced=0.048,

@@ -1,9 +1,9 @@
 """A registration in a child process that can be killed.
 
-elastix cannot be asked to stop, may need more memory than there is, and is C++. It
-therefore runs in a forked child (billiard's: the standard library's is forbidden in a
-Celery worker) while the parent watches the clock, asks whether to go on, and turns
-whatever becomes of the child into a result or one clear error.
+elastix is C++ that cannot be asked to stop and may need more memory than there is. It
+therefore runs in a forked child (of billiard: the standard library's is forbidden in a
+Celery worker) while the parent checks the time, the memory and whether the job is still
+wanted, and turns whatever happens to the child into a result or one clear error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,10 @@ from billiard.connection import Connection
 from billiard.context import ForkProcess
 
 from hanseg_registration.engines.interface import Engine
-from hanseg_registration.faults import as_fault, killed
-from hanseg_registration.pictures import illustrated
-from hanseg_registration.pipeline import (
-    DEFAULT_ENGINE,
-    Progress,
-    no_progress,
-    register,
-)
+from hanseg_registration.faults import as_fault, death_by_signal
+from hanseg_registration.pictures import add_pictures
+from hanseg_registration.pipeline import DEFAULT_ENGINE, register
+from hanseg_registration.progress import Progress, no_progress
 from hanseg_shared.available import require_available
 from hanseg_shared.documents import RegistrationReport, TransformKind
 from hanseg_shared.errors import HansegError, ProcessLostError, RegistrationError
@@ -41,15 +37,15 @@ from hanseg_shared.memory_limits import gigabytes, tree_held_bytes
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
-"""How often the parent asks whether to go on."""
+"""How often the parent checks whether to go on."""
 
 JOIN_SECONDS = 10
-"""How long a killed or finished child may take to be gone."""
+"""How long a killed or finished child may take to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the child is asked to do; paths, for a volume is too large to hand over."""
+    """What the child is asked to do; as paths, since volumes are too large to send."""
 
     ct: Path
     mr: Path
@@ -60,8 +56,8 @@ class Request:
     remarks: tuple[str, ...] = ()
 
 
-def go_on() -> None:
-    """Never ask to stop."""
+def no_check() -> None:
+    """Never stop the work."""
 
 
 def register_files(
@@ -74,7 +70,7 @@ def register_files(
     deadline_s: float | None = None,
     memory_bytes: int | None = None,
     remarks: tuple[str, ...] = (),
-    check: Callable[[], None] = go_on,
+    check: Callable[[], None] = no_check,
     progress: Progress = no_progress,
 ) -> RegistrationReport:
     """Register one file to another in a child, and write the results to a folder.
@@ -87,9 +83,9 @@ def register_files(
         engine: The library that finds it.
         deadline_s: Time after which the child is killed.
         memory_bytes: Memory beyond which the child is killed, with what it started.
-        remarks: What the check of the images found remarkable, for the report.
+        remarks: Findings of the check of the images, for the report.
         check: Called while the child works; what it raises kills the child and is
-            raised on.
+            raised again.
         progress: Called with the share of the work that is done; may raise likewise.
 
     Raises:
@@ -129,7 +125,7 @@ def work(request: Request, progress: Progress) -> RegistrationReport:
     )
     report = registration.report.model_copy(update={"remarks": request.remarks})
     registration = replace(registration, report=report)
-    registration = illustrated(request.out, ct, registration)
+    registration = add_pictures(request.out, ct, registration)
     registration.write(request.out)
     progress(1.0)
     return registration.report
@@ -157,7 +153,7 @@ def run_in_child(
     """
     receiver, sender = billiard.Pipe(duplex=False)
     child = ForkProcess(
-        target=_child, args=(body, request, sender, os.getpid()), daemon=True
+        target=_run_child, args=(body, request, sender, os.getpid()), daemon=True
     )
     started = time.monotonic()
     child.start()
@@ -200,7 +196,7 @@ def _require_within(
     deadline_s: float | None,
     memory_bytes: int | None,
 ) -> None:
-    """Raise when a child has had its time, or holds more memory than it may."""
+    """Raise if a child has used up its time, or holds more memory than allowed."""
     if deadline_s is not None and time.monotonic() - started > deadline_s:
         raise RegistrationError(
             f"the registration was stopped after {deadline_s:g} s, its time limit"
@@ -216,7 +212,7 @@ def _require_within(
 
 
 def _next_message(receiver: Connection, child: ForkProcess) -> Message | None:
-    """Wait a little for the child's next word; None if there was none.
+    """Wait a moment for the child's next message; None if there was none.
 
     Raises:
         RegistrationError: The child has ended.
@@ -228,17 +224,17 @@ def _next_message(receiver: Connection, child: ForkProcess) -> Message | None:
         message: Message = receiver.recv()
     except (EOFError, OSError):
         child.join(JOIN_SECONDS)
-        raise _obituary(child.exitcode) from None
+        raise _explain_death(child.exitcode) from None
     return message
 
 
-def _obituary(exitcode: int | None) -> HansegError:
-    """Return how a child ended that gave no answer."""
+def _explain_death(exitcode: int | None) -> HansegError:
+    """Return the error for a child that ended without an answer."""
     name = "the registration's process"
     if exitcode is None:
         return ProcessLostError(f"{name} fell silent and was stopped")
     if exitcode < 0:
-        return killed(name, -exitcode)
+        return death_by_signal(name, -exitcode)
     return RegistrationError(f"{name} ended with status {exitcode}")
 
 
@@ -252,25 +248,25 @@ def _kill(child: ForkProcess) -> None:
         logger.error("process %d does not die", child.pid)
 
 
-def _child(body: Work, request: Request, sender: Connection, parent: int) -> None:
-    """Be the child: work, and send progress, then the report or the error."""
+def _run_child(body: Work, request: Request, sender: Connection, parent: int) -> None:
+    """Work in the child, and send progress, then the report or the error."""
     _detach(parent)
     try:
         message: Message = body(request, sender.send)
-    except Exception as error:  # noqa: BLE001 - the parent is told
+    except Exception as error:  # noqa: BLE001 - sent to the parent
         message = as_fault(error)
     sender.send(message)
     sender.close()
 
 
 def _detach(parent: int) -> None:
-    """Die with the parent, take signals as a plain process does, print nothing.
+    """Die with the parent, handle signals as a plain process does, print nothing.
 
-    The C++ side of elastix writes to standard output, whatever it is told about its
-    log; what Python says of a failure goes to the error stream.
+    The C++ of elastix writes to standard output whatever is set for its log; what
+    Python prints about a failure goes to the error stream.
     """
     die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was told
+    if os.getppid() != parent:  # it died before the line above
         os._exit(1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)

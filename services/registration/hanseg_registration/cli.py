@@ -56,12 +56,12 @@ def register(
     result, not an error: the files are then for review.
     """
     from hanseg_registration.child import register_files
-    from hanseg_registration.engines.backends import engine_for
+    from hanseg_registration.engines.backends import make_engine
     from hanseg_shared.io import check_case
     from hanseg_shared.settings import read_settings
 
     settings = read_settings()
-    engine = engine_for(
+    engine = make_engine(
         Backend(backend), parameters=parameters, ants_python=settings.ants_python
     )
     check = check_case(ct, mr)
@@ -91,7 +91,7 @@ def _folder(out: Path) -> Iterator[None]:
         yield
     except BaseException:
         if made:
-            with contextlib.suppress(OSError):  # someone else put something there
+            with contextlib.suppress(OSError):  # somebody else has written into it
                 out.rmdir()
         raise
 

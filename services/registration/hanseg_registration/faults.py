@@ -1,8 +1,8 @@
-"""Which faults of a registration are the machine's, and which say something of the MR.
+"""Which faults of a registration are the machine's, and which are the images'.
 
-A process that is killed, too little memory or a full disk may be otherwise at the next
-try; the MR must not be judged by it. What elastix or ANTs raise about two images is
-raised again by the same images, and becomes a verdict.
+A killed process, too little memory or a full disk may not happen again at the next
+attempt, so the MR must not be rejected for them. What elastix or ANTs raise about two
+images they raise again for the same images: that becomes a verdict.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from hanseg_shared.errors import (
 logger = logging.getLogger(__name__)
 
 NO_MEMORY = re.compile(r"bad_alloc|[Ff]ailed to allocate|[Oo]ut of memory")
-"""How the C++ of ITK says that it got no memory; there is no class for it in Python."""
+"""How ITK's C++ reports that it got no memory; in Python it has no class."""
 
 FULL_BYTES = 1 << 20
 """A disk with less free space is full: what a run writes there takes a few kB."""
 
 
 def as_fault(error: Exception) -> HansegError:
-    """Return an error that a registration's process met as one of ours."""
+    """Return an exception raised in a registration as one of this project's errors."""
     if isinstance(error, HansegError):
         return error
     if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
@@ -44,12 +44,12 @@ def as_fault(error: Exception) -> HansegError:
 
 
 def library_fault(library: str, cause: str, folder: Path) -> HansegError:
-    """Return why a library gave up that wrote to a folder: the machine, or the images.
+    """Return why a library gave up: for a fault of the machine, or of the images.
 
     Args:
         library: ``elastix`` or ``ants``.
         cause: What it said.
-        folder: Where it wrote; a full disk there makes it fail with any message.
+        folder: Where it wrote; on a full disk it may fail with any message.
     """
     if NO_MEMORY.search(cause):
         return ProcessLostError(f"{library} ran out of memory: {cause}")
@@ -58,8 +58,8 @@ def library_fault(library: str, cause: str, folder: Path) -> HansegError:
     return RegistrationError(f"{library} gave up: {cause}")
 
 
-def killed(what: str, number: int) -> ProcessLostError:
-    """Return what became of a process that died by a signal.
+def death_by_signal(what: str, number: int) -> ProcessLostError:
+    """Return the error for a process that was killed by a signal.
 
     Args:
         what: The process, as the subject of a sentence.

@@ -1,9 +1,9 @@
-"""Pictures of a registration, for the eye of whoever has to trust it.
+"""Pictures of a registration, for whoever has to review it.
 
 Two sheets of six planes through the part of the CT's head that the MR covers. On the
 checkerboard CT and MR alternate: a line that breaks where squares meet is an error
 there. On the other sheet the CT's skin and bone are drawn as lines over the MR. Both
-say the verdict, for a rejected registration too: that is when they are looked at.
+state the verdict, also for a rejected registration, which is looked at most.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hanseg_registration.geometry.head import ct_head
-from hanseg_registration.pipeline import Registration
+from hanseg_registration.geometry.head import find_ct_head
+from hanseg_registration.registration import Registration
 from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points, Vector
@@ -71,7 +71,7 @@ BONE_COLOUR = "#ff7a3c"
 
 CT_TINT = np.array([0.80, 0.92, 1.0], dtype=np.float32)
 MR_TINT = np.array([1.0, 0.90, 0.70], dtype=np.float32)
-"""Red, green and blue of white, so that squares of CT and MR can be told apart."""
+"""Red, green and blue of white, so that squares of CT and MR can be distinguished."""
 
 OUTSIDE_SHARE = 0.55
 """Brightness of the CT on the checkerboard where there is no MR."""
@@ -80,17 +80,17 @@ MARGIN_MM = 12.0
 """How much is shown around what CT and MR both show; the head has some air as well."""
 
 COARSE_MM = 4.0
-"""Distance of the voxels on which the head is looked for."""
+"""Distance of the voxels on which the head is searched for."""
 
 CUTS = (
     ((Direction.AXIAL, 0.8), (Direction.AXIAL, 0.5), (Direction.AXIAL, 0.2)),
     ((Direction.CORONAL, 0.4), (Direction.SAGITTAL, 0.5), (Direction.SAGITTAL, 0.27)),
 )
 """The planes, row by row, and where they cut the part that CT and MR both show: the
-share of it that lies to the feet, the front, and the patient's right."""
+share of it that is towards the feet, the front, and the patient's right."""
 
 NARROWEST_SHEET = 10.5
-"""So that the words fit, in inches."""
+"""In inches; the words fit into this."""
 
 LETTERS_PER_INCH = 13.0
 """Of the words' smaller size."""
@@ -168,7 +168,7 @@ class Scene:
             for row in CUTS
         )
         seen = np.concatenate([look.mr[look.inside] for row in looks for look in row])
-        window = _percentiles(seen.astype(np.float64))
+        window = _find_window(seen.astype(np.float64))
         middle = float(np.median(points[:, 0]))
         return cls(looks, low, high, window, registration.report, middle)
 
@@ -178,11 +178,11 @@ class Scene:
         return any(look.inside.any() for row in self.looks for look in row)
 
 
-def illustrated(folder: Path, ct: Volume, registration: Registration) -> Registration:
+def add_pictures(folder: Path, ct: Volume, registration: Registration) -> Registration:
     """Write both sheets as PNG files, if that can be done.
 
-    A picture is not worth a registration: whatever goes wrong is logged, the report's
-    reason says that the pictures are missing, and neither file is left behind.
+    A registration does not fail for a picture: whatever goes wrong is logged, the
+    report's reason says that the pictures are missing, and neither file is kept.
 
     Args:
         folder: Where; it exists.
@@ -226,15 +226,15 @@ EDGES_WORDS = (
 
 
 def _common_part(ct: Volume, field_of_view: Volume) -> Points:
-    """Return points, mm LPS, ``(n, 3)``, all over what is worth looking at.
+    """Return points, mm LPS, ``(n, 3)``, throughout the part worth looking at.
 
     It is the part of the CT's head where the MR has data, or all of the head without
     such a part, or wherever the MR has data without a head, or else the whole CT.
     """
-    seen = _every_few(field_of_view)
+    seen = _subsample(field_of_view)
     index = np.argwhere(seen.array)[:, ::-1]
     try:
-        head = ct_head(_every_few(ct))
+        head = find_ct_head(_subsample(ct))
     except ImageContentError:
         points = seen.grid.index_to_world(index)
         return points if len(points) else ct.grid.corners()
@@ -243,7 +243,7 @@ def _common_part(ct: Volume, field_of_view: Volume) -> Points:
     return common if len(common) else points
 
 
-def _every_few(volume: Volume) -> Volume:
+def _subsample(volume: Volume) -> Volume:
     """Return every so many voxels of a volume, about `COARSE_MM` apart, uncopied."""
     grid = volume.grid
     steps = [max(1, int(COARSE_MM / spacing)) for spacing in grid.spacing]
@@ -290,7 +290,7 @@ def _look(
     )
 
 
-def _percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _find_window(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return the MR's window: the middle 98 % of what its planes show."""
     if not values.size:
         return 0.0, 1.0
@@ -449,7 +449,7 @@ def _draw_footer(figure: Figure, layout: Layout, scene: Scene, words: str) -> No
     """Write below all planes how to read them."""
     windows = (
         f"CT {WINDOW_HU[0]:.0f} to {WINDOW_HU[1]:.0f} HU, "
-        f"MR {' to '.join(map(_figures, scene.mr_window))}"
+        f"MR {' to '.join(map(_significant, scene.mr_window))}"
     )
     how = (
         f"Windows: {windows}; dashed: where the MR has data; "
@@ -469,7 +469,7 @@ def _draw_footer(figure: Figure, layout: Layout, scene: Scene, words: str) -> No
     )
 
 
-def _figures(value: float) -> str:
+def _significant(value: float) -> str:
     """Return a number with no fewer than three figures."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

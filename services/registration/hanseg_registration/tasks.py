@@ -6,8 +6,8 @@ import logging
 
 from hanseg_registration.child import register_files
 from hanseg_registration.engines.ants import ANTSPYX_VERSION
-from hanseg_registration.engines.backends import engine_for
-from hanseg_registration.pipeline import absent_report, rejected_report
+from hanseg_registration.engines.backends import make_engine
+from hanseg_registration.registration import absent_report, rejected_report
 from hanseg_shared.documents import Backend, RegistrationReport
 from hanseg_shared.errors import ProcessLostError, RegistrationError
 from hanseg_shared.jobs.record import StageResult
@@ -27,7 +27,7 @@ def register_stage(place: Workplace) -> StageResult:
     """Register the job's MR to its CT; a job without MR gets the verdict `absent`.
 
     A registration that cannot be computed or takes too long is a verdict, `rejected`,
-    and not the end of the job: the organs then come from the CT alone, and the result
+    and does not fail the job: the organs then come from the CT alone, and the result
     says so. One whose process was killed is tried again first.
 
     Raises:
@@ -46,7 +46,7 @@ def register_stage(place: Workplace) -> StageResult:
 
 
 def _versions(backend: Backend | None) -> dict[str, str]:
-    """Return what computed: antspyx may be another interpreter's, but no other one."""
+    """Return the versions that computed; antspyx is always `ANTSPYX_VERSION`."""
     own = versions_of("hanseg-registration", "SimpleITK-SimpleElastix")
     return own | ({"antspyx": ANTSPYX_VERSION} if backend is Backend.ANTS else {})
 
@@ -56,7 +56,7 @@ def _register(place: Workplace) -> RegistrationReport:
     if ct is None or mr is None:
         return absent_report()
     options, settings = place.job.options, place.services.settings
-    engine = engine_for(
+    engine = make_engine(
         options.backend,
         parameters=settings.registration_parameters,
         ants_python=settings.ants_python,

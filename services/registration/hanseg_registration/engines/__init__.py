@@ -1,1 +1,1 @@
-"""The programs that optimise a pose: elastix, and ANTs where a site has it."""
+"""The libraries that optimise a pose: elastix, and ANTs where it is installed."""

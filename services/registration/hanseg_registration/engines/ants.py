@@ -1,9 +1,9 @@
-"""antsRegistration as an engine: each run is a process of its own, through files.
+"""antsRegistration as an engine: each run is a separate process that works on files.
 
-antspyx has an ITK of its own and asks for older versions of numpy and scipy than the
-rest of this project uses, so it may live in another interpreter and never enters this
-process. The process also makes its one thread, which ITK reads from the environment
-when it is loaded, and it can be killed.
+antspyx brings its own ITK and requires older versions of numpy and scipy than the rest
+of this project, so it may be installed in another interpreter and is never imported
+here. A separate process can also be limited to one thread, which ITK reads from the
+environment when it is loaded, and it can be killed.
 
 As with elastix, the start is put into the moving image's header: antsRegistration
 begins at identity, finds ``start_from_ct``, and the answer is
@@ -28,9 +28,9 @@ from hanseg_registration.engines.ants_parameters import (
     AntsParameters,
     load_ants_parameters,
 )
-from hanseg_registration.engines.elastix import moved_to_start
+from hanseg_registration.engines.elastix import place_at_start
 from hanseg_registration.engines.interface import Step
-from hanseg_registration.faults import killed, library_fault
+from hanseg_registration.faults import death_by_signal, library_fault
 from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.geometry.motions import Motion, from_transform, mean_motion
 from hanseg_shared.available import ANTS_REMEDY
@@ -62,7 +62,7 @@ FIXED, MOVING, REGION = "fixed.mha", "moving.mha", "region.mha"
 """Images in the folder of a run; MetaImage headers keep all digits."""
 
 OUTPUT, RESULT = "found", "found0GenericAffine.mat"
-"""What names the results, and the one that antsRegistration makes of it."""
+"""The prefix of the result files, and the file that antsRegistration writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +100,15 @@ class AntsEngine:
         parameters = load_ants_parameters(step, self.parameters)
         with tempfile.TemporaryDirectory(prefix="hanseg-ants-") as name:
             folder = Path(name)
-            _write(to_image(fixed), folder / FIXED)
-            _write(moved_to_start(moving, start), folder / MOVING)
-            arguments = _arguments(parameters, step, seed)
+            _write_image(to_image(fixed), folder / FIXED)
+            _write_image(place_at_start(moving, start), folder / MOVING)
+            arguments = _command_arguments(parameters, step, seed)
             if region is not None:
-                _write(to_image(region), folder / REGION)
+                _write_image(to_image(region), folder / REGION)
                 arguments += ["--masks", f"[{REGION},NULL]"]
             self._run(folder, arguments)
-            found = _motion(folder)
-        if step is not Step.AFFINE:  # its 32 bits are not quite orthogonal
+            found = _read_motion(folder)
+        if step is not Step.AFFINE:  # in 32 bits it is not quite orthogonal
             found = mean_motion([found], centre=fixed.grid.centre)
         return start @ found
 
@@ -121,7 +121,7 @@ class AntsEngine:
         region: Volume,
         seed: int | None = None,
     ) -> Deformation:
-        """Refuse: `hanseg_shared.available` lets nobody come here.
+        """Refuse; `hanseg_shared.available` refuses such a request earlier.
 
         Raises:
             OptionError: Always.
@@ -151,12 +151,12 @@ class AntsEngine:
         if done.returncode == ants_script.NOT_INSTALLED:
             raise OptionError(f"{python}: {done.stderr.strip()}; {ANTS_REMEDY}")
         if done.returncode < 0:
-            raise killed("antsRegistration's process", -done.returncode)
+            raise death_by_signal("antsRegistration's process", -done.returncode)
         if cause := _failure(done):
             raise library_fault("ants", cause, folder)
 
 
-def _write(image: sitk.Image, path: Path) -> None:
+def _write_image(image: sitk.Image, path: Path) -> None:
     try:
         sitk.WriteImage(image, str(path))
     except RuntimeError as error:
@@ -164,12 +164,14 @@ def _write(image: sitk.Image, path: Path) -> None:
         raise library_fault("ants", cause, path.parent) from error
 
 
-def _arguments(parameters: AntsParameters, step: Step, seed: int | None) -> list[str]:
+def _command_arguments(
+    parameters: AntsParameters, step: Step, seed: int | None
+) -> list[str]:
     """Return all options of antsRegistration for one run."""
     return [
         *("--dimensionality", "3"),
         *("--float", "1"),
-        *("--verbose", "1"),  # without it, it says nothing of an error and ends well
+        *("--verbose", "1"),  # without it, an error is silent and the status 0
         *("--random-seed", str(parameters.seed if seed is None else seed)),
         *("--initial-moving-transform", "Identity"),
         *("--transform", f"{TRANSFORMS[step]}[{parameters.step_mm:g}]"),
@@ -179,7 +181,7 @@ def _arguments(parameters: AntsParameters, step: Step, seed: int | None) -> list
     ]
 
 
-def _motion(folder: Path) -> Motion:
+def _read_motion(folder: Path) -> Motion:
     """Return what antsRegistration found, as a matrix."""
     try:
         return from_transform(sitk.ReadTransform(str(folder / RESULT)))

@@ -1,8 +1,9 @@
-"""What antsRegistration is told: TOML files a physicist can read and change.
+"""The parameters of antsRegistration: TOML files a physicist can read and change.
 
-There is one for each step of `engines.interface.Step`, beside elastix's maps:
- ``ants-rigid.toml``, ``ants-again.toml``, ``ants-polish.toml`` and
-``ants-affine.toml``. The step says what may move; the file says how it is found.
+There is one for each step of `engines.interface.Step`, in the same folder as the maps
+of elastix: ``ants-rigid.toml``, ``ants-again.toml``, ``ants-thorough.toml``,
+``ants-polish.toml`` and ``ants-affine.toml``. The step determines what may move, the
+file how it is found.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ class Sampling(StrEnum):
     """Which of the CT's voxels are compared."""
 
     REGULAR = "regular"
-    """Every so many-th, each moved by a random part of a voxel."""
+    """Every n-th voxel, each moved by a random fraction of a voxel."""
 
     RANDOM = "random"
-    """Drawn once, at the beginning of a level."""
+    """Chosen at random, once at the beginning of a level."""
 
 
 class Level(Document):
@@ -95,7 +96,7 @@ def load_ants_parameters(step: Step, folder: Path | None = None) -> AntsParamete
         folder: A site's own folder of parameters; None for those that ship.
 
     Raises:
-        OptionError: There is no such file, or a value in it makes no sense.
+        OptionError: There is no such file, or a value in it is invalid.
     """
     path = (folder or FOLDER) / f"ants-{step}.toml"
     if not path.is_file():

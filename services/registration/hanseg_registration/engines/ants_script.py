@@ -2,7 +2,7 @@
 
     python -I ants_script.py VERSION ARGUMENT…
 
-It imports nothing of this project, since that interpreter may lack it.
+It imports nothing of this project, which that interpreter may not have.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The engine behind the word for a backend."""
+"""The choice of the engine for a backend that a caller names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hanseg_shared.errors import OptionError
 Name = TypeVar("Name")
 
 
-def engine_for(
+def make_engine(
     backend: Backend,
     *,
     parameters: Path | None = None,

@@ -24,7 +24,7 @@ from hanseg_registration.faults import library_fault
 from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.geometry.head import Head
 from hanseg_registration.geometry.motions import Motion, apply, from_transform, inverse
-from hanseg_registration.geometry.sampling import as_float, cropped, shrunk
+from hanseg_registration.geometry.sampling import as_float, crop_to_box, shrink
 from hanseg_shared.documents import Backend
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.grid import Grid
@@ -35,7 +35,7 @@ SPACING_MM = 2.0
 """Voxels are averaged up to this: elastix then needs about a second."""
 
 WINDOW_HU = (-1000.0, 300.0)
-"""What the CT is clipped to: skin and soft tissue count, teeth and metal do not."""
+"""What the CT is clipped to: skin and soft tissue matter, teeth and metal do not."""
 
 MARGIN_MM = 25.0
 """Air kept around the head's box, so that the skin has an outside."""
@@ -88,7 +88,7 @@ class ElastixEngine:
         seed: int | None = None,
     ) -> Deformation:
         """Run elastix with the map ``deformable.txt``; see `Engine.deform`."""
-        found = transform_found(
+        found = find_transform(
             fixed,
             moving,
             start=start,
@@ -96,23 +96,23 @@ class ElastixEngine:
             seed=seed,
             region=region,
         )
-        return _deformation(found)
+        return _read_deformation(found)
 
 
-def head_image(ct: Volume, head: Head) -> Volume:
+def crop_head(ct: Volume, head: Head) -> Volume:
     """Return the CT's head, shrunk, on its own axes, in HU as float32."""
-    box = cropped(ct, head.low, head.high, margin_mm=MARGIN_MM)
-    return as_float(shrunk(box, SPACING_MM))
+    box = crop_to_box(ct, head.low, head.high, margin_mm=MARGIN_MM)
+    return as_float(shrink(box, SPACING_MM))
 
 
-def fixed_image(image: Volume) -> Volume:
-    """Return a CT's head (see `head_image`) as elastix sees it: clipped."""
+def prepare_fixed(image: Volume) -> Volume:
+    """Return a CT's head (see `crop_head`) as elastix sees it: clipped."""
     return image.with_array(np.clip(image.array, *WINDOW_HU))
 
 
-def moving_image(mr: Volume) -> Volume:
+def prepare_moving(mr: Volume) -> Volume:
     """Return the MR as elastix sees it: shrunk, on its own axes."""
-    return as_float(shrunk(mr, SPACING_MM))
+    return as_float(shrink(mr, SPACING_MM))
 
 
 def run_elastix(
@@ -127,8 +127,8 @@ def run_elastix(
     """Return the pose ``mr_from_ct`` that elastix reaches from a start.
 
     Args:
-        fixed: The CT's head; see `fixed_image`.
-        moving: The MR; see `moving_image`.
+        fixed: The CT's head; see `prepare_fixed`.
+        moving: The MR; see `prepare_moving`.
         start: A rigid ``mr_from_ct``, in mm LPS.
         parameters: A map with an Euler or affine transform.
         seed: Replaces the map's RandomSeed.
@@ -138,13 +138,13 @@ def run_elastix(
     Raises:
         RegistrationError: elastix gave up, or its answer is of no known kind.
     """
-    found = transform_found(
+    found = find_transform(
         fixed, moving, start=start, parameters=parameters, seed=seed, region=region
     )
-    return start @ _motion(found)
+    return start @ _read_motion(found)
 
 
-def transform_found(
+def find_transform(
     fixed: Volume,
     moving: Volume,
     *,
@@ -153,10 +153,11 @@ def transform_found(
     seed: int | None = None,
     region: Volume | None = None,
 ) -> ParameterMap:
-    """Return elastix's own description of what it did to the CT's points.
+    """Return elastix's description of the transform of the CT's points that it found.
 
-    The answer x -> T1(x) comes before the start: ``start(T1(x))`` is the point of the
-    MR. For the arguments see `run_elastix`; any transform of elastix may be asked for.
+    The transform x -> T1(x) comes before the start: ``start(T1(x))`` is the point of
+    the MR. For the arguments see `run_elastix`; any transform of elastix may be asked
+    for.
 
     Raises:
         RegistrationError: elastix gave up.
@@ -169,9 +170,9 @@ def transform_found(
     elastix.SetNumberOfThreads(THREADS)
     elastix.SetFixedImage(to_image(fixed))
     if region is not None:
-        _draw_within(elastix, fixed, region, metrics=len(parameters["Metric"]))
-    elastix.SetMovingImage(moved_to_start(moving, start))
-    elastix.SetParameterMap(_with_seed(parameters, seed))
+        _restrict_samples(elastix, fixed, region, metrics=len(parameters["Metric"]))
+    elastix.SetMovingImage(place_at_start(moving, start))
+    elastix.SetParameterMap(_replace_seed(parameters, seed))
     with tempfile.TemporaryDirectory(prefix="hanseg-elastix-") as folder:
         elastix.SetOutputDirectory(folder)  # it writes there whatever the map says
         try:
@@ -181,13 +182,13 @@ def transform_found(
     return dict(elastix.GetTransformParameterMap()[0])
 
 
-def _draw_within(
+def _restrict_samples(
     elastix: sitk.ElastixImageFilter, fixed: Volume, region: Volume, *, metrics: int
 ) -> None:
-    """Let the first metric draw samples in a region, the others everywhere.
+    """Let the first metric sample within a region, the others everywhere.
 
-    The others are penalties, and must see where the images say nothing. elastix wants
-    an image for each mask, and a mask for each metric.
+    The others are penalties, which must also act where the images show nothing. elastix
+    requires an image for each mask, and a mask for each metric.
     """
     elastix.SetFixedMask(to_image(region))
     everywhere = region.with_array(np.ones_like(region.array))
@@ -196,14 +197,14 @@ def _draw_within(
         elastix.AddFixedMask(to_image(everywhere))
 
 
-def _with_seed(parameters: ParameterMap, seed: int | None) -> ParameterMap:
+def _replace_seed(parameters: ParameterMap, seed: int | None) -> ParameterMap:
     if seed is None:
         return parameters
     return {**parameters, "RandomSeed": (str(seed),)}
 
 
-def moved_to_start(moving: Volume, start: Motion) -> sitk.Image:
-    """Return the MR with a header that puts it where the start pose, rigid, says."""
+def place_at_start(moving: Volume, start: Motion) -> sitk.Image:
+    """Return the MR with a header that puts it at a rigid start pose."""
     back = inverse(start)
     image = to_image(moving)
     direction = back[:3, :3] @ np.array(moving.grid.direction)
@@ -212,21 +213,21 @@ def moved_to_start(moving: Volume, start: Motion) -> sitk.Image:
     return image
 
 
-def _motion(found: ParameterMap) -> Motion:
-    """Return elastix's own description of a transform as a matrix."""
+def _read_motion(found: ParameterMap) -> Motion:
+    """Return a linear transform, as elastix describes it, as a matrix."""
     values = [float(v) for v in found["TransformParameters"]]
     centre = [float(v) for v in found["CenterOfRotationPoint"]]
     kind = found["Transform"][0]
     if kind == "EulerTransform":
-        return _euler(values, centre, zyx=_is_true(found.get("ComputeZYX", ())))
+        return _euler_motion(values, centre, zyx=_is_true(found.get("ComputeZYX", ())))
     if kind == "AffineTransform":
         affine = sitk.AffineTransform(values[:9], values[9:], centre)
         return from_transform(affine)
     raise RegistrationError(f"elastix returned a {kind}, which is not known here")
 
 
-def _deformation(found: ParameterMap) -> Deformation:
-    """Return elastix's own description of a B-spline transform as a deformation."""
+def _read_deformation(found: ParameterMap) -> Deformation:
+    """Return a B-spline transform, as elastix describes it, as a deformation."""
     kind = found["Transform"][0]
     if kind not in BSPLINES or found["BSplineTransformSplineOrder"] != ("3",):
         raise RegistrationError(f"elastix returned a {kind} that is no cubic B-spline")
@@ -244,7 +245,9 @@ def _deformation(found: ParameterMap) -> Deformation:
     return Deformation(values.reshape(3, nz, ny, nx), lattice)
 
 
-def _euler(values: Sequence[float], centre: Sequence[float], *, zyx: bool) -> Motion:
+def _euler_motion(
+    values: Sequence[float], centre: Sequence[float], *, zyx: bool
+) -> Motion:
     euler = sitk.Euler3DTransform()
     euler.SetComputeZYX(zyx)
     euler.SetCenter(centre)
@@ -258,7 +261,7 @@ def _is_true(value: tuple[str, ...]) -> bool:
 
 
 def _cause(error: RuntimeError) -> str:
-    """Return the line of an ITK exception that says why."""
+    """Return the line of an ITK exception that names the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "rror" in line or "xception" in line]
-    return (telling or lines or ["no reason given"])[-1][:200]
+    errors = [line for line in lines if "rror" in line or "xception" in line]
+    return (errors or lines or ["no reason given"])[-1][:200]

@@ -1,4 +1,7 @@
-"""What finds a pose: one interface, behind it a registration library."""
+"""What a registration library must offer to the search: `Engine`, and its `Step`s.
+
+`engines.elastix` and `engines.ants` implement it; `engines.backends` chooses one.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,19 @@ from hanseg_shared.volume import Volume
 
 
 class Step(StrEnum):
-    """A search for a pose, with a file of parameters of its own."""
+    """An optimisation of a pose; each has its own file of parameters."""
 
     RIGID = "rigid"
     """From a start that may be 15 mm away."""
 
     AGAIN = "again"
-    """From each of two ends of `RIGID` that are not together: on for longer."""
+    """From each of two ends of `RIGID` that have not converged: on for longer."""
 
     THOROUGH = "thorough"
-    """From the same starts as `RIGID`, where its ends are in two places: slowly."""
+    """From the same starts as `RIGID`, if its ends do not agree: slowly."""
 
     POLISH = "polish"
-    """From the middle of two ends that are: the last tenths of a millimetre."""
+    """From the middle of two ends that agree: the last tenths of a millimetre."""
 
     AFFINE = "affine"
     """From a rigid pose: scale and shear, a per cent or so."""
@@ -33,7 +36,7 @@ class Step(StrEnum):
 class Engine(Protocol):
     """A registration library with the parameters that it was given.
 
-    It can be pickled, and runs that are side by side in two processes do not meet.
+    It can be pickled, and two runs in two processes do not affect each other.
     """
 
     @property
@@ -54,10 +57,10 @@ class Engine(Protocol):
 
         Args:
             step: What is searched for.
-            fixed: The CT's head; see `hanseg_registration.engines.elastix.fixed_image`.
-            moving: The MR; see `hanseg_registration.engines.elastix.moving_image`.
+            fixed: The CT's head; see `engines.elastix.prepare_fixed`.
+            moving: The MR; see `engines.elastix.prepare_moving`.
             start: A rigid ``mr_from_ct``, in mm LPS.
-            seed: Replaces the one of the parameters, so that other samples are drawn.
+            seed: Replaces the seed of the parameters, to use other random samples.
             region: 1 on the grid of `fixed` where the images are compared; None for
                 everywhere.
 
@@ -75,16 +78,16 @@ class Engine(Protocol):
         region: Volume,
         seed: int | None = None,
     ) -> Deformation:
-        """Return what happens to points of the CT before a pose, unfaded.
+        """Return a deformation of the CT's points that precedes a pose.
 
-        Its border's control points are not zero; it holds within `fixed`.
+        It is valid within `fixed`; its border's control points are not zero yet.
 
         Args:
             fixed: The CT's head.
             moving: The MR.
             start: The rigid ``mr_from_ct`` that comes after the deformation.
             region: 1 on the grid of `fixed` where the images are compared.
-            seed: Replaces the one of the parameters, so that other samples are drawn.
+            seed: Replaces the seed of the parameters, to use other random samples.
 
         Raises:
             RegistrationError: The library gave up.

@@ -1,1 +1,1 @@
-"""Where the head and the MR's data are, and the motions between CT and MR."""
+"""Where the head and the MR's data are, and motions and deformations of points."""

@@ -35,9 +35,9 @@ Weights = Float[np.ndarray, "samples controls"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deformation:
-    """Where a patient's tissue lies in the MR, against where the CT has it.
+    """How far a patient's tissue is displaced in the MR from where the CT has it.
 
-    A point p of the CT lies, before the rigid motion, at p + u(p).
+    A point p of the CT is moved to p + u(p) before the rigid motion.
 
     Attributes:
         coefficients_mm: Of u's x, y and z component at each control point.
@@ -70,16 +70,16 @@ class Deformation:
         wider = grid.crop((-BORDER, -BORDER, -BORDER), (x, y, z))
         return cls.fading(controls, wider)
 
-    def shifted(self, offset_mm: Points) -> Deformation:
+    def shift(self, offset_mm: Points) -> Deformation:
         """Return the same deformation where the CT's frame has another origin."""
         x, y, z = (np.array(self.lattice.origin) + offset_mm).tolist()
         return replace(self, lattice=replace(self.lattice, origin=(x, y, z)))
 
-    def before(self, motion: Motion) -> Deformation:
-        """Return the deformation that does what this one and then a motion does.
+    def append_motion(self, motion: Motion) -> Deformation:
+        """Return the deformation that does what this one and then a motion do.
 
-        A spline of control points on a line is that line, so it is exact wherever the
-        whole lattice is around a point; the border's control points are not zero.
+        A spline through control points on a line is that line, so this is exact for
+        points well within the lattice; the border's control points are not zero.
         """
         linear = motion[:3, :3]
         index = np.indices(self.lattice.shape).reshape(3, -1)[::-1].T
@@ -91,12 +91,14 @@ class Deformation:
     def displacement_mm(self, points: Points) -> Points:
         """Return u at points in mm LPS, ``(n, 3)`` -> ``(n, 3)``."""
         index = self.lattice.world_to_index(points)[:, ::-1].T
-        moved = [_spline(component, index) for component in self.coefficients_mm]
+        moved = [
+            _evaluate_spline(component, index) for component in self.coefficients_mm
+        ]
         return np.stack(moved, axis=1)
 
     def on_grid(self, grid: Grid) -> Coefficients:
         """Return u at every voxel of a grid that has the lattice's directions."""
-        return self._sampled(*self._indices(grid), derivative=None)
+        return self._sample(*self._indices(grid), derivative=None)
 
     def determinants(self, spacing_mm: float) -> npt.NDArray[np.float64]:
         """Return by how much the deformation changes a small volume, as a factor.
@@ -117,7 +119,7 @@ class Deformation:
         )
         steps = np.array(self.lattice.spacing)
         columns = [
-            self._sampled(x, y, z, derivative=axis) / steps[axis] for axis in range(3)
+            self._sample(x, y, z, derivative=axis) / steps[axis] for axis in range(3)
         ]
         along_axes = np.moveaxis(np.stack(columns), (0, 1), (-1, -2))
         jacobian = along_axes @ np.array(self.lattice.direction).T
@@ -142,7 +144,7 @@ class Deformation:
         )
         return x, y, z
 
-    def _sampled(
+    def _sample(
         self, x: Points, y: Points, z: Points, *, derivative: int | None
     ) -> Coefficients:
         """Return u, or its derivative along an axis of the lattice, in lattice units.
@@ -159,8 +161,8 @@ class Deformation:
         return np.asarray((along @ slices) @ across.T)
 
 
-def composite(pose: Motion, deformation: Deformation | None) -> sitk.Transform:
-    """Return what maps points of the CT to points of the MR: deformed, then moved."""
+def compose_transform(pose: Motion, deformation: Deformation | None) -> sitk.Transform:
+    """Return the map of points of the CT to points of the MR: deformed, then moved."""
     rigid = to_transform(pose)
     if deformation is None:
         return rigid
@@ -172,7 +174,7 @@ def _controls(values: Component) -> Component:
     return ndimage.spline_filter(values, ORDER, output=np.float64)
 
 
-def _spline(controls: Component, index: Points) -> Points:
+def _evaluate_spline(controls: Component, index: Points) -> Points:
     """Return a spline's values at indices (z, y, x), ``(3, n)`` -> ``(n,)``."""
     return ndimage.map_coordinates(
         controls,

@@ -1,16 +1,16 @@
-"""Where an MR has data, and what it says where there is nothing.
+"""Where an MR has data, and what its air looks like.
 
 A scanner or an export fills what it did not measure with one value: around a slab,
 in the wedges that a correction of distortion leaves, in padded planes. Those voxels
-are inside the image's box, yet they are no data. The value need not be the darkest:
+are inside the image's box, but hold no data. The value need not be the darkest:
 exports fill signed images with 0, and others with -1 or the largest number.
 
 What was measured is convex (a box, turned or sheared), so it is found as a convex
-hull. Two cases look alike and are told apart by how much of the hull is measured:
+hull. Two cases look alike and differ in how much of the hull is measured:
 
 - Filled around the data: noise is everywhere inside, and the hull is the answer.
 - Air blanked by a filter: only the head is left. The air was measured nevertheless,
-  so the data reach to the image's box, save where the head itself is cut off by a
+  so the data reach to the image's box, except where the head itself is cut off by a
   plane: there the data end.
 """
 
@@ -29,29 +29,29 @@ from hanseg_shared.io.filling import fill_value
 from hanseg_shared.volume import Mask, Volume
 
 SMALLEST_FILLED_SHARE = 0.005
-"""Less filling than this share of the volume is not worth leaving out."""
+"""Less filling than this share of the volume is ignored."""
 
 COARSE_VOXELS = 32
-"""Blocks along an axis in which strays are looked for, and lines along which the
-measured part's surface is; about."""
+"""Approximate number, along an axis, of blocks in which strays are looked for and of
+lines along which the measured part's surface is."""
 
 CUT_AREA_MM2 = 3000.0
 CUT_ANGLE_DEG = 8.0
 CUT_DEPTH_MM = 2.0
 CUT_DENSE_SHARE = 0.5
-"""A head whose air was blanked is cut off where its hull has a flat face so large,
-flat to this angle, under which so much is measured at this depth. Skulls are rounder,
-and under the faces that bridge hollows nothing is measured."""
+"""A head whose air was blanked is cut off where its hull has a face of at least this
+area, flat to this angle, under which at least this share is measured at this depth.
+Skulls are rounder, and under the faces that bridge hollows nothing is measured."""
 
 FLAT_SHARE = 0.7
 """Share of the hull's surface that must be such flat faces for the hull to be the
 border of what was measured, rather than a head's skin."""
 
 AIR_STEP_MM = 3.0
-"""Distance, about, of the voxels among which the air is looked for."""
+"""Approximate distance of the voxels among which the air is looked for."""
 
 BRIGHTEST_AIR = 0.4
-"""Brightness of air as a share of the body's: what is brighter is no air."""
+"""Largest brightness of air, as a share of the body's."""
 
 
 def data_mask(mr: Volume) -> Volume:
@@ -64,7 +64,7 @@ def data_mask(mr: Volume) -> Volume:
     part = _Part.of(measured)
     if part is None:
         return everywhere
-    inside = _data(part, measured, mr.grid)
+    inside = _find_data(part, measured, mr.grid)
     if inside.mean() > 1.0 - SMALLEST_FILLED_SHARE:
         return everywhere
     return mr.with_array(inside.view(np.uint8))
@@ -90,13 +90,13 @@ def background_value(mr: Volume, data: Volume) -> float:
     if values.max() == darkest:
         return darkest
     floor = min(darkest, 0.0)
-    threshold = body_threshold(_row(values))
+    threshold = body_threshold(_as_volume(values))
     air = float(np.median(values[values <= threshold]))
     body = float(np.median(values[values >= threshold]))
     return air if air - floor <= BRIGHTEST_AIR * (body - floor) else floor
 
 
-def without_filling(mr: Volume, data: Volume, background: float) -> Volume:
+def replace_filling(mr: Volume, data: Volume, background: float) -> Volume:
     """Return the MR with its background wherever it has no data.
 
     The edge of a filling would otherwise be taken for anatomy, mix with the data at
@@ -113,7 +113,7 @@ def without_filling(mr: Volume, data: Volume, background: float) -> Volume:
     return mr.with_array(np.where(filled, np.float32(background), mr.array))
 
 
-def _row(values: npt.NDArray[np.float64]) -> Volume:
+def _as_volume(values: npt.NDArray[np.float64]) -> Volume:
     return Volume(values.reshape(1, 1, -1), Grid((values.size, 1, 1)))
 
 
@@ -169,10 +169,10 @@ class _Part:
             chosen = list(lattice)
             chosen[axis] = np.arange(measured.shape[axis])
             lines = measured[np.ix_(*chosen)] & self._at(chosen)
-            found += _ends(lines, axis, chosen)
+            found += _line_ends(lines, axis, chosen)
         return np.unique(np.concatenate(found), axis=0).astype(np.float64)
 
-    def only(self, measured: Mask) -> Mask:
+    def restrict(self, measured: Mask) -> Mask:
         """Return the measured voxels of the part."""
         whole = [np.arange(n) for n in measured.shape]
         return np.asarray(measured & self._at(whole))
@@ -186,7 +186,7 @@ class _Part:
         return np.asarray(self.blocks[np.ix_(*of_block)])
 
 
-def _ends(
+def _line_ends(
     lines: Mask, axis: int, index: list[npt.NDArray[np.intp]]
 ) -> list[npt.NDArray[np.intp]]:
     """Return the first and the last set voxel of each line along an axis, (n, 3)."""
@@ -202,21 +202,21 @@ def _ends(
     return ends
 
 
-def _data(part: _Part, measured: Mask, grid: Grid) -> Mask:
+def _find_data(part: _Part, measured: Mask, grid: Grid) -> Mask:
     """Return where an image has data, given its measured part."""
     z, y, x = grid.spacing[::-1]
     spacing = (z, y, x)
     try:
         hull = ConvexHull(part.surface(measured) * spacing)
     except (QhullError, ValueError):  # flat
-        return part.only(measured)
-    cuts, share = _cuts(hull, measured, spacing)
+        return part.restrict(measured)
+    cuts, share = _find_cuts(hull, measured, spacing)
     planes = hull.equations if share > FLAT_SHARE else hull.equations[cuts]
-    inside = _within(planes, measured.shape, spacing)
-    return np.asarray(inside | part.only(measured))
+    inside = _find_enclosed(planes, measured.shape, spacing)
+    return np.asarray(inside | part.restrict(measured))
 
 
-def _within(
+def _find_enclosed(
     planes: npt.NDArray[np.float64], shape: tuple[int, ...], spacing: Vector
 ) -> Mask:
     """Return the voxels on the inner side of all planes, row by row.
@@ -247,7 +247,7 @@ def _within(
     return np.asarray((x >= first) & (x <= last))
 
 
-def _cuts(
+def _find_cuts(
     hull: ConvexHull, measured: Mask, spacing: Vector
 ) -> tuple[npt.NDArray[np.intp], float]:
     """Return the hull's facets at which a plane ends what was measured.
@@ -280,7 +280,7 @@ _BARYCENTRIC = (
     np.array([(4, 1, 1), (1, 4, 1), (1, 1, 4), (2, 2, 2), (1, 2.5, 2.5), (2.5, 1, 2.5)])
     / 6.0
 )
-"""Where under a facet is looked: shares of its corners."""
+"""Points of a facet under which the image is looked up: shares of its corners."""
 
 
 def _density(

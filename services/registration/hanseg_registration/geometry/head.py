@@ -1,6 +1,6 @@
 """Where the head is in a CT or an MR: a box without couch and shoulders.
 
-A planning CT reaches from the vertex to below the shoulders; its centre lies in the
+A planning CT reaches from the vertex to below the shoulders; its centre is in the
 neck, and elastix started from there ends 10 to 60 mm away. Everything that follows
 therefore works on the head alone. The head is found from the body's outline, in a CT
 as everywhere (see `hanseg_shared.io.body`), with the patient's superior direction
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hanseg_registration.geometry.plausible import require_patient_size
-from hanseg_registration.geometry.sampling import on_lps_axes
+from hanseg_registration.geometry.sampling import resample_to_lps
+from hanseg_registration.geometry.sanity import require_patient_size
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.io.body import (
@@ -30,7 +30,7 @@ SEARCH_SPACING_MM = 5.0
 """Edge of the cubes on which heads are found and coarsely aligned."""
 
 AIR_HU = -1000.0
-"""What lies around a CT."""
+"""The value around a CT."""
 
 SHOULDER_WIDTH_MM = 270.0
 """A head, turned by 25 degrees, is narrower than this; a pair of shoulders is not."""
@@ -72,7 +72,7 @@ class Head:
         return self.coarse.grid.index_to_world(index)
 
 
-def ct_head(ct: Volume) -> Head:
+def find_ct_head(ct: Volume) -> Head:
     """Return the head of a CT in HU.
 
     Raises:
@@ -80,11 +80,11 @@ def ct_head(ct: Volume) -> Head:
             than any patient.
     """
     require_patient_size(ct, what="the CT")
-    coarse = on_lps_axes(ct, SEARCH_SPACING_MM, background=AIR_HU)
-    return _head(coarse, body_in(coarse), what="the CT")
+    coarse = resample_to_lps(ct, SEARCH_SPACING_MM, background=AIR_HU)
+    return _find_head(coarse, body_in(coarse), what="the CT")
 
 
-def mr_head(mr: Volume) -> Head:
+def find_mr_head(mr: Volume) -> Head:
     """Return the head of an MR, whatever its intensity scale.
 
     Raises:
@@ -95,14 +95,14 @@ def mr_head(mr: Volume) -> Head:
     low, high = (float(v) for v in np.percentile(mr.array, (0.0, 99.5)))
     if not high > low:
         raise ImageContentError(f"the MR is blank: its values are all {low:g}")
-    coarse = on_lps_axes(mr, SEARCH_SPACING_MM, background=low)
+    coarse = resample_to_lps(mr, SEARCH_SPACING_MM, background=low)
     dense = coarse.array > body_threshold(coarse)
     body = thick_parts(fill_slices(dense, coarse.grid), coarse.grid)
-    return _head(coarse, body, what="the MR")
+    return _find_head(coarse, body, what="the MR")
 
 
 def body_threshold(mr: Volume) -> float:
-    """Return the intensity that parts an MR's body from its air.
+    """Return the intensity that separates an MR's body from its air.
 
     Otsu's threshold of the square roots (doi:10.1109/TSMC.1979.4310076): they make
     fat less bright, so that muscle and brain stay on the body's side.
@@ -124,7 +124,7 @@ def _otsu(values: np.ndarray) -> float:
     return float(edges[int(spread.argmax()) + 1])
 
 
-def _head(coarse: Volume, body: Mask | None, *, what: str) -> Head:
+def _find_head(coarse: Volume, body: Mask | None, *, what: str) -> Head:
     body_ml = 0.0 if body is None else float(body.sum()) * coarse.grid.voxel_ml
     if body is None or body_ml < SMALLEST_BODY_ML:
         raise ImageContentError(

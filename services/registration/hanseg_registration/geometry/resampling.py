@@ -1,10 +1,9 @@
-"""An MR on the CT's grid, slab by slab: hardly more is held than the result.
+"""An MR on the CT's grid, computed slab by slab to save memory.
 
-Only the box of the CT that the MR reaches is computed.
-
-ITK's own resampling holds the result twice while it is copied out, and evaluates a
-spline at every voxel, which takes minutes for a large CT. On the CT's grid a spline is
-a product of three small matrices (see `Deformation.on_grid`).
+Only the box of the CT that the MR reaches is computed. ITK's own resampling holds the
+result twice while it is copied out, and evaluates a spline at every voxel, which takes
+minutes for a large CT. On the CT's grid a spline is a product of three small matrices
+(see `Deformation.on_grid`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ SLAB_VOXELS = 2_000_000
 """Voxels of the result that are computed at a time; at least a slice."""
 
 
-def onto_grid(
+def resample_onto_grid(
     mr: Volume,
     grid: Grid,
     *,
@@ -40,7 +39,8 @@ def onto_grid(
         mr: The MR, or where it has data.
         grid: The CT's.
         pose: ``mr_from_ct``, in mm LPS.
-        deformation: What happens to a point of the CT before; on the CT's axes.
+        deformation: What happens to a point of the CT before the pose; on the CT's
+            axes.
         interpolation: Linear for images, nearest for masks.
         background: The value where the MR's box does not reach.
 
@@ -52,28 +52,30 @@ def onto_grid(
         image = sitk.Cast(image, sitk.sitkFloat32)
     kind = sitk.GetArrayViewFromImage(image).dtype
     if deformation is None:
-        start, part = _reached(grid, mr.grid, pose)
+        start, part = _find_reached_box(grid, mr.grid, pose)
     else:
         start, part = (0, 0, 0), grid
     result = np.full(grid.shape, background, dtype=kind)
     x, y, z = (slice(a, a + n) for a, n in zip(start, part.size, strict=True))
     reached = result[z, y, x]
-    for first, slab in _slabs(part):
+    for first, slab in _split_into_slabs(part):
         if deformation is None:
-            sampled = _moved(image, slab, pose, interpolation, background)
+            sampled = _resample_rigidly(image, slab, pose, interpolation, background)
         else:
-            field = _field(slab, pose, deformation)
-            sampled = _warped(image, slab, field, interpolation, background)
+            field = _displacement_field(slab, pose, deformation)
+            sampled = _warp(image, slab, field, interpolation, background)
         last = first + slab.size[2]
         reached[first:last] = sitk.GetArrayViewFromImage(sampled)
     return Volume(result, grid)
 
 
-def _reached(grid: Grid, mr: Grid, pose: Motion) -> tuple[tuple[int, int, int], Grid]:
-    """Return the first voxel of the box of a CT's grid that an MR reaches, and it.
+def _find_reached_box(
+    grid: Grid, mr: Grid, pose: Motion
+) -> tuple[tuple[int, int, int], Grid]:
+    """Return the box of a CT's grid that an MR reaches: its first voxel and its grid.
 
-    The MR's box is taken a voxel larger on every side. Where it does not reach the CT,
-    a voxel of the CT is left, which it does not reach either.
+    The MR's box is extended by a voxel on every side. Where it does not reach the CT,
+    a single voxel is returned, which it does not reach either.
     """
     beyond = [(-1, n) for n in mr.size]
     corners = mr.index_to_world(list(itertools.product(*beyond)))
@@ -86,7 +88,7 @@ def _reached(grid: Grid, mr: Grid, pose: Motion) -> tuple[tuple[int, int, int], 
     return start, grid.crop(start, (x, y, z))
 
 
-def _slabs(grid: Grid) -> Iterator[tuple[int, Grid]]:
+def _split_into_slabs(grid: Grid) -> Iterator[tuple[int, Grid]]:
     """Yield the number of the first slice of each slab, and its grid."""
     x, y, slices = grid.size
     thick = max(1, SLAB_VOXELS // (x * y))
@@ -94,7 +96,7 @@ def _slabs(grid: Grid) -> Iterator[tuple[int, Grid]]:
         yield first, grid.crop((0, 0, first), (x, y, min(thick, slices - first)))
 
 
-def _moved(
+def _resample_rigidly(
     image: sitk.Image,
     slab: Grid,
     pose: Motion,
@@ -114,8 +116,8 @@ def _moved(
     )
 
 
-def _field(slab: Grid, pose: Motion, deformation: Deformation) -> Voxels:
-    """Return how far each voxel's place in the MR is from it, ``(z, y, x, 3)``."""
+def _displacement_field(slab: Grid, pose: Motion, deformation: Deformation) -> Voxels:
+    """Return the displacement of each voxel's centre into the MR, ``(z, y, x, 3)``."""
     displaced = deformation.on_grid(slab)
     away = (pose - np.eye(4)) @ slab.world_from_index
     x, y, z = (np.arange(n, dtype=np.float64) for n in slab.size)
@@ -129,7 +131,7 @@ def _field(slab: Grid, pose: Motion, deformation: Deformation) -> Voxels:
     return field
 
 
-def _warped(
+def _warp(
     image: sitk.Image,
     slab: Grid,
     field: Voxels,

@@ -12,11 +12,11 @@ from hanseg_shared.itk import from_image, resample, to_image
 from hanseg_shared.volume import Volume
 
 
-def centred(volume: Volume) -> Volume:
+def centre_at_origin(volume: Volume) -> Volume:
     """Return the volume moved so that its grid's centre is the point (0, 0, 0).
 
     The new origin is computed without the old one, so that two volumes that differ
-    only by their header's origin become the same, to the last bit.
+    only in their origins become identical, to the last bit.
     """
     grid = volume.grid
     at_zero = Grid(grid.size, grid.spacing, direction=grid.direction)
@@ -26,11 +26,12 @@ def centred(volume: Volume) -> Volume:
     )
 
 
-def shrunk(volume: Volume, spacing_mm: float) -> Volume:
+def shrink(volume: Volume, spacing_mm: float) -> Volume:
     """Return the volume with voxels averaged in blocks, up to about `spacing_mm`.
 
     An axis whose voxels are already larger than half of `spacing_mm` is left alone,
-    so nothing is interpolated and little detail that the spacing could hold is lost.
+    so nothing is interpolated and hardly any detail that the spacing could show is
+    lost.
     """
     factors = [max(1, int(spacing_mm / s + 1e-3)) for s in volume.grid.spacing]
     factors = [min(f, n) for f, n in zip(factors, volume.grid.size, strict=True)]
@@ -44,15 +45,17 @@ def as_float(volume: Volume) -> Volume:
     return volume.with_array(volume.array.astype(np.float32, copy=False))
 
 
-def on_lps_axes(volume: Volume, spacing_mm: float, *, background: float) -> Volume:
+def resample_to_lps(volume: Volume, spacing_mm: float, *, background: float) -> Volume:
     """Return the whole volume on an LPS-aligned grid of cubes of `spacing_mm`."""
-    small = as_float(shrunk(volume, spacing_mm))
+    small = as_float(shrink(volume, spacing_mm))
     cube: Vector = (spacing_mm, spacing_mm, spacing_mm)
     grid = Grid.axis_aligned(small.grid.corners(), spacing=cube)
     return resample(small, grid, background=background)
 
 
-def cropped(volume: Volume, low: Points, high: Points, *, margin_mm: float) -> Volume:
+def crop_to_box(
+    volume: Volume, low: Points, high: Points, *, margin_mm: float
+) -> Volume:
     """Return the voxels that cover a box of the patient (mm LPS) and a margin.
 
     The voxels stay where they are; nothing is interpolated.

@@ -1,1 +1,1 @@
-"""The steps of the search: first pose, mirror test, affine, deformation."""
+"""The search for a pose: coarse, rigid, affine, deformable, and of the mirror image."""

@@ -1,9 +1,9 @@
-"""A restrained affine step after the rigid one, kept only if it earns its place.
+"""A restrained affine step after the rigid one, kept only if it improves the match.
 
-Scanners hold lengths to a per cent or two. An affine motion that changes more, or
-that does not raise the similarity at points which elastix did not draw beyond what
-chance gives, has followed noise: on RIRE's first case a free affine step doubles the
-error of the rigid one.
+Scanners reproduce lengths to a per cent or two. An affine motion that changes more, or
+that does not raise the similarity at held-out points by more than chance, has followed
+noise: on RIRE's first case an unrestrained affine step doubles the error of the rigid
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hanseg_registration.geometry.motions import Motion, shear, stretch
-from hanseg_registration.similarity.held_out import Gain
+from hanseg_registration.similarity.gain import Gain
 from hanseg_shared.errors import RegistrationError
 
 SMALLEST_IMPROVEMENT = 0.04
@@ -28,24 +28,24 @@ LARGEST_SCALE_CHANGE = 0.05
 
 Scanners are accredited to 2 mm of 190 (ACR MRI phantom test, geometric accuracy), 1 %;
 gradients whose curvature nobody corrected reach a few per cent at the edge of a head.
-More than this is no scanner's error.
+A scanner's error is not larger.
 """
 
 LARGEST_SHEAR = 0.05
 """The most it may change a right angle between the patient's axes, in radians.
 
-Gradient coils are square to each other to much less. But a length that is off by 5 %
-along one axis of a scanner turned by 25 degrees, the largest turn that headers are
-trusted to, is a shear of 0.04 along the patient's.
+Gradient coils are perpendicular to each other within much less. But a length that is
+off by 5 % along one axis of a scanner turned by 25 degrees, the largest turn that
+headers are trusted to, is a shear of 0.04 along the patient's.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Refinement:
+class AffineRefinement:
     """The pose to use after an affine step was tried.
 
     Attributes:
-        pose: The affine pose, or the rigid one it did not better.
+        pose: The affine pose, or the rigid one if that is kept.
         reason: Why.
         kept: Whether `pose` is the affine one.
         tried: The affine pose, kept or not; None if there was none.
@@ -75,33 +75,33 @@ def refine_affinely(
     compare: Callable[[Motion, Motion], Gain],
     rigid: Motion,
     optimise: Callable[[Motion], Motion],
-) -> Refinement:
+) -> AffineRefinement:
     """Try an affine step from a rigid pose.
 
     Args:
-        compare: Says what the second of two poses gains over the first at points held
-            out from elastix; see `hanseg_registration.similarity.held_out.gain`.
+        compare: Returns the gain of the second of two poses over the first at
+            held-out points; see `similarity.gain.measure_gain`.
         rigid: The rigid ``mr_from_ct``.
         optimise: Runs elastix with the affine map from a start.
     """
     try:
         tried = optimise(rigid)
     except RegistrationError as error:
-        return Refinement(rigid, f"the rigid pose is kept: {error}", kept=False)
+        return AffineRefinement(rigid, f"the rigid pose is kept: {error}", kept=False)
     found = compare(rigid, tried)
-    refusal = _too_much(tried) or _too_little(found)
+    refusal = _why_implausible(tried) or _why_needless(found)
     if refusal:
         reason = f"the rigid pose is kept: {refusal}"
-        return Refinement(rigid, reason, kept=False, tried=tried, gain=found)
+        return AffineRefinement(rigid, reason, kept=False, tried=tried, gain=found)
     reason = (
         "the affine step raised the similarity of held-out points from "
         f"{found.before:.3f} to {found.after:.3f}"
     )
-    return Refinement(tried, reason, kept=True, tried=tried, gain=found)
+    return AffineRefinement(tried, reason, kept=True, tried=tried, gain=found)
 
 
-def _too_much(tried: Motion) -> str | None:
-    """Return why an affine pose cannot be the scanner's doing."""
+def _why_implausible(tried: Motion) -> str | None:
+    """Return why no scanner distorts like this; None if one may."""
     size, skew = stretch(tried), shear(tried)
     if size > LARGEST_SCALE_CHANGE:
         return (
@@ -116,8 +116,8 @@ def _too_much(tried: Motion) -> str | None:
     return None
 
 
-def _too_little(found: Gain) -> str | None:
-    """Return why what an affine pose gains may be chance, or is not worth it."""
+def _why_needless(found: Gain) -> str | None:
+    """Return why the gain is too small or may be chance; None if it is neither."""
     if found.share < SMALLEST_IMPROVEMENT:
         return (
             "the affine step does not raise the similarity of held-out points "

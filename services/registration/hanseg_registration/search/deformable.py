@@ -1,37 +1,38 @@
-"""A smooth deformation after the rigid pose, kept only if it can be believed.
+"""A smooth deformation before the rigid pose, kept only if it is credible.
 
-A neck that is bent otherwise, a jaw that is open: no rigid motion follows them. A
-deformation can follow them, and can follow noise and another person's anatomy as well.
-So the verdict still asks most of its questions of the rigid pose (only how well two
-runs agree, and whether a climb leads away, are asked of what is handed on), and the
-deformation must pass tests of its own, or the rigid pose is kept and the report says
-why:
+No rigid motion follows a neck that is bent differently or a jaw that is open. A
+deformation can follow them, but also noise and another person's anatomy. The verdict
+therefore still judges the rigid pose (only the agreement of two runs and the drift are
+measured after the deformation), and the deformation must pass the following tests, or
+the rigid pose is kept and the report says why:
 
 - two runs, from two rigid ends with two seeds, agree where the MR has data;
-- it folds nothing: no small volume becomes nearly nothing, or many times as large;
-- it moves no point further than a patient bends;
+- it folds no tissue: no small volume nearly vanishes or grows many times as large;
+- it moves no point further than a patient can bend;
 - at points held out from elastix the similarity rises, and not by chance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from hanseg_registration.geometry.deformation import Deformation
 from hanseg_registration.geometry.motions import Motion, apply, inverse
 from hanseg_registration.geometry.sampling import look_up
-from hanseg_registration.search.beside import side_by_side
-from hanseg_registration.similarity.held_out import Gain, gain
-from hanseg_registration.verdict import LARGEST_DISAGREEMENT_MM, Similarity
+from hanseg_registration.limits import LARGEST_DISAGREEMENT_MM
+from hanseg_registration.search.parallel import run_side_by_side
+from hanseg_registration.search.rigid import SECOND_SEED
+from hanseg_registration.similarity.gain import Gain, measure_gain
+from hanseg_registration.similarity.similarity import Similarity
 from hanseg_shared.errors import RegistrationError
 from hanseg_shared.grid import Points
 from hanseg_shared.volume import Volume
 
 SECONDS_NEEDED = 60.0
-"""With less time left no deformation is begun.
+"""With less time left no deformation is tried.
 
 Measured: two runs side by side take 13 to 17 s of each of two processors.
 """
@@ -57,28 +58,28 @@ SMALLEST_IMPROVEMENT = 0.22
 """Share by which the similarity at points held out must rise.
 
 Measured: 0.28 to 0.90 for patients bent by 6 mm in the mean. On RIRE 001, a head that
-is not bent, it rose by 0.17, surely and in both runs, while the error over the brain
-grew from 0.5 to 2.6 mm: so much can bias alone do, and what gains no more is refused.
+is not bent, it rose by 0.17, significantly and in both runs, while the error over the
+brain grew from 0.5 to 2.6 mm: so large a gain can be bias alone, and is refused.
 """
 
 FEWEST_POINTS = 500
-"""With fewer held-out points shown by the MR a deformation is not judged."""
+"""With fewer held-out points in the MR's data no deformation is tried."""
 
-Bend = Callable[[Motion, int], Deformation]
-"""Returns what a library does to points of the CT before a pose, for a run's number."""
+Deform = Callable[[Motion, int | None], Deformation]
+"""Returns the deformation that a library finds before a pose, with a seed or None."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bending:
-    """What came of a deformable step.
+class DeformableRefinement:
+    """The outcome of a deformable step.
 
     Attributes:
         deformation: What happens to points of the CT before the rigid pose; None if
             the rigid pose is kept.
         reason: Why.
-        agreement_mm: Distance of two runs' ends, mean over what the MR shows; None if
-            there are none.
-        numbers: The others, by their names in `registration.json`.
+        agreement_mm: Distance between the two runs' deformations, mean over what the
+            MR shows; None if there were no runs.
+        numbers: The other numbers, by their names in `registration.json`.
     """
 
     deformation: Deformation | None
@@ -99,17 +100,9 @@ class Bending:
         return {name: round(value, 5) for name, value in found.items()}
 
 
-def deformed(similarity: Similarity, deformation: Deformation | None) -> Similarity:
-    """Return the comparison of images after points of the CT were deformed."""
-    if deformation is None:
-        return similarity
-    points = similarity.points
-    return replace(similarity, points=points + deformation.displacement_mm(points))
-
-
-def rigid_kept(reason: str) -> Bending:
-    """Return that no deformation was found."""
-    return Bending(None, f"the rigid pose is kept: {reason}", None, {})
+def keep_rigid(reason: str) -> DeformableRefinement:
+    """Return the outcome without a deformation."""
+    return DeformableRefinement(None, f"the rigid pose is kept: {reason}", None, {})
 
 
 def refine_deformably(
@@ -118,78 +111,84 @@ def refine_deformably(
     *,
     region: Volume,
     ends: Sequence[Motion],
-    bend: Bend,
+    deform: Deform,
     seconds_left: float,
-) -> Bending:
+) -> DeformableRefinement:
     """Try to deform the CT's points before a rigid pose.
 
     Args:
         similarity: Compares the images at points held out from elastix.
         rigid: The rigid ``mr_from_ct``.
         region: 1 where the MR shows the CT's head at that pose.
-        ends: Two rigid poses near it, for a run each.
-        bend: Runs elastix from a pose.
+        ends: Two rigid poses near it, one for each run.
+        deform: Runs elastix from a pose.
         seconds_left: Until the deadline.
     """
     if seconds_left < SECONDS_NEEDED:
-        return rigid_kept(
+        return keep_rigid(
             f"a deformation may take {SECONDS_NEEDED:.0f} s, and "
             f"{seconds_left:.0f} s are left"
         )
-    points = _shown(similarity.points, region)
+    points = _points_in(region, similarity.points)
     if len(points) < FEWEST_POINTS:
-        return rigid_kept("the MR shows too little of the head to judge a deformation")
+        return keep_rigid("the MR shows too little of the head to judge a deformation")
     try:
-        runs = side_by_side(lambda: bend(ends[0], 0), lambda: bend(ends[1], 1))
+        runs = run_side_by_side(
+            lambda: deform(ends[0], None), lambda: deform(ends[1], SECOND_SEED)
+        )
     except RegistrationError as error:
-        return rigid_kept(error.message)
-    alike = [
-        run.before(inverse(rigid) @ end) for run, end in zip(runs, ends, strict=True)
+        return keep_rigid(error.message)
+    before_rigid = [
+        run.append_motion(inverse(rigid) @ end)
+        for run, end in zip(runs, ends, strict=True)
     ]
-    return _judged(similarity, rigid, points, alike)
+    return _judge_runs(similarity, rigid, points, before_rigid)
 
 
-def _shown(points: Points, region: Volume) -> Points:
+def _points_in(region: Volume, points: Points) -> Points:
     values, inside = look_up(region, points)
     return points[(values > 0.5) & inside]
 
 
-def _judged(
+def _judge_runs(
     similarity: Similarity, rigid: Motion, points: Points, runs: Sequence[Deformation]
-) -> Bending:
-    """Judge the middle of two deformations that come before the same pose."""
+) -> DeformableRefinement:
+    """Judge the mean of two deformations that come before the same pose."""
     one, other = (run.displacement_mm(points) for run in runs)
     agreement = float(np.linalg.norm(one - other, axis=1).mean())
     lengths = np.linalg.norm((one + other) / 2.0, axis=1)
     middle = np.mean([run.coefficients_mm for run in runs], axis=0)
     deformation = Deformation.fading(middle, runs[0].lattice)
     volumes = deformation.determinants(LATTICE_MM)
-    after = deformed(similarity, deformation)
-    found = gain(
-        similarity, apply(rigid, similarity.points), apply(rigid, after.points)
+    deformed = similarity.deform(deformation.displacement_mm)
+    gain = measure_gain(
+        similarity, apply(rigid, similarity.points), apply(rigid, deformed.points)
     )
     numbers = {
         "deformation_mean_mm": float(lengths.mean()),
         "deformation_max_mm": float(lengths.max()),
         "smallest_jacobian": float(volumes.min()),
         "largest_jacobian": float(volumes.max()),
-        "deformable_similarity": found.after,
-        "deformable_gain": found.after - found.before,
-        "deformable_gain_at_least": found.at_least,
+        "deformable_similarity": gain.after,
+        "deformable_gain": gain.after - gain.before,
+        "deformable_gain_at_least": gain.at_least,
     }
-    refusal = _unsteady(agreement) or _impossible(numbers) or _needless(found)
+    refusal = (
+        _why_unsteady(agreement) or _why_implausible(numbers) or _why_needless(gain)
+    )
     if refusal:
         reason = f"the rigid pose is kept: {refusal}"
-        return Bending(None, reason, agreement, numbers)
+        return DeformableRefinement(None, reason, agreement, numbers)
     reason = (
         f"it is deformed by {numbers['deformation_mean_mm']:.1f} mm in the mean, which "
         "raised the similarity of held-out points from "
-        f"{found.before:.3f} to {found.after:.3f}"
+        f"{gain.before:.3f} to {gain.after:.3f}"
     )
-    return Bending(deformation, reason, agreement, numbers)
+    return DeformableRefinement(deformation, reason, agreement, numbers)
 
 
-def _unsteady(agreement_mm: float) -> str | None:
+def _why_unsteady(agreement_mm: float) -> str | None:
+    """Return how far two runs disagree; None if they agree."""
     if agreement_mm > LARGEST_DISAGREEMENT_MM:
         return (
             f"two deformations end {agreement_mm:.1f} mm apart; up to "
@@ -198,8 +197,8 @@ def _unsteady(agreement_mm: float) -> str | None:
     return None
 
 
-def _impossible(numbers: dict[str, float]) -> str | None:
-    """Return why no patient is deformed like this."""
+def _why_implausible(numbers: dict[str, float]) -> str | None:
+    """Return why no patient is deformed like this; None if one may be."""
     furthest = numbers["deformation_max_mm"]
     if furthest > LARGEST_DISPLACEMENT_MM:
         return (
@@ -215,12 +214,12 @@ def _impossible(numbers: dict[str, float]) -> str | None:
     return None
 
 
-def _needless(found: Gain) -> str | None:
-    """Return why what a deformation gains may be chance, or is not worth it."""
-    if found.share < SMALLEST_IMPROVEMENT or found.at_least <= 0.0:
+def _why_needless(gain: Gain) -> str | None:
+    """Return why the gain is too small or may be chance; None if it is neither."""
+    if gain.share < SMALLEST_IMPROVEMENT or gain.at_least <= 0.0:
         return (
             "the deformation does not surely raise the similarity of held-out points "
-            f"by {100 * SMALLEST_IMPROVEMENT:.0f} % ({found.before:.4f} to "
-            f"{found.after:.4f}, gained at least {found.at_least:+.4f})"
+            f"by {100 * SMALLEST_IMPROVEMENT:.0f} % ({gain.before:.4f} to "
+            f"{gain.after:.4f}, gained at least {gain.at_least:+.4f})"
         )
     return None

@@ -1,1 +1,1 @@
-"""How well two images agree in a pose: values, edges, drift, unseen points."""
+"""How well two images agree at a pose: values, edges, drift, held-out points."""

@@ -1,9 +1,10 @@
-"""How much a CT tells about an MR: normalised mutual information of class pairs.
+"""How much a CT says about an MR: normalised mutual information of class pairs.
 
-Both images become small numbers of classes: the CT by tissue (its HU mean
-something), the MR by equal steps of brightness. Mutual information then asks nothing
-of how the one's classes map to the other's (Maes et al., doi:10.1109/42.563664;
-normalised as by Studholme et al., doi:10.1016/S0031-3203(98)00091-0).
+The voxels of both images are put into a few classes: the CT's by tissue, since HU have
+a meaning, the MR's by equal steps of brightness. Mutual information then assumes
+nothing about how the classes of the one correspond to those of the other (Maes et al.,
+doi:10.1109/42.563664; normalised as by Studholme et al.,
+doi:10.1016/S0031-3203(98)00091-0).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Whether a further step really brings the MR nearer: a test on points held out.
+"""Whether a further step really brings the MR nearer: its gain at held-out points.
 
-More freedom nearly always raises a similarity a little, by chance alone. So the gain is
-measured at points that elastix did not draw, the same ones before and after, and
-only counts if its lower confidence bound is above nothing. The bound comes from a
-block bootstrap (Künsch 1989, doi:10.1214/aos/1176347265): tissue is alike over a
-centimetre or two, so points that lie near each other tell the same, and whole cubes of
-the head are drawn instead of points. Drawn points would make the bound too hopeful.
+More freedom nearly always raises a similarity a little, by chance alone. The gain is
+therefore measured at points that elastix did not sample, the same ones before and
+after, and counts only if its lower confidence bound is above zero. The bound comes from
+a block bootstrap (Künsch 1989, doi:10.1214/aos/1176347265): tissue is alike over a
+centimetre or two, so neighbouring points are correlated, and whole cubes of the head
+are resampled instead of points. Resampled points would make the bound too optimistic.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from hanseg_registration.similarity.mutual_information import (
     mr_classes,
     normalised_mutual_information,
 )
-from hanseg_registration.verdict import Similarity
+from hanseg_registration.similarity.similarity import Similarity
 from hanseg_shared.grid import Points
 
 BLOCK_MM = 25.0
-"""Edge of the cubes that are drawn: longer than tissue stays the same."""
+"""Edge of the resampled cubes: longer than tissue stays the same."""
 
 DRAWS = 1000
-"""How often a head is put together from drawn cubes."""
+"""How often a head is put together from resampled cubes."""
 
 CONFIDENCE = 0.975
-"""Of the drawn heads so many gain more than the lower bound."""
+"""Share of the resampled heads that gain more than the lower bound."""
 
 SEED = 1979
 """Seed of the draws, so that the same images give the same bound."""
 
 FEWEST_BLOCKS = 20
-"""Of fewer cubes no spread can be told; then nothing counts as a gain."""
+"""From fewer cubes no spread can be estimated; then nothing counts as a gain."""
 
 Counts = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What a step did to the similarity at points held out.
+    """What a step did to the similarity at held-out points.
 
     Attributes:
         before: The similarity without the step.
         after: With it, at the same points.
         at_least: Lower confidence bound of the gain; minus infinity if the images
-            meet in too few cubes.
+            overlap in too few cubes.
     """
 
     before: float
@@ -64,13 +64,13 @@ class Gain:
         return (self.after - self.before) / max(self.before, 1e-6)
 
 
-def gain(similarity: Similarity, before: Points, after: Points) -> Gain:
-    """Compare two ways of taking the held-out points into the MR.
+def measure_gain(similarity: Similarity, before: Points, after: Points) -> Gain:
+    """Compare two maps of the held-out points into the MR.
 
     Args:
         similarity: Has the points, and the images that are compared there.
-        before: Where the points lie in the MR without the step, mm LPS, ``(n, 3)``.
-        after: Where they lie with it.
+        before: The points in the MR without the step, mm LPS, ``(n, 3)``.
+        after: The points in the MR with it.
     """
     seen = [look_up(similarity.mr, points) for points in (before, after)]
     both = seen[0][1] & seen[1][1]
@@ -107,17 +107,17 @@ def _above_independence(counts: Counts) -> npt.NDArray[np.float64]:
 
 
 def _lower_bound(before: Counts, after: Counts) -> float:
-    """Return what the gain is at least, of cubes drawn with replacement."""
+    """Return the lower bound of the gain, from cubes drawn with replacement."""
     cubes = len(before)
     if cubes < FEWEST_BLOCKS:
         return float("-inf")
     rng = np.random.default_rng(SEED)
     drawn = rng.multinomial(cubes, np.full(cubes, 1.0 / cubes), size=DRAWS)
-    gains = _of_drawn(drawn, after) - _of_drawn(drawn, before)
+    gains = _resampled_similarity(drawn, after) - _resampled_similarity(drawn, before)
     return float(np.quantile(gains, 1.0 - CONFIDENCE))
 
 
-def _of_drawn(drawn: npt.NDArray[np.int64], counts: Counts) -> Counts:
-    """Return the similarity of each drawn head, ``(draws,)``."""
-    together = drawn.astype(np.float64) @ counts.reshape(len(counts), -1)
-    return _above_independence(together.reshape(-1, *counts.shape[1:]))
+def _resampled_similarity(drawn: npt.NDArray[np.int64], counts: Counts) -> Counts:
+    """Return the similarity of each resampled head, ``(draws,)``."""
+    summed = drawn.astype(np.float64) @ counts.reshape(len(counts), -1)
+    return _above_independence(summed.reshape(-1, *counts.shape[1:]))

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hanseg_registration.geometry.head import Head, ct_head, mr_head
+from hanseg_registration.geometry.head import Head, find_ct_head, find_mr_head
 from hanseg_registration.geometry.motions import (
     Motion,
     distances_mm,
     rotation,
     translation,
 )
-from hanseg_registration.geometry.sampling import centred
-from hanseg_registration.search.initialise import Search, find_starts
+from hanseg_registration.geometry.sampling import centre_at_origin
+from hanseg_registration.search.coarse import CoarseSearch, find_starts
 from hanseg_shared.itk import matrix_rows
 from hanseg_shared.volume import Volume
 from tests.registration.conftest import Pair
@@ -25,8 +25,8 @@ CAPTURE_MM = 12.0
 
 def start_error_mm(pair: Pair, mr_from_ct: Motion, mr: Volume) -> float:
     """Return the error of the best start, on average over the CT's head."""
-    ct = ct_head(centred(pair.ct))
-    found = find_starts(ct, mr_head(centred(mr)))[0].mr_from_ct
+    ct = find_ct_head(centre_at_origin(pair.ct))
+    found = find_starts(ct, find_mr_head(centre_at_origin(mr)))[0].mr_from_ct
     truth = translation(-mr.grid.centre) @ mr_from_ct @ translation(pair.ct.grid.centre)
     return float(distances_mm(found, truth, ct.points(200)).mean())
 
@@ -69,7 +69,9 @@ def test_the_storage_order_of_the_mr_does_not_matter(pair):
 
 @pytest.fixture(scope="module")
 def heads(pair) -> tuple[Head, Head]:
-    return ct_head(centred(pair.ct)), mr_head(centred(pair.mr))
+    return find_ct_head(centre_at_origin(pair.ct)), find_mr_head(
+        centre_at_origin(pair.mr)
+    )
 
 
 def test_starts_come_best_first_and_apart(heads):
@@ -84,21 +86,21 @@ def test_the_same_images_give_the_same_start(heads):
 
 
 def test_a_pose_outside_the_head_scores_nothing(heads):
-    search = Search.over(*heads, points=200)
+    search = CoarseSearch.over(*heads, points=200)
     far = np.array([[900.0, 0, 0, 0, 0, 0]])
     assert search.scores(far).tolist() == [0.0]
 
 
 def test_a_pose_and_its_motion_agree(heads):
     ct, mr = heads
-    search = Search.over(ct, mr, points=200)
+    search = CoarseSearch.over(ct, mr, points=200)
     motion = search.motion(np.array([10.0, 20.0, 30.0, 0, 0, 0]))
     shift = ct.centre + np.array([10, 20, 30]) - mr.centre
     assert motion == pytest.approx(translation(-shift))
 
 
 def test_climbing_never_ends_lower(heads):
-    search = Search.over(*heads, points=500)
-    pose = search.exhaustive()[0]
+    search = CoarseSearch.over(*heads, points=500)
+    pose = search.search_lattice()[0]
     _, score = search.climb(pose, ((4.0, 4.0),))
     assert score >= search.scores(pose[None])[0]

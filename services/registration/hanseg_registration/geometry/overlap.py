@@ -1,8 +1,8 @@
-"""Where the CT's head is shown by an MR at a pose: there the two can be compared.
+"""Where the CT's head and the MR's data overlap at a pose.
 
 A motion with more freedom than a rigid one can raise the similarity by what it brings
-into the field of view, or pushes out of it. Compared in a region that stays what it
-is, images can only gain by fitting better.
+into the field of view or pushes out of it. In a fixed region of comparison the
+similarity rises only if the images match better.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ INSIDE_MM = 4.0
 not take it across."""
 
 
-def shown_region(grid: Grid, head: Head, data: Volume, mr_from_ct: Motion) -> Volume:
+def overlap_region(grid: Grid, head: Head, data: Volume, mr_from_ct: Motion) -> Volume:
     """Return 1 on a grid of the CT where its head is in the MR's data, as uint8.
 
     Args:
-        grid: The grid of the CT's head; see `engines.elastix.head_image`.
+        grid: The grid of the CT's head; see `engines.elastix.crop_head`.
         head: The CT's head, whose mask is looked up.
         data: 1 where the MR has data; see `hanseg_registration.geometry.field_of_view`.
         mr_from_ct: The pose.
@@ -33,8 +33,8 @@ def shown_region(grid: Grid, head: Head, data: Volume, mr_from_ct: Motion) -> Vo
     index = np.indices(grid.shape).reshape(3, -1)[::-1].T
     points = grid.index_to_world(index)
     mask = head.coarse.with_array(head.mask.astype(np.uint8))
-    shown = _is_set(data, apply(mr_from_ct, points)).reshape(grid.shape)
-    depth = ndimage.distance_transform_edt(shown, sampling=grid.spacing[::-1])
+    in_data = _is_set(data, apply(mr_from_ct, points)).reshape(grid.shape)
+    depth = ndimage.distance_transform_edt(in_data, sampling=grid.spacing[::-1])
     region = (depth > INSIDE_MM) & _is_set(mask, points).reshape(grid.shape)
     return Volume(region.astype(np.uint8), grid)
 

@@ -1,9 +1,9 @@
-"""How far a pose is from the best one near it: a climb that elastix has no part in.
+"""A climb from a pose to the best one near it, without elastix, and how far it leads.
 
-A right pose is a summit of the similarity: no small shift or turn betters it. A pose
-that was read from a wrong header, or in which an optimiser got stuck, lies on a slope,
-and a climb leaves it. How far it goes is an estimate, in millimetres, of how wrong the
-pose is; it asks for no second run and no gold standard.
+A right pose is a local maximum of the similarity: no small shift or turn raises it. A
+pose that was read from a wrong header, or at which an optimiser got stuck, is not, and
+a climb leads away from it. How far, the drift, is an estimate in millimetres of how
+wrong the pose is; it needs neither a second run nor a reference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hanseg_registration.geometry.motions import (
     rotation,
     translation,
 )
-from hanseg_registration.verdict import Similarity
+from hanseg_registration.similarity.similarity import Similarity
 
 STEPS = ((8.0, 8.0), (4.0, 4.0), (2.0, 2.0), (1.0, 1.0), (0.5, 0.5))
 """Steps of the climb: millimetres along, and degrees about, each axis."""
@@ -35,23 +35,23 @@ def drift_mm(similarity: Similarity, mr_from_ct: Motion) -> float:
         similarity: Compares the images; see `Similarity.at`.
         mr_from_ct: The pose in question.
     """
-    end = climbed(similarity, mr_from_ct)
+    end = climb(similarity, mr_from_ct)
     return float(distances_mm(end, mr_from_ct, similarity.points).mean())
 
 
-def climbed(similarity: Similarity, mr_from_ct: Motion) -> Motion:
-    """Return the pose reached by the best of small shifts and turns, again and again.
+def climb(similarity: Similarity, mr_from_ct: Motion) -> Motion:
+    """Return the pose reached by taking the best small shift or turn repeatedly.
 
     Args:
         similarity: Compares the images; `POINTS` of its points are used.
         mr_from_ct: Where the climb starts.
     """
-    similarity = similarity.thinned(POINTS)
+    similarity = similarity.thin(POINTS)
     centre = similarity.points.mean(axis=0)
     pose, best = mr_from_ct, similarity.at(mr_from_ct)
     for mm, deg in STEPS:
-        moves = [translation(way * mm) for way in _ways()]
-        moves += [rotation(way * deg, centre=centre) for way in _ways()]
+        moves = [translation(way * mm) for way in _directions()]
+        moves += [rotation(way * deg, centre=centre) for way in _directions()]
         for _ in range(MOVES_PER_STEP):
             poses = [pose @ move for move in moves]
             scores = [similarity.at(each) for each in poses]
@@ -62,6 +62,6 @@ def climbed(similarity: Similarity, mr_from_ct: Motion) -> Motion:
     return pose
 
 
-def _ways() -> list[np.ndarray]:
+def _directions() -> list[np.ndarray]:
     """Return the six directions along the axes."""
     return [*np.eye(3), *-np.eye(3)]

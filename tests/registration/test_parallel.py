@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-from hanseg_registration.search.beside import side_by_side
+from hanseg_registration.search.parallel import run_side_by_side
 from hanseg_shared.errors import (
     ImageContentError,
     ProcessLostError,
@@ -22,22 +22,22 @@ def raising(error: Exception) -> Callable[[], NoReturn]:
 
 
 def test_both_results_come_back():
-    assert side_by_side(lambda: 1, lambda: "two") == (1, "two")
+    assert run_side_by_side(lambda: 1, lambda: "two") == (1, "two")
 
 
 def test_the_second_runs_in_another_process():
-    mine, other = side_by_side(os.getpid, os.getpid)
+    mine, other = run_side_by_side(os.getpid, os.getpid)
     assert mine == os.getpid() != other
 
 
 def test_an_error_of_the_child_is_raised_here():
     with pytest.raises(ImageContentError, match="no head"):
-        side_by_side(lambda: 1, raising(ImageContentError("no head")))
+        run_side_by_side(lambda: 1, raising(ImageContentError("no head")))
 
 
 def test_a_surprise_in_the_child_is_a_registration_error():
     with pytest.raises(RegistrationError, match="unexpectedly: KeyError"):
-        side_by_side(lambda: 1, raising(KeyError("x")))
+        run_side_by_side(lambda: 1, raising(KeyError("x")))
 
 
 def test_a_killed_child_is_noticed():
@@ -45,7 +45,7 @@ def test_a_killed_child_is_noticed():
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(ProcessLostError, match=r"killed by signal 9 \(SIGKILL\)"):
-        side_by_side(lambda: 1, suicide)
+        run_side_by_side(lambda: 1, suicide)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_killed_child_is_noticed():
 )
 def test_a_fault_of_the_machine_in_the_child_is_none_of_the_images(surprise, fault):
     with pytest.raises(fault):
-        side_by_side(lambda: 1, raising(surprise))
+        run_side_by_side(lambda: 1, raising(surprise))
 
 
 def test_an_error_here_leaves_no_child_behind():
@@ -71,10 +71,12 @@ def test_an_error_here_leaves_no_child_behind():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fork", fork_and_note)
         with pytest.raises(RegistrationError, match="mine"):
-            side_by_side(raising(RegistrationError("mine")), hang)
+            run_side_by_side(raising(RegistrationError("mine")), hang)
     with pytest.raises(ChildProcessError):
         os.waitpid(pids[0], os.WNOHANG)
 
 
 def test_a_result_larger_than_a_pipe_holds_comes_back():
-    assert side_by_side(lambda: None, lambda: b"x" * 1_000_000)[1] == b"x" * 1_000_000
+    assert (
+        run_side_by_side(lambda: None, lambda: b"x" * 1_000_000)[1] == b"x" * 1_000_000
+    )

@@ -1,8 +1,8 @@
-"""Two computations at once, the second in a forked child.
+"""Two computations at the same time, the second in a forked child.
 
 elastix keeps its log in global variables, so that two runs in two threads of one
 process can crash it. A fork shares the images without copying them, and what a run
-does to its process ends with the child.
+changes in its process ends with the child.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, NoReturn, TypeVar
 
-from hanseg_registration.faults import as_fault, killed
+from hanseg_registration.faults import as_fault, death_by_signal
 from hanseg_shared.errors import HansegError, ProcessLostError
 from hanseg_shared.jobs.leash import die_with_parent
 
@@ -24,33 +24,33 @@ One = TypeVar("One")
 Other = TypeVar("Other")
 
 
-def side_by_side(
-    work: Callable[[], One], beside: Callable[[], Other]
+def run_side_by_side(
+    here: Callable[[], One], forked: Callable[[], Other]
 ) -> tuple[One, Other]:
     """Return the results of two functions that run at the same time.
 
     Args:
-        work: Runs in this process.
-        beside: Runs in a forked child; its result is pickled.
+        here: Runs in this process.
+        forked: Runs in a forked child; its result is pickled.
 
     Raises:
         ProcessLostError: The child was killed.
         HansegError: What either function raised of its kind.
     """
-    with _forked(beside) as child:
-        done = work()
-        return done, child.result()
+    with _fork(forked) as call:
+        result = here()
+        return result, call.result()
 
 
 @dataclass(frozen=True, slots=True)
-class _Child(Generic[Other]):
-    """A child at work, and the end of the pipe that it will answer through."""
+class ForkedCall(Generic[Other]):
+    """A function that runs in a child, and the pipe through which it answers."""
 
     pid: int
     answers: int
 
     def result(self) -> Other:
-        """Wait for the child's answer.
+        """Return the child's answer, once it has one.
 
         Raises:
             ProcessLostError: The child was killed before it had one.
@@ -59,33 +59,32 @@ class _Child(Generic[Other]):
         with open(self.answers, "rb", closefd=False) as pipe:
             answer = pipe.read()
         if not answer:
-            raise self._obituary()
-        result = pickle.loads(answer)  # from our own child
+            raise self._explain_death()
+        result: Other | HansegError = pickle.loads(answer)  # from our own child
         if isinstance(result, HansegError):
             raise result
-        done: Other = result
-        return done
+        return result
 
-    def _obituary(self) -> ProcessLostError:
+    def _explain_death(self) -> ProcessLostError:
         name = "a process of the registration"
         end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         if end is not None and end.si_code != os.CLD_EXITED:
-            return killed(name, end.si_status)
+            return death_by_signal(name, end.si_status)
         return ProcessLostError(f"{name} ended without an answer")
 
 
 @contextmanager
-def _forked(work: Callable[[], Other]) -> Iterator[_Child[Other]]:
+def _fork(work: Callable[[], Other]) -> Iterator[ForkedCall[Other]]:
     """Run a function in a child that is gone at the end of the block."""
     answers, to_parent = os.pipe()
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         os.close(answers)
-        _be_the_child(work, to_parent, parent)
+        _run_child(work, to_parent, parent)
     os.close(to_parent)  # so that a dead child reads as the end of the pipe
     try:
-        yield _Child(pid, answers)
+        yield ForkedCall(pid, answers)
     finally:
         os.close(answers)
         with contextlib.suppress(ProcessLookupError):
@@ -93,7 +92,7 @@ def _forked(work: Callable[[], Other]) -> Iterator[_Child[Other]]:
         os.waitpid(pid, 0)
 
 
-def _be_the_child(work: Callable[[], object], to_parent: int, parent: int) -> NoReturn:
+def _run_child(work: Callable[[], object], to_parent: int, parent: int) -> NoReturn:
     """Compute and answer; never return into the parent's code."""
     try:
         die_with_parent(signal.SIGKILL)
@@ -109,5 +108,5 @@ def _attempt(work: Callable[[], object]) -> object:
     """Return what a function returns, or the error it raises."""
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 - the parent is told
+    except Exception as error:  # noqa: BLE001 - sent to the parent
         return as_fault(error)

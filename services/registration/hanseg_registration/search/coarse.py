@@ -1,10 +1,10 @@
-"""Where to start: a coarse search for the MR's pose that trusts no origin.
+"""The coarse search for the MR's pose, which trusts no origin.
 
-Scanners place their origins wherever they like: CT and MR of one patient lie up to a
-metre apart, and only their directions mean something. The search puts points of the
-MR's head at every place of the CT's head, in a few rotations, and keeps the poses at
-which the two images tell most about each other. It is exhaustive and draws its
-points from a fixed seed, so the same images give the same start.
+Scanners place their origins anywhere: in their headers CT and MR of one patient are up
+to a metre apart, and only the directions can be relied on. The search puts points of
+the MR's head at every place of the CT's head, in a few rotations, and keeps the poses
+with the highest mutual information. It is exhaustive and samples its points with a
+fixed seed, so the same images give the same start.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from hanseg_registration.similarity.mutual_information import (
 from hanseg_shared.grid import Points
 
 Poses = npt.NDArray[np.float64]
-"""Rows of six numbers; see `Search`."""
+"""Rows of six numbers; see `CoarseSearch`."""
 
 Indices = npt.NDArray[np.int32]
 
@@ -60,7 +60,7 @@ SMALLEST_OVERLAP = 0.3
 """Share of the MR's points that must lie in the CT's head for a pose to count."""
 
 CANDIDATES = 24
-"""Hills of the exhaustive search that are climbed."""
+"""Local maxima of the exhaustive search that are climbed."""
 
 FINALISTS = 5
 """Poses that are refined with many points."""
@@ -91,20 +91,20 @@ class Start:
 def find_starts(ct: Head, mr: Head, *, count: int = 2) -> list[Start]:
     """Return the best poses of the MR's head in the CT's, best first.
 
-    Poses that the refinement brings together count once, so there may be fewer than
-    `count`; there is always one.
+    Poses that the refinement moves to the same place count once, so there may be fewer
+    than `count`; there is always one.
     """
-    coarse = Search.over(ct, mr, points=SEARCH_POINTS)
-    fine = Search.over(ct, mr, points=REFINE_POINTS)
-    climbed = [coarse.climb(pose, COARSE_STEPS) for pose in coarse.exhaustive()]
-    climbed.sort(key=lambda end: -end[1])
-    ends = [fine.climb(pose, FINE_STEPS) for pose, _ in climbed[:FINALISTS]]
+    coarse = CoarseSearch.over(ct, mr, points=SEARCH_POINTS)
+    fine = CoarseSearch.over(ct, mr, points=REFINE_POINTS)
+    candidates = [coarse.climb(pose, COARSE_STEPS) for pose in coarse.search_lattice()]
+    candidates.sort(key=lambda candidate: -candidate[1])
+    ends = [fine.climb(pose, FINE_STEPS) for pose, _ in candidates[:FINALISTS]]
     starts = [Start(fine.motion(pose), score) for pose, score in ends]
     starts.sort(key=lambda start: -start.score)
-    return _distinct(starts, mr.points(50))[:count]
+    return _drop_duplicates(starts, mr.points(50))[:count]
 
 
-def _distinct(starts: list[Start], points: Points) -> list[Start]:
+def _drop_duplicates(starts: list[Start], points: Points) -> list[Start]:
     """Leave out poses that put the MR's head within 10 mm of a better one."""
     kept: list[Start] = []
     for start in starts:
@@ -117,7 +117,7 @@ def _distinct(starts: list[Start], points: Points) -> list[Start]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Search:
+class CoarseSearch:
     """Points of an MR's head, scored in the head of a CT.
 
     A pose is six numbers: the shift, x y z in mm, of the MR head's centre from the
@@ -143,7 +143,7 @@ class Search:
     shifts: tuple[Indices, Indices, Indices]
 
     @classmethod
-    def over(cls, ct: Head, mr: Head, *, points: int) -> Search:
+    def over(cls, ct: Head, mr: Head, *, points: int) -> CoarseSearch:
         """Prepare the search of an MR's head in a CT's."""
         classes = np.where(ct.mask, ct_classes(ct.coarse.array), CT_CLASSES)
         at = mr.points(points)
@@ -159,12 +159,12 @@ class Search:
             shifts=_lattice(ct, mr),
         )
 
-    def exhaustive(self) -> Poses:
+    def search_lattice(self) -> Poses:
         """Return promising poses of all rotations and shifts, best first.
 
-        Neighbours on the lattice share a hill: each pose returned is the best of its
-        neighbourhood, so that many shoulders of a broad wrong hill cannot crowd out
-        the foot of a steep right one.
+        Each pose returned is the best of its neighbourhood on the lattice, so that many
+        poses around a broad wrong maximum cannot crowd out the one near a narrow
+        right maximum.
         """
         angles = list(itertools.product(ROTATIONS_DEG, repeat=3))
         scores = np.stack([self._lattice_scores(turn) for turn in angles])
@@ -210,8 +210,8 @@ class Search:
         """Return the similarity of CT classes at the MR's points, ``(..., n)``.
 
         It is the gain of normalised mutual information over independence, times
-        the root of the share of points that lie in the CT's head: without it a
-        small overlap, which agrees by chance, would win.
+        the root of the share of points in the CT's head: without it a small overlap,
+        which agrees by chance, would win.
         """
         counts = joint_counts(ct, self.mr)
         share = counts.sum(axis=(-2, -1)) / len(self.points)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hanseg_registration.geometry.motions import Motion, translation
-from hanseg_registration.geometry.shown import shown_region
+from hanseg_registration.geometry.overlap import overlap_region
 from hanseg_shared.volume import Volume
 from tests.registration.conftest import Aligned
 
@@ -15,7 +15,7 @@ def data_of(aligned: Aligned, shown: slice = slice(None)) -> Volume:
 
 
 def region(aligned: Aligned, data: Volume, pose: Motion) -> Volume:
-    return shown_region(aligned.ct_image.grid, aligned.ct_head, data, pose)
+    return overlap_region(aligned.ct_image.grid, aligned.ct_head, data, pose)
 
 
 def test_it_lies_in_the_head_and_off_the_datas_border(aligned):

@@ -116,7 +116,7 @@ def test_what_the_images_raise_is_a_verdict_at_once(services, job, monkeypatch):
     )
 
     assert after.registration is not None
-    assert after.registration.reason == "elastix gave up: no samples"
+    assert after.registration.reason == "MR rejected: elastix gave up: no samples."
     assert after.registration.remarks == ("the MR: far",)
 
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from hanseg_lab.training.datasets.dataset import DatasetCase, Finding
 from hanseg_lab.training.recipe import RegistrationRecipe
 from hanseg_registration.child import register_files
-from hanseg_registration.engines.backends import engine_for
+from hanseg_registration.engines.backends import make_engine
 from hanseg_shared.documents import (
     Backend,
     JobDocument,
@@ -98,7 +98,7 @@ def run_registration(ct: Path, mr: Path, out: Path, plan: RegistrationPlan) -> N
         HansegError: An image cannot be used, or the registration failed.
     """
     settings = read_settings()
-    engine = engine_for(plan.backend, ants_python=settings.ants_python)
+    engine = make_engine(plan.backend, ants_python=settings.ants_python)
     check = check_case(ct, mr)
     out.mkdir(parents=True, exist_ok=True)
     register_files(

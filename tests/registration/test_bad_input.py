@@ -59,7 +59,7 @@ def constant(value: float) -> Spoil:
 def with_one(value: float) -> Spoil:
     def change(array: np.ndarray) -> np.ndarray:
         changed = array.astype(np.float32)
-        changed[5, 5, 5] = value
+        changed[tuple(n // 2 for n in array.shape)] = value  # in the patient
         return changed
 
     return of_values(change)

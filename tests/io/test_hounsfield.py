@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hanseg_lab.phantom import Scope, make_case
 from hanseg_shared.errors import ImageContentError
@@ -98,6 +99,23 @@ def test_the_refusal_names_air_and_soft_tissue():
     raw = padded(HU + 1024 + np.random.default_rng(4).normal(0, 5, HU.shape), -2000)
     with pytest.raises(ImageContentError, match=r"air lies near \d\d and soft .* 1\d"):
         checked(raw)
+
+
+@pytest.mark.parametrize("bone", [150, 300, 450, 700])
+@pytest.mark.parametrize("blurred", [False, True])
+def test_a_drawing_without_noise_is_not_taken_for_a_windowed_ct(bone, blurred):
+    """A ball of water with a ball of bone, one value each."""
+    grid = Grid((50, 50, 40), (4.0, 4.0, 4.0))
+    z, y, x = (i - n / 2 for i, n in zip(np.indices(grid.shape), grid.shape, strict=True))
+    drawn = np.where(np.hypot(z, np.hypot(x, y)) < 18, 0.0, -1000.0)
+    drawn[np.hypot(z, np.hypot(x - 4, y)) < 6] = bone
+    checked(ndimage.gaussian_filter(drawn, 0.3) if blurred else drawn, grid)
+
+
+@pytest.mark.parametrize("top", [150, 300, 600])
+def test_bone_that_was_cut_off_is_refused(top):
+    with pytest.raises(ImageContentError, match="through a window"):
+        checked(np.minimum(HU, top))
 
 
 def test_nan_in_the_patient_is_refused():

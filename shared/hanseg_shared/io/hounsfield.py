@@ -53,6 +53,13 @@ LARGEST_TOP_SHARE = 0.01
 """Share of the body that has its highest value, where that is no more than this: 0.5 %
 at most in real CTs, and bone that was cut off in a windowed one."""
 
+BELOW_TOP_HU = 50
+"""In a scan that was cut off, so many whole values below the highest are taken."""
+
+SMALLEST_TAKEN_SHARE = 0.5
+"""Share of these that must be there: a drawn CT without noise has few values, and one
+of them is its highest."""
+
 AIR_BELOW_TISSUE_HU = (700.0, 1300.0)
 """So far below soft tissue air lies, whatever was added to both."""
 
@@ -80,6 +87,7 @@ class Tissues:
         raw_share: Share of the body where soft tissue lies in HU + 1024.
         top: The body's highest value.
         top_share: Share of the body that has it.
+        below_top: Share of the `BELOW_TOP_HU` whole values below it that occur.
     """
 
     air: float | None
@@ -89,6 +97,7 @@ class Tissues:
     raw_share: float
     top: float
     top_share: float
+    below_top: float
 
     @classmethod
     def of(cls, small: Volume) -> Self:
@@ -113,6 +122,7 @@ class Tissues:
             raw_share=_share(body, *RAW_HU),
             top=float(body.max()),
             top_share=float((body == body.max()).mean()),
+            below_top=_taken_below(body, float(body.max())),
         )
 
     @property
@@ -132,8 +142,9 @@ class Tissues:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether bone has one value."""
-        return self.top <= LOWEST_TOP_HU and self.top_share > LARGEST_TOP_SHARE
+        """Whether bone of all densities above some value was given that value."""
+        piled = self.top <= LOWEST_TOP_HU and self.top_share > LARGEST_TOP_SHARE
+        return piled and self.below_top >= SMALLEST_TAKEN_SHARE
 
 
 def require_hounsfield(small: Volume) -> None:
@@ -276,6 +287,12 @@ def _peak(values: Values) -> float:
     counts = np.histogram(values, edges)[0].astype(np.float64)
     smooth = ndimage.gaussian_filter1d(counts, 1.5)
     return float(edges[int(smooth.argmax())] + PEAK_BIN_HU / 2.0)
+
+
+def _taken_below(values: Values, top: float) -> float:
+    """Return which share of the whole values just below the highest occurs."""
+    near = values[(values >= top - BELOW_TOP_HU) & (values <= top - 0.5)]
+    return len(np.unique(np.floor(near))) / BELOW_TOP_HU
 
 
 def _share(values: Values, low: float, high: float) -> float:

@@ -14,6 +14,10 @@ the known position of the sella.
 
     python benchmarks/validation.py [--part held-out|validation|test]
         [--model NAME_OR_FOLDER] [--cases N] [--stored flipped|oblique]
+        [--around] [--unblanked]
+
+With `--around` couch, head rest and mask are put around each patient, all on the skin;
+`--unblanked` shows the network what lies outside the patient (see `io.body`).
 """
 
 from __future__ import annotations
@@ -23,14 +27,18 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
 
 from hanseg_lab.phantom.patient import rotation_matrix
+from hanseg_lab.phantom.surroundings import Surroundings, surround
 from hanseg_lab.training.data import held_out_cases
 from hanseg_lab.training.datasets.dataset import DatasetCase
 from hanseg_lab.training.datasets.find import find_datasets
@@ -41,6 +49,7 @@ from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.preprocess import AIR_HU
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_shared.grid import Grid
+from hanseg_shared.io.body import BODY_HU, blank_outside, find_body
 from hanseg_shared.itk import Interpolation, from_image, resample
 from hanseg_shared.organs import ORGANS, Side, counterpart, organ
 from hanseg_shared.volume import Mask, Volume
@@ -228,9 +237,35 @@ STORED: dict[str, Callable[[Volume], Volume]] = {
 """How a CT can be stored; its contours are brought back to its own grid."""
 
 
-def score(case: Case, model: LoadedModel, *, stored: str = "as it is") -> Scored:
+AROUND = Surroundings(head_rest=True, mask=True, couch=True, touching=True)
+
+
+def surrounded(ct: Volume) -> Volume:
+    """Return a CT with couch, head rest and mask around the patient, on the skin."""
+    body = find_body(ct)
+    if body is None:
+        return ct
+    alone = blank_outside(ct, body)
+    patient = [ndimage.binary_fill_holes(each) for each in alone.array > BODY_HU]
+    hu = np.rint(alone.array).astype(np.int16)
+    rng = np.random.default_rng(1)
+    return ct.with_array(surround(hu, ~np.stack(patient), ct.grid, AROUND, rng))
+
+
+def unblanked() -> AbstractContextManager[object]:
+    """Return a context in which nothing outside the patient is blanked."""
+    return mock.patch("hanseg_segmentation.pipeline.find_body", return_value=None)
+
+
+def score(
+    case: Case,
+    model: LoadedModel,
+    *,
+    stored: str = "as it is",
+    around: bool = False,
+) -> Scored:
     """Segment one case, stored in some way, and compare."""
-    ct = STORED[stored](case.ct)
+    ct = STORED[stored](surrounded(case.ct) if around else case.ct)
     start = time.perf_counter()
     found = segment(CaseImages(ct), model=model, progress=lambda _: None)
     seconds = time.perf_counter() - start
@@ -349,6 +384,8 @@ def main() -> int:
     parser.add_argument("--cases", type=int, help="only the first so many")
     parser.add_argument("--part", choices=PARTS, default=HELD_OUT)
     parser.add_argument("--stored", choices=tuple(STORED), default="as it is")
+    parser.add_argument("--around", action="store_true", help="couch, rest and mask")
+    parser.add_argument("--unblanked", action="store_true", help="show them to the net")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results")
     options = parser.parse_args()
     part, out = options.part, options.out or RESULTS / f"{options.part}.json"
@@ -359,12 +396,13 @@ def main() -> int:
     named = Path(options.model)
     model = load_model(named if named.is_dir() else options.model, device="auto")
     groups = {}
-    for title, cases in groups_of_cases(options.data, part).items():
-        groups[title] = [
-            _told(score(case, model, stored=options.stored))
-            for k, case in enumerate(cases)
-            if options.cases is None or k < options.cases
-        ]
+    with unblanked() if options.unblanked else nullcontext():
+        for title, cases in groups_of_cases(options.data, part).items():
+            groups[title] = [
+                _told(score(case, model, stored=options.stored, around=options.around))
+                for k, case in enumerate(cases)
+                if options.cases is None or k < options.cases
+            ]
     summary = {title: means(scored) for title, scored in groups.items()}
     for title, table in summary.items():
         print_table(title, table)

@@ -106,7 +106,9 @@ def test_the_refusal_names_air_and_soft_tissue():
 def test_a_drawing_without_noise_is_not_taken_for_a_windowed_ct(bone, blurred):
     """A ball of water with a ball of bone, one value each."""
     grid = Grid((50, 50, 40), (4.0, 4.0, 4.0))
-    z, y, x = (i - n / 2 for i, n in zip(np.indices(grid.shape), grid.shape, strict=True))
+    z, y, x = (
+        i - n / 2 for i, n in zip(np.indices(grid.shape), grid.shape, strict=True)
+    )
     drawn = np.where(np.hypot(z, np.hypot(x, y)) < 18, 0.0, -1000.0)
     drawn[np.hypot(z, np.hypot(x - 4, y)) < 6] = bone
     checked(ndimage.gaussian_filter(drawn, 0.3) if blurred else drawn, grid)

@@ -77,3 +77,27 @@ def test_the_command_writes_as_many_cases_as_asked(tmp_path: Path):
         "case_02",
         "OAR_data.csv",
     }
+
+
+def test_the_command_puts_around_the_patient_what_is_asked(tmp_path: Path):
+    options = ["--spacing", "9", "--ct-only"]
+    plain, around = tmp_path / "plain", tmp_path / "around"
+    for out, more in (
+        (plain, []),
+        (around, ["--around", "mask", "--around", "circle"]),
+    ):
+        result = CliRunner().invoke(phantom, [*options, *more, "--out", str(out)])
+        assert result.exit_code == 0, result.output
+    ct, organ_file = "case_01_IMG_CT.nrrd", "case_01_OAR_Brainstem.seg.nrrd"
+    first, second = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(f / "set_1" / "case_01" / ct)))
+        for f in (plain, around)
+    )
+    assert (first != second).any()
+    first, second = (
+        sitk.GetArrayFromImage(
+            sitk.ReadImage(str(f / "set_1" / "case_01" / organ_file))
+        )
+        for f in (plain, around)
+    )
+    np.testing.assert_array_equal(first, second)

@@ -21,8 +21,9 @@ PLAIN = make_case(11, ct_spacing=SPACING, mr=False)
         Surroundings(mask=True),
         Surroundings(circle=True, padding=-2000),
         Surroundings(head_rest=True, mask=True, circle=True),
+        Surroundings(head_rest=True, mask=True, couch=True, touching=True),
     ],
-    ids=["rest", "mask", "circle", "all"],
+    ids=["rest", "mask", "circle", "all", "touching"],
 )
 def test_what_is_around_changes_no_organ_and_is_no_body(chosen):
     case = make_case(11, ct_spacing=SPACING, mr=False, surroundings=chosen)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hanseg_lab.phantom.patient import Painted, Patient, rotation_matrix
 from hanseg_lab.phantom.shapes import Coordinates
 from hanseg_lab.phantom.simulate import scan_t1, simulate_ct, simulate_t1
-from hanseg_lab.phantom.surroundings import Surroundings, surround
+from hanseg_lab.phantom.surroundings import Surroundings, outside_of, surround
 from hanseg_lab.phantom.tissue import Tissue
 from hanseg_shared.errors import OptionError
 from hanseg_shared.grid import Grid, Matrix, Vector
@@ -111,7 +111,7 @@ def make_case(
     painted = _with_couch(patient.paint(_relative(ct_grid, stem)), ct_grid, stem)
     hu = simulate_ct(painted, ct_grid, imaging)
     if surroundings is not None:
-        hu = surround(hu, painted, ct_grid, surroundings, around)
+        hu = surround(hu, outside_of(painted), ct_grid, surroundings, around)
     ct = Volume(hu, ct_grid)
     labels = Volume(painted.labels, ct_grid)
     name = f"case_{seed:02d}"

@@ -33,6 +33,9 @@ REST_GAP_MM = (1.0, 8.0)
 MASK_GAP_MM = (1.0, 5.0)
 """Distance from the skin, smallest and largest."""
 
+COUCH_MM = 50.0
+"""Thickness of a couch, foam between two shells."""
+
 CIRCLE_SHARE = (0.8, 1.0)
 """Diameter of the scan's circle as a share of the image's width."""
 
@@ -46,12 +49,17 @@ class Surroundings:
         mask: A thermoplastic mask, closed over the front of head and neck.
         circle: Only the scan's circle is measured; it may cut the shoulders.
         padding: What fills the rest of the image, in HU.
+        couch: A flat couch that the lowest point of the back lies on; a phantom has
+            one that does not always touch it.
+        touching: Rest and mask lie on the skin, without air between.
     """
 
     head_rest: bool = False
     mask: bool = False
     circle: bool = False
     padding: int = -1024
+    couch: bool = False
+    touching: bool = False
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
@@ -62,29 +70,28 @@ class Surroundings:
 
 def surround(
     hu: Hu,
-    painted: Painted,
+    outside: Mask,
     grid: Grid,
     chosen: Surroundings,
     rng: np.random.Generator,
 ) -> Hu:
-    """Return a painted patient's CT with surroundings added where there is no patient.
+    """Return a patient's CT with surroundings added where there is no patient.
 
     Args:
-        hu: The CT, on `grid`; slices lie across the patient.
-        painted: The tissues it was made of.
+        hu: The CT, on `grid`; slices lie across the patient, from front to back.
+        outside: Where there is no patient, cavities neither.
         grid: LPS-aligned.
         chosen: What is added.
         rng: Source of randomness.
     """
     result = hu.copy()
-    outside = np.isin(painted.tissue, (Tissue.AIR, Tissue.FOAM, Tissue.SHELL))
-    patient = [ndimage.binary_fill_holes(each) for each in ~outside]
-    outside = ~np.stack(patient) & (painted.labels == 0)
     distance = ndimage.distance_transform_edt(outside, sampling=grid.spacing[::-1])
     behind = np.arange(hu.shape[1])[:, None] > _middle_row(~outside)
     sheet_mm = max(SHELL_MM, *grid.spacing)
+    if chosen.couch:
+        _add_couch(result, outside, grid, sheet_mm)
     if chosen.head_rest:
-        first = rng.uniform(*REST_GAP_MM)
+        first = rng.uniform(*REST_GAP_MM) * (not chosen.touching)
         last = first + sheet_mm + REST_DEPTH_MM
         place = outside & behind
         plastic = rng.uniform(*PLASTIC_HU)
@@ -93,13 +100,30 @@ def surround(
             shell = (distance > start) & (distance <= start + sheet_mm)
             result[place & shell] = plastic
     if chosen.mask:
-        first = rng.uniform(*MASK_GAP_MM)
+        first = rng.uniform(*MASK_GAP_MM) * (not chosen.touching)
         shell = (distance > first) & (distance <= first + sheet_mm)
         result[outside & ~behind & shell] = rng.uniform(*PLASTIC_HU)
     if chosen.circle:
         share = rng.uniform(*CIRCLE_SHARE)
         result[:, _beyond_circle(grid, share)] = chosen.padding
     return result
+
+
+def outside_of(painted: Painted) -> Mask:
+    """Return where a painted patient is not, nor his cavities; couch is outside."""
+    outside = np.isin(painted.tissue, (Tissue.AIR, Tissue.FOAM, Tissue.SHELL))
+    patient = [ndimage.binary_fill_holes(each) for each in ~outside]
+    return np.asarray(~np.stack(patient) & (painted.labels == 0))
+
+
+def _add_couch(hu: Hu, outside: Mask, grid: Grid, sheet_mm: float) -> None:
+    """Put a couch into a CT, right below the patient."""
+    rows = np.flatnonzero((~outside).any(axis=(0, 2)))
+    below_mm = (np.arange(hu.shape[1])[:, None] - (rows[-1] + 0.5)) * grid.spacing[1]
+    hu[outside & (below_mm > 0) & (below_mm <= COUCH_MM)] = FOAM_HU
+    for start in (0.0, COUCH_MM - sheet_mm):
+        shell = (below_mm > start) & (below_mm <= start + sheet_mm)
+        hu[outside & shell] = max(PLASTIC_HU)
 
 
 def _middle_row(body: Mask) -> float:

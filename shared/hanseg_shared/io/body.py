@@ -3,7 +3,7 @@
 Registration, the check of the HU and segmentation all ask here, so that they agree.
 
 The body is looked for among a regular sample of the voxels, about 4 mm apart, on the
-image's own axes; the result is accurate to about that, which the margin covers:
+image's own axes:
 
 1. What is denser than `BODY_HU` is dense. Padding is not, whatever its value.
 2. Sheets are taken away: what no ball of `SHEET_MM` fits into. That parts the hollow
@@ -14,7 +14,8 @@ image's own axes; the result is accurate to about that, which the margin covers:
    `THINNEST_PART_MM` fits into is taken away: solid boards that touch the patient.
 
 Faces of the image cut the body without rounding it off, so that shoulders and chest
-reach as far as they are shown.
+reach as far as they are shown. Before anything is blanked, the outline is found again
+among voxels of about 2 mm (see `hanseg_shared.io.skin`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,15 @@ import numpy as np
 from scipy import ndimage
 
 from hanseg_shared.grid import Grid
-from hanseg_shared.io.coarse import sample, sample_steps
+from hanseg_shared.io.coarse import sample
 from hanseg_shared.io.filling import fill_values
+from hanseg_shared.io.morphology import (
+    axis_across_slices,
+    depth_in,
+    fill_slices,
+    voxels_near,
+)
+from hanseg_shared.io.skin import without_shells
 from hanseg_shared.volume import Mask, Volume, Voxels
 
 Box = tuple[slice, ...]
@@ -39,8 +47,8 @@ SHEET_MM = 10.0
 """Thinner things are sheets: shells of a couch or head rest, masks, cables."""
 
 THINNEST_PART_MM = 25.0
-"""Thinner things (boards, cushions) are not the patient, nor is a nose's tip: the
-margin keeps that."""
+"""Thinner things (boards, cushions) are not the patient; noses and ears come back with
+the outline."""
 
 LIMB_MM = 30.0
 """A piece besides the largest is the patient's too if a ball of this fits into it."""
@@ -55,13 +63,18 @@ SMALLEST_PIECE_ML = 100.0
 SMALLEST_BODY_ML = 300.0
 """Less than this cannot be a head."""
 
-MARGIN_MM = 10.0
-"""What is kept around the body: the skin, and what step 4 rounds off of lips, ears and
-chin. What couch and head rest have within it stays."""
+FINE_MM = 2.0
+"""Distance, about, of the voxels among which the outline is found."""
+
+MOST_FINE = 1 << 23
+"""More of these are not looked at."""
+
+BOX_MARGIN_MM = 40.0
+"""What is looked at around the rough body."""
 
 
 def find_body(ct: Volume) -> Mask | None:
-    """Return the body in a CT with `MARGIN_MM` around it; None if none is found.
+    """Return the body in a CT with a margin of few mm around it; None if none is found.
 
     Args:
         ct: A CT in HU, of any orientation; NaN counts as padding.
@@ -70,20 +83,19 @@ def find_body(ct: Volume) -> Mask | None:
         A mask on the CT's grid, cavities included. None where no piece of it is as
         large as a head: then nothing can be said about what is outside.
     """
-    every = sample_steps(ct.grid)
     small = sample(ct)
-    body = body_in(small)
-    if body is None:
+    rough = body_in(small)
+    if rough is None:
         return None
-    reach = MARGIN_MM + max(small.grid.spacing) / 2.0
-    around = fill_slices(voxels_near(body, reach, small.grid), small.grid)
-    if around.all():
-        return np.ones(ct.grid.shape, dtype=bool)
-    nearest = [
-        np.minimum((np.arange(n) + step // 2) // step, m - 1)
-        for n, m, step in zip(ct.grid.shape, around.shape, every, strict=True)
-    ]
-    return np.asarray(around[np.ix_(*nearest)])
+    fine = sample(ct, apart_mm=FINE_MM, most=MOST_FINE)
+    known = _nearest(rough, small.grid, fine.grid)
+    body = np.zeros(fine.grid.shape, dtype=bool)
+    box = _box_around(known, fine.grid)
+    near = Volume(fine.array[box], _boxed(fine.grid, box))
+    body[box] = without_shells(
+        _dense(near, padding_in(fine)[box]), known[box], near.grid
+    )
+    return _nearest(body, fine.grid, ct.grid)
 
 
 def blank_outside(ct: Volume, body: Mask) -> Volume:
@@ -103,7 +115,7 @@ def body_in(small: Volume) -> Mask | None:
         small: From `sample`, or any CT in HU of about 4 mm; NaN counts as padding.
     """
     padding = padding_in(small)
-    dense = (np.nan_to_num(small.array, nan=BLANK_HU) > BODY_HU) & ~padding
+    dense = _dense(small, padding)
     body = body_among(dense, small.grid)
     if body is None:
         return None
@@ -145,7 +157,7 @@ def thick_parts(filled: Mask, grid: Grid) -> Mask:
         filled: A mask without cavities.
         grid: Where its voxels are.
     """
-    depth = _depth(filled, grid)
+    depth = depth_in(filled, grid)
     core, count = ndimage.label(depth > THINNEST_PART_MM / 2.0)
     if count == 0:
         return np.zeros_like(filled)
@@ -153,14 +165,9 @@ def thick_parts(filled: Mask, grid: Grid) -> Mask:
     return voxels_near(kept, THINNEST_PART_MM / 2.0, grid) & filled
 
 
-def voxels_near(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
-    """Return the voxels within a distance of a mask."""
-    return np.asarray(_depth(~mask, grid) <= distance_mm)
-
-
 def _without_sheets(dense: Mask, grid: Grid) -> Mask:
     """Return the patient's pieces among what is no sheet."""
-    depth = _depth(dense, grid)
+    depth = depth_in(dense, grid)
     core, count = ndimage.label(depth > SHEET_MM / 2.0)
     if count == 0:
         return np.zeros_like(dense)
@@ -185,15 +192,44 @@ def _patient_pieces(pieces: Voxels, count: int, depth: Voxels, grid: Grid) -> Ma
     return np.asarray(kept[pieces])
 
 
-def _depth(mask: Mask, grid: Grid) -> Voxels:
-    """Return how far each voxel of a mask is from the nearest outside it, in mm.
+def _dense(image: Volume, padding: Mask) -> Mask:
+    """Return what is denser than air and was not filled."""
+    return np.asarray((np.nan_to_num(image.array, nan=BLANK_HU) > BODY_HU) & ~padding)
 
-    The image's faces count for nothing: a mask goes on behind them.
-    """
-    if mask.all():
-        return np.full(mask.shape, np.inf)
-    depth: Voxels = ndimage.distance_transform_edt(mask, sampling=grid.spacing[::-1])
-    return depth
+
+def _nearest(mask: Mask, sampled: Grid, grid: Grid) -> Mask:
+    """Return a mask of a sample on another one, or on the image, of the same axes."""
+    index = [
+        np.minimum(np.rint(np.arange(n) * mm / coarse).astype(int), m - 1)
+        for n, m, mm, coarse in zip(
+            grid.shape,
+            sampled.shape,
+            grid.spacing[::-1],
+            sampled.spacing[::-1],
+            strict=True,
+        )
+    ]
+    return np.asarray(mask[np.ix_(*index)])
+
+
+def _box_around(mask: Mask, grid: Grid) -> Box:
+    """Return the box of a mask that is not empty, `BOX_MARGIN_MM` wider."""
+    wider = [int(np.ceil(BOX_MARGIN_MM / mm)) for mm in grid.spacing[::-1]]
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(
+        slice(max(0, side.start - more), side.stop + more)
+        for side, more in zip(box, wider, strict=True)
+    )
+
+
+def _boxed(grid: Grid, box: Box) -> Grid:
+    """Return the grid of what lies in a box."""
+    first = grid.index_to_world([side.start for side in box[::-1]])
+    shape = [
+        min(side.stop, n) - side.start for side, n in zip(box, grid.shape, strict=True)
+    ]
+    x, y, z = (float(v) for v in first)
+    return Grid((shape[2], shape[1], shape[0]), grid.spacing, (x, y, z), grid.direction)
 
 
 def _remnants(rest: Mask, body: Mask, padding: Mask, grid: Grid) -> Mask:
@@ -217,7 +253,7 @@ def _remnants(rest: Mask, body: Mask, padding: Mask, grid: Grid) -> Mask:
 def _narrow_parts(mask: Mask, grid: Grid) -> Mask:
     """Return the parts of each slice that are no wider than `NARROW_MM`."""
     across = np.ones((3, 3, 3), dtype=bool)
-    axis = _axis_across_slices(grid)
+    axis = axis_across_slices(grid)
     np.moveaxis(across, axis, 0)[[0, 2]] = False
     parts, _ = ndimage.label(mask, across)
     boxes = ndimage.find_objects(parts)
@@ -229,7 +265,7 @@ def _is_narrow(box: Box, grid: Grid) -> bool:
     """Whether a box is no wider than `NARROW_MM` across the patient."""
     sides = zip(box, grid.spacing[::-1], strict=True)
     widths = [(side.stop - side.start) * mm for side, mm in sides]
-    del widths[_axis_across_slices(grid)]
+    del widths[axis_across_slices(grid)]
     return max(widths) <= NARROW_MM
 
 
@@ -239,21 +275,8 @@ def _is_over(box: Box, other: Box, grid: Grid) -> bool:
         b.start <= (a.start + a.stop) // 2 < b.stop
         for a, b in zip(box, other, strict=True)
     ]
-    del over[_axis_across_slices(grid)]
+    del over[axis_across_slices(grid)]
     return all(over)
-
-
-def fill_slices(mask: Mask, grid: Grid) -> Mask:
-    """Return a mask with the cavities of each slice across the patient filled."""
-    axis = _axis_across_slices(grid)
-    slices = np.moveaxis(mask, axis, 0)
-    filled = np.stack([ndimage.binary_fill_holes(each) for each in slices])
-    return np.moveaxis(filled, 0, axis)
-
-
-def _axis_across_slices(grid: Grid) -> int:
-    """Return the array's axis (z y x) that is nearest to the patient's long axis."""
-    return 2 - int(np.abs(np.array(grid.direction)[2]).argmax())
 
 
 def _find_filled_blocks(equal: Mask) -> Mask:

@@ -24,29 +24,39 @@ Flat = npt.NDArray[np.generic]
 Steps = tuple[int, int, int]
 
 
-def sample_steps(grid: Grid) -> Steps:
-    """Return every how many voxels along z, y and x a sample is taken."""
+def sample_steps(
+    grid: Grid, *, apart_mm: float = SAMPLE_MM, most: int = MOST_SAMPLES
+) -> Steps:
+    """Return every how many voxels along z, y and x a sample is taken.
+
+    Args:
+        grid: The image's.
+        apart_mm: How far apart they are, about.
+        most: More are not taken.
+    """
     z, y, x = (
-        max(1, min(round(SAMPLE_MM / spacing), n // 2))
+        max(1, min(round(apart_mm / spacing), n // 2))
         for spacing, n in zip(grid.spacing[::-1], grid.shape, strict=True)
     )
-    while np.prod(_counts(grid, (z, y, x))) > MOST_SAMPLES:
+    while np.prod(_counts(grid, (z, y, x))) > most:
         z, y, x = z + 1, y + 1, x + 1
     return z, y, x
 
 
-def sample_grid(grid: Grid) -> Grid:
+def sample_grid(grid: Grid, steps: Steps) -> Grid:
     """Return where the voxels of a sample lie."""
-    z, y, x = sample_steps(grid)
-    nz, ny, nx = _counts(grid, (z, y, x))
+    z, y, x = steps
+    nz, ny, nx = _counts(grid, steps)
     dx, dy, dz = grid.spacing
     return Grid((nx, ny, nz), (dx * x, dy * y, dz * z), grid.origin, grid.direction)
 
 
-def sample(image: Volume) -> Volume:
-    """Return every so many voxels of an image, about `SAMPLE_MM` apart; a view."""
-    z, y, x = sample_steps(image.grid)
-    return Volume(image.array[::z, ::y, ::x], sample_grid(image.grid))
+def sample(
+    image: Volume, *, apart_mm: float = SAMPLE_MM, most: int = MOST_SAMPLES
+) -> Volume:
+    """Return every so many voxels of an image; a view. See `sample_steps`."""
+    z, y, x = steps = sample_steps(image.grid, apart_mm=apart_mm, most=most)
+    return Volume(image.array[::z, ::y, ::x], sample_grid(image.grid, steps))
 
 
 class Sampler:
@@ -85,7 +95,7 @@ class Sampler:
     @property
     def sample(self) -> Volume:
         """What was sampled, float32."""
-        return Volume(self._values, sample_grid(self._grid))
+        return Volume(self._values, sample_grid(self._grid, self._steps))
 
     def _note_nan(self, index: npt.NDArray[np.intp]) -> None:
         if index.size:

@@ -20,10 +20,9 @@ from hanseg_shared.grid import Grid, Points
 from hanseg_shared.io.body import (
     SMALLEST_BODY_ML,
     body_in,
-    fill_slices,
     thick_parts,
-    voxels_near,
 )
+from hanseg_shared.io.morphology import fill_slices, voxels_near
 from hanseg_shared.volume import Mask, Volume
 
 SEARCH_SPACING_MM = 5.0

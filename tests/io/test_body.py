@@ -178,7 +178,8 @@ def test_slices_without_patient_above_the_head_are_blank():
 def test_no_organ_of_a_real_ct_loses_a_voxel_to_the_blanking(part):
     """As drawn by clinics, in slices that show something.
 
-    Voxels of air that a contour takes in are blank anyway, and do not count.
+    Voxels with more air than tissue that a contour takes in do not count: where all
+    but the contours was blanked before, their rims are.
     """
     real_data("openkbp")
     lost = {}
@@ -187,7 +188,7 @@ def test_no_organ_of_a_real_ct_loses_a_voxel_to_the_blanking(part):
         assert body is not None, case.name
         hu = case.ct.array
         shown = (hu > -400).any(axis=(1, 2), keepdims=True)
-        outside = np.asarray((case.drawn > 0) & (hu > -900) & shown & ~body)
+        outside = np.asarray((case.drawn > 0) & (hu > -700) & shown & ~body)
         if outside.any():
             lost[case.name] = int(outside.sum())
     assert lost == {}

@@ -8,7 +8,7 @@ Around a roughly known body, dense voxels belong to the patient if
    Shells and masks reach further than `LARGEST_THIN_PART_MM`.
 
 What lies flat on the skin without air between cannot be told from skin: a couch's top
-layer stays under the patient where it is touched, and ends a voxel beside it.
+layer stays under the patient where it is touched, and ends two voxels beside it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,27 @@ SHELL_MM = 8.0
 LARGEST_THIN_PART_MM = 80.0
 """An ear, a nostril or a lip is no longer than this; a shell or a mask is."""
 
-REACH_MM = 30.0
-"""So far from the rough body its parts reach: an ear does."""
+SMALLEST_TOUCH_SHARE = 0.5
+"""A larger part is a layer of the skin if so much of it touches what is solid."""
+
+BESIDE_ROUGH_MM = 10.0
+"""So far beside the rough body its solid parts reach: chin and nose do."""
+
+EAR_MM = 30.0
+"""So far beside the rough body its thin parts reach."""
 
 ROUGH_MM = 6.0
 """The rough body's surface is that accurate; what is deeper in it is patient."""
 
 MARGIN_MM = 3.0
-"""What is kept around the skin, or a voxel where that is larger: it is partly skin."""
+"""What air is kept around the skin, or 1.5 voxels where those are larger: they are
+partly skin. Nothing dense is kept there."""
+
+RIM_VOXELS = 2
+"""So much of what is cut off stays at the skin: corners, which no ball reaches."""
+
+ANY_SIDE = np.ones((3, 3, 3), dtype=bool)
+"""A voxel and all that share a face, an edge or a corner with it."""
 
 
 def without_shells(dense: Mask, rough: Mask, grid: Grid) -> Mask:
@@ -49,12 +62,11 @@ def without_shells(dense: Mask, rough: Mask, grid: Grid) -> Mask:
     solid = fill_slices(thick, grid)
     thin = dense & ~solid
     kept = _thin_parts(thin, solid, grid)
-    near = voxels_near(rough, REACH_MM, grid)
-    body = (solid | kept) & near
-    skin = fill_slices(body | (ndimage.binary_dilation(body) & thin), grid)
-    shells = thin & ~skin
-    margin = max(MARGIN_MM, *grid.spacing)
-    around = ndimage.binary_dilation(shells) & ~skin
+    body = solid & voxels_near(rough, BESIDE_ROUGH_MM, grid)
+    body |= kept & voxels_near(rough, EAR_MM, grid)
+    skin = fill_slices(body | _rim(body, thin), grid)
+    around = ndimage.binary_dilation(dense & ~skin) & ~skin
+    margin = max(MARGIN_MM, 1.5 * max(grid.spacing))
     return np.asarray(voxels_near(skin, margin, grid) & ~around)
 
 
@@ -66,16 +78,25 @@ def _thick(dense: Mask, grid: Grid) -> Mask:
 
 
 def _thin_parts(thin: Mask, solid: Mask, grid: Grid) -> Mask:
-    """Return the small parts of what is thin that are attached to what is solid."""
-    parts, count = ndimage.label(thin, np.ones((3, 3, 3), dtype=bool))
-    attached = np.zeros(count + 1, dtype=bool)
-    attached[np.unique(parts[ndimage.binary_dilation(solid)])] = True
-    attached[0] = False
+    """Return thin parts of the patient: attached to him, and small or flat on him."""
+    parts, count = ndimage.label(thin, ANY_SIDE)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    touching = np.bincount(
+        parts[ndimage.binary_dilation(solid) & thin], minlength=count + 1
+    )
+    kept = touching >= SMALLEST_TOUCH_SHARE * sizes
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         sides = zip(box, grid.spacing[::-1], strict=True)
         longest = max((side.stop - side.start) * mm for side, mm in sides)
-        attached[number] &= longest <= LARGEST_THIN_PART_MM
-    return np.asarray(attached[parts])
+        kept[number] |= longest <= LARGEST_THIN_PART_MM and touching[number] > 0
+    return np.asarray(thin & kept[parts])
+
+
+def _rim(body: Mask, thin: Mask) -> Mask:
+    """Return what is thin within `RIM_VOXELS` steps through it from a body."""
+    allowed = body | thin
+    reached = ndimage.binary_dilation(body, ANY_SIDE, RIM_VOXELS, allowed)
+    return np.asarray(reached & thin)
 
 
 def _deeper(mask: Mask, distance_mm: float, grid: Grid) -> Mask:

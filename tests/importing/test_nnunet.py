@@ -14,7 +14,7 @@ from hanseg_segmentation.importing.checkpoint import read_checkpoint
 from hanseg_segmentation.importing.nnunet import ImportOptions, import_nnunet
 from hanseg_segmentation.inference.loaded_model import load_package
 from hanseg_segmentation.network.build import build
-from hanseg_segmentation.network.nnunet import without_duplicates
+from hanseg_segmentation.network.nnunet import drop_duplicates
 from hanseg_segmentation.network.stunet import STUNet, STUNetConfig
 from hanseg_segmentation.packages.installed import find_models
 from hanseg_segmentation.packages.package import (
@@ -73,7 +73,7 @@ def test_an_imported_model_computes_what_the_checkpoint_says(tmp_path, into, res
     model = load_package(into / "ours", device="cpu")
     torch.manual_seed(0)
     reference = build(package.network).eval()
-    reference.load_state_dict(without_duplicates(real_state_of(folder)))
+    reference.load_state_dict(drop_duplicates(real_state_of(folder)))
     tile = torch.randn(1, 1, 4, 12, 12)
     with torch.inference_mode():  # the loaded one lies channels-last: other sums
         found, expected = model.network(tile), reference(tile)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hanseg_segmentation.images import CaseImages
-from hanseg_segmentation.inference.loaded_model import LoadedModel, ready
+from hanseg_segmentation.inference.loaded_model import LoadedModel, make_loaded_model
 from hanseg_segmentation.packages.package import (
     CtNormalisation,
     ModelPackage,
@@ -64,7 +64,9 @@ def threshold_network() -> nn.Module:
 
 
 def threshold_model(**changes) -> LoadedModel:
-    return ready(package(**changes), threshold_network(), device=torch.device("cpu"))
+    return make_loaded_model(
+        package(**changes), threshold_network(), device=torch.device("cpu")
+    )
 
 
 def world_points(grid: Grid) -> Points:

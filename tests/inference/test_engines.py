@@ -12,8 +12,8 @@ from hanseg_segmentation.inference.network_engines import (
     EngineOptions,
     EnginePlan,
     candidates,
+    make_cpu_engines,
     make_engine,
-    on_cpu,
 )
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
@@ -167,7 +167,7 @@ def test_a_network_that_an_engine_cannot_take_is_told(monkeypatch):
 
 
 def test_every_fold_can_run_on_the_cpu_in_float32():
-    folds = on_cpu([threshold_network(), nn.Conv3d(3, 3, 1)])
+    folds = make_cpu_engines([threshold_network(), nn.Conv3d(3, 3, 1)])
     assert all(isinstance(each, Eager) for each in folds)
     assert [each(torch.ones(1, 3, 2, 2, 2)).dtype for each in folds] == [
         torch.float32,

@@ -5,9 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from hanseg_segmentation.inference.loaded_model import load_named, load_package, ready
+from hanseg_segmentation.inference.loaded_model import (
+    load_named,
+    load_package,
+    make_loaded_model,
+)
 from hanseg_segmentation.inference.network_engines import EngineOptions
-from hanseg_segmentation.network.build import build, with_weights
+from hanseg_segmentation.network.build import build, load_weights
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_segmentation.packages.weights import write_package
 from hanseg_shared.documents import InferenceMode
@@ -52,31 +56,31 @@ def test_loading_twice_gives_the_same_answers(folder):
 
 def test_weights_of_another_network_are_refused():
     with pytest.raises(ModelError, match="do not fit the network"):
-        with_weights(build(SPEC), {"other": torch.zeros(1)})
+        load_weights(build(SPEC), {"other": torch.zeros(1)})
 
 
 def test_weights_that_are_not_finite_are_refused():
     network = nn.Conv3d(1, 1, 1)
     weights = {"weight": torch.full((1, 1, 1, 1, 1), torch.nan), "bias": torch.zeros(1)}
     with pytest.raises(ModelError, match="weight hold values that are not finite"):
-        with_weights(network, weights)
+        load_weights(network, weights)
 
 
 def test_a_network_with_too_few_channels_is_refused():
     with pytest.raises(ModelError, match="output channel 2"):
-        ready(package(), nn.Conv3d(3, 2, 1), device=CPU)
+        make_loaded_model(package(), nn.Conv3d(3, 2, 1), device=CPU)
 
 
 def test_a_network_that_shrinks_its_input_is_refused():
     with pytest.raises(ModelError, match="does not fit its plan"):
-        ready(package(), nn.Conv3d(3, 3, 3), device=CPU)
+        make_loaded_model(package(), nn.Conv3d(3, 3, 3), device=CPU)
 
 
 def test_a_network_that_returns_no_numbers_is_refused():
     network = nn.Conv3d(3, 3, 1)
     network.bias = nn.Parameter(torch.full((3,), torch.inf))
     with pytest.raises(ModelError, match="not finite"):
-        ready(package(), network, device=CPU)
+        make_loaded_model(package(), network, device=CPU)
 
 
 def tampered(path: Path) -> None:
@@ -119,7 +123,7 @@ def test_a_missing_fold_is_told(two_folds):
 
 def test_folds_with_other_outputs_are_refused():
     with pytest.raises(ModelError, match=r"\[3, 5\] output channels"):
-        ready(
+        make_loaded_model(
             package(),
             nn.Conv3d(3, 3, 1),
             device=CPU,

@@ -12,7 +12,7 @@ from torch import nn
 from hanseg_segmentation import pipeline
 from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference import second_stage
-from hanseg_segmentation.inference.loaded_model import LoadedModel, ready
+from hanseg_segmentation.inference.loaded_model import LoadedModel, make_loaded_model
 from hanseg_segmentation.inference.network_engines import Eager, EngineName
 from hanseg_segmentation.inference.second_stage import join
 from hanseg_segmentation.inference.self_test import Choice, Chosen
@@ -46,10 +46,14 @@ def blind_network() -> nn.Module:
 
 def two_stages(second: nn.Module | None = None) -> LoadedModel:
     """Return the threshold model whose Parotid_L a finer one draws."""
-    first = ready(package(second_stage=STAGE), threshold_network(), device=CPU)
+    first = make_loaded_model(
+        package(second_stage=STAGE), threshold_network(), device=CPU
+    )
     finer = package(name="finer", spacing_mm=(1.5, 1.5, 1.5))
     network = threshold_network() if second is None else second
-    return dataclasses.replace(first, second=ready(finer, network, device=CPU))
+    return dataclasses.replace(
+        first, second=make_loaded_model(finer, network, device=CPU)
+    )
 
 
 @pytest.fixture

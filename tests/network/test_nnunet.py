@@ -16,9 +16,9 @@ from torch import nn
 from hanseg_segmentation.network.build import build
 from hanseg_segmentation.network.nnunet import (
     NnUNetConfig,
+    drop_duplicates,
     plain_conv_unet,
     residual_encoder_unet,
-    without_duplicates,
 )
 from hanseg_segmentation.network.stunet import STUNet, STUNetConfig, stunet_config
 from hanseg_segmentation.packages.package import NetworkSpec
@@ -52,7 +52,7 @@ def test_parameters_are_called_as_in_real_checkpoints(kind):
         name: list(p.shape) for name, p in BUILDERS[kind](CONFIG).state_dict().items()
     }
     theirs = {name: torch.empty(shape) for name, shape in RECORDED[kind].items()}
-    kept = {name: list(each.shape) for name, each in without_duplicates(theirs).items()}
+    kept = {name: list(each.shape) for name, each in drop_duplicates(theirs).items()}
     assert ours == kept
 
 
@@ -61,8 +61,7 @@ def test_real_checkpoints_hold_copies_that_are_dropped(kind):
     names = set(RECORDED[kind])
     assert any(".all_modules." in name for name in names)
     assert "decoder.encoder.stages.0" not in {
-        name[:24]
-        for name in without_duplicates({name: torch.empty(0) for name in names})
+        name[:24] for name in drop_duplicates({name: torch.empty(0) for name in names})
     }
 
 
@@ -106,7 +105,7 @@ def test_logits_equal_those_of_the_real_network(kind):
         }
     ).eval()
     ours = BUILDERS[kind](CONFIG).eval()
-    ours.load_state_dict(without_duplicates(theirs.state_dict()))
+    ours.load_state_dict(drop_duplicates(theirs.state_dict()))
     images = torch.randn(1, 2, 8, 16, 16)
     with torch.inference_mode():
         assert float((ours(images) - theirs(images)).abs().max()) <= 1e-4

@@ -115,7 +115,7 @@ def segment(
     answer = run_stage(
         seen,
         model,
-        progress=_within(progress, 0.0, first_share),
+        progress=_scale_progress(progress, 0.0, first_share),
         region=region,
         seconds_left=seconds_left,
     )
@@ -128,7 +128,7 @@ def segment(
                 model=model,
                 second=model.second,
                 seconds_left=_count_down(seconds_left, began),
-                progress=_within(progress, first_share, NETWORK_SHARE),
+                progress=_scale_progress(progress, first_share, NETWORK_SHARE),
             )
     with watch.phase("checks"):
         checked = check_organs(
@@ -179,7 +179,7 @@ def _localise(ct: Volume, model: LoadedModel, watch: Stopwatch) -> Region | None
     return region
 
 
-def _within(
+def _scale_progress(
     progress: Callable[[float], None], low: float, high: float
 ) -> Callable[[float], None]:
     """Return what tells the progress of a part, from `low` to `high` of the whole."""

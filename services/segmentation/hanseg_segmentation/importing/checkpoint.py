@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hanseg_segmentation.network.nnunet import without_duplicates
+from hanseg_segmentation.network.nnunet import drop_duplicates
 from hanseg_shared.errors import InputError
 
 FINAL = "checkpoint_final.pth"
@@ -163,7 +163,7 @@ def _allowed_globals() -> list[Any]:
 def _parse_weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     if not state or not all(isinstance(each, torch.Tensor) for each in state.values()):
         raise TypeError("network_weights are no tensors by name")
-    return without_duplicates(
+    return drop_duplicates(
         {_strip_wrappers(name): each for name, each in state.items()}
     )
 

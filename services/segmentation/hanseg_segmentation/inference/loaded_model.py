@@ -21,10 +21,10 @@ from hanseg_segmentation.inference.network_engines import (
     Engine,
     EngineName,
     EngineOptions,
-    on_cpu,
+    make_cpu_engines,
 )
 from hanseg_segmentation.inference.self_test import Chosen, choose_engine
-from hanseg_segmentation.network.build import build, with_weights
+from hanseg_segmentation.network.build import build, load_weights
 from hanseg_segmentation.packages.installed import find_model
 from hanseg_segmentation.packages.package import ModelPackage, read_package
 from hanseg_segmentation.packages.weights import read_weights, second_stage_folder
@@ -114,7 +114,7 @@ class LoadedModel:
             for each in self.networks:
                 each.to(self.device)
             return self.folds
-        return on_cpu(self.networks)
+        return make_cpu_engines(self.networks)
 
 
 def load_package(
@@ -140,10 +140,10 @@ def load_package(
     package = read_package(folder)
     place = choose_device(device)
     networks = [
-        with_weights(build(package.network), read_weights(folder, package, fold=fold))
+        load_weights(build(package.network), read_weights(folder, package, fold=fold))
         for fold in range(len(package.folds))
     ]
-    model = ready(
+    model = make_loaded_model(
         package, networks[0], device=place, further=networks[1:], options=options
     )
     if not whole or package.second_stage is None:
@@ -166,7 +166,7 @@ def load_named(
     return load_package(folder, device=device, options=options, whole=whole)
 
 
-def ready(
+def make_loaded_model(
     package: ModelPackage,
     network: nn.Module,
     *,
@@ -191,7 +191,7 @@ def ready(
         each.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         for each in (network, *further)
     ]
-    channels = {_first_pass(package, each, device=device) for each in placed}
+    channels = {_run_first_pass(package, each, device=device) for each in placed}
     if len(channels) > 1:
         raise ModelError(
             f"the folds of model {package.name} have {sorted(channels)} output"
@@ -228,7 +228,7 @@ def _normalises_tiles(network: nn.Module) -> bool:
     return any(isinstance(each, kinds) for each in network.modules())
 
 
-def _first_pass(
+def _run_first_pass(
     package: ModelPackage, network: nn.Module, *, device: torch.device
 ) -> int:
     """Return a network's output channels, found with a tile of zeros."""

@@ -36,7 +36,7 @@ from hanseg_segmentation.quality.anatomy import Expected, anatomy
 from hanseg_segmentation.quality.find import ANCHOR_SHARE, Found, find_organs
 from hanseg_segmentation.quality.frame import Frame
 from hanseg_segmentation.quality.pieces import find_pieces
-from hanseg_segmentation.quality.seen import seen_part
+from hanseg_segmentation.quality.seen import find_seen_part
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.volume import Mask, Volume
 
@@ -127,8 +127,8 @@ def find_region(labels: Volume, ct: Volume, organs: Iterable[str]) -> Region | N
     Returns:
         None where the coarse model found too little to trust, or contradicts itself.
     """
-    found, frame = find_organs(find_pieces(labels), seen_part(ct), anatomy())
-    if frame is None or not _trusted(found, frame, labels.grid.voxel_ml):
+    found, frame = find_organs(find_pieces(labels), find_seen_part(ct), anatomy())
+    if frame is None or not _is_trusted(found, frame, labels.grid.voxel_ml):
         return None
     by_name = {each.organ.name: each for each in found}
     boxes = [_box(by_name[name], frame, labels) for name in organs]
@@ -175,7 +175,7 @@ def tiles_around(
         size: The volume's shape before it was padded.
         step: Largest distance of neighbouring tiles, as a share of their edge.
     """
-    found = _covering(worth.blocks, worth.edges, tiling.patch, size, step)
+    found = _cover(worth.blocks, worth.edges, tiling.patch, size, step)
     room = [n - edge for n, edge in zip(tiling.shape, tiling.patch, strict=True)]
     return tuple(
         shape_of(map(min, map(operator.add, each, tiling.first), room))
@@ -183,7 +183,7 @@ def tiles_around(
     )
 
 
-def _covering(
+def _cover(
     blocks: Mask,
     edges: Sequence[float],
     patch: Sequence[int],
@@ -207,11 +207,11 @@ def _covering(
         if start != starts[-1]:
             last = math.ceil((start + patch[0] - border) / edge)
         row: Mask = np.asarray(blocks[first:last].any(axis=0))
-        for tail in _covering(row, edges[1:], patch[1:], size[1:], step):
+        for tail in _cover(row, edges[1:], patch[1:], size[1:], step):
             yield (start, *tail)
 
 
-def _trusted(found: tuple[Found, ...], frame: Frame, voxel_ml: float) -> bool:
+def _is_trusted(found: tuple[Found, ...], frame: Frame, voxel_ml: float) -> bool:
     """Whether enough organs of plausible size agree about where the patient lies."""
     plausible = [
         each.organ.name

@@ -178,7 +178,7 @@ def candidates(options: EngineOptions, device: torch.device) -> tuple[EngineName
     auto = {"eager", "winograd", "openvino"}
     wanted = auto if options.library == "auto" else {options.library}
     names = [name for name in EngineName if name.library in wanted]
-    names = [name for name in names if _available(name.library, device)]
+    names = [name for name in names if _is_available(name.library, device)]
     exact = options.mode is InferenceMode.EXACT
     half = precision_on(device) is torch.bfloat16 and not exact
     names = [name for name in names if half or name.precision is torch.float32]
@@ -203,13 +203,13 @@ def make_engine(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engin
         ) from error
 
 
-def on_cpu(networks: Sequence[nn.Module]) -> tuple[Engine, ...]:
+def make_cpu_engines(networks: Sequence[nn.Module]) -> tuple[Engine, ...]:
     """Return float32 engines on the CPU, to which the networks are moved."""
     cpu = torch.device("cpu")
     return tuple(Eager(each.to(cpu), cpu, torch.float32) for each in networks)
 
 
-def _available(library: str, device: torch.device) -> bool:
+def _is_available(library: str, device: torch.device) -> bool:
     if library == "winograd":
         return device.type == "cpu"
     if library == "openvino":
@@ -259,7 +259,7 @@ def _make_openvino(name: EngineName, network: nn.Module, plan: EnginePlan) -> En
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it traces with a deprecated function
         model = openvino.convert_model(
-            network, example_input=_traced_tile(plan), input=list(plan.tile)
+            network, example_input=_make_tracing_tile(plan), input=list(plan.tile)
         )
     layouts = PrePostProcessor(model)
     layouts.output().model().set_layout(openvino.Layout("NCDHW"))
@@ -268,7 +268,7 @@ def _make_openvino(name: EngineName, network: nn.Module, plan: EnginePlan) -> En
     return functools.partial(_run_openvino, compiled)
 
 
-def _traced_tile(plan: EnginePlan) -> torch.Tensor:
+def _make_tracing_tile(plan: EnginePlan) -> torch.Tensor:
     """Return a small tile that a network can be traced with: a trace keeps everything.
 
     Edges are multiples of what the network divides them by, a power of two, and twice

@@ -179,7 +179,7 @@ def plan_effort(
         seconds = tiles_of(effort) * effort.passes * offer.seconds_per_tile
         share = MIRRORING_SHARE if effort.mirror_axes else 1.0
         if seconds <= usable * share:
-            return _explained(effort, offer, seconds, usable)
+            return _explain(effort, offer, seconds, usable)
     logger.warning("even the least effort may take longer than %.0f s", usable)
     return replace(
         effort,
@@ -241,14 +241,14 @@ def _from_most_to_least(offer: Offer) -> Iterator[Effort]:
         yield Effort(1, (), WIDE_STEP, "", offer.localised)
 
 
-def _explained(effort: Effort, offer: Offer, seconds: float, usable: float) -> Effort:
-    saved = _saved(effort, offer)
+def _explain(effort: Effort, offer: Offer, seconds: float, usable: float) -> Effort:
+    saved = _list_savings(effort, offer)
     about = f"about {seconds:.0f} s of {usable:.0f} s"
     given = f"without {', '.join(saved)}: " if saved else "everything there is: "
     return replace(effort, reason=given + about)
 
 
-def _saved(effort: Effort, offer: Offer) -> Sequence[str]:
+def _list_savings(effort: Effort, offer: Offer) -> Sequence[str]:
     saved = []
     if len(effort.mirror_axes) < len(offer.mirror_axes):
         saved.append("mirroring" if not effort.mirror_axes else "all mirroring")

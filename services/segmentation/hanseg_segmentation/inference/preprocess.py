@@ -128,7 +128,7 @@ def mask_to_model_grid(mask: Volume, whole: Grid, grid: Grid) -> FloatVoxels:
     planes = np.stack([(x @ (y @ p.astype(np.float32)).T).T for p in mask.array])
     planes = (z @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
     shares: FloatVoxels = resample(
-        Volume(planes, _centred(whole, counts, spacing)), grid
+        Volume(planes, _centre_grid(whole, counts, spacing)), grid
     ).array
     return shares
 
@@ -163,12 +163,12 @@ def network_input(
             channel[...] = (
                 field_of_view
                 if name == "field_of_view"
-                else _normalised_mr(mr, field_of_view, ct_hu, normalisation)
+                else _normalise_mr_channel(mr, field_of_view, ct_hu, normalisation)
             )
     return channels
 
 
-def _normalised_mr(
+def _normalise_mr_channel(
     mr: Voxels, field_of_view: Mask, ct_hu: Voxels, normalisation: Normalisation
 ) -> FloatVoxels:
     if isinstance(normalisation.mr, ZScore):
@@ -240,7 +240,7 @@ def _shrink(volume: Volume, grid: Grid, *, where: Mask | None = None) -> Volume:
             values[~where[number]] = 0.0
         planes[number] = (x @ (y @ values).T).T
     planes = (z @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
-    return Volume(planes, _centred(volume.grid, counts, spacing))
+    return Volume(planes, _centre_grid(volume.grid, counts, spacing))
 
 
 def _lies_within(start: tuple[int, int, int], part: Grid, whole: Grid) -> bool:
@@ -300,7 +300,7 @@ def _tent(size: int, fine: float, count: int, coarse: float) -> sparse.csr_array
     return sparse.csr_array(weights.astype(np.float32))
 
 
-def _centred(own: Grid, counts: list[int], spacing: list[float]) -> Grid:
+def _centre_grid(own: Grid, counts: list[int], spacing: list[float]) -> Grid:
     """Return the grid of other counts and spacings with the same centre and axes."""
     x, y, z = counts
     sx, sy, sz = spacing

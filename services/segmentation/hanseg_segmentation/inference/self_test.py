@@ -163,14 +163,14 @@ def choose_engine(
         options.cache,
         options.threads,
     )
-    kept = _kept_in(package, device, options)
+    kept = _choice_file(package, device, options)
     known = None if kept is None else _read(kept)
     if known is not None:
         try:
             return Chosen(known, _engines(known.engine, networks, plan))
         except ModelError as error:
             logger.warning("the engine chosen before does not work: %s", error)
-    choice = _tested(package, networks[0], plan, options=options, clock=clock)
+    choice = _run_test(package, networks[0], plan, options=options, clock=clock)
     if kept is not None:
         _write(kept, choice)
     return Chosen(choice, _engines(choice.engine, networks, plan))
@@ -220,7 +220,7 @@ def _grid_about(centre: Points, edges: np.ndarray, package: ModelPackage) -> Gri
     return Grid((x, y, z), package.spacing_mm, (ox, oy, oz))
 
 
-def _tested(
+def _run_test(
     package: ModelPackage,
     network: nn.Module,
     plan: EnginePlan,
@@ -231,7 +231,9 @@ def _tested(
     end = clock() + BUDGET_SECONDS if options.library == "auto" else math.inf
     tile = phantom_tile(package).to(plan.device)
     first, *others = candidates(options, plan.device)
-    reference, labels = _trial(make_engine(first, network, plan), tile, clock=clock)
+    reference, labels = _start_trial(
+        make_engine(first, network, plan), tile, clock=clock
+    )
     if labels is None:
         raise ModelError(
             f"model {package.name} returned values that are not finite for a simulated"
@@ -244,7 +246,7 @@ def _tested(
         if late and name.library not in READY:
             logger.info("engine %s is not tried: it would take too long", name)
             continue
-        attempt = _attempted(name, network, plan, tile, clock=clock)
+        attempt = _try_engine(name, network, plan, tile, clock=clock)
         if attempt is None:
             continue
         share = agreement(attempt[1], labels)
@@ -256,7 +258,7 @@ def _tested(
     for _ in range(ROUNDS):
         for trial in racing:
             if clock() + trial.seconds < end:
-                trial.passes.append(_timed(trial.engine, tile, clock=clock)[0])
+                trial.passes.append(_time_pass(trial.engine, tile, clock=clock)[0])
     tried = {str(name): round(trial.seconds, 4) for name, (trial, _) in trials.items()}
     best = min(trials, key=lambda name: trials[name][0].seconds)
     trial, share = trials[best]
@@ -266,7 +268,7 @@ def _tested(
     )
 
 
-def _attempted(
+def _try_engine(
     name: EngineName,
     network: nn.Module,
     plan: EnginePlan,
@@ -276,7 +278,9 @@ def _attempted(
 ) -> tuple[_Trial, torch.Tensor] | None:
     """Return how an engine does, or None where it does not work at all."""
     try:
-        trial, labels = _trial(make_engine(name, network, plan), tile, clock=clock)
+        trial, labels = _start_trial(
+            make_engine(name, network, plan), tile, clock=clock
+        )
     except (ModelError, RuntimeError, MemoryError) as error:
         logger.warning("engine %s is not used: %s", name, error)
         return None
@@ -286,18 +290,18 @@ def _attempted(
     return trial, labels
 
 
-def _trial(
+def _start_trial(
     engine: Engine, tile: torch.Tensor, *, clock: Clock
 ) -> tuple[_Trial, torch.Tensor | None]:
     """Return an engine's first pass, and its labels unless a logit is not finite."""
-    seconds, logits = _timed(engine, tile, clock=clock)
+    seconds, logits = _time_pass(engine, tile, clock=clock)
     logits = logits[0].float()
     finite = bool(torch.isfinite(logits).all())
     labels = logits.argmax(dim=0).cpu() if finite else None
     return _Trial(engine, [seconds]), labels
 
 
-def _timed(
+def _time_pass(
     engine: Engine, tile: torch.Tensor, *, clock: Clock
 ) -> tuple[float, torch.Tensor]:
     started = clock()
@@ -321,7 +325,7 @@ def _engines(
     return tuple(make_engine(name, each, plan) for each in networks)
 
 
-def _kept_in(
+def _choice_file(
     package: ModelPackage, device: torch.device, options: EngineOptions
 ) -> Path | None:
     """Return the file that a choice of this machine, model and versions is kept in."""

@@ -172,14 +172,14 @@ def nnunet_weights(patch: Shape) -> Float32[np.ndarray, "z y x"]:
     They are those of its ``compute_gaussian``: a filtered point, `NNUNET_PEAK` in the
     middle, in half precision, where what is too small becomes the smallest that is not.
     """
-    z, y, x = (_filtered_point(edge) for edge in patch)
+    z, y, x = (_filter_point(edge) for edge in patch)
     exact = z[:, None, None] * y[None, :, None] * x[None, None, :]
     weights = (exact / (exact.max() / NNUNET_PEAK)).astype(np.float16)
     weights[weights == 0] = weights[weights > 0].min()
     return weights.astype(np.float32)
 
 
-def _filtered_point(edge: int) -> npt.NDArray[np.float64]:
+def _filter_point(edge: int) -> npt.NDArray[np.float64]:
     point = np.zeros(edge)
     point[edge // 2] = 1.0
     filtered: npt.NDArray[np.float64] = ndimage.gaussian_filter1d(

@@ -99,7 +99,7 @@ def build(spec: NetworkSpec) -> nn.Module:
         raise ModelError(f"network configuration does not fit: {error}") from error
 
 
-def with_weights(network: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:
+def load_weights(network: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:
     """Return the network with these weights as float32, ready to infer.
 
     Raises:

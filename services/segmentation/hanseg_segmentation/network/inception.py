@@ -151,14 +151,14 @@ class InceptionUNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return unnormalised scores of every class at every voxel."""
-        return cast(torch.Tensor, self.heads[-1](self._raised(images)[-1]))
+        return cast(torch.Tensor, self.heads[-1](self._decode(images)[-1]))
 
     def scales(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return logits at every resolution but the deepest, from full down."""
-        joined = zip(self.heads, self._raised(images), strict=True)
+        joined = zip(self.heads, self._decode(images), strict=True)
         return [head(features) for head, features in joined][::-1]
 
-    def _raised(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def _decode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return the decoder's features, from the coarsest stage up."""
         skips = []
         deep = images

@@ -1,7 +1,7 @@
 """nnU-Net v2's networks: the plain and the residual-encoder U-Net.
 
 Parameters have the names that nnU-Net's checkpoints give them, so that trained weights
-fit without renaming; `without_duplicates` drops the copies that a checkpoint holds of
+fit without renaming; `drop_duplicates` drops the copies that a checkpoint holds of
 each. The heads of deep supervision answer in training alone; elsewhere only the one at
 full resolution runs.
 
@@ -107,8 +107,8 @@ class ConvBlock(nn.Module):
         z, y, x = kernel
         padding = (z // 2, y // 2, x // 2)
         self.conv = Conv3d(inputs, outputs, kernel, stride, padding, bias=bias)
-        self.norm = _norm(outputs, config)
-        self.nonlin = nn.Identity() if linear else _activation(config)
+        self.norm = _make_norm(outputs, config)
+        self.nonlin = nn.Identity() if linear else _make_activation(config)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return features at the stride's resolution."""
@@ -176,8 +176,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = ConvBlock(
             outputs, outputs, config, kernel=kernel, bias=config.bias, linear=True
         )
-        self.skip = _shortcut(inputs, outputs, config, stride=stride)
-        self.nonlin2 = _activation(config)
+        self.skip = _make_shortcut(inputs, outputs, config, stride=stride)
+        self.nonlin2 = _make_activation(config)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return features at the stride's resolution."""
@@ -240,7 +240,7 @@ class PlainEncoder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return every stage's features, from full resolution down."""
-        return _stage_by_stage(self.stages, images)
+        return _run_stages(self.stages, images)
 
 
 class ResidualEncoder(nn.Module):
@@ -268,7 +268,7 @@ class ResidualEncoder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return every stage's features, from full resolution down."""
-        return _stage_by_stage(self.stages, self.stem(images))
+        return _run_stages(self.stages, self.stem(images))
 
 
 class Decoder(nn.Module):
@@ -304,16 +304,16 @@ class Decoder(nn.Module):
 
     def forward(self, skips: list[torch.Tensor]) -> torch.Tensor:
         """Return logits at full resolution from every stage's features."""
-        return cast(torch.Tensor, self.seg_layers[-1](self._raised(skips)))
+        return cast(torch.Tensor, self.seg_layers[-1](self._decode(skips)))
 
     def scales(self, skips: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return logits at every resolution but the deepest, from full down."""
         stages: list[torch.Tensor] = []
-        self._raised(skips, stages)
+        self._decode(skips, stages)
         joined = zip(self.seg_layers, stages, strict=True)
         return [head(features) for head, features in joined][::-1]
 
-    def _raised(
+    def _decode(
         self, skips: list[torch.Tensor], stages: list[torch.Tensor] | None = None
     ) -> torch.Tensor:
         """Return the last stage's features.
@@ -365,7 +365,7 @@ def residual_encoder_unet(config: NnUNetConfig) -> nn.Module:
     return NnUNet(ResidualEncoder(config), config)
 
 
-def without_duplicates(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def drop_duplicates(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return a checkpoint's weights, each once.
 
     nnU-Net's modules register a layer under its own name and again in a sequence
@@ -377,7 +377,7 @@ def without_duplicates(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
 _DUPLICATE = re.compile(r"\.all_modules\.|^decoder\.encoder\.")
 
 
-def _stage_by_stage(stages: nn.Sequential, images: torch.Tensor) -> list[torch.Tensor]:
+def _run_stages(stages: nn.Sequential, images: torch.Tensor) -> list[torch.Tensor]:
     features = []
     for stage in stages:
         images = stage(images)
@@ -385,7 +385,7 @@ def _stage_by_stage(stages: nn.Sequential, images: torch.Tensor) -> list[torch.T
     return features
 
 
-def _shortcut(
+def _make_shortcut(
     inputs: int, outputs: int, config: NnUNetConfig, *, stride: Triple
 ) -> nn.Sequential:
     """Return the way around a residual block; empty where nothing changes shape."""
@@ -401,10 +401,10 @@ def _shortcut(
     return nn.Sequential(*parts)
 
 
-def _norm(features: int, config: NnUNetConfig) -> nn.Module:
+def _make_norm(features: int, config: NnUNetConfig) -> nn.Module:
     kind = InstanceNorm if config.norm == "instance" else nn.BatchNorm3d
     return kind(features, eps=config.norm_epsilon, affine=config.norm_affine)
 
 
-def _activation(config: NnUNetConfig) -> nn.Module:
+def _make_activation(config: NnUNetConfig) -> nn.Module:
     return nn.LeakyReLU(config.leak, inplace=True)

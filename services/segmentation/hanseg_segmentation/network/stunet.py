@@ -65,7 +65,7 @@ class STUNetConfig:
             raise ValueError(f"strides must be positive, got {self.strides}")
 
 
-class ResidualBlock(nn.Module):
+class StunetBlock(nn.Module):
     """Two convolutions beside a shortcut, projected where the shape changes."""
 
     def __init__(
@@ -119,7 +119,7 @@ class STUNet(nn.Module):
         super().__init__()
         features, depth, strides = config.features, config.depth, config.strides
         self.conv_blocks_context = nn.ModuleList(
-            _stage(
+            _make_stage(
                 features[level - 1] if level else config.in_channels,
                 features[level],
                 depth=depth[level],
@@ -133,7 +133,7 @@ class STUNet(nn.Module):
             for level in levels
         )
         self.conv_blocks_localization = nn.ModuleList(
-            _stage(2 * features[level], features[level], depth=depth[level])
+            _make_stage(2 * features[level], features[level], depth=depth[level])
             for level in (each - 1 for each in levels)
         )
         self.seg_outputs = nn.ModuleList(
@@ -142,14 +142,14 @@ class STUNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return unnormalised scores of every class at every voxel."""
-        return cast(torch.Tensor, self.seg_outputs[-1](self._raised(images)[-1]))
+        return cast(torch.Tensor, self.seg_outputs[-1](self._decode(images)[-1]))
 
     def scales(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return logits at every resolution but the deepest, from full down."""
-        joined = zip(self.seg_outputs, self._raised(images), strict=True)
+        joined = zip(self.seg_outputs, self._decode(images), strict=True)
         return [head(features) for head, features in joined][::-1]
 
-    def _raised(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def _decode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return the decoder's features, from the coarsest stage up."""
         features, skips = [], []
         deep = images
@@ -204,10 +204,10 @@ def _depth(state: Mapping[str, torch.Tensor], level: int) -> int:
     return sum(name.startswith(start) and name.endswith(ends) for name in state)
 
 
-def _stage(
+def _make_stage(
     inputs: int, outputs: int, *, depth: int, stride: Triple = (1, 1, 1)
 ) -> nn.Sequential:
-    first = ResidualBlock(inputs, outputs, stride=stride, project=True)
+    first = StunetBlock(inputs, outputs, stride=stride, project=True)
     return nn.Sequential(
-        first, *(ResidualBlock(outputs, outputs) for _ in range(depth - 1))
+        first, *(StunetBlock(outputs, outputs) for _ in range(depth - 1))
     )

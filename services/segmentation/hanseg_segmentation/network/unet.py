@@ -46,7 +46,7 @@ class UNetConfig:
             raise ValueError(f"a U-Net needs two levels, got features {self.features}")
 
 
-class ConvBlock(nn.Sequential):
+class UNetBlock(nn.Sequential):
     """Convolution 3 x 3 x 3, batch norm and leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
@@ -63,7 +63,7 @@ class UpBlock(nn.Module):
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
         self.reduce = Conv3d(inputs, outputs, 1, bias=False)
-        self.join = ConvBlock(outputs + skip, outputs)
+        self.join = UNetBlock(outputs + skip, outputs)
 
     def forward(self, deep: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Return features at the skip connection's resolution."""
@@ -83,9 +83,9 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         features = config.features
-        self.stem = ConvBlock(config.in_channels, features[0])
+        self.stem = UNetBlock(config.in_channels, features[0])
         self.down = nn.ModuleList(
-            nn.Sequential(ConvBlock(a, b, stride=2), ConvBlock(b, b))
+            nn.Sequential(UNetBlock(a, b, stride=2), UNetBlock(b, b))
             for a, b in pairwise(features)
         )
         levels = list(zip(features[::-1], features[-2:0:-1], strict=False))

@@ -16,7 +16,7 @@ from hanseg_segmentation.quality.anatomy import anatomy
 from hanseg_segmentation.quality.find import Found, find_organs
 from hanseg_segmentation.quality.frame import Frame
 from hanseg_segmentation.quality.pieces import Pieces, find_pieces
-from hanseg_segmentation.quality.seen import seen_part
+from hanseg_segmentation.quality.seen import find_seen_part
 from hanseg_shared.documents import Flag, OrganResult
 from hanseg_shared.flags import DOUBTS, FlagCode
 from hanseg_shared.organs import BACKGROUND, OrganStatus, Side, counterpart
@@ -92,17 +92,17 @@ def check_organs(
             did not.
     """
     pieces = find_pieces(labels)
-    found, frame = find_organs(pieces, seen_part(ct), anatomy())
-    cleaned = _without_strays(labels, pieces, found)
-    flags = _all_flags(found, frame, cleaned, confidences, agreements or {}, coarse)
+    found, frame = find_organs(pieces, find_seen_part(ct), anatomy())
+    cleaned = _remove_strays(labels, pieces, found)
+    flags = _check_all(found, frame, cleaned, confidences, agreements or {}, coarse)
     organs = tuple(
-        _result(each, flags[each.organ.name], cleaned, package, confidences)
+        _make_result(each, flags[each.organ.name], cleaned, package, confidences)
         for each in found
     )
     return Checked(cleaned, organs)
 
 
-def _result(
+def _make_result(
     found: Found,
     flags: list[Flag],
     labels: Volume,
@@ -133,7 +133,7 @@ def _status(found: Found, flags: list[Flag], *, known: bool) -> OrganStatus:
     return OrganStatus.CONTOURED
 
 
-def _without_strays(labels: Volume, pieces: Pieces, found: tuple[Found, ...]) -> Volume:
+def _remove_strays(labels: Volume, pieces: Pieces, found: tuple[Found, ...]) -> Volume:
     """Return a copy of the label map in which strays are background."""
     removed = np.zeros(len(pieces.all), dtype=bool)
     removed[[piece.number for each in found for piece in each.removed]] = True
@@ -142,7 +142,7 @@ def _without_strays(labels: Volume, pieces: Pieces, found: tuple[Found, ...]) ->
     return labels.with_array(array)
 
 
-def _all_flags(
+def _check_all(
     found: tuple[Found, ...],
     frame: Frame | None,
     labels: Volume,
@@ -154,25 +154,29 @@ def _all_flags(
     voxel_ml = labels.grid.voxel_ml
     by_name = {each.organ.name: each for each in found}
     flags: dict[str, list[Flag]] = {}
-    hollow = over_parts(lambda n, _: _holes(found[n], labels), range(len(found) + 1))
+    hollow = over_parts(
+        lambda n, _: _check_holes(found[n], labels), range(len(found) + 1)
+    )
     for each, of_holes in zip(found, hollow, strict=True):
         own = itertools.chain(
-            _side(each, by_name, frame),
-            _position(each, frame),
-            _volume(each, by_name, voxel_ml),
-            _certainty(each, confidences),
-            _agreement(each, agreements),
+            _check_side(each, by_name, frame),
+            _check_position(each, frame),
+            _check_volume(each, by_name, voxel_ml),
+            _check_certainty(each, confidences),
+            _check_agreement(each, agreements),
             [Flag.of(FlagCode.FIRST_STAGE_ONLY)]
             if each.kept and each.organ.name in coarse
             else [],
-            _pieces(each, voxel_ml),
+            _check_pieces(each, voxel_ml),
             of_holes,
         )
         flags[each.organ.name] = list(own)
     return flags
 
 
-def _side(found: Found, others: Mapping[str, Found], frame: Frame | None) -> list[Flag]:
+def _check_side(
+    found: Found, others: Mapping[str, Found], frame: Frame | None
+) -> list[Flag]:
     """Check that a left organ is left of the right one, and of the middle."""
     other = counterpart(found.organ)
     if found.landmark is None or other is None:
@@ -192,7 +196,7 @@ def _across(vector: npt.NDArray[np.float64], frame: Frame | None) -> float:
     return float(vector[0] if frame is None else vector @ frame.rotation[:, 0])
 
 
-def _position(found: Found, frame: Frame | None) -> list[Flag]:
+def _check_position(found: Found, frame: Frame | None) -> list[Flag]:
     """Check the distance to the expected place; not for what the scan's edge cuts."""
     if frame is None or found.landmark is None or found.cut:
         return []
@@ -205,7 +209,9 @@ def _position(found: Found, frame: Frame | None) -> list[Flag]:
     return [Flag.of(FlagCode.UNEXPECTED_POSITION, distance, limit=limit)]
 
 
-def _volume(found: Found, others: Mapping[str, Found], voxel_ml: float) -> list[Flag]:
+def _check_volume(
+    found: Found, others: Mapping[str, Found], voxel_ml: float
+) -> list[Flag]:
     """Check the volume against what is plausible and against the other side's."""
     if not found.kept:
         return []
@@ -230,7 +236,9 @@ def _volume(found: Found, others: Mapping[str, Found], voxel_ml: float) -> list[
     return flags
 
 
-def _certainty(found: Found, confidences: Mapping[str, float | None]) -> list[Flag]:
+def _check_certainty(
+    found: Found, confidences: Mapping[str, float | None]
+) -> list[Flag]:
     """Check the model's own probability; none at all counts as low.
 
     An organ with a probability but without voxels was lost on the way to the CT's grid.
@@ -244,7 +252,7 @@ def _certainty(found: Found, confidences: Mapping[str, float | None]) -> list[Fl
     return [Flag.of(FlagCode.LOW_PROBABILITY, confidence, limit=LEAST_PROBABILITY)]
 
 
-def _agreement(found: Found, agreements: Mapping[str, float]) -> list[Flag]:
+def _check_agreement(found: Found, agreements: Mapping[str, float]) -> list[Flag]:
     """Check that the model's folds and mirrored passes mean the same organ."""
     share = agreements.get(found.organ.name)
     if not found.kept or share is None or not share < LEAST_AGREEMENT:
@@ -252,7 +260,7 @@ def _agreement(found: Found, agreements: Mapping[str, float]) -> list[Flag]:
     return [Flag.of(FlagCode.FOLDS_DISAGREE, share, limit=LEAST_AGREEMENT)]
 
 
-def _pieces(found: Found, voxel_ml: float) -> list[Flag]:
+def _check_pieces(found: Found, voxel_ml: float) -> list[Flag]:
     """Tell what was removed, what is split and what the scan's edge cuts.
 
     The lower edge cuts the cord and the carotids of every scan: that is told only where
@@ -274,7 +282,7 @@ def _pieces(found: Found, voxel_ml: float) -> list[Flag]:
     return flags
 
 
-def _holes(found: Found, labels: Volume) -> list[Flag]:
+def _check_holes(found: Found, labels: Volume) -> list[Flag]:
     """Tell how much background an organ encloses; nothing is filled."""
     if found.low is None or found.high is None:
         return []
@@ -283,12 +291,12 @@ def _holes(found: Found, labels: Volume) -> list[Flag]:
         for low, high in zip(found.low[::-1], found.high[::-1], strict=True)
     )
     part = labels.array[box]
-    enclosed = _enclosed(part == found.organ.label) & (part == BACKGROUND)
+    enclosed = _find_enclosed(part == found.organ.label) & (part == BACKGROUND)
     volume = float(np.count_nonzero(enclosed)) * labels.grid.voxel_ml
     return [Flag.of(FlagCode.HOLES, volume)] if volume >= SMALLEST_HOLE_ML else []
 
 
-def _enclosed(mask: Mask) -> Mask:
+def _find_enclosed(mask: Mask) -> Mask:
     """Return what is not in the mask and has no way out of the box but through it.
 
     Much faster than SciPy's `binary_fill_holes`, which dilates step by step.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,24 +62,24 @@ class Found:
         expected: What is expected of it.
         kept: The pieces taken for it, the largest first.
         removed: The pieces taken for strays.
+        outside: Whether the scan does not show its expected place.
         low: Smallest index (x, y, z) of what was kept; None without any.
         high: Largest index (x, y, z).
         landmark: Its landmark, mm LPS ``(3,)``; None without any piece.
         cut: Whether the scan's edge cuts it where it should not end.
         at_feet: Whether it reaches the scan's lower edge.
-        outside: Whether the scan does not show its expected place.
     """
 
     organ: Organ
     expected: Expected
     kept: tuple[Piece, ...]
     removed: tuple[Piece, ...]
-    low: npt.NDArray[np.int64] | None
-    high: npt.NDArray[np.int64] | None
-    landmark: Points | None
-    cut: bool
-    at_feet: bool
     outside: bool
+    low: npt.NDArray[np.int64] | None = None
+    high: npt.NDArray[np.int64] | None = None
+    landmark: Points | None = None
+    cut: bool = False
+    at_feet: bool = False
 
     @property
     def voxels(self) -> int:
@@ -106,16 +106,14 @@ def find_organs(
     frame: Frame | None = None
     for _ in range(2):
         organs = tuple(_choose(each, pieces, seen, frame, anatomy) for each in ORGANS)
-        frame = _fitted(organs, pieces.grid.voxel_ml, anatomy)
+        frame = _fit(organs, pieces.grid.voxel_ml, anatomy)
     if frame is None:
         return organs, None
     organs = tuple(_choose(each, pieces, seen, frame, anatomy) for each in ORGANS)
     return organs, frame
 
 
-def _fitted(
-    organs: tuple[Found, ...], voxel_ml: float, anatomy: Anatomy
-) -> Frame | None:
+def _fit(organs: tuple[Found, ...], voxel_ml: float, anatomy: Anatomy) -> Frame | None:
     """Return the frame of the organs that are whole, or else of all, cut ones too.
 
     The centroid of a cut organ is displaced, but by less than would be lost if
@@ -157,46 +155,40 @@ def _choose(
     every = pieces.of(organ.label)
     twin = counterpart(organ)
     places = (expected,) if twin is None else (expected, anatomy.organs[twin.name])
-    kept = _kept(every, places, frame, voxel_ml=pieces.grid.voxel_ml)
+    kept = _choose_pieces(every, places, frame, voxel_ml=pieces.grid.voxel_ml)
     outside = False
     if frame is not None:
-        outside, impossible = _absence(expected, frame, seen)
+        outside, impossible = _find_absence(expected, frame, seen)
         volume = sum(piece.voxels for piece in kept) * pieces.grid.voxel_ml
         trace = outside and volume < TRACE_SHARE * expected.smallest_ml
         if impossible or trace:
             kept = ()
-    removed = tuple(piece for piece in every if piece not in kept)
-    if not kept:
-        return Found(
-            organ,
-            expected,
-            kept=(),
-            removed=removed,
-            low=None,
-            high=None,
-            landmark=None,
-            cut=False,
-            at_feet=False,
-            outside=outside,
-        )
-    low = np.min([piece.low for piece in kept], axis=0)
-    high = np.max([piece.high for piece in kept], axis=0)
-    at_feet, elsewhere = seen.touched_by(low, high)
-    return Found(
+    found = Found(
         organ,
         expected,
         kept=kept,
-        removed=removed,
+        removed=tuple(piece for piece in every if piece not in kept),
+        outside=outside,
+    )
+    return _locate(found, pieces, seen) if kept else found
+
+
+def _locate(found: Found, pieces: Pieces, seen: Seen) -> Found:
+    """Return an organ with where its pieces lie, and which edges of the scan cut it."""
+    low = np.min([piece.low for piece in found.kept], axis=0)
+    high = np.max([piece.high for piece in found.kept], axis=0)
+    at_feet, elsewhere = seen.find_touched_faces(low, high)
+    return replace(
+        found,
         low=low,
         high=high,
-        landmark=_landmark(kept, pieces, expected),
-        cut=elsewhere or (at_feet and not expected.runs_on_below),
+        landmark=_landmark(found.kept, pieces, found.expected),
+        cut=elsewhere or (at_feet and not found.expected.runs_on_below),
         at_feet=at_feet,
-        outside=outside,
     )
 
 
-def _kept(
+def _choose_pieces(
     every: tuple[Piece, ...],
     places: tuple[Expected, ...],
     frame: Frame | None,
@@ -255,7 +247,7 @@ def _in_reach(
     return bool(((at >= low) & (at <= high)).all())
 
 
-def _absence(expected: Expected, frame: Frame, seen: Seen) -> tuple[bool, bool]:
+def _find_absence(expected: Expected, frame: Frame, seen: Seen) -> tuple[bool, bool]:
     """Whether the organ's place is mostly, and wholly, beyond the scan."""
     axes = [
         np.linspace(low, high, LATTICE)

@@ -78,7 +78,7 @@ def find_pieces(labels: Volume) -> Pieces:
     number = compact[numbers[inside]]
     index = np.array(inside, dtype=np.int32)
     index += np.array([[span.start] for span in box], dtype=np.int32)
-    return _described(labels, index, number)
+    return _describe(labels, index, number)
 
 
 def _box(array: LabelMap) -> tuple[slice, slice, slice] | None:
@@ -108,7 +108,7 @@ def _compact(parents: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     return np.concatenate(([-1], compact)).astype(np.int32)
 
 
-def _described(
+def _describe(
     labels: Volume, index: npt.NDArray[np.int32], number: npt.NDArray[np.int32]
 ) -> Pieces:
     """Return the pieces numbered anew, the largest of each organ first."""

@@ -53,7 +53,7 @@ class Seen:
         distance: npt.NDArray[np.float64] = over.max(axis=(0, 2))
         return distance
 
-    def touched_by(
+    def find_touched_faces(
         self, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]
     ) -> tuple[bool, bool]:
         """Whether an index box reaches the box's lower end, and any other face.
@@ -69,7 +69,7 @@ class Seen:
         return at_feet, bool(faces.any())
 
 
-def seen_part(ct: Volume) -> Seen:
+def find_seen_part(ct: Volume) -> Seen:
     """Return what a CT shows."""
     axis = int(np.abs(np.array(ct.grid.direction)[2]).argmax())
     low = np.zeros(3, dtype=np.int64)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_segmentation.results.flagged import Flagged, write_words
@@ -24,6 +23,8 @@ from hanseg_shared.documents import (
 )
 from hanseg_shared.flags import FlagCode
 from hanseg_shared.grid import Grid, Points, Vector
+from hanseg_shared.io.body import body_in
+from hanseg_shared.io.coarse import sample
 from hanseg_shared.itk import Interpolation
 from hanseg_shared.organs import ORGANS, OrganStatus, Side
 from hanseg_shared.pictures.planes import Direction, Plane, sample_plane
@@ -50,12 +51,6 @@ if TYPE_CHECKING:
 
 MARGIN_MM = 25.0
 """How much is shown around and below the organs."""
-
-SKIN_HU = -300.0
-"""Half-way from air to skin."""
-
-COARSE_MM = 4.0
-"""Distance of the voxels on which the patient is looked for."""
 
 HEAD_MM = 220.0
 """The patient's uppermost part of this height is taken for the head, ..."""
@@ -129,13 +124,13 @@ def choose_planes(labels: Volume, directions: Iterable[Direction]) -> list[Plane
         if len(label):
             places = points[:, direction.value]
             taken = [plane.at_mm for plane in planes if plane.direction is direction]
-            at = _best(places, label, shown, taken)
+            at = _best_place(places, label, shown, taken)
             shown[np.unique(label[np.abs(places - at) <= BIN_MM / 2])] = True
         planes.append(Plane(direction, at))
     return planes
 
 
-def _best(
+def _best_place(
     places: npt.NDArray[np.float64],
     label: npt.NDArray[np.uint8],
     shown: npt.NDArray[np.bool_],
@@ -201,19 +196,17 @@ def _box(result: CaseResult) -> tuple[Vector, Vector]:
 def _head(ct: Volume, organs: Points) -> Points:
     """Return points all over the patient's head, mm LPS, ``(n, 3)``.
 
-    What is thin, such as a couch or a mask, is no part of it.
+    There are none where no body is found.
 
     Args:
         ct: In HU.
         organs: The middle of the organs, ``(3,)``.
     """
-    steps = [max(1, round(COARSE_MM / spacing)) for spacing in ct.grid.spacing]
-    tissue = ct.array[:: steps[2], :: steps[1], :: steps[0]] > SKIN_HU
-    pieces, _ = ndimage.label(ndimage.binary_opening(tissue))
-    if not pieces.any():
+    small = sample(ct)
+    body = body_in(small)
+    if body is None:
         return np.empty((0, 3))
-    body = pieces == np.bincount(pieces[pieces > 0]).argmax()
-    points = ct.grid.index_to_world(np.argwhere(body)[:, ::-1] * steps)
+    points = small.grid.index_to_world(np.argwhere(body)[:, ::-1])
     near = (np.abs(points - organs)[:, :2] < HALF_HEAD_MM).all(axis=1)
     head: Points = points[near & (points[:, 2] > points[:, 2].max() - HEAD_MM)]
     return head

@@ -74,7 +74,7 @@ def test_an_activation_may_follow_at_once(dtype, last):
     features = features if last else features.contiguous()
     with torch.no_grad():
         plain = torch.nn.functional.leaky_relu(norm(features.clone()).float(), 0.1)
-        found = norm.activated(features, leak=0.1)
+        found = norm.normalise_and_activate(features, leak=0.1)
     assert found.dtype is dtype
     assert (found < 0).any()
     tolerance = 0.02 if dtype is torch.bfloat16 else 1e-6

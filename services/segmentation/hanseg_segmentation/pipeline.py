@@ -68,7 +68,7 @@ def load_model(
 
     Args:
         name_or_folder: A model's name, or a `Path` to its package folder.
-        folders: Folders to look for names in, beside that of the shipped models.
+        folders: Folders to look for names in, after that of the shipped models.
         device: ``auto``, ``cpu`` or ``cuda``.
         options: Which engines may run it; see `load_package`.
         whole: Whether its second stage is loaded as well, if it has one.
@@ -97,10 +97,10 @@ def segment(
     Args:
         images: The planning CT, and the registered MR if there is one.
         model: The model that runs.
-        progress: Told the share done, 0 to 1, tile by tile. What it raises, such as
-            a job's cancellation, ends the work.
-        seconds_left: Until the result must be there; what does not fit is not done.
-            None if there is no such time.
+        progress: Called with the share done, 0 to 1, after each batch of tiles. What
+            it raises, such as a job's cancellation, ends the work.
+        seconds_left: Seconds until the result must be there; what does not fit is left
+            out. None without such a limit.
 
     Raises:
         ImageContentError: The CT shows nothing but air.
@@ -182,7 +182,7 @@ def _localise(ct: Volume, model: LoadedModel, watch: Stopwatch) -> Region | None
 def _scale_progress(
     progress: Callable[[float], None], low: float, high: float
 ) -> Callable[[float], None]:
-    """Return what tells the progress of a part, from `low` to `high` of the whole."""
+    """Return the progress of a part that runs from `low` to `high` of the whole."""
     return lambda done: progress(low + (high - low) * done)
 
 

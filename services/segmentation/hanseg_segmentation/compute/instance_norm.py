@@ -45,9 +45,11 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return features with mean 0 and variance 1, scaled and shifted if affine."""
-        return self.activated(features, leak=1.0)
+        return self.normalise_and_activate(features, leak=1.0)
 
-    def activated(self, features: torch.Tensor, *, leak: float) -> torch.Tensor:
+    def normalise_and_activate(
+        self, features: torch.Tensor, *, leak: float
+    ) -> torch.Tensor:
         """Return normalised features after a leaky ReLU of that slope below zero."""
         if torch.is_grad_enabled() or is_recorded() or not _has_fast_way(features):
             normal = super().forward(features)

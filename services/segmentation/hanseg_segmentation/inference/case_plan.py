@@ -53,7 +53,7 @@ def plan_case(
         prepared: The case.
         model: The model.
         region: Where its organs can be; None if that is not known.
-        seconds_left: Until the work must be done; None if there is no such time.
+        seconds_left: Seconds until the work must be done; None without a limit.
     """
     package = model.package
     offer = Offer(

@@ -54,7 +54,7 @@ class LoadedModel:
             PyTorch runs the networks untested.
         mode: Which tiles are run, and how their logits are added up.
         localiser: A coarse model that says where organs can be; None without.
-        second: A finer model that draws some of the organs anew; None without.
+        second: A finer model that segments some of the organs again; None without.
         normalises_tiles: Whether a tile's answer depends on all that lies in the tile.
     """
 

@@ -117,11 +117,11 @@ def needs_localiser(model: LoadedModel) -> bool:
 
 
 def find_region(labels: Volume, ct: Volume, organs: Iterable[str]) -> Region | None:
-    """Return where organs can be, from what a coarse model drew.
+    """Return where organs can be, from what a coarse model segmented.
 
     Args:
         labels: The coarse model's label map, on any grid.
-        ct: The CT in HU; tells which part of the patient is seen.
+        ct: The CT in HU, which shows what part of the patient was scanned.
         organs: Names of the organs that the fine model knows.
 
     Returns:
@@ -170,7 +170,7 @@ def tiles_around(
     along y, and so on: where the region is narrow, as at the neck, one tile may do.
 
     Args:
-        tiling: Of the whole volume; tells its padding and a tile's shape.
+        tiling: Of the whole volume; its padding and tile shape are used.
         worth: The region, on the volume's grid before it was padded.
         size: The volume's shape before it was padded.
         step: Largest distance of neighbouring tiles, as a share of their edge.

@@ -97,7 +97,7 @@ class EngineOptions:
         library: The one to use, or ``auto`` for whatever is fastest here.
         cache: Folder for compiled networks and for what the self-test chose; None
             keeps nothing.
-        threads: Threads an engine of its own computes with; 0 takes PyTorch's number.
+        threads: Threads that OpenVINO computes with; 0 takes PyTorch's number.
     """
 
     mode: InferenceMode = InferenceMode.FAST

@@ -165,7 +165,7 @@ def plan_effort(
     Args:
         offer: What the model has.
         tiles_of: Returns how many tiles an effort means, its passes not counted.
-        seconds_left: Until the job must have ended; None if there is no such time.
+        seconds_left: Seconds until the job must have ended; None without a limit.
     """
     reason = "all folds at the model's own step"
     whole = Effort(offer.folds, (), offer.step, reason, offer.around)

@@ -208,7 +208,7 @@ def normalise_mr(
     Args:
         mr: The MR in its own units.
         field_of_view: Where it has data.
-        tissue: The CT in HU, which tells tissue from air.
+        tissue: The CT in HU, which separates tissue from air.
         normalisation: The model's.
 
     Returns:

@@ -1,11 +1,11 @@
 """Small organs contoured again by a finer network, where the first one found them.
 
 An optic nerve is as wide as one voxel of a grid of 4 mm. The first stage sees the whole
-patient on such a grid, which tells where everything is and left from right; the second
-works on a finer one, around those organs only. This is nnU-Net's cascade (Isensee et
-al. 2021, doi 10.1038/s41592-020-01008-z) but for two things: the second network is not
-shown the first one's answer, so that it does not learn to repeat it; and an organ that
-only the first one finds is kept, and flagged.
+patient on such a grid, which shows where everything is and which side is left; the
+second works on a finer grid, around those organs only. This is nnU-Net's cascade
+(Isensee et al. 2021, doi 10.1038/s41592-020-01008-z) but for two things: the second
+network is not shown the first one's answer, so that it does not learn to repeat it; and
+an organ that only the first one finds is kept, and flagged.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def refine_organs(
         images: What the second stage sees.
         model: The model whose second stage it is.
         second: The second stage.
-        seconds_left: Until the work must be done. Where that does not suffice, the
-            first stage's organs stay. None if there is no such time.
-        progress: Told the share of the tiles that are done.
+        seconds_left: Seconds until the work must be done. Where they do not suffice,
+            the first stage's organs stay. None without a limit.
+        progress: Called with the share of the tiles that are done.
 
     Raises:
         ModelError: The network cannot run on this case.
@@ -105,10 +105,10 @@ def join(
         for label, name in names.items()
         if after[label] < min(LEAST_SHARE * before[label], expected[name].smallest_ml)
     }
-    anew = np.zeros(256, dtype=bool)
-    anew[[label for label in names if label not in lost]] = True
+    replaced = np.zeros(256, dtype=bool)
+    replaced[[label for label in names if label not in lost]] = True
     for own, new in zip(labels, finer, strict=True):
-        changed = anew[own] | anew[new]
+        changed = replaced[own] | replaced[new]
         own[changed] = new[changed]
     return frozenset(names[label] for label in lost)
 

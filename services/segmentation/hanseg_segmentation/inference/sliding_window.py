@@ -76,10 +76,10 @@ def run_network(
         tiling: Which tiles are run, at least one.
         sink: Makes a sink. Where memory runs out, it is tried once more with less of
             it, and then on the CPU, each time with a new sink.
-        progress: Told the share of tiles done, 0 to 1, after each batch. What it
-            raises ends the run.
+        progress: Called with the share of tiles done, 0 to 1, after each batch. What
+            it raises ends the run.
         effort: Which folds are run, and along which axes tiles are mirrored as well.
-        agreement: Told what each fold and mirrored pass answers, if given.
+        agreement: Counts what each fold and mirrored pass answers, if given.
 
     Raises:
         ModelError: The sums would not fit in memory, or the network returns values

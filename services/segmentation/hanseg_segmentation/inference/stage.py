@@ -45,7 +45,7 @@ class Stopwatch:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
 
     def split(self, whole: str, part: str, seconds: float) -> None:
-        """Move some of a phase's time to a phase of its own."""
+        """Move some of a phase's time to another phase."""
         self.add({whole: -seconds, part: seconds})
 
 
@@ -89,9 +89,9 @@ def run_stage(
     Args:
         images: What it sees.
         model: The model that runs.
-        progress: Told the share of the tiles that are done.
+        progress: Called with the share of the tiles that are done.
         region: Where its organs can be; None if that is not known.
-        seconds_left: Until the work must be done; None if there is no such time.
+        seconds_left: Seconds until the work must be done; None without a limit.
         optional: Whether nothing is run where even the least would take longer than
             there is time.
         on_own_grid: Whether the label map is on the network's grid, not the CT's.

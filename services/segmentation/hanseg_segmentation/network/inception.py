@@ -1,4 +1,4 @@
-"""A U-Net of inception blocks with separable convolutions, taught at every level.
+"""A U-Net of separable inception blocks, trained with deep supervision.
 
 Each block looks at several neighbourhoods at once (Szegedy et al. 2015,
 arXiv 1409.4842); its convolutions are separable, first in the slice and then along z

@@ -116,7 +116,9 @@ class ConvBlock(nn.Module):
         if isinstance(self.norm, InstanceNorm) and isinstance(
             self.nonlin, nn.LeakyReLU
         ):
-            return self.norm.activated(features, leak=self.nonlin.negative_slope)
+            return self.norm.normalise_and_activate(
+                features, leak=self.nonlin.negative_slope
+            )
         return cast(torch.Tensor, self.nonlin(self.norm(features)))
 
 

@@ -179,7 +179,7 @@ def stunet_config(
             five, and fills up with stages that are not coarser.
 
     Raises:
-        ValueError: The weights are no STU-Net's.
+        ValueError: The weights are not those of a STU-Net.
     """
     try:
         first = [

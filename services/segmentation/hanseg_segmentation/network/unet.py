@@ -1,4 +1,4 @@
-"""A small 3D U-Net that thinks at half resolution and draws at full resolution.
+"""A small 3D U-Net that works at half resolution and answers at full resolution.
 
 On a processor, convolutions of few channels at full resolution cost most of the time
 and learn least. So the first convolution works at full resolution, everything deep
@@ -30,7 +30,7 @@ class UNetConfig:
         out_channels: Background and the organs.
         features: Channels of each level, from full resolution down; a level has half
             the resolution of the one before.
-        head_features: Channels of the block that draws at full resolution.
+        head_features: Channels of the block at full resolution.
 
     Raises:
         ValueError: There are fewer than two levels.

@@ -52,7 +52,7 @@ FRAGMENTED_SHARE = 0.5
 """More removed than this share of what was kept makes an organ fragmented."""
 
 SMALLEST_HOLE_ML = 0.05
-"""Holes below this in sum are not worth telling."""
+"""Holes below this in sum are not flagged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,14 @@ def check_organs(
     Nothing is removed silently: each organ's flags say how many ml it lost.
 
     Args:
-        labels: What the network drew, uint8 on the CT's grid.
-        ct: The CT in HU; tells which part of the patient is seen.
+        labels: What the network segmented, uint8 on the CT's grid.
+        ct: The CT in HU, which shows what part of the patient was scanned.
         package: What the model claims to know.
         confidences: Mean probability of each organ of the model, by name.
         agreements: Mean Dice between the model's folds and mirrored passes, by name,
-            of the organs that any of them drew; None where there was one pass.
-        coarse: Names of the organs that a finer second stage should have drawn, and
-            did not.
+            of the organs that any of them found; None where there was one pass.
+        coarse: Names of the organs that a finer second stage should have segmented,
+            and did not.
     """
     pieces = find_pieces(labels)
     found, frame = find_organs(pieces, find_seen_part(ct), anatomy())
@@ -261,10 +261,10 @@ def _check_agreement(found: Found, agreements: Mapping[str, float]) -> list[Flag
 
 
 def _check_pieces(found: Found, voxel_ml: float) -> list[Flag]:
-    """Tell what was removed, what is split and what the scan's edge cuts.
+    """Flag what was removed, what is split and what the scan's edge cuts.
 
-    The lower edge cuts the cord and the carotids of every scan: that is told only where
-    less of them is seen than of the smallest whole one.
+    The lower edge cuts the cord and the carotids of every scan: that is flagged only
+    where less of them is seen than of the smallest whole one.
     """
     flags: list[Flag] = []
     kept, removed = found.volume_ml(voxel_ml), found.removed_ml(voxel_ml)
@@ -283,7 +283,7 @@ def _check_pieces(found: Found, voxel_ml: float) -> list[Flag]:
 
 
 def _check_holes(found: Found, labels: Volume) -> list[Flag]:
-    """Tell how much background an organ encloses; nothing is filled."""
+    """Flag background that an organ encloses; nothing is filled."""
     if found.low is None or found.high is None:
         return []
     box = tuple(

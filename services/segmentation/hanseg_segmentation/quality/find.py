@@ -17,7 +17,7 @@ from hanseg_shared.organs import ORGANS, Organ, Side, counterpart
 STRAY_SHARE = 0.1
 """A piece smaller than this share of the organ's largest piece is a stray. This and the
 limits below are choices, held against experts' contours by the tests; what they remove
-is told in the organ's flags."""
+is named in the organ's flags."""
 
 REACH_MM = 10.0
 """How far beyond its expected box an organ's piece may lie, besides ..."""
@@ -198,7 +198,7 @@ def _choose_pieces(
     """Return the large pieces that lie where the organ may be.
 
     Where none does, the large ones are kept, but for specks far off: what is doubtful
-    is told, not removed. Nor does a speck that lies there, too small for the organ,
+    is flagged, not removed. Nor does a speck that lies there, too small for the organ,
     stand for one elsewhere.
 
     Args:

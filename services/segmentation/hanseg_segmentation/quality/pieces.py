@@ -111,7 +111,7 @@ def _compact(parents: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 def _describe(
     labels: Volume, index: npt.NDArray[np.int32], number: npt.NDArray[np.int32]
 ) -> Pieces:
-    """Return the pieces numbered anew, the largest of each organ first."""
+    """Return the pieces renumbered, the largest of each organ first."""
     count = int(number.max()) + 1
     voxels = np.bincount(number, minlength=count)
     label = np.zeros(count, dtype=np.uint8)

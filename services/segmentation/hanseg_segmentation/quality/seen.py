@@ -56,7 +56,7 @@ class Seen:
     def find_touched_faces(
         self, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]
     ) -> tuple[bool, bool]:
-        """Whether an index box reaches the box's lower end, and any other face.
+        """Return whether an index box reaches the lower end, and any other face.
 
         Lower means towards the patient's feet.
         """
@@ -83,7 +83,7 @@ def find_seen_part(ct: Volume) -> Seen:
 
 
 def _tissue_cm2(ct: Volume, axis: int, index: int) -> float:
-    """Return how much of a slice, across index axis x, y or z, is no air."""
+    """Return how much of a slice, across index axis x, y or z, is not air."""
     face = np.take(ct.array, index, axis=2 - axis)
     pixel_mm2 = math.prod(ct.grid.spacing) / ct.grid.spacing[axis]
     return float(np.count_nonzero(face > BLANK_HU)) * pixel_mm2 / 100.0

@@ -99,7 +99,7 @@ def _normalise(
     epsilon: float,
     leak: float,
 ) -> None:
-    """Normalise each channel of ``(voxels, C)`` in place; see `normalise_and_activate`."""
+    """Normalise each channel of ``(voxels, C)`` in place, and activate it."""
     voxels, channels = rows.shape
     together = 1
     while together * channels < LONG_ROW and voxels % (2 * together) == 0:

@@ -30,7 +30,7 @@ PLAN = EnginePlan((1, 3, 8, 8, 8), CPU)
 def everything(monkeypatch):
     """A machine with bfloat16, a compiler and OpenVINO."""
     monkeypatch.setattr(engines, "precision_on", lambda _: torch.bfloat16)
-    monkeypatch.setattr(engines, "_available", lambda *_: True)
+    monkeypatch.setattr(engines, "_is_available", lambda *_: True)
 
 
 def winograd_noted(asked: list[bool]):
@@ -81,23 +81,23 @@ def test_a_processor_without_bfloat16_is_given_float32(everything, monkeypatch):
 
 @pytest.mark.parametrize("library", ["compile", "openvino"])
 def test_a_library_that_is_not_there_gives_way_to_pytorch(library, monkeypatch, caplog):
-    monkeypatch.setattr(engines, "_available", lambda name, _: name == "eager")
+    monkeypatch.setattr(engines, "_is_available", lambda name, _: name == "eager")
     names = candidates(EngineOptions(library=library), CPU)
     assert {name.library for name in names} == {"eager"}
     assert f"engine {library} cannot run here" in caplog.text
 
 
 def test_openvino_and_winograd_are_for_processors_alone():
-    assert not engines._available("openvino", CUDA)
-    assert not engines._available("winograd", CUDA)
-    assert engines._available("eager", CUDA)
+    assert not engines._is_available("openvino", CUDA)
+    assert not engines._is_available("winograd", CUDA)
+    assert engines._is_available("eager", CUDA)
 
 
 def test_pytorchs_compiler_needs_a_cpp_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    assert not engines._available("compile", CPU)
-    assert engines._available("compile", CUDA)
+    assert not engines._is_available("compile", CPU)
+    assert engines._is_available("compile", CUDA)
 
 
 def test_settings_become_options(tmp_path, monkeypatch):

@@ -78,7 +78,8 @@ def test_a_cancelled_job_is_cancelled(client, request_):
     job_id = client.submit(request_).id
     client.cancel(job_id)
     assert client.job(job_id, wait_seconds=1).state is JobState.CANCELLED
-    client.cancel(job_id)
+    with pytest.raises(JobStateError, match="cannot be cancelled"):
+        client.cancel(job_id)
 
 
 def test_a_refused_image_is_an_input_error(client, request_):

@@ -80,6 +80,9 @@ def test_an_image_is_built_without_the_laboratory(service: str):
         *("shared", "shared/pyproject.toml"),
         *(f"services/{service}", f"services/{service}/pyproject.toml"),
     }
+    sent = (PROJECT / ".dockerignore").read_text().splitlines()
+    assert "*" in sent
+    assert "!lab" not in sent
     folders = (PROJECT / "shared", PROJECT / "services" / service)
     code = [path for folder in folders for path in folder.rglob("*.py")]
     assert code

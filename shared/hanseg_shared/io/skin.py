@@ -5,7 +5,8 @@ Around a roughly known body, dense voxels belong to the patient if
 1. a ball of `SHELL_MM` fits in where they are (shells of couch and head rest and
    thermoplastic masks are thinner, also where one ends at the skin), or
 2. they are a small thin part that is attached to these: an ear, a nostril, a lip.
-   Shells and masks reach further than `LARGEST_THIN_PART_MM`.
+   Shells and masks reach further than `LARGEST_THIN_PART_MM`, and most of them is
+   free of the skin.
 
 What lies flat on the skin without air between cannot be told from skin: a couch's top
 layer stays under the patient where it is touched, and ends two voxels beside it.
@@ -72,7 +73,7 @@ def without_shells(dense: Mask, rough: Mask, grid: Grid) -> Mask:
 
 def _thick(dense: Mask, grid: Grid) -> Mask:
     """Return where a ball of `SHELL_MM` fits in, or of two voxels if those are more."""
-    radius = max(SHELL_MM / 2.0, 1.01 * max(grid.spacing[:2]))
+    radius = max(SHELL_MM / 2.0, 1.01 * sorted(grid.spacing)[1])
     core = depth_in(dense, grid) > radius
     return voxels_near(core, radius, grid) & dense if core.any() else core
 

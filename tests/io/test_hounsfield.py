@@ -147,3 +147,10 @@ def test_a_sample_of_a_stream_is_that_of_the_array():
     np.testing.assert_array_equal(sampler.sample.array, taken.array)
     assert sampler.sample.grid.is_same(taken.grid)
     assert sampler.nan.sum() == 1
+
+
+@pytest.mark.parametrize("spacing", [0.1, 0.5, 4.0])
+def test_a_small_image_is_sampled_often_enough_to_be_judged(spacing):
+    grid = Grid(CT.grid.size, (spacing, spacing, spacing))
+    checked(HU, grid)
+    assert min(sample(Volume(HU, grid)).grid.size) >= 16

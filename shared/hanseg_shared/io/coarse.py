@@ -20,6 +20,9 @@ SAMPLE_MM = 4.0
 MOST_SAMPLES = 1 << 20
 """More voxels than this are not looked at, however large the image."""
 
+FEWEST_ALONG = 16
+"""An image's smaller sides are sampled so often, however fine its voxels."""
+
 Flat = npt.NDArray[np.generic]
 Steps = tuple[int, int, int]
 
@@ -35,7 +38,7 @@ def sample_steps(
         most: More are not taken.
     """
     z, y, x = (
-        max(1, min(round(apart_mm / spacing), n // 2))
+        max(1, min(round(apart_mm / spacing), n // FEWEST_ALONG))
         for spacing, n in zip(grid.spacing[::-1], grid.shape, strict=True)
     )
     while np.prod(_counts(grid, (z, y, x))) > most:

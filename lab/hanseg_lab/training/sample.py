@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hanseg_lab.training.label_sets import Bits
 
-SAMPLE_VERSION = "1"
+SAMPLE_VERSION = "2"
 """Version of the code that turns a case into a sample.
 
 It is part of the names of prepared samples, so that a training never uses samples of

@@ -1,6 +1,7 @@
 """Where the patient's body is in a CT: without couch, head rest, mask and padding.
 
-Registration, the check of the HU and segmentation all ask here, so that they agree.
+The check of the HU and segmentation ask here for the body, registration for its thick
+parts, so that they agree.
 
 The body is looked for among a regular sample of the voxels, about 4 mm apart, on the
 image's own axes:

@@ -2,9 +2,10 @@
 
 A planning CT reaches from the vertex to below the shoulders; its centre is in the
 neck, and elastix started from there ends 10 to 60 mm away. Everything that follows
-therefore works on the head alone. The head is found from the body's outline, in a CT
-as everywhere (see `hanseg_shared.io.body`), with the patient's superior direction
-taken from the header.
+therefore works on the head alone. The head is found from the parts that are thick
+enough to be the patient (see `hanseg_shared.io.body.thick_parts`), in a CT and in an MR
+alike, with the patient's superior direction taken from the header. Noses, ears and what
+is left of a mask are not among them: the verdict's limits were measured without.
 """
 
 from __future__ import annotations
@@ -17,11 +18,7 @@ from hanseg_registration.geometry.sampling import resample_to_lps
 from hanseg_registration.geometry.sanity import require_patient_size
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points
-from hanseg_shared.io.body import (
-    SMALLEST_BODY_ML,
-    body_in,
-    thick_parts,
-)
+from hanseg_shared.io.body import BODY_HU, SMALLEST_BODY_ML, thick_parts
 from hanseg_shared.io.morphology import fill_slices, voxels_near
 from hanseg_shared.volume import Mask, Volume
 
@@ -80,7 +77,7 @@ def find_ct_head(ct: Volume) -> Head:
     """
     require_patient_size(ct, what="the CT")
     coarse = resample_to_lps(ct, SEARCH_SPACING_MM, background=AIR_HU)
-    return _find_head(coarse, body_in(coarse), what="the CT")
+    return _find_head(coarse, coarse.array > BODY_HU, what="the CT")
 
 
 def find_mr_head(mr: Volume) -> Head:
@@ -95,9 +92,7 @@ def find_mr_head(mr: Volume) -> Head:
     if not high > low:
         raise ImageContentError(f"the MR is blank: its values are all {low:g}")
     coarse = resample_to_lps(mr, SEARCH_SPACING_MM, background=low)
-    dense = coarse.array > body_threshold(coarse)
-    body = thick_parts(fill_slices(dense, coarse.grid), coarse.grid)
-    return _find_head(coarse, body, what="the MR")
+    return _find_head(coarse, coarse.array > body_threshold(coarse), what="the MR")
 
 
 def body_threshold(mr: Volume) -> float:
@@ -123,14 +118,14 @@ def _otsu(values: np.ndarray) -> float:
     return float(edges[int(spread.argmax()) + 1])
 
 
-def _find_head(coarse: Volume, body: Mask | None, *, what: str) -> Head:
-    body_ml = 0.0 if body is None else float(body.sum()) * coarse.grid.voxel_ml
-    if body is None or body_ml < SMALLEST_BODY_ML:
+def _find_head(coarse: Volume, dense: Mask, *, what: str) -> Head:
+    body = thick_parts(fill_slices(dense, coarse.grid), coarse.grid)
+    body_ml = float(body.sum()) * coarse.grid.voxel_ml
+    if body_ml < SMALLEST_BODY_ML:
         raise ImageContentError(
             f"{what} shows no body of the size of a head: {body_ml:.0f} ml stand out "
             f"from the air, and a head has more than {SMALLEST_BODY_ML:.0f} ml"
         )
-    body = body.copy()
     bottom, top = _head_slices(body, coarse.grid)
     body[:bottom] = False
     body[top + 1 :] = False

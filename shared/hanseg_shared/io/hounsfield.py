@@ -20,6 +20,7 @@ from scipy import ndimage
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.io.body import BODY_HU, body_in, padding_in
 from hanseg_shared.io.filling import fill_values
+from hanseg_shared.io.otsu import TwoClasses
 from hanseg_shared.volume import Volume
 
 AIR_HU = (-1100.0, -850.0)
@@ -255,27 +256,13 @@ def _find_wrapping_power(values: Values) -> float | None:
 def _two_peaks(values: Values) -> tuple[float, float]:
     """Return the most frequent value of the darker and of the brighter part.
 
-    They are parted so that both vary least (Otsu, doi:10.1109/TSMC.1979.4310076);
-    what is brighter than nearly all, as metal, does not count.
+    What is brighter than nearly all, as metal, does not count.
     """
     low, high = np.percentile(values, (0.5, 97.0))
     clipped = values[(values >= low) & (values <= high)]
     if not clipped.size or low == high:
         return float(low), float(high)
-    counts, edges = np.histogram(clipped, bins=256)
-    middles = (edges[:-1] + edges[1:]) / 2.0
-    below = np.cumsum(counts).astype(np.float64)
-    above = below[-1] - below
-    sums = np.cumsum(counts * middles)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap = sums / below - (sums[-1] - sums) / above
-        spread = np.nan_to_num(below * above * gap**2)
-    at = int(spread.argmax()) + 1
-    dark, bright = counts[:at], counts[at:]
-    return (
-        float(middles[:at][dark.argmax()]),
-        float(middles[at:][bright.argmax()]) if bright.size else float(high),
-    )
+    return TwoClasses.of(clipped, bins=256).peaks
 
 
 def _peak(values: Values) -> float:

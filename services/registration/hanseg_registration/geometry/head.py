@@ -20,6 +20,7 @@ from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.io.body import BODY_HU, SMALLEST_BODY_ML, thick_parts
 from hanseg_shared.io.morphology import fill_slices, voxels_near
+from hanseg_shared.io.otsu import TwoClasses
 from hanseg_shared.volume import Mask, Volume
 
 SEARCH_SPACING_MM = 5.0
@@ -98,24 +99,12 @@ def find_mr_head(mr: Volume) -> Head:
 def body_threshold(mr: Volume) -> float:
     """Return the intensity that separates an MR's body from its air.
 
-    Otsu's threshold of the square roots (doi:10.1109/TSMC.1979.4310076): they make
-    fat less bright, so that muscle and brain stay on the body's side.
+    Otsu's threshold of the square roots: they make fat less bright, so that muscle and
+    brain stay on the body's side.
     """
     low = float(mr.array.min())
     roots = np.sqrt(np.minimum(mr.array - low, np.percentile(mr.array, 99.5) - low))
-    return float(_otsu(roots) ** 2 + low)
-
-
-def _otsu(values: np.ndarray) -> float:
-    counts, edges = np.histogram(values, bins=128)
-    middles = (edges[:-1] + edges[1:]) / 2.0
-    below = np.cumsum(counts).astype(np.float64)
-    above = below[-1] - below
-    sums = np.cumsum(counts * middles)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap = sums / below - (sums[-1] - sums) / above
-        spread = np.nan_to_num(below * above * gap**2)
-    return float(edges[int(spread.argmax()) + 1])
+    return TwoClasses.of(roots, bins=128).threshold ** 2 + low
 
 
 def _find_head(coarse: Volume, dense: Mask, *, what: str) -> Head:

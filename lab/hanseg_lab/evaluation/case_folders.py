@@ -1,7 +1,8 @@
 """Cases with masks found in folders, and predictions matched with references.
 
 Known are: label maps side by side (`case_01_seg.nii.gz`), and a sub-folder a case
-with a label map (`segmentation.nii.gz`: a job's results), with a file an organ
+with a label map (`segmentation.nii.gz`: a job's results), with an RTSTRUCT or a DICOM
+segmentation (also side by side), with a file an organ
 (`Parotid_L.nii.gz`, `parotid_gland_left.nii.gz`; also under `masks/`), or in
 HaN-Seg's own layout (`case_01/case_01_OAR_Parotid_L.seg.nrrd`).
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from hanseg_lab.declaration import FILE, read_declaration
 from hanseg_lab.evaluation.case_masks import CaseSource
+from hanseg_lab.evaluation.dicom_masks import find_dicom_masks, holds_dicom_masks
 from hanseg_lab.evaluation.label_table import (
     FORMAT,
     OUR_NUMBERS,
@@ -22,7 +24,6 @@ from hanseg_lab.evaluation.label_table import (
     table_of_declaration,
 )
 from hanseg_lab.evaluation.structures import label_order, organs_in
-from hanseg_lab.segments import Segment, read_segments
 from hanseg_shared.errors import ImageError, InputError
 from hanseg_shared.io.formats import dicom_kind, start_of
 from hanseg_shared.io.names import (
@@ -34,6 +35,7 @@ from hanseg_shared.io.names import (
     normalise,
     parse_name,
 )
+from hanseg_shared.io.segments import Segment, read_segments
 from hanseg_shared.organ_names import is_other_structure, nearest_organs, organ_of
 from hanseg_shared.result_files import (
     FIELD_OF_VIEW,
@@ -47,6 +49,7 @@ _ORGAN_PART = re.compile(r"(?:.*_)?OAR_(.+)", re.IGNORECASE)
 _MASK_WORDS = {
     *("seg", "segmentation", "label", "labels", "labelmap", "mask", "masks", "oar"),
     *("oars", "pred", "prediction", "gt", "ref", "reference", "img"),
+    *("rtstruct", "rtss", "structures"),
 }
 _IMAGE_ROLES = {NameRole.CT, NameRole.MR, NameRole.OTHER_MR, NameRole.UNCLEAR}
 _REGISTERED = {REGISTERED_MR, FIELD_OF_VIEW}
@@ -127,11 +130,19 @@ class _Finder:
         cropped = is_segment_file(path)
         return CaseSource(normalise(name), path, labels=table, may_be_cropped=cropped)
 
+    def dicom_masks(self, name: str, path: Path) -> CaseSource:
+        """Return a case whose masks are in a DICOM object."""
+        names = self.numbering.names_in(path.parent)
+        return CaseSource(normalise(name), dicom=find_dicom_masks(path, names))
+
     def cases_below(self, folder: Path) -> list[CaseSource]:
         """Return the cases of a folder that is none itself, however deep."""
         cases: list[CaseSource] = []
         for entry in sorted(folder.iterdir()):
             if entry.name.startswith("."):
+                continue
+            if holds_dicom_masks(entry):
+                cases.append(self.dicom_masks(case_name(entry), entry))
                 continue
             _refuse_dicom(entry)
             if entry.is_dir() and not entry.is_symlink():
@@ -184,7 +195,10 @@ class _Finder:
             return None if inner is None else replace(inner, name=name)
         files = _organ_files(folder, images, self.numbering.names_in(folder))
         if not files:
-            return None
+            objects = [
+                each for each in sorted(folder.iterdir()) if holds_dicom_masks(each)
+            ]
+            return self.dicom_masks(name, objects[0]) if len(objects) == 1 else None
         cropped = any(is_segment_file(path) for path in files.values())
         return CaseSource(name, None, files, may_be_cropped=cropped)
 
@@ -247,7 +261,7 @@ def find_case_masks(path: Path, labels: LabelTable | None = None) -> list[CaseSo
 
     Raises:
         InputError: There is no case, a case is found twice, a mask's name is no
-            organ's, nothing says what numbers stand for, or the file is an RTSTRUCT.
+            organ's, or nothing says what numbers stand for.
     """
     return _look_into(path, labels)[0]
 
@@ -256,19 +270,21 @@ def _look_into(path: Path, labels: LabelTable | None) -> tuple[list[CaseSource],
     """Return the cases of a folder or file, and whether it is a single case's own."""
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
-    _refuse_dicom(path)
+    if not holds_dicom_masks(path):
+        _refuse_dicom(path)
     finder = _Finder(Numbering(path if path.is_dir() else path.parent, labels))
-    own = (
-        finder.label_map(case_name(path), path)
-        if path.is_file()
-        else finder.case_of(path)
-    )
+    if path.is_dir():
+        own = finder.case_of(path)
+    elif holds_dicom_masks(path):
+        own = finder.dicom_masks(case_name(path), path)
+    else:
+        own = finder.label_map(case_name(path), path)
     cases = [own] if own is not None else finder.cases_below(path)
     if not cases:
         raise InputError(
             f"{path}: no case is found; a label map a case is needed "
             "(case_01_seg.nii.gz), or a sub-folder a case with segmentation.nii.gz, "
-            "with a file an organ (Parotid_L.nii.gz), or as HaN-Seg's"
+            "with an RTSTRUCT, with a file an organ (Parotid_L.nii.gz), or as HaN-Seg's"
         )
     finder.require_explained()
     finder.require_named()
@@ -430,8 +446,8 @@ def _refuse_dicom(path: Path) -> None:
     if path.is_file() and path.suffix.lower() in {".dcm", ".ima"}:
         kind = dicom_kind(start_of(path)) or "named as a DICOM file"
         raise InputError(
-            f"{path}: it is {kind}, which is not read by this version; export the "
-            "structures as a label map or as masks (NIfTI, NRRD or MHA)"
+            f"{path}: it is {kind}, of which no masks are read; give a whole RTSTRUCT "
+            "or DICOM segmentation, a label map or masks (NIfTI, NRRD or MHA)"
         )
 
 

@@ -1,4 +1,4 @@
-"""A case's organ masks, read from a label map or from one file an organ.
+"""A case's organ masks, read from a label map, a file an organ, or a DICOM object.
 
 Every mask is kept as the small part of the image that holds it, so that many cases
 fit into memory, and cost what their organs are large.
@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 from scipy import ndimage
 
+from hanseg_lab.evaluation.dicom_masks import DicomMasks, read_dicom_masks
 from hanseg_lab.evaluation.label_table import OUR_NUMBERS, LabelTable
 from hanseg_shared.errors import GridMismatchError, ImageContentError
 from hanseg_shared.grid import Grid
@@ -28,7 +29,7 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True, slots=True)
 class CaseSource:
-    """Where a case's masks are: one label map, or a file an organ.
+    """Where a case's masks are: one label map, a file an organ, or a DICOM object.
 
     Attributes:
         name: What the case is called.
@@ -37,6 +38,7 @@ class CaseSource:
         labels: What the label map's numbers stand for.
         may_be_cropped: Whether a file may hold just a part of the image, as 3D Slicer
             saves segments; then they need only share one lattice.
+        dicom: The RTSTRUCT or DICOM segmentation with all organs, or None.
     """
 
     name: str
@@ -44,6 +46,14 @@ class CaseSource:
     organ_files: Mapping[str, Path] = field(default_factory=dict)
     labels: LabelTable = OUR_NUMBERS
     may_be_cropped: bool = False
+    dicom: DicomMasks | None = None
+
+    @property
+    def first_file(self) -> Path:
+        """The label map, the DICOM object, or the first organ's file."""
+        if self.dicom is not None:
+            return self.dicom.path
+        return self.label_map or next(iter(self.organ_files.values()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,21 +65,51 @@ class CaseMasks:
             empty mask is left out.
         grid: The whole image's; None where each organ's file has its own extent.
         may_be_cropped: Whether that may be just a part of the image.
+        remarks: What a reader should know of how they were read.
     """
 
     masks: Mapping[str, Volume]
     grid: Grid | None
     may_be_cropped: bool = False
+    remarks: tuple[str, ...] = ()
 
 
-def read_case_masks(source: CaseSource) -> CaseMasks:
+def read_pair(one: CaseSource, other: CaseSource) -> tuple[CaseMasks, CaseMasks]:
+    """Read the masks of a case twice, as they are to be compared with each other.
+
+    Those of DICOM objects are drawn on the grid of the others.
+
+    Raises:
+        ImageError: One cannot be read; see `read_case_masks`.
+        InputError: Both are DICOM objects, and no CT was given.
+    """
+    if one.dicom is not None:
+        theirs = read_case_masks(other)
+        return read_case_masks(one, _whole_grid(theirs)), theirs
+    ours = read_case_masks(one)
+    return ours, read_case_masks(other, _whole_grid(ours))
+
+
+def _whole_grid(masks: CaseMasks) -> Grid | None:
+    """Return the grid of the whole image, as far as masks tell it."""
+    return None if masks.may_be_cropped else masks.grid
+
+
+def read_case_masks(source: CaseSource, grid: Grid | None = None) -> CaseMasks:
     """Read a case's masks.
+
+    Args:
+        source: Where they are.
+        grid: On which those of a DICOM object are drawn if it comes without CT.
 
     Raises:
         ImageContentError: A file holds floats, or labels that are no organ's.
         GridMismatchError: The organs' files are not on one grid.
         ImageError: A file cannot be read.
     """
+    if source.dicom is not None:
+        masks, drawn_on, remarks = read_dicom_masks(source.dicom, grid)
+        return CaseMasks(masks, drawn_on, remarks=remarks)
     if source.label_map is not None:
         return _read_label_map(source.label_map, source)
     return _read_organ_files(source)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from hanseg_lab.evaluation.empty import EmptyRule
+from hanseg_shared.client.key import key_option
 from hanseg_shared.errors import OptionError
 from hanseg_shared.terminal import json_option, print_event, print_figures
 
@@ -45,6 +45,12 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV (organ,tolerance_mm) for the surface Dice.  [default: see the docs]",
 )
+@click.option(
+    "--ct",
+    type=EXISTING,
+    help="The CT that contours are drawn on (a file, a folder of DICOM slices, or a "
+    "folder with either for each case).  [default: the other side's grid]",
+)
 @click.option("--workers", type=int, help="Cases at a time.  [default: by the machine]")
 @json_option
 def evaluate(
@@ -55,18 +61,21 @@ def evaluate(
     common: bool,
     labels: tuple[str, ...],
     tolerances: Path | None,
+    ct: Path | None,
     workers: int | None,
     as_json: bool,
 ) -> None:
     """Score predicted masks against references, per organ and case.
 
-    Both are folders (or single files) of label maps, of one mask an organ, or of
-    HaN-Seg cases; cases are matched by name, and their grids must be the same.
+    Both are folders (or single files) of label maps, of one mask an organ, of DICOM
+    structure sets or segmentations, or of HaN-Seg cases; cases are matched by name,
+    and their grids must be the same.
     """
     from hanseg_lab.evaluation import console
     from hanseg_lab.evaluation.evaluation import evaluate as run
     from hanseg_lab.evaluation.score_cases import Scoring
-    from hanseg_lab.evaluation.tolerances import default_tolerances, read_tolerances
+    from hanseg_lab.evaluation.tolerances import read_tolerances
+    from hanseg_shared.metrics.tolerances import default_tolerances
 
     limits = read_tolerances(tolerances) if tolerances else default_tolerances()
     scoring = Scoring(_empty_rule(empty, common=common), limits)
@@ -79,6 +88,7 @@ def evaluate(
             out,
             scoring,
             labels=labels,
+            ct=ct,
             workers=workers,
             on_start=progress.start,
             on_done=progress.advance,
@@ -190,64 +200,53 @@ def rank(
 
 
 @click.command()
-@click.argument("job", type=EXISTING, required=False)
+@click.argument("job", required=False)
 @click.argument("corrected", type=EXISTING, required=False)
-@click.option(
-    "--history", type=FOLDER, required=True, help="Folder that keeps the history."
-)
-@click.option(
-    "--date",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
-    help="When the correction was made, UTC.  [default: now]",
-)
-@click.option("--replace", is_flag=True, help="Replace what is there of this job.")
-@click.option(
-    "--tolerances",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV (organ,tolerance_mm) for the surface Dice.  [default: see the docs]",
-)
+@click.option("--url", help="The service.  [default: HANSEG_URL, then this machine]")
+@click.option("--out", type=FOLDER, help="Folder for the drift and a table of it all.")
+@click.option("--model", help="Only what this model contoured: name and version.")
+@key_option
 @json_option
 def feedback(
-    job: Path | None,
+    job: str | None,
     corrected: Path | None,
-    history: Path,
-    date: datetime | None,
-    replace: bool,
-    tolerances: Path | None,
+    url: str | None,
+    out: Path | None,
+    model: str | None,
     as_json: bool,
 ) -> None:
-    """Record what a clinician changed of a JOB's masks, and show the drift.
+    """Send what a clinician changed of a JOB's masks, and show the drift.
 
-    JOB is the folder of a job's results, CORRECTED a label map or a folder with a
-    mask an organ. Without both, the history is only shown.
+    JOB is a job's id or the folder of its results, CORRECTED a label map, a DICOM
+    structure set or segmentation, or a folder with a mask an organ. The service keeps
+    them with what is corrected in its page. Without both, the drift is only shown.
     """
     from hanseg_lab.evaluation.correction_drift import drift_rows, drifts, write_drift
     from hanseg_lab.evaluation.feedback import (
-        changes_of_job,
-        read_history,
-        record,
+        find_job,
+        read_corrections,
+        send_corrected,
     )
-    from hanseg_lab.evaluation.tolerances import default_tolerances, read_tolerances
+    from hanseg_shared.client.session import open_running
 
     if job is not None and corrected is None:
         raise click.UsageError("CORRECTED is missing: the clinician's masks")
-    if job is not None and corrected is not None:
-        when = date.replace(tzinfo=UTC) if date else datetime.now(UTC)
-        changes = changes_of_job(
-            job,
-            corrected,
-            corrected_at=when,
-            tolerances_mm=(
-                read_tolerances(tolerances) if tolerances else default_tolerances()
-            ),
-        )
-        record(changes, history, replace=replace)
-    known = read_history(history)
-    write_drift(known, history)
+    with open_running(url) as client:
+        if job is not None and corrected is not None:
+            send_corrected(
+                client,
+                find_job(job),
+                corrected,
+                on_sent=lambda path: click.echo(f"sent: {path}", err=True),
+            )
+        known = read_corrections(client, model=model)
+    if out is not None:
+        write_drift(known, out)
     found = drifts(known)
     if as_json:
         organs = [asdict(each) for each in found]
-        print_event("drift", organs=organs, out=str(history))
+        print_event("drift", organs=organs, out=None if out is None else str(out))
         return
     print_figures(drift_rows(found))
-    click.echo(f"results: {history}", err=True)
+    if out is not None:
+        click.echo(f"results: {out}", err=True)

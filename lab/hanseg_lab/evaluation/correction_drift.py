@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from hanseg_lab.evaluation.feedback import Change
+from hanseg_lab.evaluation.feedback import write_corrections
 from hanseg_lab.evaluation.output import all_or_nothing
 from hanseg_lab.evaluation.page import ReportPage
 from hanseg_lab.evaluation.pictures import course_picture
 from hanseg_shared.errors import InputError
 from hanseg_shared.organs import ORGANS
+from hanseg_shared.review.documents import Correction
 
 FEWEST_FOR_TREND = 6
 """With fewer corrections no trend is worked out."""
@@ -52,22 +53,25 @@ class Drift:
     worsens: bool
 
 
-def drifts(history: Iterable[Change]) -> list[Drift]:
+def drifts(history: Iterable[Correction]) -> list[Drift]:
     """Return the drift of each organ that was ever corrected, in order of labels."""
-    by_organ: dict[str, list[Change]] = {}
+    by_organ: dict[str, list[Correction]] = {}
     for change in history:
         by_organ.setdefault(change.organ, []).append(change)
     return [_drift(by_organ[o.name]) for o in ORGANS if o.name in by_organ]
 
 
-def write_drift(history: list[Change], folder: Path) -> None:
-    """Write `drift.html` and the courses as pictures beside the history.
+def write_drift(history: list[Correction], folder: Path) -> None:
+    """Write `drift.html`, the courses as pictures, and `corrections.csv`.
 
     Raises:
-        InputError: There is no history yet.
+        InputError: Nothing was corrected yet.
     """
     if not history:
-        raise InputError(f"{folder}: there are no corrections yet")
+        raise InputError(
+            "the service knows of no corrections: send some (hanseg feedback JOB "
+            "CORRECTED), or correct organs in its page"
+        )
     pictures = {
         "drift_surface_dice": _courses(history, "surface_dice", "surface Dice"),
         "drift_added_path": _courses(
@@ -78,7 +82,7 @@ def write_drift(history: list[Change], folder: Path) -> None:
     page = ReportPage("Corrections over time")
     page.paragraph(
         f"{len({change.job for change in history})} jobs, from "
-        f"{history[0].corrected_at:%Y-%m-%d} to {history[-1].corrected_at:%Y-%m-%d}."
+        f"{history[0].judged_at:%Y-%m-%d} to {history[-1].judged_at:%Y-%m-%d}."
     )
     header, *rows = drift_rows(drifts(history))
     page.table(header, rows)
@@ -90,6 +94,7 @@ def write_drift(history: list[Change], folder: Path) -> None:
     for name, png in pictures.items():
         page.picture(png, what=name)
     with all_or_nothing(folder) as draft:
+        write_corrections(history, draft / "corrections.csv")
         (draft / "drift.html").write_text(page.render(), encoding="utf-8")
         for name, png in pictures.items():
             (draft / f"{name}.png").write_bytes(png)
@@ -123,7 +128,7 @@ def _row(drift: Drift) -> list[str]:
     ]
 
 
-def _drift(changes: list[Change]) -> Drift:
+def _drift(changes: list[Correction]) -> Drift:
     trend, worsens = _trend(changes)
     return Drift(
         organ=changes[0].organ,
@@ -137,8 +142,8 @@ def _drift(changes: list[Change]) -> Drift:
     )
 
 
-def _trend(changes: list[Change]) -> tuple[float | None, bool]:
-    days = [change.corrected_at.timestamp() / 86400.0 for change in changes]
+def _trend(changes: list[Correction]) -> tuple[float | None, bool]:
+    days = [change.judged_at.timestamp() / 86400.0 for change in changes]
     if len(changes) < FEWEST_FOR_TREND or max(days) == min(days):
         return None, False
     values = [change.surface_dice for change in changes]
@@ -150,12 +155,12 @@ def _median(values: Iterable[float]) -> float:
     return float(np.median(list(values)))
 
 
-def _courses(history: list[Change], attribute: str, label: str) -> bytes:
-    first = history[0].corrected_at
+def _courses(history: list[Correction], attribute: str, label: str) -> bytes:
+    first = history[0].judged_at
     courses: dict[str, list[tuple[float, float]]] = {}
     for organ in (each.name for each in ORGANS):
         course = [
-            ((x.corrected_at - first).total_seconds() / 86400.0, getattr(x, attribute))
+            ((x.judged_at - first).total_seconds() / 86400.0, getattr(x, attribute))
             for x in history
             if x.organ == organ
         ]

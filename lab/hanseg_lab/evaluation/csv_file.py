@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hanseg_shared.csv_cells import read_cell
 from hanseg_shared.errors import InputError
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -113,7 +114,7 @@ def _rows(
                     f"{path}, line {reader.line_num}: {len(cells)} cells for "
                     f"{len(header)} columns"
                 )
-            stripped = (cell.strip() for cell in cells)
+            stripped = (read_cell(cell.strip()) for cell in cells)
             yield CsvRow(reader.line_num, dict(zip(header, stripped, strict=True)))
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}") from error

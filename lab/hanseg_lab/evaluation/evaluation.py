@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hanseg_lab.evaluation.case_folders import CasePair, match_cases
-from hanseg_lab.evaluation.case_masks import read_case_masks
+from hanseg_lab.evaluation.case_masks import read_pair
+from hanseg_lab.evaluation.ct_grid import find_ct
 from hanseg_lab.evaluation.label_table import read_label_table
 from hanseg_lab.evaluation.output import all_or_nothing, write_json
 from hanseg_lab.evaluation.page import ReportPage
@@ -79,6 +80,7 @@ def evaluate(
     scoring: Scoring,
     *,
     labels: Sequence[str] = (),
+    ct: Path | None = None,
     workers: int | None = None,
     on_start: Callable[[int], None] = lambda _: None,
     on_done: Callable[[CaseScores], None] = lambda _: None,
@@ -93,6 +95,8 @@ def evaluate(
         labels: Tables of labels where a folder does not say what its numbers stand
             for: one for both, or the predictions' and the references'; see
             `read_label_table`.
+        ct: The CT, or a folder with that of each case, on which contours are drawn;
+            without it, the grid of the other side's masks.
         workers: Cases at a time.
         on_start: Called with the number of cases.
         on_done: Called with each case that is done.
@@ -105,6 +109,8 @@ def evaluate(
     tables = [read_label_table(each) for each in labels]
     of_each = (tables[0], tables[-1]) if tables else (None, None)
     pairs = match_cases(predictions, references, of_each)
+    if ct is not None:
+        pairs = [_with_ct(pair, ct, single=len(pairs) == 1) for pair in pairs]
     on_start(len(pairs))
     cases = score_cases(pairs, scoring, workers=workers, on_done=on_done)
     evaluation = Evaluation(scoring, tuple(cases), _remarks(pairs, cases))
@@ -116,6 +122,18 @@ def evaluate(
     return evaluation
 
 
+def _with_ct(pair: CasePair, given: Path, *, single: bool) -> CasePair:
+    """Return a pair whose DICOM objects are drawn on the CT's grid."""
+    if pair.prediction.dicom is None and pair.reference.dicom is None:
+        return pair
+    ct = find_ct(given, pair.name, single=single)
+    prediction, reference = (
+        each if each.dicom is None else replace(each, dicom=replace(each.dicom, ct=ct))
+        for each in (pair.prediction, pair.reference)
+    )
+    return CasePair(pair.name, prediction, reference)
+
+
 def _remarks(pairs: Sequence[CasePair], cases: Sequence[CaseScores]) -> tuple[str, ...]:
     line = one_sided_line(cases)
     sources = [each for pair in pairs for each in (pair.prediction, pair.reference)]
@@ -125,7 +143,11 @@ def _remarks(pairs: Sequence[CasePair], cases: Sequence[CaseScores]) -> tuple[st
         for each in sources
         if each.labels.not_scored
     }
-    return (*([f"left out: {line}"] if line else []), *sorted(inexact))
+    return (
+        *([f"left out: {line}"] if line else []),
+        *sorted(inexact),
+        *(f"{case.case}: {remark}" for case in cases for remark in case.remarks),
+    )
 
 
 def summary_document(evaluation: Evaluation) -> dict[str, Any]:
@@ -280,10 +302,10 @@ def _add_worst(
     )
     by_name = {pair.name: pair for pair in pairs}
     for case in dict.fromkeys(score.case for score in evaluation.worst()):
-        reference = read_case_masks(by_name[case].reference).masks
-        prediction = read_case_masks(by_name[case].prediction).masks
-        wanted = with_structures_of(reference, prediction)
-        found = with_structures_of(prediction, wanted)
+        sources = by_name[case]
+        reference, prediction = read_pair(sources.reference, sources.prediction)
+        wanted = with_structures_of(reference.masks, prediction.masks)
+        found = with_structures_of(prediction.masks, wanted)
         for score in evaluation.worst():
             if score.case != case:
                 continue

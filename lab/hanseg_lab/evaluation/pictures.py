@@ -27,6 +27,12 @@ BETTER_COLOUR, WORSE_COLOUR = "#66bd63", "#f2a08c"
 BOX_COLOURS = ("#4575b4", "#d73027", "#1a9850", "#984ea3", "#ff7f00", "#666666")
 MARGIN_VOXELS = 4
 
+AROUND_MM = 20.0
+"""How much of a CT is shown around the masks."""
+
+CT_WINDOW_HU = (-160.0, 240.0)
+"""Soft tissue: level 40, width 400."""
+
 LARGEST_PICTURE = 1 << 28
 """Most voxels of the box around two masks that a picture shows."""
 
@@ -72,17 +78,22 @@ def box_plots(
 
 
 def contour_picture(
-    reference: Volume | None, prediction: Volume | None, *, title: str
+    reference: Volume | None,
+    prediction: Volume | None,
+    *,
+    title: str,
+    ct: Volume | None = None,
 ) -> bytes | None:
     """Return three planes through where two masks differ most, or None.
 
     Outlines of the reference are green, of the prediction red. Planes are the grid's,
     turned to the nearest anatomical direction: the patient's right is on the left.
+    With a CT, on the lattice of the masks, they are drawn on it, with more around.
 
     Returns:
         The picture; None if there is no mask, or they are too far apart to draw.
     """
-    pair = _common(reference, prediction)
+    pair = _common(reference, prediction, ct)
     if pair is None:
         return None
     figure = _figure(9.0, 3.4)
@@ -150,6 +161,7 @@ class _Pair:
     reference: npt.NDArray[np.bool_]
     prediction: npt.NDArray[np.bool_]
     spacing_zyx: tuple[float, float, float]
+    ct: npt.NDArray[np.generic] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,22 +171,45 @@ class _Plane:
     prediction: npt.NDArray[np.bool_]
     aspect: float
     feet_below: bool
+    ct: npt.NDArray[np.generic] | None = None
 
 
-def _common(reference: Volume | None, prediction: Volume | None) -> _Pair | None:
+def _common(
+    reference: Volume | None, prediction: Volume | None, ct: Volume | None
+) -> _Pair | None:
     given = [mask for mask in (reference, prediction) if mask is not None]
     if not given:
         return None
     starts = [np.array(lattice_offset(given[0].grid, m.grid)) for m in given]
     ends = [s + m.array.shape for s, m in zip(starts, given, strict=True)]
-    low = np.min(starts, axis=0) - MARGIN_VOXELS
-    shape = np.max(ends, axis=0) + MARGIN_VOXELS - low
+    spacing = given[0].grid.spacing[::-1]
+    margin = [MARGIN_VOXELS if ct is None else round(AROUND_MM / s) for s in spacing]
+    low = np.min(starts, axis=0) - margin
+    shape = np.max(ends, axis=0) + margin - low
     if shape.prod() > LARGEST_PICTURE:
         return None
     boxes = [
         _place_in_box(mask, given[0], low, shape) for mask in (reference, prediction)
     ]
-    return _turn_to_patient(boxes[0], boxes[1], given[0])
+    around = None if ct is None else _cut_box(ct, given[0], low, shape)
+    return _turn_to_patient(boxes[0], boxes[1], around, given[0])
+
+
+def _cut_box(
+    ct: Volume, like: Volume, low: Indices, shape: Indices
+) -> npt.NDArray[np.generic]:
+    """Return what a CT shows in a box of the lattice of `like`; air beyond it."""
+    box = np.full(shape, CT_WINDOW_HU[0], dtype=np.float32)
+    start = low - np.array(lattice_offset(like.grid, ct.grid))
+    stop = np.minimum(start + shape, ct.array.shape)
+    first = np.maximum(start, 0)
+    if (first < stop).all():
+        there = tuple(slice(a, b) for a, b in zip(first, stop, strict=True))
+        here = tuple(
+            slice(a, b) for a, b in zip(first - start, stop - start, strict=True)
+        )
+        box[here] = ct.array[there]
+    return box
 
 
 def _place_in_box(
@@ -190,7 +225,10 @@ def _place_in_box(
 
 
 def _turn_to_patient(
-    reference: npt.NDArray[np.bool_], prediction: npt.NDArray[np.bool_], like: Volume
+    reference: npt.NDArray[np.bool_],
+    prediction: npt.NDArray[np.bool_],
+    ct: npt.NDArray[np.generic] | None,
+    like: Volume,
 ) -> _Pair:
     """Turn boxes so that their axes run to the head, the back and the left."""
     direction = np.array(like.grid.direction)
@@ -205,6 +243,7 @@ def _turn_to_patient(
         np.flip(reference.transpose(order), flips),
         np.flip(prediction.transpose(order), flips),
         (spacing[order[0]], spacing[order[1]], spacing[order[2]]),
+        None if ct is None else np.flip(ct.transpose(order), flips),
     )
 
 
@@ -225,18 +264,22 @@ def _planes(pair: _Pair) -> list[_Plane]:
                 np.asarray(pair.prediction.take(at, axis)),
                 aspect,
                 feet_below=axis != 0,
+                ct=None if pair.ct is None else np.asarray(pair.ct.take(at, axis)),
             )
         )
     return planes
 
 
 def _draw_plane(axes: Axes, plane: _Plane) -> None:
-    shade = plane.reference.astype(np.float32) + plane.prediction
+    shade: npt.NDArray[np.generic] = plane.reference.astype(np.float32)
+    shade, colours, window = shade + plane.prediction, "Greys", (0.0, 5.0)
+    if plane.ct is not None:
+        shade, colours, window = plane.ct, "gray", CT_WINDOW_HU
     axes.imshow(
         shade,
-        cmap="Greys",
-        vmin=0,
-        vmax=5,
+        cmap=colours,
+        vmin=window[0],
+        vmax=window[1],
         aspect=plane.aspect,
         origin="lower" if plane.feet_below else "upper",
     )

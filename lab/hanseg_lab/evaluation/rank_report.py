@@ -18,6 +18,7 @@ from hanseg_lab.evaluation.standing import (
     ranking_document,
     standing_rows,
 )
+from hanseg_shared.csv_cells import safe_cell
 from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.metrics.metric import Metric
 
@@ -103,4 +104,7 @@ def _scores_by_method(results: Sequence[Path]) -> dict[str, list[Score]]:
 def _write_table(standing: MethodStanding, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerows(standing_rows(standing))
+        writer.writerows(
+            [safe_cell(method), *figures]
+            for method, *figures in standing_rows(standing)
+        )

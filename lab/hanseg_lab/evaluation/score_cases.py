@@ -8,8 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import psutil
 
@@ -17,7 +16,7 @@ from hanseg_lab.evaluation.case_folders import CasePair
 from hanseg_lab.evaluation.case_masks import (
     CaseMasks,
     CaseSource,
-    read_case_masks,
+    read_pair,
 )
 from hanseg_lab.evaluation.empty import EmptyRule
 from hanseg_lab.evaluation.scores import Score
@@ -26,16 +25,19 @@ from hanseg_lab.evaluation.structures import (
     organs_in,
     with_structures_of,
 )
-from hanseg_lab.evaluation.tolerances import default_tolerances
 from hanseg_shared.errors import HansegError, InputError
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.header import read_header
 from hanseg_shared.metrics.comparison import compare
 from hanseg_shared.metrics.metric import measure
+from hanseg_shared.metrics.tolerances import default_tolerances
 from hanseg_shared.volume import Volume
 
 EXTRA_BYTES = 2
 """Bytes per voxel, beyond its stored size, that the search for labels needs."""
+
+PARSED_BYTES = 10
+"""Bytes that a parsed DICOM object takes for each of its file."""
 
 _CASES_SHOWN = 4
 
@@ -67,6 +69,7 @@ class CaseScores:
         unscored: Organs that only the reference has, and that the rule leaves out.
         missing: Organs that only the reference has, scored as missed.
         problems: Why the case, or an organ, cannot be scored; empty if all is well.
+        remarks: What a reader should know of how its masks were read.
     """
 
     case: str
@@ -75,6 +78,7 @@ class CaseScores:
     unscored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def score_cases(
@@ -146,14 +150,14 @@ def _organs_with_cases(by_case: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
 def score_case(pair: CasePair, scoring: Scoring) -> CaseScores:
     """Score one case; what is wrong with it is in the result, not raised."""
     try:
-        reference = read_case_masks(pair.reference)
-        prediction = read_case_masks(pair.prediction)
+        reference, prediction = read_pair(pair.reference, pair.prediction)
         _require_one_place(reference, prediction)
         wanted = with_structures_of(reference.masks, prediction.masks)
         found = with_structures_of(prediction.masks, wanted)
     except HansegError as error:
         return CaseScores(pair.name, problems=(f"{pair.name}: {error.message}",))
-    return _score_organs(pair.name, wanted, found, scoring)
+    scores = _score_organs(pair.name, wanted, found, scoring)
+    return replace(scores, remarks=(*reference.remarks, *prediction.remarks))
 
 
 def _require_one_place(reference: CaseMasks, prediction: CaseMasks) -> None:
@@ -294,9 +298,10 @@ def _workers(pairs: Sequence[CasePair]) -> int:
 
 def _bytes_of(source: CaseSource) -> int:
     """Return what reading a case's first file takes; 0 if its header is at fault."""
-    path: Path = source.label_map or next(iter(source.organ_files.values()))
+    if source.dicom is not None:
+        return source.dicom.path.stat().st_size * PARSED_BYTES
     try:
-        layout = read_header(path).layout
+        layout = read_header(source.first_file).layout
     except HansegError:
         return 0  # the reason is reported when the case is scored
     return layout.voxels * (layout.dtype.itemsize + EXTRA_BYTES)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hanseg_lab.evaluation.csv_file import CsvRow, read_csv
 from hanseg_lab.evaluation.structures import organs_in, structure
+from hanseg_shared.csv_cells import safe_row
 from hanseg_shared.errors import InputError
 from hanseg_shared.io.names import normalise
 from hanseg_shared.metrics.metric import Metric
@@ -34,9 +35,8 @@ def write_scores(scores: Iterable[Score], path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for score in scores:
-            writer.writerow(
-                (score.case, score.organ, score.metric.value, repr(score.value))
-            )
+            named = safe_row((score.case, score.organ, score.metric.value))
+            writer.writerow((*named, repr(score.value)))
 
 
 def read_scores(path: Path) -> list[Score]:

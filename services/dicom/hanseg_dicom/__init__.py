@@ -1,0 +1,1 @@
+"""The bridge between Orthanc, which speaks DICOM with the clinic, and the REST API."""

@@ -329,3 +329,57 @@ def test_a_name_that_is_no_text_is_named(tmp_path):
 def test_where_nothing_is_found_every_file_is_told_of(tmp_path):
     with pytest.raises(InputError, match=r"mask.nii.gz: its name says 'mask'"):
         find_cases(make(tmp_path, "mask.nii.gz"))
+
+
+DICOM = bytes(128) + b"DICM"
+
+
+def dicom(root, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(DICOM)
+
+
+def test_a_sub_folder_of_dicom_is_a_case_whatever_its_files_are_called(tmp_path):
+    dicom(tmp_path, "anna/IM0001", "anna/IM0002", "bert/study/series/1.dcm")
+    found = find_cases(tmp_path)
+    assert [(case.name, case.ct) for case in found.cases] == [
+        ("anna", tmp_path / "anna"),
+        ("bert", tmp_path / "bert"),
+    ]
+    assert found.passed_over == ()
+
+
+def test_folders_of_ct_and_mr_are_one_case(tmp_path):
+    dicom(tmp_path, "anna/CT/1", "anna/MR/1")
+    assert [case.ct for case in find_cases(tmp_path).cases] == [tmp_path / "anna"]
+    found = find_cases(tmp_path / "anna").cases
+    assert [(case.name, case.ct) for case in found] == [("anna", tmp_path / "anna")]
+
+
+def test_a_folder_of_one_series_is_its_only_case(tmp_path):
+    dicom(tmp_path, "anna/1", "anna/2")
+    assert [case.name for case in find_cases(tmp_path / "anna").cases] == ["anna"]
+
+
+def test_dicom_stands_beside_other_cases(tmp_path):
+    make(tmp_path, "anna/ct.nii.gz", "bert/ct.nrrd")
+    dicom(tmp_path, "bert/old/1", "carl/1")
+    found = find_cases(tmp_path)
+    assert [case.name for case in found.cases] == ["anna", "bert", "carl"]
+    assert [each.name for each in found.passed_over] == ["bert/old/1"]
+
+
+def test_our_own_dicom_results_are_no_case(tmp_path):
+    make(tmp_path, "anna/ct.nii.gz", "out/anna/job.json")
+    dicom(tmp_path, "out/anna/rtstruct.dcm", "out/anna/mr_series/0001.dcm")
+    assert [case.name for case in find_cases(tmp_path).cases] == ["anna"]
+
+
+def test_where_dicom_is_of_no_use_it_is_passed_over(tmp_path):
+    make(tmp_path, "anna/ct.nii.gz")
+    dicom(tmp_path, "bert/1", "bert/2")
+    found = find_cases(tmp_path, dicom=False)
+    assert [case.name for case in found.cases] == ["anna"]
+    assert [each.name for each in found.passed_over] == ["bert"]

@@ -30,6 +30,7 @@ from hanseg_shared.io import (
     Limits,
     check_case,
     check_case_in_child,
+    confined,
     sandbox,
     write_volume,
 )
@@ -200,9 +201,9 @@ def test_whatever_becomes_of_the_child_no_harm_comes_to_the_parent(
 ):
     (tmp_path / "crashing.py").write_text(
         "import json, sys\n"
-        "from hanseg_shared.io import sandbox\n"
-        "request = json.loads(sys.argv[1])\n"
-        "sandbox._confine(sandbox.Confines(**request['confines']))\n" + crash
+        "from hanseg_shared.io import confined\n"
+        "request = json.load(sys.stdin)\n"
+        "confined.confine(confined.Confines(**request['confines']))\n" + crash
     )
     monkeypatch.setattr(sandbox, "_MODULE", "crashing")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -256,9 +257,9 @@ def test_an_image_that_crashes_its_reader_is_refused_at_once(ct, killed_child):
 def test_only_input_errors_come_out_of_the_child():
     for name in ("StoreError", "annotations", "none"):
         told = {"type": name, "message": "x"}
-        assert type(sandbox._error_of(told)) is ImageError
+        assert type(confined.error_of(told)) is ImageError
     for name in ("ImageError", "UnsafeImageError", "GridMismatchError", "InputError"):
-        raised = sandbox._error_of({"type": name, "message": "because"})
+        raised = confined.error_of({"type": name, "message": "because"})
         assert type(raised) is getattr(errors, name)
         assert raised.message == "because"
 
@@ -331,8 +332,8 @@ def test_a_halted_check_kills_its_child(ct, monkeypatch, before):
 def test_a_check_that_computes_for_long_makes_way_for_others():
     """The child computes until it was made to step back, and says how far."""
     code = (
-        "import os; from hanseg_shared.io import sandbox\n"
-        "before = os.nice(0); sandbox._make_way_after(0.01)\n"
+        "import os; from hanseg_shared.io import confined\n"
+        "before = os.nice(0); confined.make_way_after(0.01)\n"
         "while os.nice(0) == before: pass\n"
         "print(before, os.nice(0))"
     )
@@ -340,4 +341,4 @@ def test_a_check_that_computes_for_long_makes_way_for_others():
         [sys.executable, "-c", code], capture_output=True, check=True, timeout=60
     )
     before, after = map(int, told.stdout.split())
-    assert after == min(19, before + sandbox._SLOW_NICENESS)
+    assert after == min(19, before + confined.SLOW_NICENESS)

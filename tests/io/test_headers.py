@@ -12,6 +12,7 @@ from hanseg_shared.errors import (
     ImageContentError,
     ImageError,
     ImageTooLargeError,
+    NoSuchFileError,
     NotAnImageError,
 )
 from hanseg_shared.io import ImageFormat, Limits, read_header, read_image
@@ -139,7 +140,7 @@ REFUSED = {
     "gzipped text": (gzipped(b"text"), NotAnImageError, "what the gzip stream holds"),
     "damaged gzip": (b"\x1f\x8b\x08\xff\xff\xff", NotAnImageError, "gzip stream"),
     "gzipped nrrd": (gzipped(nrrd()), NotAnImageError, "what the gzip stream holds"),
-    "dicom": (bytes(128) + b"DICM", NotAnImageError, "DICOM series are not read yet"),
+    "dicom": (bytes(128) + b"DICM", NotAnImageError, "DICOM is not read here"),
     "zip": (b"PK\x03\x04....", NotAnImageError, "a zip archive.*unpack it"),
     "empty zip": (b"PK\x05\x06" + bytes(18), NotAnImageError, "a zip archive"),
     "nifti-2": (
@@ -430,7 +431,7 @@ def test_a_header_that_will_not_do_is_refused_in_one_line(tmp_path, name):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(NotAnImageError, match=r"ct\.nii: there is no such file"):
+    with pytest.raises(NoSuchFileError, match=r"ct\.nii: there is no such file"):
         read_header(tmp_path / "ct.nii")
 
 
@@ -454,7 +455,7 @@ def test_a_zip_with_a_nifti_is_not_called_dicom(tmp_path):
 )
 def test_a_dicom_file_is_called_what_it_is(tmp_path, uid: bytes, kind: str):
     path = written(tmp_path / "a", dicom(uid))
-    with pytest.raises(NotAnImageError, match=rf"it is {kind}; .*not read yet"):
+    with pytest.raises(NotAnImageError, match=rf"it is {kind}; .*not read here"):
         read_header(path)
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from hanseg_shared.io.case_check import CaseCheck, Role
     from hanseg_shared.io.cases import CaseFiles, FoundCases, PassedOver, find_cases
     from hanseg_shared.io.check import check_case
-    from hanseg_shared.io.formats import ImageFormat
+    from hanseg_shared.io.confined import Confines
+    from hanseg_shared.io.formats import ImageFormat, is_dicom_input
     from hanseg_shared.io.header import ImageHeader, read_header
     from hanseg_shared.io.limits import DEFAULT_LIMITS, Limits
     from hanseg_shared.io.read import (
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         read_mask,
         read_mr,
     )
-    from hanseg_shared.io.sandbox import Confines, check_case_in_child
+    from hanseg_shared.io.sandbox import check_case_in_child
     from hanseg_shared.io.write import write_volume
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "check_case",
     "check_case_in_child",
     "find_cases",
+    "is_dicom_input",
     "read_ct",
     "read_header",
     "read_image",
@@ -53,11 +55,12 @@ _MODULES = {
     "case_check": ("CaseCheck", "Role"),
     "cases": ("CaseFiles", "FoundCases", "PassedOver", "find_cases"),
     "check": ("check_case",),
-    "formats": ("ImageFormat",),
+    "formats": ("ImageFormat", "is_dicom_input"),
     "header": ("ImageHeader", "read_header"),
     "limits": ("DEFAULT_LIMITS", "Limits"),
     "read": ("read_ct", "read_image", "read_labels", "read_mask", "read_mr"),
-    "sandbox": ("Confines", "check_case_in_child"),
+    "confined": ("Confines",),
+    "sandbox": ("check_case_in_child",),
     "write": ("write_volume",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hanseg_shared.errors import InputError
+from hanseg_shared.io.dicom_folders import find_case_folders, is_dicom_file
 from hanseg_shared.io.names import (
     NameRole,
     ParsedName,
@@ -24,15 +25,23 @@ from hanseg_shared.organ_names import organ_of
 from hanseg_shared.result_files import (
     FIELD_OF_VIEW,
     MASKS,
+    MR_SERIES,
+    OF_DICOM,
     RECORD,
     REGISTERED_MR,
     REPORT,
     SEGMENTATION,
 )
 
-_RESULTS = {SEGMENTATION, REGISTERED_MR, FIELD_OF_VIEW, MASKS}
+_RESULTS = {SEGMENTATION, REGISTERED_MR, FIELD_OF_VIEW, MASKS, MR_SERIES, *OF_DICOM}
 _IMAGES = {NameRole.CT, NameRole.MR, NameRole.UNCLEAR, NameRole.NONE}
 _NAMES_SHOWN = 6
+
+_DICOM_UNREAD = "DICOM files are not read here; convert the series to an image file"
+_DICOM_BESIDE = (
+    "DICOM files beside cases are not taken; move each patient's into a folder of its "
+    "own"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ class CaseFiles:
 
     Attributes:
         name: What the case is called: its folder, or its files' common beginning.
-        ct: The planning CT.
+        ct: The planning CT; a folder of DICOM files, which may hold the MR as well.
         mr: The T1 MR, or None.
     """
 
@@ -97,6 +106,7 @@ class _Folder:
         images: What may be a CT or an MR, by the names.
         others: Images that are something else, by their names.
         cases: What was made of the images.
+        dicom: Files that are DICOM.
     """
 
     path: Path
@@ -105,9 +115,10 @@ class _Folder:
     images: list[_Image] = field(default_factory=list)
     others: list[_Image] = field(default_factory=list)
     cases: list[CaseFiles] = field(default_factory=list)
+    dicom: list[Path] = field(default_factory=list)
 
 
-def find_cases(folder: Path | str) -> FoundCases:
+def find_cases(folder: Path | str, *, dicom: bool = True) -> FoundCases:
     """Return the cases of a folder, and what was passed over.
 
     Three layouts are known: HaN-Seg's own (`set_1/case_01/case_01_IMG_CT.nrrd` and
@@ -116,10 +127,15 @@ def find_cases(folder: Path | str) -> FoundCases:
     of a file's name that says a role decides (see `names`); the only image of a
     folder is its CT. Masks, results and MR of another weighting are not taken. Any of
     these that may be a CT all the same, because its case has no other, is reported.
+    A sub-folder of DICOM files is a case too; see `find_case_folders`.
 
     Folders are looked into however deep. A link to a file is followed, since cases are
     often gathered by links; a link to a folder is not, so that no search leaves the
     folder or runs in circles. Hidden files and folders are skipped.
+
+    Args:
+        folder: Where to look.
+        dicom: Whether DICOM can be used; it is passed over if not.
 
     Raises:
         InputError: There is no such folder, no case in it, or it is unclear which
@@ -141,6 +157,7 @@ def find_cases(folder: Path | str) -> FoundCases:
             each.cases = _make_cases(each)
     cases = [case for each in folders for case in each.cases]
     passed += _find_left_over(folders)
+    cases += _make_dicom_cases(search, usable=dicom)
     passed_over = tuple(
         _make_passed_over(root, path, why) for path, why in _sort_by_path(passed)
     )
@@ -173,7 +190,6 @@ class _Search:
         for path in entries:
             if not path.is_dir():
                 self._sort_in(path, found)
-        self._pass_dicom(folder, [path for path in entries if _is_dicom(path)])
         for path in entries:
             if not path.is_dir():
                 continue
@@ -205,18 +221,16 @@ class _Search:
                 self.passed.append((path, "its name is not UTF-8; rename it"))
         return [path for path in shown if is_printable(path.name)]
 
-    def _pass_dicom(self, folder: Path, files: list[Path]) -> None:
-        if files:
-            told = files[0] if len(files) == 1 else folder
-            why = "DICOM files are not read here; convert the series to an image file"
-            self.passed.append((told, why))
-
     def _sort_in(self, path: Path, folder: _Folder) -> None:
         stem = image_stem(path)
         if stem is None:
             if is_unread_image(path):
                 why = "it is not read here; save it as .nii.gz, .nrrd or .mha"
                 self.passed.append((path, why))
+            elif is_dicom_file(path):
+                folder.dicom.append(path)
+            elif path.suffix.lower() in {".dcm", ".ima"}:
+                self.passed.append((path, "it does not begin as a DICOM file does"))
         elif not path.is_file():
             self.passed.append((path, "it is a link to nothing, or no file"))
         else:
@@ -225,8 +239,23 @@ class _Search:
             group.append(image)
 
 
-def _is_dicom(path: Path) -> bool:
-    return path.suffix.lower() in {".dcm", ".ima"} and path.is_file()
+def _make_dicom_cases(search: _Search, *, usable: bool) -> Iterator[CaseFiles]:
+    """Yield the cases that are folders of DICOM, and note DICOM that is none."""
+    root = search.folders[0].path
+    holding = {each.path: each for each in search.folders if each.dicom}
+    taken = find_case_folders(root, holding) if usable else []
+    with_images = {each.path for each in search.folders if each.cases}
+    taken = [each for each in taken if not _holds_any(each, with_images)]
+    for path, folder in holding.items():
+        if not any(path.is_relative_to(each) for each in taken):
+            told = folder.dicom[0] if len(folder.dicom) == 1 else path
+            search.passed.append((told, _DICOM_BESIDE if usable else _DICOM_UNREAD))
+    for path in taken:
+        yield CaseFiles(normalise(path.resolve().name), path)
+
+
+def _holds_any(folder: Path, others: set[Path]) -> bool:
+    return any(other.is_relative_to(folder) for other in others)
 
 
 def _may_be_input(image: _Image, folder: _Folder) -> bool:
@@ -383,8 +412,8 @@ def _nothing_found(folder: Path, passed_over: Iterable[PassedOver]) -> str:
     told = "".join(f"\n  {each.name}: {each.reason}" for each in passed_over)
     return (
         f"{folder}: no case was found, only {found}; a case is a folder with a CT "
-        "(.nii.gz, .nii, .nrrd, .mha) and an MR, or files such as anna_ct.nii.gz and "
-        f"anna_t1.nii.gz{told}"
+        "(.nii.gz, .nii, .nrrd, .mha) and an MR, a folder of DICOM files, or files "
+        f"such as anna_ct.nii.gz and anna_t1.nii.gz{told}"
     )
 
 

@@ -11,7 +11,12 @@ import re
 from enum import StrEnum
 from pathlib import Path
 
-from hanseg_shared.errors import ImageError, NotAnImageError, UnsafeImageError
+from hanseg_shared.errors import (
+    ImageError,
+    NoSuchFileError,
+    NotAnImageError,
+    UnsafeImageError,
+)
 from hanseg_shared.io.stream import inflate_head
 
 SNIFFED_BYTES = 512
@@ -29,17 +34,19 @@ _METAIMAGE_START = re.compile(rb"(ObjectType|NDims|Comment)\s*=")
 _DETACHED_SUFFIXES = {".nhdr", ".mhd", ".hdr", ".img"}
 
 _CONVERT = (
-    "DICOM series are not read yet by this version; convert to NIfTI, NRRD or MHA"
+    "DICOM is not read here; send the whole series to hanseg segment, hanseg register "
+    "or the service, or convert it to NIfTI, NRRD or MHA"
 )
 
 _ZIP = (
-    "it is a zip archive, which is not read; unpack it and send the NIfTI, NRRD or MHA "
-    "file in it (a DICOM series must be converted first)"
+    "it is a zip archive, which is not read here; unpack it and send the NIfTI, NRRD "
+    "or MHA file in it (a zip of a DICOM series goes to hanseg segment, hanseg "
+    "register or the service)"
 )
 
 _FOLDER = (
-    "it is a folder; send one NIfTI, NRRD or MHA file (a DICOM series must be "
-    "converted first)"
+    "it is a folder; send one NIfTI, NRRD or MHA file (a folder of a DICOM series goes "
+    "to hanseg segment or hanseg register)"
 )
 
 _SOP_CLASS = re.compile(
@@ -79,13 +86,14 @@ def sniff(path: Path) -> ImageFormat:
     """Return the format of a file, judged by its first bytes.
 
     Raises:
-        NotAnImageError: There is no such file, or no reader knows it.
+        NoSuchFileError: There is none.
+        NotAnImageError: No reader knows it.
         UnsafeImageError: It is a format whose voxels lie in a second file.
     """
     if path.is_dir():
         raise NotAnImageError(_FOLDER)
     if not path.is_file():
-        raise NotAnImageError("there is no such file")
+        raise NoSuchFileError("there is no such file")
     if path.suffix.lower() in _DETACHED_SUFFIXES:
         raise _detached_error(
             f"{path.suffix.lower()} files keep their voxels elsewhere"
@@ -109,7 +117,7 @@ def recognise(start: bytes) -> ImageFormat:
         return ImageFormat.NRRD
     if _METAIMAGE_START.match(start):
         return ImageFormat.MHA
-    if start.startswith(_ZIP_MAGICS):
+    if is_zip(start):
         raise NotAnImageError(_ZIP)
     dicom = dicom_kind(start)
     if dicom is not None:
@@ -119,10 +127,34 @@ def recognise(start: bytes) -> ImageFormat:
 
 def dicom_kind(start: bytes) -> str | None:
     """Return what a DICOM file that starts so holds; None if it is no DICOM."""
-    if not _at(start, _DICOM_MAGIC):
+    if not is_dicom(start):
         return None
     found = _SOP_CLASS.search(start, _DICOM_MAGIC[0])
     return _SOP_CLASSES.get(found.group(1), "a DICOM file") if found else "a DICOM file"
+
+
+def is_dicom_input(path: Path) -> bool:
+    """Return whether a file is to be read as DICOM: a DICOM file, or any zip archive.
+
+    No image format of ours is a zip, so that one is taken for an archive of DICOM
+    files; whether it is shows when it is opened.
+    """
+    if not path.is_file():
+        return False
+    start = start_of(path)
+    if start.startswith(b"NRRD") or _METAIMAGE_START.match(start):
+        return False
+    return is_zip(start) or is_dicom(start)
+
+
+def is_dicom(start: bytes) -> bool:
+    """Return whether a file that starts with these bytes is DICOM (PS3.10 7.1)."""
+    return _at(start, _DICOM_MAGIC)
+
+
+def is_zip(start: bytes) -> bool:
+    """Return whether a file that starts with these bytes is a zip archive."""
+    return start.startswith(_ZIP_MAGICS)
 
 
 def start_of(path: Path) -> bytes:

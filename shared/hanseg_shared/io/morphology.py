@@ -5,6 +5,8 @@ The image's faces count for nothing: what a mask shows there goes on behind them
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import ndimage
 
@@ -14,15 +16,45 @@ from hanseg_shared.volume import Mask, Voxels
 
 def voxels_near(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
     """Return the voxels within a distance of a mask."""
-    return np.asarray(depth_in(~mask, grid) <= distance_mm)
+    near = np.zeros(mask.shape, bool)
+    box = _box_around(mask, distance_mm, grid)
+    if box is not None:
+        near[box] = depth_in(~mask[box], grid) <= distance_mm
+    return near
+
+
+def _box_around(mask: Mask, margin_mm: float, grid: Grid) -> tuple[slice, ...] | None:
+    """Return the block that holds what is within a margin of a mask; None if empty."""
+    box = []
+    for axis, spacing in enumerate(grid.spacing[::-1]):
+        others = tuple(k for k in range(mask.ndim) if k != axis)
+        shown = np.flatnonzero(mask.any(axis=others))
+        if not len(shown):
+            return None
+        margin = math.ceil(margin_mm / spacing)
+        box.append(slice(max(0, int(shown[0]) - margin), int(shown[-1]) + margin + 1))
+    return tuple(box)
 
 
 def depth_in(mask: Mask, grid: Grid) -> Voxels:
-    """Return how far each voxel of a mask is from the nearest outside it, in mm."""
+    """Return how far each voxel of a mask is from the nearest outside it, in mm.
+
+    The distances of `scipy.ndimage.distance_transform_edt`, to the bit, from its
+    nearest voxels, with fewer arrays in between.
+    """
     if mask.all():
         return np.full(mask.shape, np.inf)
-    depth: Voxels = ndimage.distance_transform_edt(mask, sampling=grid.spacing[::-1])
-    return depth
+    nearest = ndimage.distance_transform_edt(
+        mask, sampling=grid.spacing[::-1], return_distances=False, return_indices=True
+    )
+    square: Voxels = np.zeros(mask.shape)
+    for axis, spacing in enumerate(grid.spacing[::-1]):
+        along = [1] * mask.ndim
+        along[axis] = -1
+        here = np.arange(mask.shape[axis], dtype=nearest.dtype).reshape(along)
+        offset = np.multiply(nearest[axis] - here, spacing, dtype=np.float64)
+        square += np.multiply(offset, offset, out=offset)
+    return np.asarray(np.sqrt(square, out=square))
 
 
 def fill_slices(mask: Mask, grid: Grid) -> Mask:

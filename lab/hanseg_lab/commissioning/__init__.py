@@ -1,0 +1,1 @@
+"""Commissioning: a department's own cases and known phantoms against its limits."""

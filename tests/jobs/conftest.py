@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,12 +14,27 @@ import sqlalchemy as sa
 from hanseg_shared.jobs.reconciler import Reconciler
 from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.jobs.sweeper import Sweeper
 from hanseg_shared.jobs.tables.tables import Tables
 from hanseg_shared.jobs.upgrade import open_database
 from hanseg_shared.settings import Settings
 from tests.jobs.fakes import FakeClock, FakePublisher
 
 RETENTION_SECONDS = 3600.0
+
+
+@pytest.fixture
+def postgres_url() -> str:
+    """The address of the tests' server."""
+    return address_of_postgres()
+
+
+def address_of_postgres() -> str:
+    """Return the address of the tests' server; skip the test if there is none."""
+    url = os.environ.get("HANSEG_TEST_POSTGRES_URL")
+    if not url:
+        pytest.skip("HANSEG_TEST_POSTGRES_URL names no PostgreSQL server")
+    return url
 
 
 @pytest.fixture(
@@ -29,9 +45,7 @@ def database(request, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'jobs.sqlite'}"
         return
-    url = os.environ.get("HANSEG_TEST_POSTGRES_URL")
-    if not url:
-        pytest.skip("HANSEG_TEST_POSTGRES_URL names no PostgreSQL server")
+    url = address_of_postgres()
     schema = f"test_{uuid.uuid4().hex}"
     engine = sa.create_engine(url)
     with engine.begin() as connection:
@@ -75,5 +89,12 @@ def services(tables: Tables, publisher: FakePublisher, settings: Settings) -> Se
 
 
 @pytest.fixture
-def reconciler(services: Services) -> Reconciler:
-    return Reconciler(services)
+def reconciler(services: Services, clock: FakeClock) -> Reconciler:
+    return Reconciler(services, steady=clock.steady, most_step_seconds=math.inf)
+
+
+@pytest.fixture
+def sweeper(services: Services, clock: FakeClock) -> Sweeper:
+    return Sweeper(
+        services.tables, services.store, services.settings, steady=clock.steady
+    )

@@ -15,7 +15,8 @@ from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.work import Workplace
-from hanseg_shared.jobs.worker import WorkerPlan, start_worker
+from hanseg_shared.jobs.worker import start_worker
+from hanseg_shared.jobs.worker_child import WorkerPlan
 from hanseg_shared.settings import Settings
 
 
@@ -45,7 +46,9 @@ def prepare(settings: Settings) -> str:
 def make_plan() -> WorkerPlan:
     """Return what this worker does."""
     body = BODIES[sys.argv[1]]
-    return WorkerPlan(QueueName.REGISTRATION, {Stage.REGISTER: body}, prepare)
+    return WorkerPlan(
+        QueueName.REGISTRATION, {Stage.REGISTER: body}, prepare, lambda: None
+    )
 
 
 if __name__ == "__main__":

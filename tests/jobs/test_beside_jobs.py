@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hanseg_shared.documents import JobState
-from hanseg_shared.errors import JobNotFoundError
-from hanseg_shared.jobs.record import WorkerState, WorkerStatus
-from hanseg_shared.jobs.tables.keys import ABANDONED_KEY_SECONDS, KeyState
-from tests.jobs.fakes import EPOCH, new_job
+from hanseg_shared.errors import JobNotFoundError, LeaseLostError
+from hanseg_shared.jobs.record import NewJob, WorkerState, WorkerStatus
+from hanseg_shared.jobs.tables.keys import LEASE_SECONDS, KeyClaim, KeyState
+from tests.jobs.fakes import CT, EPOCH, make_with_key, new_job
 
 
 class TestUploads:
@@ -59,48 +59,63 @@ class TestBatches:
 
 
 class TestIdempotencyKeys:
-    def test_a_new_key_is_taken(self, tables):
-        assert tables.keys.reserve("k", "f") is None
-
     def test_a_key_in_use_tells_the_first_request(self, tables):
-        tables.keys.reserve("k", "first")
-
+        assert isinstance(tables.keys.reserve("k", "first"), KeyClaim)
         assert tables.keys.reserve("k", "second") == KeyState("first", None)
 
-    def test_a_settled_key_tells_what_was_made(self, tables):
-        tables.keys.reserve("k", "f")
-        tables.keys.settle("k", "job-1")
-        tables.keys.settle("k", "job-2")
+    def test_a_job_and_its_key_are_kept_together(self, tables):
+        job_id = make_with_key(tables, "k", "f")
+        assert tables.keys.reserve("k", "f") == KeyState("f", job_id)
 
-        assert tables.keys.reserve("k", "f") == KeyState("f", "job-1")
+    def test_a_batch_and_its_key_are_kept_together(self, tables):
+        held = tables.keys.reserve("k", "f")
+        batch = tables.batches.create("ward 3", [NewJob("j", (CT,))], key=held)
+        assert tables.keys.reserve("k", "f") == KeyState("f", batch.id)
 
     def test_a_released_key_can_be_taken_again(self, tables):
-        tables.keys.reserve("k", "f")
-        tables.keys.release("k")
-
-        assert tables.keys.reserve("k", "g") is None
+        tables.keys.release(tables.keys.reserve("k", "f"))
+        assert isinstance(tables.keys.reserve("k", "g"), KeyClaim)
 
     def test_a_settled_key_is_not_released(self, tables):
+        held = tables.keys.reserve("k", "f")
+        job = tables.jobs.create(NewJob("j", (CT,)), key=held)
+        tables.keys.release(held)
+        assert tables.keys.reserve("k", "f") == KeyState("f", job.id)
+
+    @pytest.mark.parametrize("seconds", [LEASE_SECONDS + 1.0, -3600.0])
+    def test_a_key_that_nobody_renews_is_taken_over(self, tables, clock, seconds):
         tables.keys.reserve("k", "f")
-        tables.keys.settle("k", "job-1")
-        tables.keys.release("k")
+        clock.set_forward(seconds)  # by less than nothing: the clock is put right
+        assert isinstance(tables.keys.reserve("k", "f"), KeyClaim)
 
-        assert tables.keys.reserve("k", "f") == KeyState("f", "job-1")
+    def test_a_key_that_is_renewed_stays(self, tables, clock):
+        held = tables.keys.reserve("k", "f")
+        for _ in range(100):
+            clock.advance(LEASE_SECONDS / 2)
+            assert tables.keys.renew(held)
+        assert tables.keys.reserve("k", "f") == KeyState("f", None)
+        tables.jobs.create(NewJob("j", (CT,)), key=held)
 
-    def test_the_key_of_a_dead_request_is_taken_over(self, tables, clock):
-        tables.keys.reserve("k", "f")
-        clock.advance(ABANDONED_KEY_SECONDS + 1.0)
-
-        assert tables.keys.reserve("k", "f") is None
+    def test_who_lost_a_key_makes_nothing(self, tables, clock):
+        held = tables.keys.reserve("k", "f")
+        clock.advance(LEASE_SECONDS + 1.0)
+        other = tables.keys.reserve("k", "f")
+        assert not tables.keys.renew(held)
+        with pytest.raises(LeaseLostError, match="taken over"):
+            tables.jobs.create(NewJob("late", (CT,)), key=held)
+        with pytest.raises(LeaseLostError, match="taken over"):
+            tables.batches.create("late", [NewJob("late", (CT,))], key=held)
+        tables.keys.release(held)
+        tables.jobs.create(NewJob("first", (CT,)), key=other)
+        assert [job.id for job in tables.jobs.list_page(limit=9).jobs] == ["first"]
 
     def test_a_settled_key_is_remembered_for_its_time(self, tables, clock):
-        tables.keys.reserve("k", "f")
-        tables.keys.settle("k", "job-1")
-        clock.advance(ABANDONED_KEY_SECONDS + 1.0)
-        assert tables.keys.reserve("k", "f") == KeyState("f", "job-1")
+        job_id = make_with_key(tables, "k", "f")
+        clock.advance(LEASE_SECONDS + 1.0)
+        assert tables.keys.reserve("k", "f") == KeyState("f", job_id)
 
-        assert tables.keys.drop_old(older_than_seconds=60.0) == 1
-        assert tables.keys.reserve("k", "f") is None
+        assert tables.keys.drop_old(older_than_seconds=10.0) == 1
+        assert isinstance(tables.keys.reserve("k", "f"), KeyClaim)
 
     def test_of_many_requests_at_once_one_gets_the_key(self, tables):
         def take(number):
@@ -108,10 +123,9 @@ class TestIdempotencyKeys:
 
         with ThreadPoolExecutor(16) as pool:
             answers = list(pool.map(take, range(48)))
-        winner = answers.index(None)
+        (winner,) = [n for n, one in enumerate(answers) if isinstance(one, KeyClaim)]
 
-        assert answers.count(None) == 1
-        assert {answer for answer in answers if answer} == {
+        assert {answer for answer in answers if isinstance(answer, KeyState)} == {
             KeyState(f"request {winner}", None)
         }
 
@@ -154,7 +168,12 @@ class TestWorkers:
             "a-1", "registration", WorkerState.LOADING, EPOCH, 2.0
         )
         assert ready == WorkerStatus(
-            "a-1", "registration", WorkerState.READY, EPOCH + 9.0, 0.0
+            "a-1",
+            "registration",
+            WorkerState.READY,
+            EPOCH + 9.0,
+            0.0,
+            proven_seconds=0.0,
         )
 
     def test_a_worker_that_loads_is_not_live(self, tables):

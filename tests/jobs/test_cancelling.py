@@ -8,7 +8,7 @@ from hanseg_shared.documents import JobState
 from hanseg_shared.errors import JobNotFoundError, JobStateError
 from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.stages import Stage
-from tests.jobs.fakes import PROBLEM, claim, new_job
+from tests.jobs.fakes import PROBLEM, claim, new_job, release_all
 
 
 def test_a_queued_job_is_cancelled_at_once(tables):
@@ -21,7 +21,7 @@ def test_a_queued_job_is_cancelled_at_once(tables):
 def test_a_cancelled_job_is_neither_due_nor_claimed(tables):
     job = tables.jobs.request_cancel(new_job(tables).id)
 
-    assert tables.outbox.list_due(published_before_seconds=None) == []
+    assert tables.outbox.list_waiting() == []
     assert tables.claims.claim(job.id, Stage.REGISTER, lease_seconds=30.0) is None
 
 
@@ -72,7 +72,7 @@ def test_a_cancelled_job_whose_worker_died_ends_cancelled(tables, clock):
     tables.jobs.request_cancel(job.id)
     clock.advance(31.0)
 
-    assert tables.claims.release_lost(attempts=1, problem=PROBLEM) == ([], [])
+    assert release_all(tables, attempts=1) == ([], [])
     assert tables.jobs.get(job.id).state is JobState.CANCELLED
     assert tables.jobs.get(job.id).error is None
 

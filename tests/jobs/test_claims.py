@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hanseg_shared.access import LOCAL_OWNER
 from hanseg_shared.documents import (
     InferenceMode,
     InferenceReport,
@@ -19,6 +20,7 @@ from hanseg_shared.documents import (
 from hanseg_shared.errors import JobStateError
 from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.tables.outbox import WaitingJob
 from hanseg_shared.jobs.tables.tables import Tables
 from hanseg_shared.jobs.upgrade import open_database
 from hanseg_shared.organs import OrganStatus
@@ -124,14 +126,13 @@ def test_stages_follow_each_other_to_the_end(tables, clock):
 
 def test_a_finished_stage_leaves_the_next_one_due(tables):
     queued = new_job(tables)
-    tables.outbox.mark_published(queued)
+    tables.outbox.mark_published(queued.id, queued.state)
     job = claim(tables, queued)
     tables.claims.finish_stage(job, Stage.REGISTER, StageResult())
-    due = tables.outbox.list_due(published_before_seconds=None)
+    due = tables.outbox.list_waiting()
 
-    assert [(row.id, row.state) for row in due] == [(job.id, JobState.SEGMENTING)]
-    assert due[0].attempts == 0
-    assert due[0].total_attempts == 1
+    assert due == [WaitingJob(job.id, JobState.SEGMENTING, None, 1, LOCAL_OWNER)]
+    assert tables.jobs.get(job.id).attempts == 0
 
 
 def test_results_of_all_stages_add_up(tables):
@@ -170,6 +171,16 @@ def test_results_of_all_stages_add_up(tables):
     assert done.inference == report
     assert done.document().inference == report
     assert done.versions == {"elastix": "5", "torch": "2"}
+
+
+@pytest.mark.parametrize("jump", [8 * 24 * 3600.0, -3600.0])
+def test_the_time_of_a_stage_is_its_own_whatever_the_clock_says(tables, clock, jump):
+    job = claim(tables, new_job(tables))
+    clock.advance(jump)
+    tables.claims.finish_stage(job, Stage.REGISTER, StageResult(), attempt_seconds=2.5)
+    [stage] = tables.jobs.get(job.id).stages
+
+    assert (stage.seconds, stage.attempts) == (2.5, 1)
 
 
 def test_the_time_of_a_stage_is_that_of_all_its_attempts(tables, clock):

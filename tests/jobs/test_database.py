@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from hanseg_shared.documents import JobState, Progress
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs import database as module
+from hanseg_shared.jobs.database import Connections, connect
 from hanseg_shared.jobs.record import NewJob
+from hanseg_shared.jobs.schema import jobs
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.tables.tables import Tables
 from hanseg_shared.jobs.upgrade import open_database
@@ -36,7 +38,7 @@ def _write(url, barrier, answers):
                 lease_seconds=30.0,
                 progress=Progress(stage="registering", done=0.5),
             )
-            tables.claims.release_lost(attempts=3, problem=PROBLEM)
+            tables.claims.release_lost([], attempts=3, problem=PROBLEM)
             tables.claims.fail(job, PROBLEM)
         tables.close()
         answers.put("done")
@@ -157,7 +159,7 @@ class TestFaults:
 
         with pytest.raises(ServiceUnavailableError, match="disk is full"):
             new_job(tables, case_name="x" * 100_000)
-        assert tables.jobs.count_unfinished() == 0
+        assert sum(tables.jobs.count_by_state().values()) == 0
         tables.close()
 
     @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
@@ -190,12 +192,18 @@ class TestFaults:
 
         assert url.drivername == "postgresql+psycopg"
         assert url.query["connect_timeout"] == "5"
+        assert url.query["tcp_user_timeout"] == "25000"
 
-    def test_more_requests_than_connections_are_told(self, database, monkeypatch):
-        monkeypatch.setitem(module._POOL, "pool_size", 1)
-        monkeypatch.setitem(module._POOL, "max_overflow", 0)
-        monkeypatch.setitem(module._POOL, "pool_timeout", 0.05)
-        opened = open_database(database)
+    def test_what_the_url_says_of_silence_holds(self):
+        told = sa.make_url("postgresql://u:p@h/d?keepalives_idle=60&sslmode=require")
+        query = module._choose_driver(told).query
+
+        assert (query["keepalives_idle"], query["sslmode"]) == ("60", "require")
+        assert query["keepalives_count"] == "3"
+
+    def test_more_requests_than_connections_are_told(self, database):
+        few = Connections(kept=1, further=0, wait_seconds=0.05)
+        opened = open_database(database, connections=few)
         tables = Tables.of(opened, retention_seconds=60.0)
         with (
             opened.engine.connect(),
@@ -203,3 +211,54 @@ class TestFaults:
         ):
             tables.database.ping()
         tables.close()
+
+
+def test_a_statement_that_fails_shows_no_values(database):
+    engine = connect(database)
+    with engine.connect() as connection, pytest.raises(sa.exc.DBAPIError) as caught:
+        connection.execute(sa.text("SELECT :name FROM nowhere"), {"name": "Trillian"})
+    engine.dispose()
+    assert "Trillian" not in str(caught.value)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+class TestPostgres:
+    """What only a server can do."""
+
+    def test_a_statement_that_takes_too_long_is_ended(self, database):
+        hasty = Connections(statement_seconds=0.2)
+        opened = open_database(database, connections=hasty)
+        with (
+            pytest.raises(ServiceUnavailableError, match="statement timeout"),
+            opened.read() as connection,
+        ):
+            connection.execute(sa.select(sa.func.pg_sleep(30)))
+        opened.ping()
+        opened.close()
+
+    def test_a_transaction_that_a_stopped_process_left_open_is_ended(self, database):
+        opened = open_database(database, connections=Connections(statement_seconds=0.2))
+        patient = open_database(database)
+
+        def hold() -> None:
+            with opened.write() as connection:
+                connection.execute(sa.delete(jobs))
+                with patient.read() as other:
+                    other.execute(sa.select(sa.func.pg_sleep(0.5)))
+                connection.execute(sa.delete(jobs))
+
+        with pytest.raises(ServiceUnavailableError):
+            hold()
+        for each in (opened, patient):
+            each.close()
+
+    def test_a_connection_that_the_server_ended_is_replaced_unseen(self, database):
+        opened, other = open_database(database), open_database(database)
+        with opened.read() as connection:
+            process = connection.execute(sa.func.pg_backend_pid()).scalar_one()
+        with other.read() as connection:
+            connection.execute(sa.func.pg_terminate_backend(process))
+        opened.ping()
+        for each in (opened, other):
+            each.close()

@@ -87,21 +87,8 @@ def test_a_fault_that_passes_costs_nothing(fault):
         held.check()
 
 
-def test_a_database_that_stays_away_longer_than_the_lease_loses_the_job():
-    claims = FakeClaims(DOWN)
-    with lease(claims, 0.01) as held:
-
-        def work() -> None:
-            for _ in range(1000):
-                claims.wait_for(1)
-                held.check()
-
-        with pytest.raises(LeaseLostError, match="another worker"):
-            work()
-
-
-def test_a_job_that_turns_out_to_be_ours_still_is_taken_up_again():
-    # the reconciler could not reach the database either, so the token is still valid
+def test_a_database_that_stays_away_longer_than_the_lease_costs_nothing():
+    # the reconciler cannot reach it either; and what a loser writes is fenced off
     claims = FakeClaims(*[DOWN] * 20, True)
     with lease(claims, 0.01) as held:
         claims.wait_for(22)

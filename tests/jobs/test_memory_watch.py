@@ -57,7 +57,7 @@ def test_the_reason_is_written_before_the_process_ends():
         assert told.ended.wait(10)
     why, end = told.deeds
     assert end == "ended"
-    assert "it held 2.5 GB of memory, more than the 2.0 GB allowed" in why
+    assert "it held 2.50 GB of memory, more than the 2.00 GB allowed" in why
     assert "HANSEG_STAGE_MEMORY_BYTES" in why
 
 
@@ -107,7 +107,7 @@ def test_a_stage_beyond_its_limit_fails_its_job(services, monkeypatch):
     assert failed.state is JobState.FAILED
     assert failed.error is not None
     assert failed.error.type == OUT_OF_MEMORY.type
-    assert "registering was stopped: it held 3.0 GB" in failed.error.detail
+    assert "registering was stopped: it held 3.00 GB" in failed.error.detail
 
 
 def test_the_limit_is_the_settings_or_a_share_of_what_there_is():

@@ -82,6 +82,19 @@ class TestConfiguration:
         assert conf.worker_cancel_long_running_tasks_on_connection_loss is False
         assert conf.broker_connection_max_retries is None
 
+    def test_a_worker_listens_to_its_queue_alone(self, conf):
+        """A second connection is one that can hang when the broker is restarted."""
+        assert conf.worker_enable_remote_control is False
+
+    def test_a_broker_that_fell_silent_is_missed_within_half_a_minute(self, conf):
+        told = conf.broker_transport_options["socket_keepalive_options"]
+        idle, interval, count = (
+            told[getattr(socket, f"TCP_KEEP{name}")]
+            for name in ("IDLE", "INTVL", "CNT")
+        )
+        assert conf.broker_transport_options["socket_keepalive"]
+        assert idle + interval * count < 30
+
     def test_a_worker_that_is_told_to_stop_has_its_grace(self, conf, settings):
         assert conf.worker_soft_shutdown_timeout == settings.grace_seconds
 

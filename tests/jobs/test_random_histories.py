@@ -7,6 +7,7 @@ away; a clock that jumps; and reconcilers. A model beside it says what must hold
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -63,7 +64,9 @@ class Histories(RuleBasedStateMachine):
             self.publisher,
             self.settings,
         )
-        self.reconciler = Reconciler(self.services)
+        self.reconciler = Reconciler(
+            self.services, steady=self.clock.steady, most_step_seconds=math.inf
+        )
         self.ids: list[str] = []
         self.finished: set[tuple[str, Stage]] = set()
         self.fate: dict[str, JobState] = {}
@@ -176,11 +179,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 20.5, LEASE_SECONDS + 1.0, 250.0, 4000.0]))
     def reconcile(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        try:
-            self.reconciler.run_once()
-        except ServiceUnavailableError:
-            assert self.publisher.down
+        for step in (0.0, seconds):  # it looks, time passes, and it looks again
+            self.clock.advance(step)
+            try:
+                self.reconciler.run_once()
+            except ServiceUnavailableError:
+                assert self.publisher.down
+
+    @rule(seconds=st.sampled_from([-8 * 86400.0, -3600.0, 3600.0, 8 * 86400.0]))
+    def set_clock(self, seconds: float) -> None:
+        self.clock.set_forward(seconds)
 
     # -- what must hold --------------------------------------------------------
 

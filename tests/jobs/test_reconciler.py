@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hanseg_shared.documents import JobState
 from hanseg_shared.errors import ServiceUnavailableError, StoreError
+from hanseg_shared.jobs.brokers.link import DeadLetter
 from hanseg_shared.jobs.messages import (
     TASK_PACKAGE,
     TASK_REGISTER,
     TASK_SEGMENT,
     QueueName,
 )
-from hanseg_shared.jobs.reconciler import (
-    ORPHAN_SECONDS,
-    PATIENCE,
-    UPLOAD_SECONDS,
-    Reconciler,
-    ReconcilerThread,
-)
+from hanseg_shared.jobs.passes import PassThread
+from hanseg_shared.jobs.reconciler import PATIENCE, Reconciler
 from hanseg_shared.jobs.record import StageResult
+from hanseg_shared.jobs.scratch import SIGN_SECONDS, Scratch
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.store import Payload, PayloadStore
+from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.jobs.stores.files import Payload
 from hanseg_shared.problems import WORKER_LOST
-from tests.jobs.fakes import PROBLEM, Gate, claim, new_job
+from tests.jobs.fakes import Gate, claim, new_job, release_all, watch
 
 
 @pytest.fixture
@@ -42,6 +41,61 @@ def put(store: PayloadStore, owner: str, folder: Path) -> Payload:
     path = folder / "payload"
     path.write_bytes(owner.encode())
     return store.put(owner, path)
+
+
+class TestDeadLetters:
+    """What the broker gave up is written down, and its job goes on."""
+
+    def test_a_job_whose_message_died_is_sent_again(
+        self, tables, reconciler, publisher
+    ):
+        job = new_job(tables)
+        reconciler.run_once()
+        publisher.queues[QueueName.REGISTRATION].clear()
+        publisher.dead.append(
+            DeadLetter("registration", "delivery_limit", TASK_REGISTER, job.id)
+        )
+        reconciler.run_once()
+        reconciler.run_once()
+
+        assert publisher.sent == [(TASK_REGISTER, job.id)]
+        [kept] = tables.dead_letters.list(limit=9)
+        assert kept.letter.job_id == job.id
+
+    def test_letters_are_counted_by_a_known_reason(self, tables, reconciler, publisher):
+        publisher.dead += [
+            DeadLetter("registration", "rejected"),
+            DeadLetter("registration", "whatever-somebody-wrote"),
+        ]
+        reconciler.run_once()
+        counts = tables.tallies.read()["dead_letters"]
+
+        assert counts == {(("reason", "rejected"),): 1.0, (("reason", "other"),): 1.0}
+
+    def test_a_month_later_they_are_forgotten(self, tables, clock, sweeper):
+        tables.dead_letters.keep(DeadLetter("registration", "rejected"))
+        sweeper.sweep()
+        assert len(tables.dead_letters.list(limit=9)) == 1
+        tables.dead_letters.drop_old(older_than_seconds=-1.0)
+        assert tables.dead_letters.list(limit=9) == []
+
+
+def test_what_an_owners_limit_holds_back_gets_no_message(
+    services, tables, clock, publisher
+):
+    limited = replace(
+        services,
+        settings=services.settings.model_copy(update={"max_running_jobs_a_caller": 2}),
+    )
+    reconciler = Reconciler(limited, steady=clock.steady, most_step_seconds=math.inf)
+    jobs = [new_job(tables, owned_by="batch") for _ in range(4)]
+    claim(tables, jobs[0])
+    reconciler.run_once()
+    publisher.flush()
+    clock.advance(services.settings.republish_seconds + 1)
+    reconciler.run_once()
+
+    assert len(publisher.sent) == 1  # one place is free
 
 
 class TestMessages:
@@ -142,9 +196,12 @@ class TestMessages:
         }
 
     def test_a_claimed_job_is_left_alone(self, tables, reconciler, publisher, clock):
-        claim(tables, new_job(tables))
-        clock.advance(25.0)
+        job = claim(tables, new_job(tables))
         reconciler.run_once()
+        for _ in range(10):
+            clock.advance(25.0)
+            tables.claims.renew(job.id, job.token, lease_seconds=30.0)
+            reconciler.run_once()
 
         assert publisher.sent == []
 
@@ -168,12 +225,44 @@ class TestMessages:
 
 
 class TestLostLeases:
+    def test_a_job_whose_worker_is_dead_goes_on_at_once(
+        self, tables, reconciler, publisher, settings
+    ):
+        job = claim(tables, new_job(tables))
+        left = settings.scratch / f"attempt-{job.id}-{job.total_attempts}"
+        left.mkdir(parents=True)  # and nobody holds it
+        reconciler.run_once()
+
+        assert tables.jobs.get(job.id).token is None
+        assert publisher.sent == [(TASK_REGISTER, job.id)]
+
+    def test_what_an_earlier_attempt_left_says_nothing_of_this_one(
+        self, tables, reconciler, settings
+    ):
+        job = new_job(tables)
+        claim(tables, job)
+        release_all(tables)
+        (settings.scratch / f"attempt-{job.id}-1").mkdir(parents=True)
+        held = claim(tables, job)
+        reconciler.run_once()
+
+        assert tables.jobs.get(job.id).token == held.token
+
+    def test_a_living_worker_on_this_machine_is_left_alone(
+        self, tables, reconciler, settings
+    ):
+        job = claim(tables, new_job(tables))
+        scratch = Scratch(settings.scratch)
+        with scratch.hold_attempt(job.id, job.total_attempts):
+            reconciler.run_once()
+
+        assert tables.jobs.get(job.id).token == job.token
+
     def test_a_lost_lease_is_sent_again_in_the_same_pass(
         self, tables, reconciler, publisher, clock
     ):
         job = claim(tables, new_job(tables))
-        clock.advance(31.0)
-        reconciler.run_once()
+        watch(reconciler, clock, 31.0)
 
         assert publisher.sent == [(TASK_REGISTER, job.id)]
         assert tables.jobs.get(job.id).token is None
@@ -184,9 +273,8 @@ class TestLostLeases:
         job = new_job(tables)
         for _ in range(3):
             claim(tables, job)
-            clock.advance(31.0)
             publisher.flush()
-            reconciler.run_once()
+            watch(reconciler, clock, 31.0)
         failed = tables.jobs.get(job.id)
 
         assert failed.state is JobState.FAILED
@@ -199,147 +287,65 @@ class TestLostLeases:
     ):
         job = claim(tables, new_job(tables))
         tables.jobs.request_cancel(job.id)
-        clock.advance(31.0)
-        reconciler.run_once()
+        watch(reconciler, clock, 31.0)
 
         assert tables.jobs.get(job.id).state is JobState.CANCELLED
 
-
-class TestExpiry:
-    def test_an_expired_job_loses_its_payloads_and_no_other_does(
-        self, tables, reconciler, store, clock, tmp_path
-    ):
-        old = claim(tables, new_job(tables))
-        tables.claims.fail(old, PROBLEM)
-        kept = new_job(tables)
-        for job in (old, kept):
-            put(store, job.id, tmp_path)
-        clock.advance(3601.0)
-        reconciler.run_once()
-
-        assert tables.jobs.get(old.id).state is JobState.EXPIRED
-        assert tables.jobs.get(old.id).error.status == 410
-        assert store.owners() == [kept.id]
-
-    def test_an_unused_upload_goes_after_a_day(
-        self, tables, reconciler, store, clock, tmp_path
-    ):
-        upload = tables.uploads.create(size=1, sha256="a" * 64)
-        put(store, upload.owner, tmp_path)
-        clock.advance(UPLOAD_SECONDS + 1.0)
-        reconciler.run_once()
-
-        assert store.owners() == []
-
-    def test_a_broker_that_is_away_keeps_nobody_from_expiring(
+    def test_a_broker_that_is_away_keeps_no_lost_job_with_its_worker(
         self, tables, reconciler, publisher, clock
     ):
         lost = claim(tables, new_job(tables))
-        old = claim(tables, new_job(tables))
-        tables.claims.fail(old, PROBLEM)
+        reconciler.run_once()
         publisher.down = True
         clock.advance(3601.0)
         with pytest.raises(ServiceUnavailableError):
             reconciler.run_once()
 
-        assert tables.jobs.get(old.id).state is JobState.EXPIRED
         assert tables.jobs.get(lost.id).token is None
 
-    def test_one_folder_that_cannot_be_deleted_stops_no_other(
-        self, services, tables, clock, caplog
+
+class TestScratch:
+    def test_what_dead_workers_left_goes_at_once_and_what_is_held_stays(
+        self, tables, reconciler, settings
     ):
-        stubborn = Stubborn()
-        for _ in range(2):
-            tables.claims.fail(claim(tables, new_job(tables)), PROBLEM)
-        clock.advance(3601.0)
-        Reconciler(dataclasses.replace(services, store=stubborn)).run_once()
+        dead = settings.scratch / "attempt-dead-1"
+        (dead / "registration").mkdir(parents=True)
+        (dead / "ct").write_text("a patient's")
+        with Scratch(settings.scratch).hold_attempt("living", 1) as held:
+            reconciler.run_once()
+            assert list(settings.scratch.iterdir()) == [held]
 
-        assert len(stubborn.asked) == 2
-        assert tables.jobs.count_by_state()[JobState.EXPIRED] == 2
-        assert caplog.text.count("cannot be deleted") == 2
-
-
-class TestSweep:
-    def test_files_a_late_worker_wrote_are_deleted(
-        self, tables, reconciler, store, tmp_path
+    def test_a_sweep_by_another_hides_no_death_from_the_reconciler(
+        self, tables, reconciler, settings
     ):
         job = claim(tables, new_job(tables))
-        tables.jobs.expire(job.id, PROBLEM)
-        put(store, job.id, tmp_path)
-        reconciler.sweep()
+        left = settings.scratch / f"attempt-{job.id}-{job.total_attempts}"
+        (left / "registration").mkdir(parents=True)
+        (left / "ct").write_text("a patient's")
+        Scratch(settings.scratch).sweep()
+        assert list(left.iterdir()) == []
+        reconciler.run_once()
+        assert tables.jobs.get(job.id).token is None
+        reconciler.run_once()
+        assert list(settings.scratch.iterdir()) == []
 
-        assert store.owners() == []
+    def test_a_sign_that_nobody_reads_does_not_lie_there_for_ever(self, settings):
+        """On a host without API no reconciler removes it."""
+        sign = settings.scratch / "attempt-dead-1"
+        sign.mkdir(parents=True)
+        Scratch(settings.scratch).sweep()
+        assert sign.exists()
+        long_ago = time.time() - SIGN_SECONDS - 1.0
+        os.utime(sign, (long_ago, long_ago))
+        Scratch(settings.scratch).sweep()
+        assert not sign.exists()
 
-    def test_files_of_jobs_and_uploads_are_kept(
-        self, tables, reconciler, store, tmp_path
-    ):
-        owners = [
-            new_job(tables).id,
-            tables.uploads.create(size=1, sha256="a" * 64).owner,
-        ]
-        for owner in owners:
-            age(store, owner, put(store, owner, tmp_path), 10 * ORPHAN_SECONDS)
-        reconciler.sweep()
-
-        assert store.owners() == sorted(owners)
-
-    def test_files_of_nobody_are_deleted_after_a_day(self, reconciler, store, tmp_path):
-        put(store, "young", tmp_path)
-        age(store, "old", put(store, "old", tmp_path), ORPHAN_SECONDS + 60.0)
-        reconciler.sweep()
-
-        assert store.owners() == ["young"]
-
-    def test_a_store_of_another_database_loses_nothing(
-        self, services, tmp_path, caplog
-    ):
-        (tmp_path / "other").mkdir()
-        other = PayloadStore(f"file://{tmp_path / 'other'}")
-        assert other.bind("another database")
-        age(other, "old", put(other, "old", tmp_path), 10 * ORPHAN_SECONDS)
-        Reconciler(dataclasses.replace(services, store=other)).sweep()
-
-        assert other.owners() == ["old"]
-        assert "the store is not ours" in caplog.text
-
-    def test_a_store_with_patients_of_unknown_origin_is_not_taken_over(
-        self, tables, tmp_path
-    ):
-        found = PayloadStore(f"file://{tmp_path / 'found'}")
-        put(found, "old", tmp_path)
-        assert not found.bind(tables.installation.identity())
-
-    def test_a_database_keeps_its_identity(self, tables):
-        assert tables.installation.identity() == tables.installation.identity()
-
-    def test_old_keys_and_dead_workers_are_forgotten(self, tables, reconciler, clock):
-        tables.keys.reserve("k", "f")
-        tables.keys.settle("k", "job")
-        tables.workers.report_ready("w", queue="registration", device="cpu")
-        clock.advance(30 * 24 * 3600.0)
-        reconciler.sweep()
-
-        assert tables.keys.reserve("k", "g") is None
-        assert tables.workers.list_live(seen_within_seconds=1e12) == {}
-
-
-class Stubborn:
-    """A store that deletes nothing."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def purge(self, owner: str) -> None:
-        self.asked.append(owner)
-        raise StoreError(f"what {owner} has in the store cannot be deleted")
-
-
-def age(store: PayloadStore, owner: str, payload: Payload, seconds: float) -> None:
-    with store.open(owner, payload.sha256) as file:
-        path = Path(file.name)
-    then = time.time() - seconds
-    os.utime(path, (then, then))
-    os.utime(path.parent, (then, then))
+    def test_what_a_dead_worker_left_of_a_job_is_purged_with_it(self, settings):
+        scratch = Scratch(settings.scratch)
+        for name in ("attempt-a-1", "attempt-a-2", "attempt-b-1"):
+            (settings.scratch / name).mkdir(parents=True)
+        scratch.purge("a")
+        assert [path.name for path in settings.scratch.iterdir()] == ["attempt-b-1"]
 
 
 class FakeReconciler:
@@ -348,7 +354,6 @@ class FakeReconciler:
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
         self.passed = Gate()
-        self.swept = Gate()
         self.threads: set[str] = set()
 
     def run_once(self) -> None:
@@ -357,18 +362,14 @@ class FakeReconciler:
             raise self.failures.pop(0)
         self.passed.open()
 
-    def sweep(self) -> None:
-        self.swept.open()
-
 
 def test_the_thread_outlives_every_fault():
     reconciler = FakeReconciler(
         ServiceUnavailableError("broker"), StoreError("store"), ZeroDivisionError()
     )
-    thread = ReconcilerThread(reconciler, interval_seconds=0.001)  # type: ignore[arg-type]
+    thread = PassThread("reconciler", reconciler.run_once, interval_seconds=0.001)
     thread.start()
     reconciler.passed.wait()
-    reconciler.swept.wait()
     thread.stop()
 
     assert reconciler.threads == {"reconciler"}

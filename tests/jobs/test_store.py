@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 import shutil
 import time
 import uuid
@@ -13,8 +14,9 @@ from pathlib import Path, PosixPath
 
 import pytest
 
-from hanseg_shared.errors import ServiceUnavailableError, StoreError
-from hanseg_shared.jobs.store import CHUNK_BYTES, Payload, PayloadStore, hash_file
+from hanseg_shared.errors import DiskFullError, ServiceUnavailableError, StoreError
+from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.jobs.stores.files import CHUNK_BYTES, Payload, hash_file
 
 VOXELS = b"voxels of nobody in particular"
 VOXELS_SHA256 = hashlib.sha256(VOXELS).hexdigest()
@@ -113,7 +115,13 @@ class TestRoundTrip:
 
 
 class TestFaults:
+    def test_an_empty_store_is_taken_for_away(self, store, tmp_path):
+        with pytest.raises(ServiceUnavailableError, match="is its disk mounted"):
+            store.fetch("job-1", ABSENT, tmp_path / "copy")
+        assert list(tmp_path.glob("copy")) == []
+
     def test_a_payload_that_is_not_there_is_named(self, store, tmp_path):
+        store.bind("ours")
         with pytest.raises(StoreError, match=f"payload {ABSENT} of job-1 is not in"):
             store.fetch("job-1", ABSENT, tmp_path / "copy")
         assert not (tmp_path / "copy").exists()
@@ -145,7 +153,7 @@ class TestFaults:
             raise OSError(number, "No space left on device")
 
         monkeypatch.setattr(shutil, "copyfileobj", full)
-        with pytest.raises(ServiceUnavailableError, match="no space is left"):
+        with pytest.raises(DiskFullError, match="no space is left"):
             local.put("job-1", image)
 
         assert not local.exists("job-1", VOXELS_SHA256)
@@ -158,9 +166,20 @@ class TestFaults:
         local.put("job-1", image)
 
         target = FullDisk(tmp_path / "copy")
-        with pytest.raises(ServiceUnavailableError, match="no space is left"):
+        with pytest.raises(DiskFullError, match="no space is left"):
             local.fetch("job-1", VOXELS_SHA256, target)
         assert not target.exists()
+
+    @pytest.mark.parametrize("number", [errno.EROFS, errno.EIO, errno.ENODEV])
+    def test_a_disk_that_does_not_work_is_no_fault_of_a_payload(
+        self, local, image, monkeypatch, number
+    ):
+        def broken(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(shutil, "copyfileobj", broken)
+        with pytest.raises(ServiceUnavailableError, match=os.strerror(number)):
+            local.put("job-1", image)
 
     def test_a_store_that_cannot_be_written_says_why(self, tmp_path, image):
         (tmp_path / "file").touch()
@@ -245,7 +264,15 @@ class TestOwners:
 
         assert (tmp_path / "copy").read_bytes() == VOXELS
 
+    def test_what_was_altered_cannot_be_adopted(self, local, image):
+        local.put("upload-1", image)
+        path_of(local, "upload-1", VOXELS_SHA256).write_bytes(VOXELS.upper())
+        with pytest.raises(StoreError, match="was altered in the store"):
+            local.adopt("upload-1", VOXELS_SHA256, new_owner="job-1")
+        assert local.owners() == ["upload-1"]
+
     def test_what_is_not_there_cannot_be_adopted(self, store):
+        store.bind("ours")
         with pytest.raises(StoreError, match="is not in the store"):
             store.adopt("upload-1", ABSENT, new_owner="job-1")
         assert store.owners() == []

@@ -26,6 +26,8 @@ from tests.jobs.fakes import new_job
 STATEMENTS = (Path(__file__).parent / "data" / "version_0_1_0.sql").read_text()
 PROCESSES = 4
 
+pytestmark = pytest.mark.usefixtures("migrations_run")
+
 
 def execute(url: str, *statements: str) -> None:
     """Change a database without opening it as the service does."""
@@ -229,3 +231,21 @@ def test_a_migration_is_named_by_the_version_that_brings_it():
     scripts = ScriptDirectory(str(upgrade.MIGRATIONS)).walk_revisions()
 
     assert all(upgrade._REVISION_NAME.fullmatch(script.revision) for script in scripts)
+
+
+def test_the_command_makes_the_database_and_ends(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANSEG_DATABASE_URL", f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    upgrade.main()
+    engine = connect(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    engine.dispose()
+    assert revision == schema.REVISION
+
+
+def test_the_command_says_in_one_line_why_it_could_not(tmp_path, monkeypatch, capsys):
+    (tmp_path / "jobs.sqlite").write_bytes(b"something else" * 100)
+    monkeypatch.setenv("HANSEG_DATABASE_URL", f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    with pytest.raises(SystemExit, match="4"):
+        upgrade.main()
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,29 +21,40 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
     StoreError,
 )
-from hanseg_shared.jobs import work
+from hanseg_shared.jobs import machine_faults, work
 from hanseg_shared.jobs.database import Database
 from hanseg_shared.jobs.messages import TASK_PACKAGE, TASK_REGISTER, TASK_SEGMENT
-from hanseg_shared.jobs.reconciler import Reconciler
 from hanseg_shared.jobs.record import Job, NewJob, StageResult
 from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.stopping import StopNotice
 from hanseg_shared.jobs.tables.claims import Claims
 from hanseg_shared.jobs.tables.job_row import Ending
+from hanseg_shared.jobs.tables.quarantine import JobReader
 from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.tables.turns import Turns
 from hanseg_shared.jobs.upgrade import open_database
 from hanseg_shared.jobs.work import Workplace, work_on
 from hanseg_shared.problems import DEADLINE, INTERNAL, WORKER_LOST, kind_of
 from hanseg_shared.settings import Settings
-from tests.jobs.fakes import CT, PROBLEM, FakeClock, Gate, claim, new_job
+from tests.jobs.fakes import (
+    CT,
+    FakeClock,
+    Gate,
+    claim,
+    new_job,
+    release_all,
+    unsent,
+    watch,
+)
 
 
 class WatchedClaims(Claims):
     """Counts renewals, and does what a test puts in the place of a method."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database, Ending(retention_seconds=3600.0))
+        ending = Ending(retention_seconds=3600.0)
+        super().__init__(database, ending, JobReader(database, ending), Turns(database))
         self._renewals = threading.Semaphore(0)
 
     def renew(self, *arguments, **keywords):
@@ -86,6 +99,9 @@ class Body:
         for step in self.steps:
             step(workplace)
         return self.result
+
+
+DOWN = ServiceUnavailableError("the database does not work")
 
 
 def raising(error: BaseException):
@@ -213,7 +229,7 @@ class TestFailure:
         job = register(services, new_job(tables), Body(raising(KeyError("x"))))
 
         assert (job.state, job.token, job.attempts) == (JobState.REGISTERING, None, 1)
-        assert tables.outbox.list_due(published_before_seconds=None) == [job]
+        assert unsent(tables) == [job.id]
         assert publisher.sent == []
         assert scratch_is_clean(services)
 
@@ -229,7 +245,10 @@ class TestFailure:
         assert "ZeroDivisionError (tried 3 times" in problem(failed).detail
         assert "Jane" not in problem(failed).detail
 
-    def test_a_disk_that_stays_full_is_named_in_the_problem(self, services, tables):
+    def test_a_disk_that_stays_full_is_named_in_the_problem(
+        self, services, tables, monkeypatch
+    ):
+        monkeypatch.setattr(work, "MOST_BEGINNINGS", 0)
         job = new_job(tables)
         body = Body(raising(OSError(28, "No space left on device", "/secret/place")))
         for _ in range(3):
@@ -270,10 +289,9 @@ class TestFailure:
         ],
     )
     def test_a_failing_store_gives_the_job_back_for_later(
-        self, services, tables, publisher, clock, error
+        self, services, tables, publisher, reconciler, clock, error
     ):
         job = new_job(tables)
-        reconciler = Reconciler(services)
         released = register(services, job, Body(raising(error)))
         reconciler.run_once()
         assert (released.token, released.state) == (None, JobState.REGISTERING)
@@ -296,26 +314,150 @@ class TestFailure:
             "payload abc was altered (tried 3 times"
         )
 
-    def test_a_database_that_fails_at_the_end_publishes_nothing_twice(
-        self, services, tables, clock, monkeypatch
+    def test_a_database_that_fails_at_the_end_is_waited_for(
+        self, services, tables, monkeypatch
     ):
-        job = new_job(tables)
-        down = ServiceUnavailableError("the database does not work")
+        finish = Flaky(tables.claims.finish_stage, DOWN, DOWN)
+        monkeypatch.setattr(work, "FIRST_PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(tables.claims, "finish_stage", finish)
+        body = Body()
+        done = register(services, new_job(tables), body)
 
+        assert (body.calls, finish.calls) == (1, 3)
+        assert done.state is JobState.SEGMENTING
+        assert len(done.stages) == 1
+
+    def test_a_database_that_stays_away_is_waited_for_until_the_worker_must_stop(
+        self, services, tables, monkeypatch
+    ):
         def fail(*_, **__):
-            raise down
+            raise DOWN
 
+        job = new_job(tables)
+        services.stop.give(grace_seconds=0.0)
         with monkeypatch.context() as patch:
             patch.setattr(tables.claims, "finish_stage", fail)
             patch.setattr(tables.claims, "release", fail)
             with pytest.raises(ServiceUnavailableError):
                 register(services, job, Body())
-        clock.advance(31.0)
-        tables.claims.release_lost(attempts=3, problem=PROBLEM)
+        release_all(tables)
         done = register(services, job, Body())
 
         assert done.state is JobState.SEGMENTING
         assert len(done.stages) == 1
+
+
+def test_a_clock_that_is_set_during_a_stage_does_not_lengthen_it(
+    services, tables, clock
+):
+    body = Body(lambda _: clock.advance(8 * 24 * 3600.0))
+    [stage] = register(services, new_job(tables), body).stages
+
+    assert stage.seconds < 3600.0
+
+
+class TestMachineFaults:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            DOWN,
+            OSError(errno.ENOSPC, "No space left on device"),
+            OSError(errno.EROFS, "Read-only file system"),
+            StoreError("mask.nii.gz: [Errno 28] No space left on device"),
+            RuntimeError("ITK ERROR: No space left on device"),
+        ],
+    )
+    def test_an_outage_of_any_length_costs_no_attempt(self, services, tables, fault):
+        job = new_job(tables)
+        for _ in range(5):
+            waiting = register(services, job, Body(raising(fault)))
+            assert (waiting.token, waiting.attempts) == (None, 0)
+            assert scratch_is_clean(services)
+        done = register(services, job, Body())
+
+        assert done.state is JobState.SEGMENTING
+        assert done.stages[0].attempts == 1
+
+    def test_a_fault_is_the_machines_by_what_it_was_raised_from(self, services, tables):
+        def fail(_: Workplace) -> None:
+            cause = OSError(errno.ENOSPC, "No space left on device")
+            raise StoreError("the mask could not be written") from cause
+
+        waiting = register(services, new_job(tables), Body(fail))
+        assert (waiting.token, waiting.attempts) == (None, 0)
+
+    def test_on_a_full_disk_any_error_is_the_machines(
+        self, services, tables, monkeypatch
+    ):
+        def fill(_: Workplace) -> None:
+            monkeypatch.setattr(machine_faults, "FULL_BYTES", 1 << 62)
+            raise ValueError("a library that does not know what it met")
+
+        waiting = register(services, new_job(tables), Body(fill))
+        assert (waiting.token, waiting.attempts) == (None, 0)
+
+    def test_a_job_that_brings_about_what_it_meets_fails_in_the_end(
+        self, services, tables, monkeypatch
+    ):
+        monkeypatch.setattr(work, "MOST_BEGINNINGS", 5)
+        body = Body(raising(OSError(errno.ENOSPC, "No space left on device")))
+        job = new_job(tables)
+        begun = 0
+        while not job.state.is_final:
+            job = register(services, job, body)
+            begun += 1
+
+        assert begun == 7
+        assert job.state is JobState.FAILED
+        assert "No space left on device (tried 3 times" in problem(job).detail
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            MemoryError(),
+            OSError(errno.ENOMEM, "Cannot allocate memory"),
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"),
+            RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            RuntimeError("std::bad_alloc"),
+        ],
+    )
+    def test_too_little_memory_is_tried_again_later_and_named_in_the_end(
+        self, services, tables, fault
+    ):
+        job, body = new_job(tables), Body(raising(fault))
+        for attempt in (1, 2):
+            waiting = register(services, job, body)
+            assert (waiting.token, waiting.attempts) == (None, attempt)
+            assert waiting.published_at is not None  # sent again, but not at once
+        failed = register(services, job, body)
+
+        assert failed.state is JobState.FAILED
+        assert problem(failed).type == "urn:hanseg:problem:worker-lost"
+        assert "ran out of memory (tried 3 times" in problem(failed).detail
+
+    def test_a_missing_payload_is_the_jobs_and_an_empty_store_the_machines(
+        self, services, tables
+    ):
+        job = new_job(tables)
+        body = Body(lambda workplace: workplace.fetch_input("ct"))
+        assert register(services, job, body).attempts == 1
+        shutil.rmtree(services.settings.data / "payloads")
+        assert register(services, job, body).attempts == 1
+
+
+class Flaky:
+    """A function that fails in some ways first."""
+
+    def __init__(self, function, *failures: Exception) -> None:
+        self._function = function
+        self._failures = list(failures)
+        self.calls = 0
+
+    def __call__(self, *arguments, **named):
+        self.calls += 1
+        if self._failures:
+            raise self._failures.pop(0)
+        return self._function(*arguments, **named)
 
 
 @pytest.fixture
@@ -334,9 +476,8 @@ class TestKilledProcess:
         job = register(services, new_job(tables), Body(raising(self.KILLED)))
 
         assert (job.state, job.attempts) == (JobState.REGISTERING, 1)
-        assert tables.outbox.list_due(published_before_seconds=None) == []
-        clock.advance(21.0)
-        assert tables.outbox.list_due(published_before_seconds=20.0) == [job]
+        assert [due.id for due in tables.outbox.list_waiting()] == [job.id]
+        assert unsent(tables) == []
 
     def test_a_stage_that_is_killed_every_time_has_lost_its_worker(
         self, services, tables
@@ -453,9 +594,9 @@ class TestStoppingWorker:
         publisher.down = True
         with pytest.raises(SystemExit):
             register(services, new_job(tables), Body(raising(SystemExit(0))))
-        [due] = tables.outbox.list_due(published_before_seconds=None)
+        [due] = unsent(tables)
 
-        assert due.attempts == 0
+        assert tables.jobs.get(due).attempts == 0
 
     def test_a_worker_that_lost_its_job_gives_nothing_back(
         self, services, tables, clock
@@ -465,7 +606,7 @@ class TestStoppingWorker:
 
         def lose(_: Workplace) -> None:
             clock.advance(31.0)
-            tables.claims.release_lost(attempts=3, problem=PROBLEM)
+            release_all(tables)
             holders.append(claim(tables, job))
 
         with pytest.raises(SystemExit):
@@ -479,7 +620,7 @@ class TestStoppingWorker:
             register(services, job, Body(raising(SystemExit(0))))
         claim(tables, job)
         clock.advance(31.0)
-        tables.claims.release_lost(attempts=3, problem=PROBLEM)
+        release_all(tables)
 
         assert tables.jobs.get(job.id).attempts == 1
 
@@ -541,15 +682,13 @@ class TestCancel:
 
 class TestLostLease:
     def test_a_worker_that_lost_its_job_stops_and_publishes_nothing(
-        self, services, tables, publisher, clock
+        self, services, tables, reconciler, clock
     ):
         job = new_job(tables)
-        reconciler = Reconciler(services)
         other = Body(result=StageResult(versions={"body": "the other's"}))
 
         def lose(_: Workplace) -> None:
-            clock.advance(31.0)
-            reconciler.run_once()
+            watch(reconciler, clock, 31.0)
             register(services, job, other)
 
         zombie = Body(lose)
@@ -572,7 +711,7 @@ class TestLostLease:
 
         def lose(_: Workplace) -> None:
             clock.advance(31.0)
-            tables.claims.release_lost(attempts=3, problem=PROBLEM)
+            release_all(tables)
             holders.append(claim(tables, job))
 
         after = register(services, job, Body(lose, raising(error)))
@@ -660,11 +799,24 @@ class TestWorkplace:
     def test_a_file_that_has_gone_is_no_result(self, services, workplace, tmp_path):
         (tmp_path / "verdict").write_bytes(b"used")
         gone = workplace.publish_file(tmp_path / "verdict", "registration.json")
-        services.store.purge(workplace.job.id)
+        services.store.purge_except(
+            workplace.job.id, {image.sha256 for image in workplace.job.inputs}
+        )
         later = dataclasses.replace(
             workplace, job=dataclasses.replace(workplace.job, intermediate=(gone,))
         )
-        with pytest.raises(StoreError, match=r"registration\.json"):
+        with pytest.raises(StoreError, match="is not in the store"):
+            later.carry({"registration.json"})
+
+    def test_a_file_that_was_altered_is_no_result(self, services, workplace, tmp_path):
+        (tmp_path / "verdict").write_bytes(b"used")
+        file = workplace.publish_file(tmp_path / "verdict", "registration.json")
+        with services.store.open(workplace.job.id, file.sha256) as stored:
+            Path(stored.name).write_bytes(b"rejected")
+        later = dataclasses.replace(
+            workplace, job=dataclasses.replace(workplace.job, intermediate=(file,))
+        )
+        with pytest.raises(StoreError, match="was altered in the store"):
             later.carry({"registration.json"})
 
     def test_an_altered_input_is_refused(self, services, workplace):

@@ -17,34 +17,25 @@ from celery import signals
 from pydantic import SecretStr
 
 from hanseg_shared.cli import CANNOT_START
-from hanseg_shared.documents import InputSummary, JobState
+from hanseg_shared.documents import JobState
 from hanseg_shared.errors import ModelError, ServiceUnavailableError
-from hanseg_shared.jobs import worker
+from hanseg_shared.jobs import worker, worker_child
 from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.record import NewJob, StageResult, WorkerState, WorkerStatus
+from hanseg_shared.jobs.scratch import Scratch
 from hanseg_shared.jobs.services import open_tables
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.stopping import StopNotice
 from hanseg_shared.jobs.tables.workers import WorkersTable
-from hanseg_shared.jobs.worker import (
-    ALIVE_SECONDS,
+from hanseg_shared.jobs.worker import clean_scratch, is_ready, make_worker_app
+from hanseg_shared.jobs.worker_child import (
+    PreforkChild,
     WorkerPlan,
-    clean_scratch,
-    has_live_worker,
     listen_for_stop,
-    make_worker_app,
 )
 from hanseg_shared.settings import BAD_SETTINGS, Settings
+from tests.jobs.fakes import CT
 from tests.redis_server import running_redis
-
-CT = InputSummary(
-    role="ct",
-    sha256="c" * 64,
-    bytes=3,
-    format=".nrrd",
-    size=(4, 5, 6),
-    spacing_mm=(1.0, 1.0, 2.0),
-)
 
 
 @pytest.fixture
@@ -62,7 +53,7 @@ def private_signals(monkeypatch):
         signals.setup_logging,
     ):
         monkeypatch.setattr(event, "receivers", [])
-    monkeypatch.setattr(worker, "die_with_parent", lambda _: None)
+    monkeypatch.setattr(worker_child, "die_with_parent", lambda _: None)
 
 
 class Preparation:
@@ -82,13 +73,16 @@ def start(settings, monkeypatch):
     """Start a worker's child in this process; it is stopped with the test."""
     apps = []
 
-    def begin(prepare):
+    def begin(prepare, prove=lambda: None):
         plan = WorkerPlan(
-            QueueName.REGISTRATION, {Stage.REGISTER: lambda _: StageResult()}, prepare
+            QueueName.REGISTRATION,
+            {Stage.REGISTER: lambda _: StageResult()},
+            prepare,
+            prove,
         )
         app = make_worker_app(plan, settings)
         apps.append(app)
-        monkeypatch.setattr(worker, "RETRY_SECONDS", 0.0)
+        monkeypatch.setattr(worker_child, "RETRY_SECONDS", 0.0)
         signals.worker_process_init.send(sender=None)
         return app
 
@@ -96,6 +90,17 @@ def start(settings, monkeypatch):
     signals.worker_process_shutdown.send(sender=None)
     for app in apps:
         app.close()
+
+
+def has_live_worker(settings: Settings, queue: QueueName) -> bool:
+    """Whether the rows have a worker of the queue that is ready."""
+    tables = open_tables(settings)
+    try:
+        return any(
+            each.queue == queue and is_ready(each) for each in tables.workers.statuses()
+        )
+    finally:
+        tables.close()
 
 
 def wait_until_healthy(settings: Settings) -> None:
@@ -219,8 +224,8 @@ def make_newer(settings: Settings) -> None:
 def test_a_child_does_not_wait_for_a_newer_database_to_be_older(settings):
     make_newer(settings)
     # Celery would only log what is raised here; a real child ends its parent instead
-    plan = WorkerPlan(QueueName.REGISTRATION, {}, Preparation())
-    child = worker.PreforkChild(plan, settings, None)
+    plan = WorkerPlan(QueueName.REGISTRATION, {}, Preparation(), lambda: None)
+    child = PreforkChild(plan, settings, None)
 
     with pytest.raises(ServiceUnavailableError, match=r"cannot start.*7\.1\.0"):
         child.start()
@@ -248,7 +253,7 @@ class TestRefusal:
         assert line.startswith("HANSEG_LEASE_SECONDS: ")
 
     def test_a_broker_of_another_kind_is_told_without_its_password(self, tmp_path):
-        url = "amqp://me:secret@127.0.0.1/0"
+        url = "sqs://me:secret@127.0.0.1/0"
         done = self.start(HANSEG_DATA=str(tmp_path), HANSEG_BROKER_URL=url)
 
         assert done.returncode == CANNOT_START
@@ -284,6 +289,7 @@ def test_a_job_is_not_touched_by_a_child_that_has_not_started(settings):
         QueueName.REGISTRATION,
         {Stage.REGISTER: lambda _: StageResult()},
         Preparation(),
+        lambda: None,
     )
     app = make_worker_app(plan, settings)
     with pytest.raises(ServiceUnavailableError, match="has not started"):
@@ -301,7 +307,7 @@ def test_heartbeats_outlive_any_fault_of_the_database(settings, start, monkeypat
             raise RuntimeError("anything")
         report(self, *arguments, **keywords)
 
-    monkeypatch.setattr(worker, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(worker_child, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(WorkersTable, "report_ready", fail_once)
     start(Preparation())
     wait_until_healthy(settings)
@@ -309,33 +315,21 @@ def test_heartbeats_outlive_any_fault_of_the_database(settings, start, monkeypat
     assert failed.is_set()
 
 
-def test_a_worker_of_another_host_says_nothing_about_this_one(settings):
-    tables = open_tables(settings)
-    tables.workers.report_ready("elsewhere-12", queue="registration", device="cpu")
-    assert not has_live_worker(settings, QueueName.REGISTRATION)
-
-    name = f"{socket.gethostname()}-12"
-    tables.workers.report_ready(name, queue="registration", device="cpu")
-    assert has_live_worker(settings, QueueName.REGISTRATION)
-    tables.close()
-    assert ALIVE_SECONDS > 0
-
-
 class TestScratch:
     def test_folders_of_workers_that_were_killed_are_removed(self, settings):
-        old = settings.scratch / "attempt-old"
-        young = settings.scratch / "attempt-young"
-        temporary = settings.scratch / "hanseg-check-old"
-        other = settings.scratch / "something-else"
-        for folder in (old, young, temporary, other):
+        names = ("attempt-j-1", "request-r", "hanseg-check-c", "hanseg-old", "else")
+        left = [settings.scratch / name for name in names]
+        young = settings.scratch / "hanseg-young"
+        for folder in (*left, young):
             folder.mkdir(parents=True)
             (folder / "image").touch()
         then = time.time() - 2 * settings.stage_seconds - 60.0
-        for folder in (old, temporary, other):
+        for folder in left[3:]:
             os.utime(folder, (then, then))
-        clean_scratch(settings)
-
-        assert sorted(settings.scratch.iterdir()) == [young, other]
+        with Scratch(settings.scratch).hold_attempt("j", 2) as held:
+            clean_scratch(settings)
+            assert set(settings.scratch.iterdir()) == {held, young, left[0], left[4]}
+            assert list(left[0].iterdir()) == []
 
     def test_there_may_be_none(self, settings):
         clean_scratch(settings)
@@ -361,3 +355,47 @@ class TestSigterm:
         monkeypatch.setattr(billiard.common, "REMAP_SIGTERM", "SIGQUIT")
         monkeypatch.setattr(os, "execv", pytest.fail)
         worker._remap_sigterm()
+
+
+class Proof:
+    """A self-check that says what a test wants it to."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+
+    def __call__(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+def test_a_worker_whose_self_check_fails_begins_no_job_until_it_works(
+    settings, start, monkeypatch
+):
+    monkeypatch.setattr(worker_child, "PROOF_SECONDS", 0.01)
+    monkeypatch.setattr(worker_child, "HEARTBEAT_SECONDS", 0.01)
+    proof = Proof()
+    app = start(Preparation(), proof)
+    wait_until_healthy(settings)
+    proof.fault = RuntimeError("the device is lost")
+    tables = open_tables(settings)
+    deadline = time.monotonic() + 10.0
+    while not (said := tables.workers.statuses()[0].trouble):
+        assert time.monotonic() < deadline, "no word of it"
+    assert said == "its self-check failed: RuntimeError: the device is lost"
+    tables.jobs.create(NewJob("j1", (CT,)))
+    app.tasks[Stage.REGISTER.task]("j1")
+    assert tables.jobs.get("j1").state is JobState.QUEUED
+    proof.fault = None
+    app.tasks[Stage.REGISTER.task]("j1")
+    assert tables.jobs.get("j1").state is JobState.SEGMENTING
+    tables.close()
+
+
+def test_a_worker_that_proved_long_ago_is_not_healthy(settings):
+    tables = open_tables(settings)
+    name = f"{socket.gethostname()}-12"
+    tables.workers.report_ready(
+        name, queue="registration", device="cpu", proven_seconds=1000.0
+    )
+    assert not has_live_worker(settings, QueueName.REGISTRATION)
+    tables.close()

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from hanseg_shared.jobs.pulse import ALIVE_SECONDS
 from hanseg_shared.jobs.services import open_services
-from hanseg_shared.jobs.worker import ALIVE_SECONDS, HEARTBEAT_SECONDS
+from hanseg_shared.jobs.worker_child import HEARTBEAT_SECONDS
 from hanseg_shared.settings import Settings, default_data_folder
 
 
@@ -97,7 +98,7 @@ def test_a_lease_outlives_some_missed_renewals_and_is_looked_for_in_time():
 @pytest.mark.parametrize("folder", ["plain", "with space", "ümläut", "50%25", "a#b?c"])
 def test_services_open_in_any_folder(tmp_path, folder):
     settings = Settings(data=tmp_path / folder)
-    services = open_services(settings)
+    services = open_services(settings, "a-test")
     image = tmp_path / "image"
     image.write_bytes(b"x")
     services.store.put("job", image)

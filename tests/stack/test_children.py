@@ -15,8 +15,10 @@ import pytest
 from hanseg_shared.cli import CANNOT_START
 from hanseg_shared.stack.children import (
     LEASH,
+    LONGEST_PAUSE_SECONDS,
     MOST_LOG_BYTES,
     MOST_QUICK_DEATHS,
+    QUICK_DEATH_SECONDS,
     Child,
 )
 
@@ -88,6 +90,72 @@ def test_a_child_that_dies_at_once_again_and_again_is_hopeless(make_child):
         child.revive()
     assert child.hopeless
     assert child.last_words() == "no model in this folder"
+
+
+def test_a_child_that_has_worked_before_is_never_given_up(make_child):
+    child = make_child(MUMBLER)
+    child.proven = True
+    for _ in range(3 * MOST_QUICK_DEATHS):
+        child._process.wait()
+        assert child.revive() is not None
+        assert child._due_at - time.monotonic() <= LONGEST_PAUSE_SECONDS
+        child._due_at = time.monotonic()
+        child.revive()
+    assert not child.hopeless
+    assert child.quick_deaths == 3 * MOST_QUICK_DEATHS
+
+
+def test_a_slow_machine_proves_nothing(make_child):
+    child = make_child(MUMBLER)
+    for _ in range(MOST_QUICK_DEATHS):
+        child._process.wait()
+        child._started_at -= QUICK_DEATH_SECONDS
+        child.revive()
+        child._due_at = time.monotonic()
+        child.revive()
+    assert child.hopeless
+
+
+def test_one_that_has_worked_and_lived_for_a_while_begins_anew(make_child):
+    child = make_child(SLEEPER)
+    child.proven, child.quick_deaths = True, 3
+    child._started_at -= QUICK_DEATH_SECONDS
+    os.kill(child.pid, signal.SIGKILL)
+    child._process.wait()
+    child.revive()
+    assert child.quick_deaths == 0
+
+
+def test_a_child_that_has_worked_may_refuse_to_start_for_a_while(make_child):
+    child = make_child([sys.executable, "-c", REFUSAL])
+    child.proven = True
+    child._process.wait()
+    child.revive()
+    assert child.refused
+    assert not child.hopeless
+
+
+def test_a_child_without_room_for_its_log_starts_all_the_same(make_child, tmp_path):
+    (tmp_path / "log").mkdir()  # which cannot be opened as a file
+    child = make_child(SLEEPER)
+    assert psutil.pid_exists(child.pid)
+
+
+def test_a_child_that_cannot_be_started_now_is_tried_again(make_child, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    child = make_child(SLEEPER)
+    os.kill(child.pid, signal.SIGKILL)
+    child._process.wait()
+    child.revive()
+    child._due_at = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", fail)
+        child.revive()
+    child._due_at = time.monotonic()
+    child.revive()
+    assert child._process.poll() is None
 
 
 def test_a_child_that_refuses_to_start_is_hopeless_at_once(make_child):

@@ -15,11 +15,13 @@ import pytest
 from hanseg_shared.client.session import private_settings
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs.services import open_tables
+from hanseg_shared.jobs.tables.keys import KeyClaim, KeyState
 from hanseg_shared.settings import Settings
 from hanseg_shared.stack import Stack
 from hanseg_shared.stack.children import MOST_QUICK_DEATHS, Child
 from hanseg_shared.stack.redis_server import RedisServer, free_port
 from hanseg_shared.stack.stack import _lock_folder, _put_database_right
+from tests.jobs.fakes import make_with_key
 from tests.redis_server import answers
 
 
@@ -209,9 +211,19 @@ def test_keys_of_requests_that_died_with_the_last_service_are_free_again(tmp_pat
     chosen = settings(tmp_path)
     tables = open_tables(chosen)
     tables.keys.reserve("dead", "fingerprint")
-    tables.keys.reserve("settled", "fingerprint")
-    tables.keys.settle("settled", "job")
+    job_id = make_with_key(tables, "settled", "fingerprint")
     _put_database_right(chosen)
-    assert tables.keys.reserve("dead", "fingerprint") is None
-    assert tables.keys.reserve("settled", "fingerprint") is not None
+    assert isinstance(tables.keys.reserve("dead", "fingerprint"), KeyClaim)
+    settled = tables.keys.reserve("settled", "fingerprint")
+    assert settled == KeyState("fingerprint", job_id)
     tables.close()
+
+
+def test_a_private_stack_hears_nothing_of_the_callers_service(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANSEG_HOSTS", "hospital.example")
+    monkeypatch.setenv("HANSEG_FIRST_KEY", "/run/key")
+    monkeypatch.setenv("HANSEG_THREADS", "1")
+    own = private_settings(settings(tmp_path), tmp_path / "own", port=1)
+    told = Stack(own)._environment(RedisServer.in_folder(tmp_path))
+    assert not {"HANSEG_HOSTS", "HANSEG_FIRST_KEY"} & told.keys()
+    assert told["HANSEG_THREADS"] == "1"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 
 from hanseg_shared.documents import Progress
 from hanseg_shared.errors import (
@@ -18,6 +17,7 @@ from hanseg_shared.errors import (
 from hanseg_shared.jobs.record import Job
 from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.logs import keep_fields
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,9 @@ class Lease:
         self._cancelled = False
         self._lost = False
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._thread = threading.Thread(
+            target=keep_fields(self._renew), name="lease", daemon=True
+        )
 
     def __enter__(self) -> Lease:
         self._thread.start()
@@ -72,12 +74,10 @@ class Lease:
     def _renew(self) -> None:
         lease_seconds = self._services.settings.lease_seconds
         interval = min(PROGRESS_SECONDS, lease_seconds / 3)
-        expires = time.monotonic() + lease_seconds
         while not self._stopping.wait(interval):
             if self._services.stop.is_due and give_back(self._job, self._services):
                 self._lost = True
                 return
-            asked = time.monotonic()
             try:
                 going_on = self._services.tables.claims.renew(
                     self._job.id,
@@ -86,14 +86,13 @@ class Lease:
                     progress=self._take_progress(),
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, try again
+                # while the database is away, nobody else can have the job; and what a
+                # worker writes that has lost it is fenced off
                 logger.warning("job %s: cannot renew: %s", self._job.id, error)
-                self._lost = time.monotonic() > expires
                 continue
             if going_on is None:
                 self._lost = True
                 return
-            expires = asked + lease_seconds
-            self._lost = False
             self._cancelled = not going_on
 
     def _take_progress(self) -> Progress | None:

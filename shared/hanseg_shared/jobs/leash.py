@@ -30,7 +30,7 @@ def main() -> None:
     die_with_parent(signal.SIGTERM)
     if os.getppid() != int(parent):  # it died before the kernel was told
         sys.exit(1)
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable
 
+from hanseg_shared.logs import keep_fields
 from hanseg_shared.memory_limits import gigabytes, held_bytes
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ class MemoryWatch:
         self._end = end
         self._poll_seconds = poll_seconds
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
+        self._thread = threading.Thread(
+            target=keep_fields(self._watch), name="memory", daemon=True
+        )
 
     def __enter__(self) -> MemoryWatch:
         self._thread.start()

@@ -1,25 +1,21 @@
 """Queues, task names and the one Celery configuration of the API and the workers.
 
-A message carries a job's id and nothing else. The settings follow from measurements
-of Celery 5.7 with Redis; the comment at each says what it prevents.
+A message carries a job's id and nothing else: it wakes a worker, and the database says
+what is to be done. Which broker carries it is a matter of `hanseg_shared.jobs.brokers`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
-import redis
 from celery import Celery
-from kombu import Queue
-from kombu.exceptions import OperationalError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from hanseg_shared.errors import OptionError, ServiceUnavailableError
+from hanseg_shared.errors import OptionError
+from hanseg_shared.jobs.brokers import rabbitmq, redis_broker
+from hanseg_shared.jobs.brokers.link import ANSWER_SECONDS, DeadLetter, Link
 from hanseg_shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,8 +30,10 @@ SOFT_LIMIT_SHARE = 0.9
 MODEL_LOAD_SECONDS = 300
 """Longest start of a worker's child; below it, Celery would kill children for ever."""
 
+LOST_CHILD_SECONDS = 1.0
+"""Celery waits so long for the answer of a killed child; here the row has the truth."""
 
-BROKER_SECONDS = 2.0
+BROKER_SECONDS = ANSWER_SECONDS
 """How long one answer of the broker is waited for when a message is sent."""
 
 
@@ -63,13 +61,22 @@ class Publisher(Protocol):
             ServiceUnavailableError: The broker does not answer.
         """
 
+    def take_dead_letters(self, keep: Callable[[DeadLetter], None]) -> int:
+        """Hand over what the broker has given up; return how many.
+
+        Raises:
+            ServiceUnavailableError: The broker does not answer.
+        """
+
 
 def make_celery(settings: Settings) -> Celery:
-    """Return the Celery application that senders and workers share."""
+    """Return the Celery application that senders and workers share.
+
+    Raises:
+        OptionError: The broker's URL is of no known kind.
+    """
     app = Celery("hanseg", broker=settings.broker_url.get_secret_value())
-    visibility_timeout = 2 * settings.stage_seconds
     app.conf.update(
-        task_queues=[Queue(name.value) for name in QueueName],
         task_default_queue=QueueName.REGISTRATION.value,
         task_create_missing_queues=False,
         # a job is lost with neither the worker nor its message: the row has the truth
@@ -85,91 +92,82 @@ def make_celery(settings: Settings) -> Celery:
         task_time_limit=settings.stage_seconds,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            # below the hard limit, one job would run on two workers for ever
-            "visibility_timeout": visibility_timeout,
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
-            "socket_keepalive": True,
-            "socket_connect_timeout": 3,
-            "health_check_interval": 30,
-            "retry_on_timeout": True,
-        },
-        visibility_timeout=visibility_timeout,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_proc_alive_timeout=MODEL_LOAD_SECONDS,
+        # how long a child that was killed keeps its worker from taking another message
+        worker_lost_wait=LOST_CHILD_SECONDS,
         worker_soft_shutdown_timeout=settings.grace_seconds,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
+        **_broker_configuration(settings),
     )
     return app
+
+
+def _broker_configuration(settings: Settings) -> dict[str, Any]:
+    url, ca = settings.broker_url.get_secret_value(), settings.broker_ca
+    queues = [name.value for name in QueueName]
+    if is_rabbitmq(url):
+        return rabbitmq.configuration(queues, url=url, ca=ca)
+    return redis_broker.configuration(
+        queues, visibility_seconds=2 * settings.stage_seconds, url=url, ca=ca
+    )
+
+
+def is_rabbitmq(url: str) -> bool:
+    """Whether a URL names RabbitMQ; else it names Redis.
+
+    Raises:
+        OptionError: It names neither.
+    """
+    scheme = url.partition("://")[0]
+    if scheme not in rabbitmq.SCHEMES | redis_broker.SCHEMES:
+        raise _unusable()
+    return scheme in rabbitmq.SCHEMES
 
 
 class BrokerPublisher:
     """Publishes through Celery, without waiting for a broker that is away.
 
-    Left to itself, Celery tries for ever to reach a broker that does not answer, even
-    with ``retry=False``. So the broker is asked first, on a connection that gives up
-    after one retry (a socket may have gone stale), and Celery's own connection is
-    bounded too.
-
     Raises:
-        OptionError: The broker's URL is of no known kind.
+        OptionError: The broker's URL cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._redis = _connect(settings.broker_url.get_secret_value())
         self._app = make_celery(settings)
-        self._app.conf.broker_transport_options |= {
-            "max_retries": 0,
-            "socket_connect_timeout": BROKER_SECONDS,
-            "socket_timeout": BROKER_SECONDS,
-            "retry_on_timeout": False,
-        }
+        url = settings.broker_url.get_secret_value()
+        self._link: Link
+        if is_rabbitmq(url):
+            self._link = rabbitmq.RabbitLink(self._app, BROKER_SECONDS)
+            return
+        try:
+            self._link = redis_broker.RedisLink(
+                self._app, url, settings.broker_ca, BROKER_SECONDS
+            )
+        except ValueError:
+            raise _unusable() from None
 
     def publish(self, task: str, queue: QueueName, job_id: str) -> None:
         """Send a job's id to a queue; see `Publisher`."""
-        with _translate_errors():
-            self._redis.ping()
-            self._app.send_task(task, args=[job_id], queue=queue.value, retry=False)
+        self._link.send(task, queue.value, job_id)
 
     def waiting(self, queue: QueueName) -> int:
         """Return how many messages wait in a queue; see `Publisher`."""
-        with _translate_errors():
-            return int(self._redis.llen(queue.value))
+        return self._link.waiting(queue.value)
+
+    def take_dead_letters(self, keep: Callable[[DeadLetter], None]) -> int:
+        """Hand over what the broker has given up; see `Publisher`."""
+        return self._link.take_dead_letters(keep)
 
     def close(self) -> None:
         """Close the connections."""
-        self._redis.close()
-        self._app.close()
+        self._link.close()
 
 
-def _connect(broker_url: str) -> redis.Redis:
-    try:
-        return redis.Redis.from_url(
-            _redis_url(broker_url),
-            socket_timeout=BROKER_SECONDS,
-            retry=Retry(NoBackoff(), 1),
-        )
-    except ValueError:  # the URL may hold a password, so it is not repeated
-        raise OptionError(
-            "HANSEG_BROKER_URL cannot be used: it must be "
-            "redis://[:PASSWORD@]HOST[:PORT]/NUMBER, rediss:// or redis+socket://FILE"
-        ) from None
-
-
-def _redis_url(broker_url: str) -> str:
-    # kombu and redis-py name a socket file differently
-    return broker_url.replace("redis+socket://", "unix://", 1)
-
-
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    try:
-        yield
-    except (redis.ResponseError, redis.AuthenticationError) as error:
-        raise ServiceUnavailableError(
-            f"the broker (Redis) refuses to work: {error}"
-        ) from error
-    except (OperationalError, redis.RedisError, OSError) as error:
-        raise ServiceUnavailableError("the broker (Redis) does not answer") from error
+def _unusable() -> OptionError:
+    # the URL may hold a password, so it is not repeated
+    return OptionError(
+        "HANSEG_BROKER_URL cannot be used: it must be "
+        "redis://[:PASSWORD@]HOST[:PORT]/NUMBER, rediss:// or redis+socket://FILE, or "
+        "amqp://USER:PASSWORD@HOST[:PORT]/VHOST or amqps://"
+    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from hanseg_shared.access import LOCAL_OWNER
+from hanseg_shared.dicom.template import TEMPLATE_FILE
 from hanseg_shared.documents import (
+    DicomReport,
     InferenceReport,
     InputSummary,
     JobDocument,
@@ -14,24 +18,44 @@ from hanseg_shared.documents import (
     JobState,
     ModelSummary,
     OrganResult,
+    Priority,
     Problem,
     Progress,
     RegistrationReport,
+    Removal,
     ResultFile,
+    ReviewState,
     StageTime,
 )
+from hanseg_shared.io.dicom.source import IDENTITY_FILE, SOURCE_FILE
+
+KEPT_WITH_RESULTS = frozenset({SOURCE_FILE, IDENTITY_FILE, TEMPLATE_FILE})
+"""Of what goes with a job's images, what its structure set is written again with once
+somebody has reviewed it; the structure set has the same of the patient."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What is known when a job is created; its inputs are already in the store."""
+    """What is known when a job is created; its inputs are already in the store.
+
+    Attributes:
+        attachments: Files that belong to the inputs, such as where DICOM slices came
+            from: every stage may read them, and they are no results.
+        owned_by: Whose job it is.
+        follows: The job of whose images it is made, without the MR.
+        priority: How soon it is wanted.
+    """
 
     id: str
     inputs: tuple[InputSummary, ...]
     remarks: tuple[str, ...] = ()
+    attachments: tuple[ResultFile, ...] = ()
     options: JobOptions = field(default_factory=JobOptions)
     case_name: str | None = None
     batch_id: str | None = None
+    owned_by: str = LOCAL_OWNER
+    follows: str | None = None
+    priority: Priority = Priority.ROUTINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +67,30 @@ class Upload:
     sha256: str
     received: bool
     created_at: float
+    owned_by: str = LOCAL_OWNER
 
     @property
     def owner(self) -> str:
         """Under which name the store keeps it."""
         return upload_owner(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class DicomInstance:
+    """A DICOM file that was stored for a job to come."""
+
+    study_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    sha256: str
+    bytes: int
+    created_at: float = 0.0
+    owned_by: str = LOCAL_OWNER
+
+    @property
+    def owner(self) -> str:
+        """Under which name the store keeps it."""
+        return study_owner(self.study_uid, self.owned_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +101,7 @@ class Batch:
     name: str | None
     created_at: float
     counts: dict[JobState, int] = field(default_factory=dict)
+    owned_by: str = LOCAL_OWNER
 
     @property
     def total(self) -> int:
@@ -91,8 +135,11 @@ class Job:
     stage_started_at: float | None = None
     finished_at: float | None = None
     expires_at: float | None = None
+    inputs_expire_at: float | None = None
+    record_expires_at: float | None = None
     case_name: str | None = None
     batch_id: str | None = None
+    owned_by: str = LOCAL_OWNER
     remarks: tuple[str, ...] = ()
     progress: Progress | None = None
     stages: tuple[StageTime, ...] = ()
@@ -102,12 +149,32 @@ class Job:
     inference: InferenceReport | None = None
     organs: tuple[OrganResult, ...] = ()
     files: tuple[ResultFile, ...] = ()
+    dicom: DicomReport | None = None
     versions: dict[str, str] = field(default_factory=dict)
     error: Problem | None = None
+    model_name: str | None = None
+    mr_verdict: str | None = None
+    flag_codes: str | None = None
+    flag_count: int | None = None
+    removed: tuple[Removal, ...] | None = None
+    counted: bool = False
+    summed: bool = False
+    review: ReviewState = ReviewState.OPEN
+    follows: str | None = None
+    priority: Priority = Priority.ROUTINE
+    passed_over: int = 0
+    put_off: bool = False
 
     def input(self, role: str) -> InputSummary | None:
         """Return the input of a role (``ct`` or ``mr``), None if there is none."""
         return next((image for image in self.inputs if image.role == role), None)
+
+    @property
+    def kept_with_results(self) -> tuple[ResultFile, ...]:
+        """What goes with the images, but is kept as long as the results."""
+        if self.state is not JobState.SUCCEEDED:
+            return ()
+        return tuple(f for f in self.intermediate if f.name in KEPT_WITH_RESULTS)
 
     def file(self, name: str) -> ResultFile | None:
         """Return the result file of a name, None if there is none."""
@@ -126,7 +193,9 @@ class Job:
             created_at=moment(self.created_at),
             started_at=_moment_or_none(self.started_at),
             finished_at=_moment_or_none(self.finished_at),
+            inputs_expire_at=_moment_or_none(self.inputs_expire_at),
             expires_at=_moment_or_none(self.expires_at),
+            record_expires_at=_moment_or_none(self.record_expires_at),
             stages=self.stages,
             inputs=self.inputs,
             remarks=self.remarks,
@@ -135,8 +204,13 @@ class Job:
             model=self.model,
             inference=self.inference,
             organs=self.organs,
+            dicom=self.dicom,
             versions=self.versions,
             error=self.error,
+            removed=self.removed or (),
+            review=self.review if self.state is JobState.SUCCEEDED else None,
+            follows=self.follows,
+            priority=self.priority,
             links=links or {},
         )
 
@@ -153,6 +227,7 @@ class StageResult:
     organs: tuple[OrganResult, ...] | None = None
     files: tuple[ResultFile, ...] | None = None
     """The job's result files, set by the last stage."""
+    dicom: DicomReport | None = None
     versions: dict[str, str] | None = None
 
 
@@ -174,6 +249,7 @@ class WorkerStatus:
         since: When it came into its state.
         silent_seconds: How long ago it said so.
         trouble: Why it is not ready yet, though it tries; None if nothing is wrong.
+        proven_seconds: How long ago it last proved that it can work; None if never.
     """
 
     name: str
@@ -182,11 +258,25 @@ class WorkerStatus:
     since: float
     silent_seconds: float
     trouble: str | None = None
+    proven_seconds: float | None = None
+
+
+STUDY = "study-"
+"""How the names begin under which the store keeps studies."""
 
 
 def upload_owner(upload_id: str) -> str:
     """Return under which name the store keeps an upload."""
     return f"upload-{upload_id}"
+
+
+def study_owner(study_uid: str, owned_by: str = LOCAL_OWNER) -> str:
+    """Return under which name the store keeps what one owner sent of a study.
+
+    It is a hash: what a study is called stays out of paths.
+    """
+    named = study_uid if owned_by == LOCAL_OWNER else f"{owned_by}\n{study_uid}"
+    return f"{STUDY}{hashlib.sha256(named.encode()).hexdigest()[:32]}"
 
 
 def moment(seconds: float) -> datetime:

@@ -2,20 +2,31 @@
 
 Each process of the service does this at its start. One of them migrates, under a lock
 and in one transaction; the others wait for it and find nothing left to do.
+``python -m hanseg_shared.jobs.upgrade`` does it alone, before they start.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import sys
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.jobs.database import Clock, Database, connect, translate_errors
+from hanseg_shared.errors import HansegError, ServiceUnavailableError
+from hanseg_shared.jobs.database import (
+    DEFAULT,
+    Clock,
+    Connections,
+    Database,
+    connect,
+    translate_errors,
+)
 from hanseg_shared.jobs.schema import REVISION
+from hanseg_shared.logs import configure_logging
+from hanseg_shared.settings import settings_of_process
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +35,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 ADVISORY_LOCK = int.from_bytes(b"hanseg", "big")
 """The number of PostgreSQL's lock for migrations; any other would do as well."""
 
+NO_DATABASE = 4
+"""Exit status when the database cannot be opened."""
+
 _REVISION_NAME = re.compile(r"(?P<version>\d+\.\d+\.\d+)_\d+")
 
 
@@ -31,19 +45,22 @@ class SchemaVersionError(ServiceUnavailableError):
     """The database is not one that this version can work with; waiting is no remedy."""
 
 
-def open_database(url: str, *, clock: Clock | None = None) -> Database:
+def open_database(
+    url: str, *, clock: Clock | None = None, connections: Connections = DEFAULT
+) -> Database:
     """Open the database of a URL; an empty or older one gets this version's schema.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``.
         clock: See `Database`.
+        connections: How many, and what is waited for.
 
     Raises:
         SchemaVersionError: A newer version or another program made the database.
         ServiceUnavailableError: The database cannot be opened.
     """
     with translate_errors():
-        engine = connect(url)
+        engine = connect(url, connections)
         try:
             _upgrade(engine)
         except BaseException:
@@ -67,6 +84,8 @@ def _upgrade(engine: Engine) -> None:
 def _lock(connection: Connection) -> None:
     """Keep other processes from migrating until this transaction ends."""
     if connection.dialect.name == "postgresql":
+        # neither a large table nor another process's migration is cut short
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
     # SQLite's transaction was begun as a writer's, and there is one writer at a time
 
@@ -147,3 +166,21 @@ def _describe_foreign(connection: Connection, what: str) -> str:
 
 def _name(connection: Connection) -> str:
     return connection.engine.url.render_as_string(hide_password=True)
+
+
+def main() -> None:
+    """Upgrade the database that the settings name, and end.
+
+    Where many processes start at once, this spares them to wait for the first of them.
+    """
+    settings = settings_of_process()
+    configure_logging(settings.log)
+    try:
+        open_database(settings.database).close()
+    except HansegError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the one line for the terminal
+        sys.exit(NO_DATABASE)
+
+
+if __name__ == "__main__":
+    main()

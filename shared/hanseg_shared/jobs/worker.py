@@ -1,23 +1,23 @@
 """A Celery worker that does stages of jobs: what both workers have in common.
 
-One prefork child does the work, so that time limits and cancels can kill it. The child
-opens its own connections after the fork, and reports to the database that it lives.
+A keeper loads the libraries and forks the worker; see `hanseg_shared.jobs.keeper`.
+One prefork child does the work, so that time limits and cancels can kill it; see
+`hanseg_shared.jobs.worker_child`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import billiard.common
 from celery import Celery
@@ -28,57 +28,49 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from hanseg_shared.cli import CANNOT_START
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
-from hanseg_shared.jobs.leash import die_with_parent
-from hanseg_shared.jobs.messages import BrokerPublisher, QueueName, make_celery
-from hanseg_shared.jobs.services import Services, open_services, open_tables
-from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.stopping import StopNotice
-from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.held_folder import remove_abandoned
+from hanseg_shared.jobs.brokers.rabbitmq import describe_short_timeout
+from hanseg_shared.jobs.keeper import STOP_SIGNALS, Keeper
+from hanseg_shared.jobs.machine_faults import is_machine_fault
+from hanseg_shared.jobs.messages import (
+    BrokerPublisher,
+    QueueName,
+    is_rabbitmq,
+    make_celery,
+)
+from hanseg_shared.jobs.pulse import ALIVE_SECONDS, give_pulse
+from hanseg_shared.jobs.record import WorkerState, WorkerStatus
+from hanseg_shared.jobs.scratch import Scratch
+from hanseg_shared.jobs.services import open_tables
 from hanseg_shared.jobs.upgrade import SchemaVersionError
-from hanseg_shared.jobs.work import Body, work_on
+from hanseg_shared.jobs.worker_child import (
+    HEARTBEAT_SECONDS,
+    STALE_SECONDS,
+    WAITS,
+    PreforkChild,
+    Wires,
+    WorkerPlan,
+    describe_error,
+    refusal,
+    refuse,
+    worker_name,
+)
+from hanseg_shared.logs import configure_logging
+from hanseg_shared.privacy import keep_private
 from hanseg_shared.settings import Settings, settings_of_process
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 2.0
-"""How often a worker's child reports to the database that it lives."""
-
 SHUTDOWN_SECONDS = 8.0
 """How long a worker may take to stop, beyond its grace time, before it just ends."""
 
-ALIVE_SECONDS = 15.0
-"""A worker that has not reported for so long is taken for dead."""
-
-LEFTOVERS = ("attempt-*", "hanseg-*")
-"""What killed workers leave in the scratch folder: attempts and, where it is also the
-folder for temporary files (``TMPDIR``), what the checks and elastix were given."""
-
-RETRY_SECONDS = 5.0
-"""How long a worker's child that could not start waits before it tries again."""
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""The signals that ask a worker, or its child, to stop."""
+LEFTOVERS = ("attempt-*", "hanseg-*", "tmp*")
+"""What nobody holds and killed processes leave where the scratch folder is also the one
+for temporary files (``TMPDIR``)."""
 
 REMAPPED_SIGTERM = "SIGQUIT"
 """The signal that Celery treats SIGTERM as: the stop that waits for the grace time."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPlan:
-    """What a worker does.
-
-    Attributes:
-        queue: Where its messages come from.
-        bodies: What it does for each stage.
-        prepare: Called once in the child, before the first message; loads models and
-            returns the device it computes on.
-    """
-
-    queue: QueueName
-    bodies: Mapping[Stage, Body]
-    prepare: Callable[[Settings], str]
 
 
 def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
@@ -88,15 +80,67 @@ def start_worker(queue: QueueName, make_plan: Callable[[], WorkerPlan]) -> None:
     `CANNOT_START`, or that of bad settings.
     """
     settings = settings_of_process()
-    try:
+    configure_logging(settings.log)
+    keep_private(settings.data)
+    with _refusing(queue):
+        _remap_sigterm()
+        _wait_while_drained(queue, settings)
         _announce(queue, settings)
-        app = _set_up(make_plan(), settings)
+        plan = make_plan()
+    sys.exit(Keeper(lambda: _work(plan, settings)).run())
+
+
+def _work(plan: WorkerPlan, settings: Settings) -> int | None:
+    """Be the worker, in the process that its keeper forked."""
+    with _refusing(plan.queue):
+        app = _set_up(plan, settings)
+    # what goes wrong from here on may go well at the next start
+    return _serve(app, plan.queue)
+
+
+@contextmanager
+def _refusing(queue: QueueName) -> Iterator[None]:
+    """End this process, with the reason, if the body finds that it cannot start."""
+    try:
+        yield
     except HansegError as error:
-        _refuse(_refusal(queue, error.message))
+        refuse(refusal(queue, error.message))
     except Exception as error:
+        if is_machine_fault(error):
+            logger.warning("the %s worker waits: %s", queue, error)
+            sys.exit(os.EX_TEMPFAIL)
         logger.exception("the %s worker cannot start", queue)
-        _refuse(_refusal(queue, _describe_error(error)))
-    _serve(app, queue)  # what goes wrong from here on may go well at the next start
+        refuse(refusal(queue, describe_error(error)))
+
+
+def _wait_while_drained(queue: QueueName, settings: Settings) -> None:
+    """Wait, before anything is loaded, while this host is drained."""
+    if not _is_drained(queue, settings):
+        return
+    logger.warning("the %s worker %s", queue, WAITS)
+    before = {
+        number: signal.signal(number, lambda *_: sys.exit(os.EX_OK))
+        for number in STOP_SIGNALS
+    }
+    while _is_drained(queue, settings):
+        give_pulse(queue)  # it does what it was told
+        time.sleep(HEARTBEAT_SECONDS)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _is_drained(queue: QueueName, settings: Settings) -> bool:
+    name = worker_name(os.getpid())
+    try:
+        with contextlib.closing(open_tables(settings)) as tables:
+            if not tables.drains.concern(name):
+                return False
+            tables.workers.report_loading(name, queue=queue, trouble=WAITS)
+            return True
+    except SchemaVersionError:
+        raise
+    except ServiceUnavailableError:  # who is ready later waits for the database
+        return False
 
 
 def _announce(queue: QueueName, settings: Settings) -> None:
@@ -104,35 +148,13 @@ def _announce(queue: QueueName, settings: Settings) -> None:
     try:
         tables = open_tables(settings)
         tables.workers.report_loading(
-            _worker_name(os.getpid()), queue=queue, trouble=None
+            worker_name(os.getpid()), queue=queue, trouble=None
         )
         tables.close()
     except SchemaVersionError:
         raise
     except ServiceUnavailableError as error:  # its child waits for the database
         logger.warning("%s", error)
-
-
-def _worker_name(process: int) -> str:
-    return f"{socket.gethostname()}-{process}"
-
-
-def _refusal(queue: QueueName, reason: str) -> str:
-    return f"the {queue} worker cannot start: {' '.join(reason.split())[:1000]}"
-
-
-def _describe_error(error: Exception) -> str:
-    """Return an error of another library in one line."""
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return f"{type(error).__name__}: {error}"
-
-
-def _refuse(refusal: str) -> NoReturn:
-    """End this process at once; nothing has been begun that could be lost."""
-    sys.stderr.write(f"hanseg: {refusal}\n")
-    sys.stderr.flush()
-    os._exit(CANNOT_START)
 
 
 def _set_up(plan: WorkerPlan, settings: Settings) -> Celery:
@@ -142,16 +164,24 @@ def _set_up(plan: WorkerPlan, settings: Settings) -> Celery:
         OptionError: The broker's URL cannot be used.
         OSError: The scratch folder cannot be used.
     """
-    _remap_sigterm()
     BrokerPublisher(settings).close()
+    _warn_of_short_timeout(settings)
     clean_scratch(settings)
     return make_worker_app(plan, settings, Wires.between_parent_and_child())
 
 
-def _serve(app: Celery, queue: QueueName) -> None:
-    """Serve a queue until told to stop; does not return before."""
-    app.worker_main(
+def _warn_of_short_timeout(settings: Settings) -> None:
+    if is_rabbitmq(settings.broker_url.get_secret_value()):
+        warning = describe_short_timeout(settings.stage_seconds)
+        if warning is not None:
+            logger.warning("%s", warning)
+
+
+def _serve(app: Celery, queue: QueueName) -> int | None:
+    """Serve a queue until told to stop; returns Celery's exit status."""
+    status: int | None = app.worker_main(
         [
+            "--quiet",  # no banner: what it says is no line of a log
             "worker",
             f"--queues={queue}",
             "--pool=prefork",
@@ -163,6 +193,7 @@ def _serve(app: Celery, queue: QueueName) -> None:
             "--without-heartbeat",
         ]
     )
+    return status
 
 
 def _bound_shutdown(settings: Settings) -> Callable[..., None]:
@@ -188,35 +219,7 @@ def _remap_sigterm() -> None:
     if billiard.common.REMAP_SIGTERM == REMAPPED_SIGTERM:
         return
     os.environ["REMAP_SIGTERM"] = REMAPPED_SIGTERM
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
-@dataclass(frozen=True, slots=True)
-class Wires:
-    """Pipes between a worker's own process and the child that does its work.
-
-    Attributes:
-        signals: The child reads here the number of each signal that it or its parent
-            got, even while their main threads wait or compute.
-        refusal: The child writes here why it can never start, and its parent ends.
-    """
-
-    signals: int
-    refusal: int
-
-    @classmethod
-    def between_parent_and_child(cls) -> Wires:
-        """Make the pipes in the parent; the child inherits them."""
-        signals, notify = os.pipe()
-        os.set_blocking(notify, False)
-        signal.set_wakeup_fd(notify, warn_on_full_buffer=False)
-        heard, refusal = os.pipe()
-        threading.Thread(
-            target=lambda: _refuse(os.read(heard, 4096).decode()),
-            name="refusal",
-            daemon=True,
-        ).start()
-        return cls(signals, refusal)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
 
 
 def make_worker_app(
@@ -231,18 +234,19 @@ def make_worker_app(
     """
     app = make_celery(settings)
     child = PreforkChild(plan, settings, wires)
-    for stage, body in plan.bodies.items():
+    for stage in plan.bodies:
         # shared tasks would reach every other application of this process
-        app.task(name=stage.task, shared=False)(child.task(stage, body))
+        app.task(name=stage.task, shared=False)(child.task(stage))
     worker_process_init.connect(child.start, weak=False)
     worker_process_shutdown.connect(child.stop, weak=False)
     worker_shutting_down.connect(_bound_shutdown(settings), weak=False)
-    setup_logging.connect(_configure_logging, weak=False)
+    setup_logging.connect(_prepare_logging(settings), weak=False)
     return app
 
 
 def clean_scratch(settings: Settings) -> None:
-    """Remove scratch folders whose worker was killed, older than any attempt."""
+    """Remove what killed processes left: at once what says so, by its age the rest."""
+    Scratch(settings.scratch).sweep()
     limit = time.time() - 2 * settings.stage_seconds
     found = [settings.scratch.glob(pattern) for pattern in LEFTOVERS]
     for folder in itertools.chain.from_iterable(found):
@@ -250,155 +254,25 @@ def clean_scratch(settings: Settings) -> None:
             written = folder.stat().st_mtime
         except FileNotFoundError:  # its worker has just finished
             continue
-        if written < limit:
-            shutil.rmtree(folder, ignore_errors=True)
+        if written < limit:  # or the clock was set: what is held stays in any case
+            remove_abandoned(folder)
 
 
-class PreforkChild:
-    """What lives in the prefork child, and only there."""
+def _prepare_logging(settings: Settings) -> Callable[..., None]:
+    """Return what Celery calls instead of configuring the logs its own way."""
 
-    def __init__(
-        self, plan: WorkerPlan, settings: Settings, wires: Wires | None
-    ) -> None:
-        self._plan = plan
-        self._settings = settings
-        self._wires = wires
-        self._opened: Services | None = None
-        self._services: Services | None = None
-        """Those that were opened, once the worker is ready."""
-        self._stopping = threading.Event()
-        self._name = ""
-        self._device: str | None = None
-        self._trouble: str | None = None
-        self._news = threading.Event()
+    def configure(**_: object) -> None:
+        configure_logging(settings.log)
+        logging.getLogger("celery.redirected").setLevel(logging.WARNING)
 
-    def task(self, stage: Stage, body: Body) -> Callable[[str], None]:
-        """Return the function that Celery calls with a job's id."""
-
-        def do(job_id: str) -> None:
-            if self._services is None:
-                raise ServiceUnavailableError("the worker's child has not started")
-            work_on(stage, job_id, body, self._services)
-
-        return do
-
-    def start(self, **_: object) -> None:
-        """Connect, prepare and begin to send heartbeats.
-
-        Celery would swallow an exception here and send jobs to a child that cannot do
-        them. A database that starts later than its workers is waited for; what would
-        be wrong again, such as a missing model, ends the worker.
-        """
-        die_with_parent(signal.SIGKILL)
-        self._name = _worker_name(os.getpid())
-        while not self._begin():
-            if self._stopping.wait(RETRY_SECONDS):
-                return
-
-    def _begin(self) -> bool:
-        started = time.monotonic()
-        try:
-            services = self._opened = self._opened or self._open()
-            self._device = self._plan.prepare(self._settings)
-        except SchemaVersionError as error:
-            self._give_up(error.message)
-        except ServiceUnavailableError as error:
-            self._trouble = error.message
-            self._news.set()
-            logger.warning(
-                "the %s worker cannot start yet and tries again: %s",
-                self._plan.queue,
-                error,
-            )
-            return False
-        except HansegError as error:
-            self._give_up(error.message)
-        except Exception as error:
-            logger.exception("the %s worker cannot start", self._plan.queue)
-            self._give_up(_describe_error(error))
-        self._services = services
-        self._news.set()
-        logger.info(
-            "%s worker is ready on %s after %.1f s",
-            self._plan.queue,
-            self._device,
-            time.monotonic() - started,
-        )
-        return True
-
-    def _open(self) -> Services:
-        services = open_services(self._settings)
-        services.tables.workers.forget(_worker_name(os.getppid()))  # it speaks now
-        _start_thread("heartbeat", self._beat, services.tables)
-        if self._wires is not None:
-            grace = self._settings.grace_seconds
-            signals = self._wires.signals
-            _start_thread("signals", listen_for_stop, signals, services.stop, grace)
-        return services
-
-    def _give_up(self, reason: str) -> NoReturn:
-        refusal = _refusal(self._plan.queue, reason)
-        if self._wires is None:
-            raise ServiceUnavailableError(refusal)
-        os.write(self._wires.refusal, refusal.encode())
-        while True:
-            signal.pause()  # the parent ends, and this process with it
-
-    def stop(self, **_: object) -> None:
-        """Report that this worker has left."""
-        self._stopping.set()
-        self._news.set()
-        if self._opened is not None:
-            self._opened.tables.workers.forget(self._name)
-
-    def _beat(self, tables: Tables) -> None:
-        while not self._stopping.is_set():
-            self._news.clear()
-            try:
-                self._report(tables)
-            except Exception as error:  # noqa: BLE001 - whatever it is, try again
-                logger.warning("no heartbeat: %s", error)
-            self._news.wait(HEARTBEAT_SECONDS)
-
-    def _report(self, tables: Tables) -> None:
-        queue = self._plan.queue
-        if self._services is None or self._device is None:
-            tables.workers.report_loading(
-                self._name, queue=queue, trouble=self._trouble
-            )
-        else:
-            tables.workers.report_ready(self._name, queue=queue, device=self._device)
+    return configure
 
 
-def _start_thread(name: str, work: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=work, args=arguments, name=name, daemon=True).start()
-
-
-def listen_for_stop(signalled: int, stop: StopNotice, grace_seconds: float) -> None:
-    """Give notice when a signal to stop is read from a pipe, until the pipe ends.
-
-    The first is followed by the time of grace. The second ends it: someone is in a
-    hurry, or Celery, which waits as long, ends its child.
-    """
-    while numbers := os.read(signalled, 64):
-        for number in numbers:
-            if number in STOP_SIGNALS:
-                stop.give(grace_seconds=0.0 if stop.is_given() else grace_seconds)
-
-
-def _configure_logging(**_: object) -> None:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+def is_ready(worker: WorkerStatus) -> bool:
+    """Whether a worker lives, takes jobs, and has proven of late that it can."""
+    return (
+        worker.state is WorkerState.READY
+        and worker.silent_seconds <= ALIVE_SECONDS
+        and worker.proven_seconds is not None
+        and worker.proven_seconds <= STALE_SECONDS
     )
-    logging.getLogger("celery.redirected").setLevel(logging.WARNING)
-
-
-def has_live_worker(settings: Settings, queue: QueueName) -> bool:
-    """Whether a worker of this host serves the queue; for container health checks."""
-    host = socket.gethostname()
-    tables = open_tables(settings)
-    try:
-        live = tables.workers.list_live(seen_within_seconds=ALIVE_SECONDS)
-    finally:
-        tables.close()
-    return any(name.rpartition("-")[0] == host for name in live.get(queue, []))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,23 +13,29 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from hanseg_shared.cli import CANNOT_START
+from hanseg_shared.privacy import OTHERS, open_private
 from hanseg_shared.settings import BAD_SETTINGS
 
 logger = logging.getLogger(__name__)
 
 QUICK_DEATH_SECONDS = 20.0
-"""A child that dies sooner after its start did not get to work."""
+"""A child that dies sooner after its start did not get to work; one that has never
+worked did not either, however long a slow machine took to start it."""
 
 MOST_QUICK_DEATHS = 4
 """After so many quick deaths in a row, starting it again is of no use."""
+
+LONGEST_PAUSE_SECONDS = 30.0
+"""Between two starts of a child that has worked before and now dies again and again."""
 
 LEASH = (sys.executable, "-m", "hanseg_shared.jobs.leash")
 """Wrapper that ends a child when we end; our process id and its command follow."""
 
 MOST_LOG_BYTES = 10_000_000
-"""A log that is larger when its child starts is put aside, in place of the last one."""
+"""A log that is larger is put aside, in place of the last one."""
 
 TAIL_BYTES = 4096
 """How much of a log is read to say why a child died."""
@@ -43,6 +51,8 @@ class Child:
         environment: Its whole environment.
         log: The file its output goes to.
         stdin: What it reads; nothing by default.
+        quick_deaths: How often in a row it died before it got to work.
+        proven: Whether it has worked before: then whatever kills it may pass.
     """
 
     name: str
@@ -51,6 +61,7 @@ class Child:
     log: Path
     stdin: str | None = None
     quick_deaths: int = 0
+    proven: bool = False
     _process: subprocess.Popen[bytes] | None = None
     _started_at: float = 0.0
     _due_at: float = field(default=0.0)
@@ -68,15 +79,14 @@ class Child:
 
     @property
     def hopeless(self) -> bool:
-        """Whether it refused to start, or died at once too often to be tried again."""
+        """Whether it never worked, and refused to start or died at once too often."""
+        if self.proven:
+            return False
         return self.refused or self.quick_deaths >= MOST_QUICK_DEATHS
 
     def start(self) -> None:
         """Start the process, in a session of its own so that Ctrl-C spares it."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > MOST_LOG_BYTES:
-            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
-        with self.log.open("ab") as log:
+        with self._open_log() as log:
             self._process = subprocess.Popen(
                 [*LEASH, str(os.getpid()), *self.command],
                 env=dict(self.environment),
@@ -84,10 +94,11 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=OTHERS,
             )
         if self.stdin is not None and self._process.stdin is not None:
-            self._process.stdin.write(self.stdin.encode())
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
+                stdin.write(self.stdin.encode())
         self._started_at = time.monotonic()
         self._due_at = 0.0
 
@@ -102,8 +113,32 @@ class Child:
             self._note_death()
             return self._obituary()
         if not self.hopeless and time.monotonic() >= self._due_at:
-            self.start()
+            try:
+                self.start()
+            except OSError as error:  # no memory, or no process to be had
+                logger.warning("%s cannot be started now: %s", self.name, error)
+                self._due_at = time.monotonic() + LONGEST_PAUSE_SECONDS
         return None
+
+    def trim_log(self) -> None:
+        """Put a log aside that has become too large while its child writes it.
+
+        It is copied and emptied, as the child has it open; on a full disk only emptied.
+        """
+        try:
+            if self.log.stat().st_size <= MOST_LOG_BYTES:
+                return
+            aside = self.log.with_name(f"{self.log.name}.1")
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+                with (
+                    self.log.open("rb") as source,
+                    open(aside, "wb", opener=open_private) as sink,
+                ):
+                    shutil.copyfileobj(source, sink)
+            os.truncate(self.log, 0)
+        except OSError:
+            return
 
     def terminate(self) -> None:
         """Ask the process to stop."""
@@ -131,11 +166,23 @@ class Child:
             return ""
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
+    def _open_log(self) -> IO[bytes]:
+        """Open the log; on a disk that has no room for it, nothing is kept."""
+        try:
+            self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.log.exists() and self.log.stat().st_size > MOST_LOG_BYTES:
+                self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+            return open(self.log, "ab", opener=open_private)
+        except OSError as error:
+            logger.warning("%s is started without a log: %s", self.name, error)
+            return Path(os.devnull).open("ab")
+
     def _note_death(self) -> None:
         now = time.monotonic()
-        quick = now - self._started_at < QUICK_DEATH_SECONDS
+        quick = now - self._started_at < QUICK_DEATH_SECONDS or not self.proven
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
-        self._due_at = now + (0.25 * 2**self.quick_deaths if quick else 0.0)
+        pause = 0.25 * 2 ** min(self.quick_deaths, 8) if quick else 0.0
+        self._due_at = now + min(pause, LONGEST_PAUSE_SECONDS)
         self._kill_session()
 
     def _obituary(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import click
 
 from hanseg_shared.errors import OptionError
+from hanseg_shared.logs import configure_logging
 from hanseg_shared.settings import read_settings
 from hanseg_shared.terminal import json_option, print_event
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -29,7 +33,9 @@ def serve(host: str | None, port: int | None, data: Path | None, as_json: bool) 
     from hanseg_shared.stack.stack import Stack
 
     def say(line: str) -> None:
-        if as_json:
+        if settings.log == "json":
+            logger.info(line)
+        elif as_json:
             print_event("message", message=line)
         else:
             click.echo(line, err=True)
@@ -39,6 +45,7 @@ def serve(host: str | None, port: int | None, data: Path | None, as_json: bool) 
     given = {"host": host, "port": port, "data": data and data.resolve()}
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = read_settings().model_copy(update=chosen)
+    configure_logging(settings.log)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

@@ -37,7 +37,7 @@ class RedisServer:
     @classmethod
     def in_folder(cls, folder: Path) -> RedisServer:
         """Choose a free port and a password for a server that keeps its file there."""
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(folder, free_port(), secrets.token_urlsafe(24))
 
     @property

@@ -9,7 +9,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +20,10 @@ from pydantic import SecretStr
 
 from hanseg_shared.binding import BindError, why_not_bound
 from hanseg_shared.errors import ServiceUnavailableError
-from hanseg_shared.settings import Settings
+from hanseg_shared.privacy import close_to_others
+from hanseg_shared.settings import PREFIX, Settings
 from hanseg_shared.stack.children import Child
+from hanseg_shared.stack.patience import Patience, cpu_seconds_of
 from hanseg_shared.stack.redis_server import RedisServer, free_port
 
 logger = logging.getLogger(__name__)
@@ -38,8 +40,11 @@ LOCK = "lock"
 WATCH_SECONDS = 0.2
 """How often the children are looked at."""
 
-START_SECONDS = 120.0
-"""Longest time until the API and both workers are ready."""
+ANSWER_SECONDS = 10.0
+"""How long the API may take to say what is ready; on a busy machine it is late."""
+
+API = "api"
+"""The name of the API, and of what is missing while it does not answer."""
 
 STOP_SECONDS = 10.0
 """Longest time until the children have stopped, beyond the workers' grace time."""
@@ -112,27 +117,47 @@ class Stack:
             unless: When it is set, returns at once.
 
         Raises:
-            ServiceUnavailableError: A child cannot be kept alive, or it takes too
-                long; the message says which and why.
+            ServiceUnavailableError: A child cannot be kept alive, or nothing has gone
+                on for too long (`Patience`); the message says which and why.
         """
         unless = unless or self._stopping
-        deadline = time.monotonic() + START_SECONDS
-        missing = "the API does not answer"
-        while time.monotonic() < deadline:
+        patience = Patience(self._announce, self.logs)
+        while True:
             self.check()
-            try:
-                # a proxy of the environment is not asked for what is on this machine
-                answer = httpx.get(f"{self.url}/readyz", timeout=2.0, trust_env=False)
-                if answer.is_success:
-                    return
-                missing = str(answer.json().get("detail", answer.text))
-            except (httpx.HTTPError, ValueError):
-                pass
+            missing = self._ask_what_is_missing()
+            if not missing:
+                for child in self._children:
+                    child.proven = True
+                return
+            late = self._list_late(missing)
+            patience.note(
+                missing,
+                "; ".join(missing.values()),
+                cpu_seconds=cpu_seconds_of([child.pid for child in late]),
+            )
             if unless.wait(WATCH_SECONDS):
                 return
-        raise ServiceUnavailableError(
-            f"not ready after {START_SECONDS:.0f} s: {missing}; logs: {self.logs}"
-        )
+
+    def _ask_what_is_missing(self) -> dict[str, str]:
+        """Return what is not ready, and why; nothing if all is."""
+        try:
+            # a proxy of the environment is not asked for what is on this machine
+            answer = httpx.get(
+                f"{self.url}/readyz", timeout=ANSWER_SECONDS, trust_env=False
+            )
+            if answer.is_success:
+                return {}
+            told = answer.json()
+            checks = told.get("checks", ())
+            wrong = {each["name"]: each["detail"] for each in checks if not each["ok"]}
+            return wrong or {API: str(told.get("detail", answer.text))}
+        except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError):
+            return {API: "the API does not answer"}
+
+    def _list_late(self, missing: Collection[str]) -> list[Child]:
+        """Return the children on which what is missing may depend."""
+        ready = {"redis", "sweep"} if API in missing else {"redis", "sweep", API}
+        return [child for child in self._children if child.name not in ready]
 
     def check(self) -> None:
         """Raise `ServiceUnavailableError` if a child could not be kept alive."""
@@ -142,6 +167,7 @@ class Stack:
     def _start(self) -> None:
         settings = self.settings
         _require_space(settings)
+        close_to_others(settings.data)
         self._lock = _lock_folder(settings.data)
         _require_free_port(settings.host, settings.port)
         if not is_installed():
@@ -177,7 +203,7 @@ class Stack:
     def _environment(self, server: RedisServer) -> dict[str, str]:
         settings = self.settings
         scratch = settings.scratch
-        scratch.mkdir(parents=True, exist_ok=True)
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         own = settings.model_copy(
             update={
                 "broker_url": SecretStr(server.url),
@@ -189,8 +215,10 @@ class Stack:
                 "port": settings.port,
             }
         )
+        said = {f"{PREFIX}{name}".upper() for name in own.model_fields_set}
+        inherited = {k: v for k, v in os.environ.items() if k.upper() not in said}
         return (
-            os.environ
+            inherited
             | own.as_environment()
             | {
                 "REMAP_SIGTERM": "SIGQUIT",
@@ -202,6 +230,7 @@ class Stack:
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_SECONDS):
             for child in self._children:
+                child.trim_log()
                 death = child.revive()
                 if death is None or self._stopping.is_set():
                     continue
@@ -257,6 +286,7 @@ def _require_space(settings: Settings) -> None:
 def _lock_folder(folder: Path) -> IO[str]:
     try:
         lock = (folder / LOCK).open("a")
+        os.fchmod(lock.fileno(), 0o600)
     except OSError as error:
         raise ServiceUnavailableError(
             f"the data folder {folder} cannot be used: {error.strerror}"
@@ -278,10 +308,16 @@ def _put_database_right(settings: Settings) -> None:
     API was busy with when it was killed are dead, and give back their keys.
     """
     # Celery and SQLAlchemy: a command for a service that runs elsewhere needs neither
-    from hanseg_shared.jobs.services import open_tables
+    from hanseg_shared.jobs.entrance import require_entrance
+    from hanseg_shared.jobs.services import claim_store, open_tables
+    from hanseg_shared.jobs.store import open_store
 
     tables = open_tables(settings)
     try:
+        tables.database.require_sound()
+        claim_store(open_store(settings), tables)
+        if settings.first_key is None:  # else the API makes it
+            require_entrance(settings, tables)
         if settings.database.startswith("sqlite"):
             tables.keys.release_unsettled()
     finally:

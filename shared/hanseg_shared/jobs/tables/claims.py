@@ -1,12 +1,16 @@
 """Claims: which worker has a job's stage, until when, and what it made of it.
 
 A claim gives a worker a random token. Everything the worker writes afterwards names
-the token, so that a worker that lost its lease writes nothing (fencing).
+the token, so that a worker that lost its lease writes nothing (fencing). Each renewal
+changes `lease_until`; nobody compares it with a clock, see
+`hanseg_shared.jobs.unchanged`.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,50 +27,133 @@ from hanseg_shared.jobs.tables.job_row import (
     ORGANS,
     STAGES,
     UNCLAIMED,
+    UNREADABLE,
     Ending,
     mark_change,
     read_row,
+    summary_values,
 )
+from hanseg_shared.jobs.tables.quarantine import JobReader
+from hanseg_shared.jobs.tables.tallies import TallyName, add
+from hanseg_shared.jobs.tables.turns import Choice, Turns, Wish
+
+MOST_UNREADABLE = 20
+"""So many rows that cannot be read are put aside for one claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A claim as it stands: a renewal changes `lease_until`, another claim the rest.
+
+    Attributes:
+        attempt: The how-manieth time that the job was begun.
+    """
+
+    job_id: str
+    token: str
+    lease_until: float | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job under its token, and the stage of it that is to be done."""
+
+    job: Job
+    stage: Stage
 
 
 class Claims:
     """Stages that workers take, keep, finish or give back, each under its token."""
 
-    def __init__(self, database: Database, ending: Ending) -> None:
+    def __init__(
+        self, database: Database, ending: Ending, reader: JobReader, turns: Turns
+    ) -> None:
         self._database = database
         self._ending = ending
+        self._reader = reader
+        self._turns = turns
 
     def claim(self, job_id: str, stage: Stage, *, lease_seconds: float) -> Job | None:
         """Give the stage to the caller, under a new token.
 
         Returns:
             The job with its token, or None when there is nothing to do: another
-            worker has it, the stage is over, or the job was cancelled.
+            worker has it, the stage is over, the job was cancelled, or its row cannot
+            be read and was put aside.
         """
-        token = uuid.uuid4().hex
+        try:
+            return self._claim(job_id, stage, lease_seconds)
+        except UNREADABLE:  # and the claim was taken back
+            self._reader.put_aside(job_id)
+            return None
+
+    def claim_next(
+        self, wish: Wish, *, lease_seconds: float, named: str | None = None
+    ) -> Claimed | None:
+        """Give the caller the job whose turn it is, under a new token.
+
+        Args:
+            wish: What the caller can take.
+            lease_seconds: How long it is the caller's, unless it is renewed.
+            named: The job that the message names: it is put off no longer.
+
+        Returns:
+            The job with its token, and the stage to do; None when nothing is due that
+            the wish allows.
+        """
+        for _ in range(MOST_UNREADABLE):
+            chosen: Choice | None = None
+            try:
+                with self._database.write() as connection:
+                    if named is not None:
+                        self._turns.call_back(connection, named)
+                    chosen = self._turns.choose(connection, wish)
+                    if chosen is None:
+                        return None
+                    job = self._take(
+                        connection, chosen.job_id, chosen.stage, lease_seconds
+                    )
+                    if job is None:
+                        continue
+                    self._turns.note(connection, chosen, job.owned_by)
+                return Claimed(job, chosen.stage)
+            except UNREADABLE:
+                if chosen is None:
+                    raise
+                self._reader.put_aside(chosen.job_id)
+        return None
+
+    def _claim(self, job_id: str, stage: Stage, lease_seconds: float) -> Job | None:
         with self._database.write() as connection:
-            now = self._database.time(connection)
-            claimed = connection.execute(
-                jobs.update()
-                .where(
-                    jobs.c.id == job_id,
-                    jobs.c.state.in_(stage.claimable_states),
-                    jobs.c.token.is_(None),
-                    jobs.c.cancel_requested.is_(False),
-                )
-                .values(
-                    state=stage.state,
-                    token=token,
-                    lease_until=now + lease_seconds,
-                    attempts=jobs.c.attempts + 1,
-                    total_attempts=jobs.c.total_attempts + 1,
-                    started_at=sa.func.coalesce(jobs.c.started_at, now),
-                    stage_started_at=sa.func.coalesce(jobs.c.stage_started_at, now),
-                    progress=Progress(stage=stage.state).model_dump(mode="json"),
-                    **mark_change(now),
-                )
-                .returning(*jobs.c)
-            ).one_or_none()
+            return self._take(connection, job_id, stage, lease_seconds)
+
+    def _take(
+        self, connection: Connection, job_id: str, stage: Stage, lease_seconds: float
+    ) -> Job | None:
+        now = self._database.time(connection)
+        claimed = connection.execute(
+            jobs.update()
+            .where(
+                jobs.c.id == job_id,
+                jobs.c.state.in_(stage.claimable_states),
+                jobs.c.token.is_(None),
+                jobs.c.cancel_requested.is_(False),
+            )
+            .values(
+                state=stage.state,
+                token=uuid.uuid4().hex,
+                lease_until=now + lease_seconds,
+                put_off=False,
+                attempts=jobs.c.attempts + 1,
+                total_attempts=jobs.c.total_attempts + 1,
+                started_at=sa.func.coalesce(jobs.c.started_at, now),
+                stage_started_at=sa.func.coalesce(jobs.c.stage_started_at, now),
+                progress=Progress(stage=stage.state).model_dump(mode="json"),
+                **mark_change(now),
+            )
+            .returning(*jobs.c)
+        ).one_or_none()
         # Read in the same statement: a later read could show the token of another
         # worker, and two would work under one.
         return None if claimed is None else read_row(claimed._mapping)
@@ -99,8 +186,22 @@ class Claims:
             ).scalar_one_or_none()
         return None if cancelled is None else not cancelled
 
-    def finish_stage(self, job: Job, stage: Stage, result: StageResult) -> bool:
+    def finish_stage(
+        self,
+        job: Job,
+        stage: Stage,
+        result: StageResult,
+        *,
+        attempt_seconds: float | None = None,
+    ) -> bool:
         """Publish a stage's result and make the next stage due.
+
+        Args:
+            job: As it was claimed.
+            stage: Which was done.
+            result: What came of it.
+            attempt_seconds: What this attempt took, by a clock that nobody sets; None
+                goes by the time of day.
 
         Returns:
             False when the token is no longer valid, or a cancel was requested:
@@ -108,7 +209,9 @@ class Claims:
         """
         with self._database.write() as connection:
             now = self._database.time(connection)
-            values = self._finished_values(job, stage, now)
+            took = attempt_seconds
+            done = now if took is None else job.updated_at + took
+            values = self._finished_values(job, stage, now, done)
             return bool(
                 connection.execute(
                     jobs.update()
@@ -143,7 +246,8 @@ class Claims:
         Args:
             job: As it was claimed.
             later: Treats the message as sent just now, so that it is sent when a lost
-                one would be: an outage gets time to pass.
+                one would be, and the job is not taken before: an outage gets time to
+                pass.
             counted: Whether this was one of the stage's attempts. It always is one of
                 `total_attempts`, which count how often the job was begun.
 
@@ -154,6 +258,7 @@ class Claims:
             now = self._database.time(connection)
             values = mark_change(now) | UNCLAIMED
             values["published_at"] = now if later else None
+            values["put_off"] = later
             if not counted:
                 values["attempts"] = jobs.c.attempts - 1
             released = _update_claimed(connection, job, values)
@@ -161,42 +266,53 @@ class Claims:
                 self._ending.end_unclaimed_cancelled(connection, now, job.id)
         return released
 
+    def list_holds(self) -> list[Hold]:
+        """Return every claim there is."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(
+                    jobs.c.id, jobs.c.token, jobs.c.lease_until, jobs.c.total_attempts
+                ).where(jobs.c.token.is_not(None))
+            ).all()
+        return [Hold(*row) for row in rows]
+
     def release_lost(
-        self, *, attempts: int, problem: Problem
+        self, lost: Iterable[Hold], *, attempts: int, problem: Problem
     ) -> tuple[list[str], list[str]]:
-        """Take jobs away from workers that stopped renewing their leases.
+        """Take jobs away from workers that are dead or silent.
+
+        Args:
+            lost: The claims; one that was renewed since, or that ended, is left alone.
+            attempts: A stage that was tried so often fails for good.
+            problem: Why it failed then.
 
         Returns:
-            The ids made due again, and the ids that failed for good after
-            `attempts` tries of one stage.
+            The ids made due again, and the ids that failed for good.
         """
+        released, failed = [], []
         with self._database.write() as connection:
             now = self._database.time(connection)
-            lost = sa.and_(jobs.c.token.is_not(None), jobs.c.lease_until < now)
-            connection.execute(
-                jobs.update()
-                .where(lost, jobs.c.cancel_requested.is_(True))
-                .values(self._ending.values(JobState.CANCELLED, now))
-            )
-            failed = connection.execute(
-                jobs.update()
-                .where(lost, jobs.c.attempts >= attempts)
-                .values(self._ending.failure_values(problem, now))
-                .returning(jobs.c.id)
-            ).all()
-            released = connection.execute(
-                jobs.update()
-                .where(lost)
-                .values(mark_change(now) | UNCLAIMED)
-                .returning(jobs.c.id)
-            ).all()
+            again = mark_change(now) | UNCLAIMED
+            failure = self._ending.failure_values(problem, now)
+            cancelled = self._ending.values(JobState.CANCELLED, now)
+            for hold in lost:
+                if _update_held(connection, hold, cancelled, jobs.c.cancel_requested):
+                    continue
+                if _update_held(connection, hold, failure, jobs.c.attempts >= attempts):
+                    failed.append(hold.job_id)
+                elif _update_held(connection, hold, again):
+                    released.append(hold.job_id)
             self._ending.end_unclaimed_cancelled(connection, now)
-        return [row.id for row in released], [row.id for row in failed]
+            taken = len(released) + len(failed)
+            add(connection, {(TallyName.LEASES_EXPIRED, ()): taken} if taken else {})
+        return released, failed
 
-    def _finished_values(self, job: Job, stage: Stage, now: float) -> dict[str, Any]:
+    def _finished_values(
+        self, job: Job, stage: Stage, now: float, done: float
+    ) -> dict[str, Any]:
         values = mark_change(now) | {
             "stages": STAGES.dump_python(
-                (*job.stages, _stage_time(job, stage, now)), mode="json"
+                (*job.stages, _stage_time(job, stage, done)), mode="json"
             ),
             **UNCLAIMED,
             "attempts": 0,
@@ -207,11 +323,11 @@ class Claims:
         return values | {"state": stage.following.state}
 
 
-def _stage_time(job: Job, stage: Stage, now: float) -> StageTime:
-    started = job.stage_started_at if job.stage_started_at is not None else now
+def _stage_time(job: Job, stage: Stage, done: float) -> StageTime:
+    started = job.stage_started_at if job.stage_started_at is not None else done
     return StageTime(
         name=stage.state,
-        seconds=round(max(0.0, now - started), 3),
+        seconds=round(max(0.0, done - started), 3),
         attempts=job.attempts,
     )
 
@@ -224,14 +340,18 @@ def _result_values(job: Job, result: StageResult) -> dict[str, Any]:
     }
     if result.registration is not None:
         values["registration"] = result.registration.model_dump(mode="json")
+        values["mr_verdict"] = result.registration.verdict
     if result.model is not None:
         values["model"] = result.model.model_dump(mode="json")
     if result.inference is not None:
         values["inference"] = result.inference.model_dump(mode="json")
     if result.organs is not None:
         values["organs"] = ORGANS.dump_python(result.organs, mode="json")
+        values |= summary_values(result.organs)
     if result.files is not None:
         values["files"] = FILES.dump_python(result.files, mode="json")
+    if result.dicom is not None:
+        values["dicom"] = result.dicom.model_dump(mode="json")
     if result.versions is not None:
         values["versions"] = job.versions | result.versions
     return values
@@ -246,3 +366,19 @@ def _is_claimed_by(job: Job) -> tuple[sa.ColumnElement[bool], ...]:
 def _update_claimed(connection: Connection, job: Job, values: dict[str, Any]) -> bool:
     statement = jobs.update().where(*_is_claimed_by(job)).values(values)
     return bool(connection.execute(statement).rowcount)
+
+
+def _update_held(
+    connection: Connection,
+    hold: Hold,
+    values: dict[str, Any],
+    *conditions: sa.ColumnElement[bool],
+) -> bool:
+    """Change a job that is still held as it was; return whether it was."""
+    statement = jobs.update().where(
+        jobs.c.id == hold.job_id,
+        jobs.c.token == hold.token,
+        jobs.c.lease_until == hold.lease_until,
+        *conditions,
+    )
+    return bool(connection.execute(statement.values(values)).rowcount)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hanseg_shared.jobs.database import Database
 from hanseg_shared.jobs.record import WorkerState, WorkerStatus
 from hanseg_shared.jobs.schema import worker_states, workers
+
+FUTURE_SECONDS = 5.0
+"""A report may be so much younger than now: clocks of hosts differ a little."""
 
 
 class WorkersTable:
@@ -16,8 +21,17 @@ class WorkersTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def report_ready(self, name: str, *, queue: str, device: str) -> None:
-        """Note that a worker is alive and takes jobs."""
+    def report_ready(
+        self, name: str, *, queue: str, device: str, proven_seconds: float = 0.0
+    ) -> None:
+        """Note that a worker is alive and takes jobs.
+
+        Args:
+            name: Which worker.
+            queue: Which it serves.
+            device: What it computes on.
+            proven_seconds: How long ago it proved that it can.
+        """
         with self._database.write() as connection:
             values = {
                 "queue": queue,
@@ -29,11 +43,14 @@ class WorkersTable:
             ).rowcount
             if not known:
                 connection.execute(workers.insert().values(name=name, **values))
-            self._note_state(connection, name, queue, WorkerState.READY, None)
+            self._note_state(
+                connection, name, queue, WorkerState.READY, None, proven_seconds
+            )
 
     def report_loading(self, name: str, *, queue: str, trouble: str | None) -> None:
         """Note that a worker lives but is not ready, and why if something is wrong."""
         with self._database.write() as connection:
+            connection.execute(workers.delete().where(workers.c.name == name))
             self._note_state(connection, name, queue, WorkerState.LOADING, trouble)
 
     def _note_state(
@@ -43,9 +60,17 @@ class WorkersTable:
         queue: str,
         state: WorkerState,
         trouble: str | None,
+        proven_seconds: float | None = None,
     ) -> None:
         table, now = worker_states, self._database.time(connection)
-        values = {"queue": queue, "state": state, "seen_at": now, "trouble": trouble}
+        values: dict[str, Any] = {
+            "queue": queue,
+            "state": state,
+            "seen_at": now,
+            "trouble": trouble,
+        }
+        if proven_seconds is not None:
+            values["proven_at"] = now - proven_seconds
         since = sa.case((table.c.state == state, table.c.since), else_=now)
         known = connection.execute(
             table.update().where(table.c.name == name).values(since=since, **values)
@@ -66,19 +91,28 @@ class WorkersTable:
                 queue=row.queue,
                 state=WorkerState(row.state),
                 since=row.since,
-                silent_seconds=max(0.0, now - row.seen_at),
+                silent_seconds=_silence(row.seen_at, now),
                 trouble=row.trouble,
+                proven_seconds=(
+                    None if row.proven_at is None else _silence(row.proven_at, now)
+                ),
             )
             for row in rows
         ]
 
     def list_live(self, *, seen_within_seconds: float) -> dict[str, list[str]]:
-        """Return the names of live workers by queue."""
+        """Return the names of live workers by queue.
+
+        A report from the future was made before the clock was set back: a worker that
+        is alive has reported again since.
+        """
         with self._database.read() as connection:
-            since = self._database.time(connection) - seen_within_seconds
+            now = self._database.time(connection)
             rows = connection.execute(
                 sa.select(workers.c.queue, workers.c.name).where(
-                    workers.c.seen_at >= since
+                    workers.c.seen_at.between(
+                        now - seen_within_seconds, now + FUTURE_SECONDS
+                    )
                 )
             ).all()
         found: dict[str, list[str]] = {}
@@ -102,3 +136,8 @@ class WorkersTable:
         with self._database.write() as connection:
             for table in (workers, worker_states):
                 connection.execute(table.delete().where(table.c.name == name))
+
+
+def _silence(seen_at: float, now: float) -> float:
+    """Return how long ago a report was made; one from the future is no fresher."""
+    return max(now - seen_at, seen_at - now - FUTURE_SECONDS, 0.0)

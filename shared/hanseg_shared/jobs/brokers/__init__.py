@@ -1,0 +1,1 @@
+"""The brokers that can carry messages: Redis and RabbitMQ, behind one seam."""

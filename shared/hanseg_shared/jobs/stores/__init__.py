@@ -1,0 +1,1 @@
+"""Where payloads lie: a folder, or a store of objects with a cache before it."""

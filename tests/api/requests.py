@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
@@ -13,6 +17,24 @@ from hanseg_shared.jobs.services import Services
 from tests.api.fakes import CT
 
 PROBLEM = "application/problem+json"
+
+ENDLESS = "/v1/worklist/events"
+"""A stream that goes on until the caller goes or the service stops."""
+
+
+@contextmanager
+def ending(app: FastAPI, path: str) -> Iterator[None]:
+    """Have the service stop while an endless stream is asked for.
+
+    A `TestClient` hands over whole answers: it would wait for the end of the stream.
+    """
+    stopping: threading.Event = app.state.context.stopping
+    if path == ENDLESS:
+        stopping.set()
+    try:
+        yield
+    finally:
+        stopping.clear()
 
 
 def submit(

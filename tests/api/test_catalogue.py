@@ -23,7 +23,7 @@ def test_an_organ_has_its_side_code_and_colour(api):
         "name": "A_Carotid_L",
         "side": "left",
         "code": {"value": "69105007", "meaning": "Carotid artery"},
-        "colour": [216, 60, 50],
+        "colour": [181, 77, 67],
         "description": "left common and internal carotid artery",
     }
 
@@ -50,3 +50,14 @@ def test_two_models_of_one_name_stop_no_other_and_are_not_offered(api, models: P
 def rename(folder: Path, name: str) -> None:
     file = folder / "model.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "name": name}))
+
+
+def test_the_keys_that_sign_results_are_public_the_newest_first(api, services):
+    assert api.get("/v1/signing-keys").json() == {"keys": []}
+    old, new = "A" * 43 + "=", "B" * 42 + "A="
+    for key in (old, new, old):
+        services.tables.signing_keys.add(key)
+    listed = api.get("/v1/signing-keys").json()["keys"]
+    assert {each["key"] for each in listed} == {old, new}
+    assert {len(each["id"]) for each in listed} == {16}
+    assert {each["algorithm"] for each in listed} == {"ed25519"}

@@ -60,8 +60,3 @@ def test_the_page_shows_text_as_text():
         "paths": {},
     }
     assert "<b>" not in page(document).partition("<small>")[0]
-
-
-def test_a_browser_at_the_root_is_sent_to_the_page(api):
-    answer = api.get("/", follow_redirects=False)
-    assert answer.headers["location"] == "/docs"

@@ -6,8 +6,10 @@ import logging
 
 import pytest
 
+from hanseg_segmentation.api.http import observer
 from hanseg_segmentation.api.http.problem_responses import pointer
 from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.logs import current_fields as fields
 from tests.api.requests import assert_problem, new_job
 
 
@@ -86,3 +88,26 @@ def test_case_names_are_not_logged(api, caplog):
 )
 def test_pointers_are_escaped(parts, expected: str):
     assert pointer(parts) == expected
+
+
+class TestRequestIds:
+    def test_a_problem_says_the_requests_id(self, api):
+        answer = api.get("/nothing")
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+    def test_a_callers_id_is_kept(self, api):
+        sent = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+        answer = api.get("/livez", headers={"X-Request-Id": sent})
+        assert answer.headers["x-request-id"] == sent
+
+    @pytest.mark.parametrize("sent", ["Musterfrau", "123456", "1.2.840." + "1" * 40])
+    def test_an_id_that_may_name_a_patient_is_not(self, api, sent):
+        answer = api.get("/livez", headers={"X-Request-Id": sent})
+        assert len(answer.headers["x-request-id"]) == 32
+        assert answer.headers["x-request-id"] != sent
+
+    def test_every_line_of_a_request_has_its_id(self, api, monkeypatch):
+        seen = []
+        monkeypatch.setattr(observer.logger, "info", lambda *_: seen.append(fields()))
+        answer = api.get("/livez")
+        assert seen[0]["request"] == answer.headers["x-request-id"]

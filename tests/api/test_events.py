@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from anyio import from_thread
 
@@ -42,11 +42,23 @@ def test_a_stream_says_when_to_connect_again(api, worker):
     assert api.get(f"/v1/jobs/{job_id}/events").text.startswith("retry: 2000\n\n")
 
 
-def stream(app, job_id: str, *, seen: int | None, on_event: Callable[[str], None]):
+async def always() -> bool:
+    return True
+
+
+def stream(
+    app,
+    job_id: str,
+    *,
+    seen: int | None,
+    on_event: Callable[[str], None],
+    may_go_on: Callable[[], Awaitable[bool]] = always,
+):
     """Consume a stream piece by piece, telling of each piece as it comes."""
 
     async def consume() -> None:
-        async for piece in job_events(app.state.context, job_id, seen=seen):
+        events = job_events(app.state.context, job_id, seen=seen, may_go_on=may_go_on)
+        async for piece in events:
             on_event(piece.decode())
 
     with from_thread.start_blocking_portal() as portal:

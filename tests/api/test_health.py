@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,9 +30,8 @@ def broken_database(services, monkeypatch) -> None:
 
     for table, name in (
         (services.tables.database, "ping"),
-        (services.tables.workers, "list_live"),
+        (services.tables.workers, "statuses"),
         (services.tables.jobs, "count_by_state"),
-        (services.tables.jobs, "list_finished_after"),
         (services.tables.jobs, "get"),
     ):
         monkeypatch.setattr(table, name, fails)
@@ -51,6 +51,7 @@ def test_a_service_where_all_works_is_ready(api):
         "database",
         "broker",
         "disk",
+        "store",
         "models",
         "registration worker",
         "segmentation worker",
@@ -101,7 +102,7 @@ class TestHowFarAWorkerIs:
             "r-1", queue="registration", trouble="the database does not work"
         )
         detail = worker_check(api, QueueName.REGISTRATION)["detail"]
-        assert detail.endswith("cannot start yet: the database does not work")
+        assert detail.endswith("cannot work yet: the database does not work")
 
     def test_one_that_fell_silent_is_dead(self, api, services, monkeypatch):
         services.tables.workers.report_loading(
@@ -112,11 +113,37 @@ class TestHowFarAWorkerIs:
         assert check["state"] == "dead"
         assert "the last one fell silent" in check["detail"]
 
+    def test_one_that_has_not_proven_that_it_can_work_is_not_ready(self, api, services):
+        for name, seconds in (("s-1", 1000.0), ("s-2", 20.0)):
+            services.tables.workers.report_ready(
+                name, queue="segmentation", device="cpu", proven_seconds=seconds
+            )
+            check = worker_check(api, QueueName.SEGMENTATION)
+            assert check["ok"] == (seconds < 150)
+        assert check["detail"] == "1 alive, proven 20 s ago that it can work"
+
     def test_one_that_has_stopped_is_not_looked_for(self, api, services):
         services.tables.workers.report_ready("s-1", queue="segmentation", device="cpu")
         services.tables.workers.forget("s-1")
         check = worker_check(api, QueueName.SEGMENTATION)
         assert (check["state"], check["since"]) == ("dead", None)
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_database_that_is_frozen_holds_no_check_up(api, services, monkeypatch):
+    thawed = threading.Event()
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(services.tables.database, "ping", thawed.wait)
+    try:
+        first, second = api.get("/readyz"), api.get("/readyz")
+        names = [thread.name for thread in threading.enumerate()]
+        assert names.count("check of database") == 1
+    finally:
+        thawed.set()
+    assert wrong(first) == wrong(second) == ["database"]
+    details = {check["name"]: check["detail"] for check in first.json()["checks"]}
+    assert details["database"].startswith("no answer for")
+    assert details["broker"].endswith("messages for segmentation")
 
 
 @pytest.mark.usefixtures("workers")
@@ -199,7 +226,8 @@ def test_jobs_are_counted_by_state(api, worker):
     assert found["hanseg_jobs", "queued"] == 1
     assert found["hanseg_jobs", "registering"] == 1
     assert found["hanseg_jobs", "failed"] == 0
-    assert found["hanseg_oldest_waiting_seconds",] >= 0
+    assert found["hanseg_queue_age_seconds", "registering"] >= 0
+    assert found["hanseg_stage_running_seconds", "registering"] >= 0
 
 
 @pytest.mark.usefixtures("workers")
@@ -208,7 +236,9 @@ def test_queues_and_workers_are_counted(api):
     found = samples(api)
     assert found["hanseg_queue_messages", "registration"] == 1
     assert found["hanseg_queue_messages", "segmentation"] == 0
-    assert found["hanseg_workers", "registration"] == 1
+    assert found["hanseg_workers", "registration", "ready"] == 1
+    assert found["hanseg_workers", "registration", "silent"] == 0
+    assert found["hanseg_worker_proof_age_seconds", "registration"] < 60
 
 
 def test_a_finished_job_is_counted_once(api, worker):
@@ -253,3 +283,43 @@ def test_two_applications_count_apart(app, api, services, models, checker):
 
     other = create_app(services, check_case=checker, model_folders=[models])
     assert other.state.metrics.registry is not app.state.metrics.registry
+
+
+def test_what_was_counted_outlives_the_process_and_the_jobs_files(
+    api, worker, services, models, checker
+):
+    from hanseg_segmentation.api.app import create_app
+
+    job_id = new_job(api)
+    worker.succeed(job_id)
+    api.delete(f"/v1/jobs/{job_id}")  # before anybody asked for the metrics
+    other = create_app(services, check_case=checker, model_folders=[models])
+    for text in (api.get("/metrics").text, other.state.metrics.text().decode()):
+        assert 'hanseg_jobs_finished_total{state="succeeded"} 1.0' in text
+        assert (
+            'hanseg_organ_statuses_total{model="default 1",organ="Brainstem",'
+            'status="empty"} 1.0'
+        ) in text or 'organ="Brainstem",status="empty",model="default 1"} 1.0' in text
+
+
+def test_rejected_requests_are_counted_by_the_problems_type(api):
+    api.get("/v1/jobs/none")
+    api.get("/v1/jobs?colour=red")
+    found = samples(api)
+    assert found["hanseg_http_requests_rejected_total", "invalid-request"] == 1
+    assert found["hanseg_http_requests_rejected_total", "not-found"] == 1
+
+
+def test_the_disks_and_the_store_are_measured(api, worker):
+    found = samples(api)
+    assert found["hanseg_disk_free_bytes", "data"] > 0
+    assert found["hanseg_stored_bytes",] >= 0
+    assert found["hanseg_up", "store"] == 1
+
+
+def test_the_database_is_not_read_again_at_once(api, app, worker):
+    app.state.metrics.cache_seconds = 60.0
+    new_job(api)
+    assert samples(api)["hanseg_jobs", "queued"] == 1
+    new_job(api)
+    assert samples(api)["hanseg_jobs", "queued"] == 1

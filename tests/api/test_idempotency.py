@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hanseg_segmentation.api.caller import ANONYMOUS, Caller
 from hanseg_segmentation.api.intake.idempotency import scope_key
+from hanseg_segmentation.api.principal import LOCAL, Principal
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
 from tests.api.fakes import CT, MR, NO_IMAGE, FakeChecker
@@ -122,11 +122,11 @@ class TestWhileTheFirstIsBeingProcessed:
 
 
 def test_keys_of_two_callers_never_meet():
-    assert scope_key("k", ANONYMOUS) != scope_key("k", Caller("clinic"))
+    assert scope_key("k", LOCAL) != scope_key("k", Principal("clinic"))
 
 
 def test_the_table_of_keys_holds_no_key_in_clear():
-    assert "patient" not in (scope_key("patient", ANONYMOUS) or "")
+    assert "patient" not in (scope_key("patient", LOCAL) or "")
 
 
 def test_a_key_beyond_its_length_is_refused(api):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from hanseg_segmentation.api.app import create_app
-from hanseg_segmentation.api.http.incoming import ABANDONED_SECONDS
 from hanseg_segmentation.packages.installed import shipped_models
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.scratch import Scratch
 from hanseg_shared.jobs.services import Services
 from hanseg_shared.settings import Settings
 from tests.api.conftest import FAST
@@ -54,26 +53,15 @@ def test_a_message_that_could_not_be_sent_is_sent_by_the_reconciler(
     assert "reconciler" not in names
 
 
-def make_folder(scratch: Path, name: str, *, age_seconds: float) -> Path:
-    folder = scratch / name
-    folder.mkdir(parents=True)
-    (folder / "ct").write_bytes(CT)
-    moment = time.time() - age_seconds
-    for path in (folder / "ct", folder):
-        os.utime(path, (moment, moment))
-    return folder
-
-
 def test_files_of_requests_of_a_killed_server_are_removed(settings: Settings, app):
-    old = make_folder(settings.scratch, "request-1", age_seconds=2 * ABANDONED_SECONDS)
-    young = make_folder(settings.scratch, "request-2", age_seconds=9)
-    other = make_folder(
-        settings.scratch, "attempt-1", age_seconds=2 * ABANDONED_SECONDS
-    )
-    with TestClient(app):
-        assert not old.exists()
-        assert young.exists()
-        assert other.exists()
+    left = settings.scratch / "request-1"
+    left.mkdir(parents=True)
+    (left / "ct").write_bytes(CT)
+    (settings.scratch / "else").mkdir()
+    with Scratch(settings.scratch).hold_request() as held, TestClient(app):
+        assert not left.exists()
+        assert held.exists()
+        assert (settings.scratch / "else").exists()
 
 
 def test_the_models_that_ship_and_those_of_the_site_are_served(services, models):
@@ -93,16 +81,18 @@ def test_the_cap_on_voxels_reaches_the_checker(services, models):
 
 
 @pytest.mark.parametrize("asked", [0, 1, 2])
-def test_a_database_that_goes_away_ends_a_stream(api, services, monkeypatch, asked):
+def test_a_database_that_goes_away_ends_a_stream(
+    api, app, services, monkeypatch, asked
+):
     job_id = new_job(api)
-    version, tries = services.tables.jobs.version, iter(range(9))
+    versions, tries = services.tables.jobs.versions, iter(range(9))
 
-    def fails(job_id: str) -> int | None:
+    def fails(job_ids: Collection[str]) -> dict[str, int]:
         if next(tries) == asked:
             raise ServiceUnavailableError("the database does not work: gone")
-        return version(job_id)
+        return versions(job_ids)
 
-    monkeypatch.setattr(services.tables.jobs, "version", fails)
+    monkeypatch.setattr(app.state.context.versions, "_read", fails)
     answer = api.get(f"/v1/jobs/{job_id}/events")
     assert answer.text.count("event: job") == min(asked, 1)
 
@@ -126,10 +116,12 @@ class TestAFileThatChangesWhileItIsRead:
         assert services.store.owners() == []
 
 
-def test_an_error_of_the_disk_that_is_none_of_space_is_a_fault(api, monkeypatch):
+def test_an_error_of_the_disk_that_is_none_of_space_is_no_lack_of_room(
+    api, monkeypatch
+):
     def fails(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
     name = "hanseg_segmentation.api.http.incoming.FileSink._write_out"
     monkeypatch.setattr(name, fails)
-    assert_problem(submit(api), 500, "internal-error")
+    assert_problem(submit(api), 503, "unavailable", "the service's disk does not work")

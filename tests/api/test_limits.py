@@ -78,7 +78,12 @@ def test_json_has_a_limit_of_its_own(api, path: str):
         (part("ct", CT) * 2 + END, 422, "invalid-request", "'ct' was sent twice"),
         (part("pet", CT) + END, 422, "invalid-request", "'pet'"),
         (part("x" * 500, CT) + END, 422, "invalid-request", "x" * 40 + "'"),
-        (part("", CT) + END, 422, "invalid-request", "expected are: ct, mr, request"),
+        (
+            part("", CT) + END,
+            422,
+            "invalid-request",
+            "expected are: ct, mr, reg, request",
+        ),
         (
             part("request", b" " * (LARGEST_FIELD_BYTES + 1), "") + END,
             422,

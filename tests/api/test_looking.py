@@ -6,7 +6,10 @@ import threading
 import time
 
 import pytest
+import sqlalchemy as sa
+from anyio._backends._asyncio import AsyncIOBackend
 
+from hanseg_shared.access import Scope
 from hanseg_shared.documents import Problem
 from hanseg_shared.jobs.stages import Stage
 from tests.api.requests import assert_problem, new_job
@@ -125,3 +128,46 @@ def test_the_stage_and_its_progress_are_shown(api, worker):
     job = api.get(f"/v1/jobs/{job_id}").json()
     assert job["state"] == "registering"
     assert job["progress"] == {"stage": "registering", "done": 0.0}
+
+
+@pytest.fixture
+def to_threads(monkeypatch) -> list[str]:
+    """What requests have done in another thread, by name: each way there costs."""
+    done: list[str] = []
+    run = AsyncIOBackend.run_sync_in_worker_thread
+
+    async def run_and_note(function, *arguments, **options):
+        done.append(getattr(function, "func", function).__name__)
+        return await run(function, *arguments, **options)
+
+    monkeypatch.setattr(AsyncIOBackend, "run_sync_in_worker_thread", run_and_note)
+    return done
+
+
+@pytest.fixture
+def statements(services) -> list[str]:
+    """The queries that the database was asked."""
+    asked: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        asked.append(statement.split()[0])
+
+    sa.event.listen(services.tables.database.engine, "before_cursor_execute", note)
+    return asked
+
+
+def test_a_look_is_one_query_in_one_other_thread(api, to_threads, statements):
+    job_id = new_job(api)
+    del to_threads[:], statements[:]
+    assert api.get(f"/v1/jobs/{job_id}").status_code == 200
+    assert to_threads == ["_seen_job"]
+    assert [each for each in statements if each != "BEGIN"] == ["SELECT"]
+
+
+def test_a_look_with_a_key_reads_the_key_first(api, services, to_threads):
+    key = services.tables.api_keys.create("clinic", frozenset({Scope.READ_ALL}))
+    job_id, bearer = new_job(api), {"Authorization": f"Bearer {key.text}"}
+    api.get(f"/v1/jobs/{job_id}", headers=bearer)
+    del to_threads[:]
+    assert api.get(f"/v1/jobs/{job_id}", headers=bearer).status_code == 200
+    assert to_threads == ["_find_record", "_seen_job"]

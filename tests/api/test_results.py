@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import email
 import hashlib
 
 import pytest
@@ -195,3 +196,50 @@ def test_a_file_missing_from_the_store_is_a_fault_that_names_no_internals(
     services.store.purge(job)
     answer = api.get(file)
     assert_problem(answer, 500, "internal-error", answer.headers["x-request-id"])
+
+
+DICOM_ONLY = {"Accept": 'multipart/related; type="application/dicom"'}
+
+
+def test_all_dicom_objects_come_in_one_answer(api, worker):
+    job_id = new_job(api)
+    objects = {"mr_series/0001.dcm": b"slice\r\n--", "rtstruct.dcm": b"contours"}
+    worker.succeed(job_id, {"segmentation.nii.gz": b"masks", **objects})
+    answer = api.get(f"/v1/jobs/{job_id}/results", headers=DICOM_ONLY)
+    assert answer.status_code == 200
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + answer.content)
+    assert message.get_content_type() == "multipart/related"
+    assert message.get_param("type") == "application/dicom"
+    parts = list(message.walk())[1:]
+    assert [part.get_content_type() for part in parts] == ["application/dicom"] * 2
+    assert [part.get_payload(decode=True) for part in parts] == list(objects.values())
+    locations = [part["Content-Location"] for part in parts]
+    assert [api.get(where).content for where in locations] == list(objects.values())
+
+
+def test_a_job_without_dicom_objects_has_none_to_send(api, job):
+    answer = api.get(f"/v1/jobs/{job}/results", headers=DICOM_ONLY)
+    assert_problem(answer, 406, "not-acceptable", "no DICOM objects")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "multipart/mixed"])
+def test_everyone_else_gets_the_list(api, job, accept):
+    answer = api.get(f"/v1/jobs/{job}/results", headers={"Accept": accept})
+    assert answer.json()["job"] == job
+    assert answer.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("content", [b"x" * len(LABELS), LABELS + b"x", LABELS[:-1]])
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-3"}])
+def test_an_altered_file_is_never_sent(
+    api, services, job, file, content: bytes, headers: dict[str, str]
+):
+    (stored,) = [
+        each for each in services.tables.jobs.get(job).files if each.bytes == 2048
+    ]
+    path = services.settings.data / "payloads" / job / stored.sha256
+    path.write_bytes(content)
+    answer = api.get(file, headers=headers)
+    assert_problem(answer, 500, "internal-error", "segmentation.nii.gz", "altered")
+    assert "etag" not in answer.headers

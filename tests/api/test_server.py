@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hanseg_segmentation.api.server import command, listen
+from hanseg_segmentation.api.server import command, configure, listen
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
@@ -82,7 +82,7 @@ def test_an_aborted_upload_leaves_nothing(running, settings, services):
     scratch = settings.scratch
     raw = socket.create_connection(("127.0.0.1", running.port))
     head = (
-        "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
     )
     raw.sendall(head.encode() + part("ct", CT))
@@ -98,7 +98,7 @@ def test_a_declared_length_beyond_the_limit_is_refused_before_the_body(
 ):
     raw = socket.create_connection(("127.0.0.1", running.port))
     raw.sendall(
-        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
         b"Content-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: %d\r\n\r\n" % (settings.max_upload_bytes + 1)
     )
@@ -110,7 +110,7 @@ def test_a_chunked_body_is_answered_at_the_limit_while_it_is_sent(running, setti
     raw = socket.create_connection(("127.0.0.1", running.port))
     chunk = b"x" * settings.max_upload_bytes
     raw.sendall(
-        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
         b"Content-Type: multipart/form-data; boundary=%b\r\n\r\n" % BOUNDARY.encode()
     )
     sent = part("ct", chunk)
@@ -237,3 +237,10 @@ def test_the_process_ends_with_status_4_when_the_port_is_taken(settings, environ
     assert done.returncode == 4
     (line,) = done.stderr.splitlines()
     assert line.startswith("cannot listen at 127.0.0.1 port ")
+
+
+@pytest.mark.parametrize("proxies", [(), ("192.0.2.9",)])
+def test_only_the_proxies_that_were_named_say_where_a_request_is_from(app, proxies):
+    config = configure(app, grace_seconds=1, proxies=proxies)
+    assert config.proxy_headers is bool(proxies)
+    assert config.forwarded_allow_ips == list(proxies)

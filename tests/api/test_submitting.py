@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hanseg_shared import available
-from hanseg_shared.jobs.messages import TASK_REGISTER
+from hanseg_shared.jobs.messages import TASK_REGISTER, QueueName
+from hanseg_shared.jobs.stages import Stage
 from tests.api.fakes import CT, MR, NO_IMAGE, TOO_LARGE
 from tests.api.requests import (
     assert_problem,
@@ -32,6 +33,25 @@ def test_a_case_is_accepted_with_its_location_and_when_to_ask_again(api):
 def test_the_location_is_the_job(api):
     answer = submit(api)
     assert api.get(answer.headers["location"]).json() == answer.json()
+
+
+@pytest.mark.parametrize("kind", ["job", "batch"])
+def test_what_is_answered_is_as_it_was_made_however_quick_a_worker_is(
+    api, services, publisher, monkeypatch, kind
+):
+    def claim_at_once(task: str, queue: QueueName, job_id: str) -> None:
+        assert services.tables.claims.claim(job_id, Stage.REGISTER, lease_seconds=60.0)
+
+    monkeypatch.setattr(publisher, "publish", claim_at_once)
+    if kind == "job":
+        answer = submit(api).json()
+        assert (answer["state"], answer["started_at"]) == ("queued", None)
+    else:
+        cases = [{"name": "a", "ct": upload(api, CT)}]
+        answer = api.post("/v1/batches", json={"cases": cases}).json()
+        assert answer["counts"] == {"queued": 1}
+    now = api.get(answer["links"]["self"]).json()
+    assert "registering" in (now.get("state"), *now.get("counts", ()))
 
 
 def test_ct_and_mr_are_looked_at_as_what_they_were_sent_as(api, checker):
@@ -217,7 +237,7 @@ def test_a_broker_that_fails_after_the_row_is_there_loses_nothing(
     monkeypatch.setattr(publisher, "publish", fails)
     job_id = new_job(api)
     assert [
-        j.id for j in services.tables.outbox.list_due(published_before_seconds=None)
+        j.id for j in services.tables.outbox.list_waiting() if j.published_at is None
     ] == [job_id]
 
 

@@ -8,7 +8,6 @@ from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_segmentation.results.preview import (
     VERDICTS,
     _remark,
-    choose_planes,
     layout_of,
     write_preview,
 )
@@ -16,7 +15,6 @@ from hanseg_shared.documents import Flag, MrVerdict, OrganResult, RegistrationRe
 from hanseg_shared.flags import FlagCode
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import OrganStatus, organ
-from hanseg_shared.pictures.planes import Direction
 from hanseg_shared.volume import Volume
 from tests.results.cases import USED, ct_on, result_on, roomy
 
@@ -32,29 +30,6 @@ def with_mr(plain: CaseResult) -> CaseResult:
         registration=USED,
         images=CaseImages(ct, ct, ct.with_array(field)),
     )
-
-
-def test_the_chosen_plane_shows_most_organs():
-    labels = Volume(np.zeros(AXIAL.shape, dtype=np.uint8), AXIAL)
-    labels.array[3, 2:8, 2:8] = 4
-    labels.array[15, 2:4, 2:4] = 5
-    labels.array[15, 12:14, 2:4] = 6
-    (plane,) = choose_planes(labels, [Direction.AXIAL])
-    assert plane.at_mm == 30.0
-
-
-def test_a_second_plane_shows_what_the_first_does_not():
-    labels = Volume(np.zeros(AXIAL.shape, dtype=np.uint8), AXIAL)
-    labels.array[3, 2:8, 2:8] = 4
-    labels.array[15, 2:4, 2:4] = 5
-    planes = choose_planes(labels, [Direction.AXIAL, Direction.AXIAL])
-    assert sorted(plane.at_mm for plane in planes) == [6.0, 30.0]
-
-
-def test_without_organs_planes_go_through_the_middle():
-    labels = Volume(np.zeros(AXIAL.shape, dtype=np.uint8), AXIAL)
-    planes = choose_planes(labels, list(Direction))
-    assert [plane.at_mm for plane in planes] == [19.0, 19.0, 19.0]
 
 
 def test_a_picture_with_mr_is_drawn_in_every_orientation(tmp_path, grid):

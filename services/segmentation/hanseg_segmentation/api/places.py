@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
@@ -9,6 +10,38 @@ import anyio
 from anyio import CapacityLimiter
 
 from hanseg_shared.errors import ServiceUnavailableError
+
+STREAM_RETRY_SECONDS = 10
+"""When a caller may ask again for a stream that there was no room for."""
+
+
+class Shares:
+    """Places that are had at once or not at all.
+
+    Args:
+        total: How many there are.
+        a_caller: How many of them one caller may have.
+    """
+
+    def __init__(self, total: int, *, a_caller: int) -> None:
+        self._total = total
+        self._a_caller = a_caller
+        self._of_callers: Counter[str] = Counter()
+
+    def take(self, caller: str) -> bool:
+        """Take a place, to be given back; False if there is none."""
+        taken = self._of_callers[caller]
+        if taken >= self._a_caller or self._of_callers.total() >= self._total:
+            self._of_callers += Counter()  # forgets who has none
+            return False
+        self._of_callers[caller] += 1
+        return True
+
+    def give_back(self, caller: str) -> None:
+        """Give a place back."""
+        self._of_callers[caller] -= 1
+        if not self._of_callers[caller]:
+            del self._of_callers[caller]
 
 
 class Places:

@@ -9,6 +9,7 @@ import math
 from starlette.datastructures import URL
 
 from hanseg_segmentation.api.http.ids import is_id
+from hanseg_segmentation.api.http.prefix import published
 from hanseg_shared.errors import OptionError
 
 
@@ -17,7 +18,7 @@ def next_page(url: URL, position: tuple[float, str]) -> str:
     text = json.dumps(position).encode()
     cursor = base64.urlsafe_b64encode(text).decode("ascii")
     following = url.include_query_params(cursor=cursor)
-    return f"{following.path}?{following.query}"
+    return published(f"{following.path}?{following.query}")
 
 
 def position_of(cursor: str | None) -> tuple[float, str] | None:

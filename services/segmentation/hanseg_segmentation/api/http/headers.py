@@ -18,6 +18,7 @@ digest counts as one that does not match."""
 _MOST_DIGITS = 18
 _MOST_SECONDS_DIGITS = 9
 
+_STRONG_TAG = re.compile(r'(?<!W/)("[^"]*")')
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -50,6 +51,30 @@ def none_match(header: str | None, etag: str) -> bool:
     if header is None or len(header) > LONGEST_FIELD:
         return True
     return header.strip() != "*" and etag not in _TAG.findall(header)
+
+
+def matches(header: str, etag: str | None) -> bool:
+    """Whether ``If-Match`` lets the request through (RFC 9110, 13.1.1).
+
+    Args:
+        header: The field's value.
+        etag: Of what is there; None if nothing is.
+    """
+    if etag is None or len(header) > LONGEST_FIELD:
+        return False
+    return header.strip() == "*" or etag in _STRONG_TAG.findall(header)
+
+
+def wants_multipart_dicom(accept: str | None) -> bool:
+    """Whether ``Accept`` asks for DICOM objects in one answer (PS3.18, 8.7.3)."""
+    if accept is None or len(accept) > LONGEST_FIELD:
+        return False
+    for each in accept.lower().split(","):
+        kind, *parameters = (word.strip() for word in each.split(";"))
+        if kind == "multipart/related":
+            types = [p.partition("=")[2] for p in parameters if p.startswith("type=")]
+            return not types or types[0].strip('"') == "application/dicom"
+    return False
 
 
 def range_applies(if_range: str | None, etag: str) -> bool:

@@ -32,15 +32,15 @@ def _require_id(kind: str, value: str) -> str:
     return value
 
 
-def _job_id(job_id: Annotated[str, _id_path("The job's id.")]) -> str:
+async def _job_id(job_id: Annotated[str, _id_path("The job's id.")]) -> str:
     return _require_id("job", job_id)
 
 
-def _upload_id(upload_id: Annotated[str, _id_path("The upload's id.")]) -> str:
+async def _upload_id(upload_id: Annotated[str, _id_path("The upload's id.")]) -> str:
     return _require_id("upload", upload_id)
 
 
-def _batch_id(batch_id: Annotated[str, _id_path("The batch's id.")]) -> str:
+async def _batch_id(batch_id: Annotated[str, _id_path("The batch's id.")]) -> str:
     return _require_id("batch", batch_id)
 
 

@@ -1,56 +1,41 @@
 """Files on their way in: streamed to a scratch folder, hashed and counted.
 
 The client's file names are never used. A request's folder is removed when the request
-ends, however it ends.
+ends, however it ends; that of a killed server by whoever sweeps the scratch folder.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
 from anyio.to_thread import run_sync
 
+from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.problem_responses import translate_disk_faults
-from hanseg_shared.jobs.store import CHUNK_BYTES, Payload
-from hanseg_shared.settings import Settings
-
-_PREFIX = "request-"
-
-ABANDONED_SECONDS = 6 * 3600.0
-"""A request's folder untouched for so long belongs to a server that was killed."""
+from hanseg_shared.jobs.scratch import Scratch
+from hanseg_shared.jobs.stores.files import CHUNK_BYTES, Payload
 
 
 @asynccontextmanager
-async def request_folder(settings: Settings) -> AsyncIterator[Path]:
-    """Yield a folder that lives as long as the request."""
+async def request_folder(context: Context) -> AsyncIterator[Path]:
+    """Yield a folder that lives as long as the request.
+
+    Room that is reserved for what comes into it is given back with it.
+    """
+    held = ExitStack()
+    scratch = Scratch(context.services.settings.scratch)
     with translate_disk_faults():
-        settings.scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=settings.scratch))
+        folder = held.enter_context(scratch.hold_request())
+    held.callback(context.room.give_back, folder)
     try:
         yield folder
     finally:
         with anyio.CancelScope(shield=True):
-            await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
-
-
-def remove_abandoned_folders(settings: Settings) -> None:
-    """Remove what requests of a killed server left behind."""
-    limit = time.time() - ABANDONED_SECONDS
-    for folder in settings.scratch.glob(f"{_PREFIX}*"):
-        with suppress(FileNotFoundError):  # another API has just finished with it
-            if _last_change(folder) < limit:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _last_change(folder: Path) -> float:
-    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            await run_sync(held.close)
 
 
 class FileSink:
@@ -65,7 +50,8 @@ class FileSink:
         self.received = 0
         self._digest = hashlib.sha256()
         self._buffer = bytearray()
-        self._file = path.open("xb", buffering=0)
+        with translate_disk_faults():
+            self._file = path.open("xb", buffering=0)
 
     async def write(self, data: bytes) -> None:
         """Write some more bytes.

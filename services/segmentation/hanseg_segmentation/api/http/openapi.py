@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, cast
 
-from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
 
-from hanseg_segmentation.api.http.schemas import JobSubmission, UploadedCase
+from hanseg_segmentation.api.http.schemas import JobSubmission, StudyCase, UploadedCase
 from hanseg_shared.documents import Problem
 
 TITLE = "Head-and-neck contouring"
@@ -22,9 +23,14 @@ a stable `type`. For research: contours must be reviewed by a clinician before u
 TAGS = [
     {"name": "jobs", "description": "Submit cases and follow them."},
     {"name": "results", "description": "Fetch masks and reports, whole or in ranges."},
+    {"name": "review", "description": "Accept, reject, correct and sign results."},
+    {"name": "statistics", "description": "What became of organs over time."},
     {"name": "uploads", "description": "Send large images before naming them in jobs."},
+    {"name": "dicomweb", "description": "Store DICOM instances for a job (STOW-RS)."},
+    {"name": "templates", "description": "What a structure set holds, site by site."},
     {"name": "batches", "description": "Queue many cases at once."},
     {"name": "catalogue", "description": "Organs and models."},
+    {"name": "session", "description": "Sign in to the page with a key."},
     {"name": "health", "description": "For monitoring."},
 ]
 
@@ -39,29 +45,28 @@ def package_version() -> str:
     return version("hanseg-segmentation")
 
 
-def install(app: FastAPI) -> None:
-    """Have the application describe itself in full."""
+def describe(routes: Sequence[BaseRoute], prefix: str) -> dict[str, Any]:
+    """Return the whole document of an application.
 
-    def describe() -> dict[str, Any]:
-        if not app.openapi_schema:
-            app.openapi_schema = _document(app)
-        return app.openapi_schema
-
-    app.openapi = describe  # type: ignore[method-assign]  # as FastAPI documents it
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
+    Args:
+        routes: Those of the application.
+        prefix: The path below which a proxy publishes it, "" for none.
+    """
     document = get_openapi(
         title=TITLE,
         version=package_version(),
         summary=SUMMARY,
         description=DESCRIPTION,
         tags=TAGS,
-        routes=app.routes,
+        routes=routes,
+        servers=[{"url": prefix}] if prefix else None,
         separate_input_output_schemas=False,
     )
     _, own = models_json_schema(
-        [(model, "validation") for model in (JobSubmission, UploadedCase, Problem)],
+        [
+            (model, "validation")
+            for model in (JobSubmission, UploadedCase, StudyCase, Problem)
+        ],
         ref_template=_REF,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})

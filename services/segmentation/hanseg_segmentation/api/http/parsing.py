@@ -13,8 +13,9 @@ from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+
+from hanseg_segmentation.api.http.access import GuardedRoute
 
 MOST_MEMBERS = 16
 """Most members of one object; the largest document here has a few."""
@@ -73,7 +74,7 @@ def read_json(content: bytes) -> Any:  # noqa: ANN401 - whatever JSON can hold
     return found
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(GuardedRoute):
     """A route whose body, where it is JSON, is read by `read_json`."""
 
     def get_route_handler(

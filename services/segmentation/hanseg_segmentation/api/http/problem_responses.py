@@ -17,12 +17,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from hanseg_segmentation.api.http.exchange import current_exchange
+from hanseg_segmentation.api.http.prefix import published
 from hanseg_shared.documents import Problem
 from hanseg_shared.errors import (
+    DiskFullError,
     HansegError,
     JobNotFoundError,
     ServiceUnavailableError,
 )
+from hanseg_shared.jobs.machine_faults import ERRNOS
 from hanseg_shared.problems import INTERNAL, KINDS, ProblemKind, kind_of
 
 logger = logging.getLogger(__name__)
@@ -32,20 +36,34 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 10
 """After how many seconds a caller should ask again when the service cannot work now."""
 
+ASK_AGAIN = frozenset({429, 503, 507})
+"""Statuses that pass: every answer of one says in `Retry-After` when to ask again."""
+
 MOST_FAULTS_LISTED = 20
 """Most faults of one request that an answer lists."""
 
 _LONGEST_PART = 60
 """Most characters of a key that the place of a fault repeats."""
 
+UNAUTHENTICATED = ProblemKind("unauthenticated", "A valid key is needed", 401)
+FORBIDDEN = ProblemKind("forbidden", "The key does not allow it", 403)
+FOREIGN = ProblemKind("foreign-page", "A page of another site sent it", 403)
+MISDIRECTED = ProblemKind("misdirected", "The service has another name", 421)
 BAD_REQUEST = ProblemKind("bad-request", "The request cannot be understood", 400)
 NOT_FOUND = KINDS[JobNotFoundError]
 NOT_ALLOWED = ProblemKind("method-not-allowed", "The resource has no such method", 405)
+NOT_ACCEPTABLE = ProblemKind("not-acceptable", "There is no such form of it", 406)
+READ_ONLY = ProblemKind("read-only", "It cannot be changed", 409)
+CHANGED = ProblemKind("precondition-failed", "It was changed meanwhile", 412)
 NOT_FINISHED = ProblemKind("not-finished", "The job has no results", 409)
+SIGNED = ProblemKind("signed", "The review is signed", 409)
+UNJUDGED = ProblemKind("not-judged", "There is more to be judged", 409)
+NOT_REVIEWED = ProblemKind("not-reviewed", "It waits for a signed review", 409)
 KEY_IN_USE = ProblemKind(
     "idempotency-key-in-use", "The first request with this key is being processed", 409
 )
 TOO_LARGE = ProblemKind("too-large", "The request body is too large", 413)
+TOO_MANY = ProblemKind("too-many-requests", "One caller asks for too much", 429)
 UNSUPPORTED = ProblemKind("unsupported-media-type", "Not a type that is read here", 415)
 RANGE = ProblemKind("range-not-satisfiable", "The file has no such bytes", 416)
 INVALID = ProblemKind("invalid-request", "The request does not fit its schema", 422)
@@ -98,11 +116,24 @@ def install(app: FastAPI) -> None:
 def problem_response(
     problem: Problem, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a problem document as an answer."""
+    """Return a problem document as an answer, with the request's id as a member.
+
+    Its `instance` is a path of the application; the answer has what callers know.
+
+    One that passes has `Retry-After`: what is given, or `RETRY_SECONDS`.
+    """
+    exchange = current_exchange()
+    if exchange is not None:
+        exchange.problem = problem.type
+        problem = problem.model_copy(update={"request_id": exchange.id})
+    if problem.instance is not None:
+        instance = published(problem.instance)
+        problem = problem.model_copy(update={"instance": instance})
+    waiting = {"Retry-After": str(RETRY_SECONDS)} if problem.status in ASK_AGAIN else {}
     return Response(
         problem.model_dump_json(exclude_none=True),
         status_code=problem.status,
-        headers=dict(headers or {}),
+        headers=waiting | dict(headers or {}),
         media_type=MEDIA_TYPE,
     )
 
@@ -116,19 +147,25 @@ def internal_problem(path: str, request_id: str) -> Problem:
 
 @contextmanager
 def translate_disk_faults() -> Iterator[None]:
-    """Turn the error of a full disk into one that says so.
+    """Turn the error of a disk that is full, or does not work, into one that says so.
 
     Raises:
-        ServiceUnavailableError: The disk, or the quota on it, is full.
+        DiskFullError: The disk, or the quota on it, is full.
+        ServiceUnavailableError: It is read-only, broken or away.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in {ENOSPC, EDQUOT}:
-            raise
-        raise ServiceUnavailableError(
-            "the service's disk is full; delete finished jobs or try again later"
-        ) from error
+        if error.errno in {ENOSPC, EDQUOT}:
+            raise DiskFullError(
+                "the service's disk is full; delete finished jobs or try again later"
+            ) from error
+        if error.errno in ERRNOS:
+            raise ServiceUnavailableError(
+                f"the service's disk does not work: {error.strerror}; have it looked "
+                "at, and try again later"
+            ) from error
+        raise
 
 
 def _on_refusal(request: Request, error: Exception) -> Response:
@@ -142,12 +179,9 @@ def _on_hanseg_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HansegError)
     kind = kind_of(error)
     path, request_id = request.url.path, request.state.request_id
-    if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if isinstance(error, ServiceUnavailableError):
         logger.warning("request %s: refused for now: %s", request_id, error)
-        return problem_response(
-            kind.problem(error.message, instance=path),
-            {"Retry-After": str(RETRY_SECONDS)},
-        )
+        return problem_response(kind.problem(error.message, instance=path))
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request %s: %s", request_id, error, exc_info=error)
         return problem_response(internal_problem(path, request_id))
@@ -159,11 +193,11 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     kind = _BY_STATUS.get(error.status_code) or _kind_of_status(error.status_code)
     detail = error.detail
     if kind is NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
-        detail = f"there is nothing at {request.url.path}"
+        detail = f"there is nothing at {published(request.url.path)}"
     headers = dict(error.headers or {})
     if kind is NOT_ALLOWED:
         headers |= _allow_header(request)
-        detail = f"{request.url.path} cannot be asked for {request.method}"
+        detail = f"{published(request.url.path)} cannot be asked for {request.method}"
     return problem_response(kind.problem(detail, instance=request.url.path), headers)
 
 

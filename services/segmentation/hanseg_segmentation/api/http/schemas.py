@@ -6,7 +6,7 @@ What a job is, is in `hanseg_shared.documents`.
 from __future__ import annotations
 
 import unicodedata
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -18,13 +18,20 @@ from pydantic import (
     model_validator,
 )
 
+from hanseg_shared.access import Scope
+from hanseg_shared.dicom.template import Template
 from hanseg_shared.documents import (
     Document,
     JobDocument,
     JobOptions,
     JobState,
-    ResultFile,
+    ListedFile,
+    MrVerdict,
+    Priority,
+    Progress,
+    ReviewState,
 )
+from hanseg_shared.io.dicom.source import Uid
 from hanseg_shared.organs import Evidence, Side
 
 MOST_CASES = 200
@@ -51,23 +58,48 @@ Label = Annotated[
 It is kept in Unicode's composed form (NFC), in whatever form it was sent."""
 
 
-def _refuse_number(value: object) -> object:
-    """Refuse seconds since 1970, which pydantic would take for a time."""
-    if isinstance(value, str) and value[:1].isdigit() and "-" in value[1:]:
-        return value
-    raise ValueError("write the time as 2026-01-31T12:00:00Z")
+def _written_as(example: str) -> BeforeValidator:
+    """Refuse seconds since 1970, which pydantic would take for a day or a time."""
+
+    def refuse_number(value: object) -> object:
+        if isinstance(value, str) and value[:1].isdigit() and "-" in value[1:]:
+            return value
+        raise ValueError(f"write it as {example}")
+
+    return BeforeValidator(refuse_number)
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_refuse_number)]
+Day = Annotated[date, _written_as("2026-01-31")]
+"""A day as ISO 8601, and nothing else."""
+
+Moment = Annotated[AwareDatetime, _written_as("2026-01-31T12:00:00Z")]
 """A time as ISO 8601 with its zone, and nothing else."""
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+_UID = "1.2.826.0.1.3680043.8.498.1"
+
 _ID_1, _ID_2 = "4f0c1d2e3b4a59687786a5b4c3d2e1f0", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
-class JobSubmission(Document):
+class CaseRequest(Document):
+    """What is asked of every case, however its images come.
+
+    `ct_series` and `mr_series` choose among several series of a DICOM archive;
+    `template_document` is a template to use without saving it; the `priority` `urgent`
+    needs a key that has the scope `urgent`.
+    """
+
+    options: JobOptions = JobOptions()
+    case: Label | None = None
+    ct_series: Uid | None = None
+    mr_series: Uid | None = None
+    template_document: Template | None = None
+    priority: Priority = Priority.ROUTINE
+
+
+class JobSubmission(CaseRequest):
     """The part ``request`` of a multipart submission: options, and a case's name."""
 
     model_config = ConfigDict(
@@ -77,11 +109,8 @@ class JobSubmission(Document):
         },
     )
 
-    options: JobOptions = JobOptions()
-    case: Label | None = None
 
-
-class UploadedCase(Document):
+class UploadedCase(CaseRequest):
     """A submission of images that were uploaded before."""
 
     model_config = ConfigDict(
@@ -92,8 +121,17 @@ class UploadedCase(Document):
 
     ct: Id
     mr: Id | None = None
-    options: JobOptions = JobOptions()
-    case: Label | None = None
+    reg: Id | None = None
+
+
+class StudyCase(CaseRequest):
+    """A submission of a study whose instances were stored by STOW-RS before."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"study": _UID, "options": {}}]}
+    )
+
+    study: Uid
 
 
 class UploadRequest(Document):
@@ -127,6 +165,7 @@ class BatchCase(Document):
     name: Label
     ct: Id
     mr: Id | None = None
+    reg: Id | None = None
 
 
 class BatchRequest(Document):
@@ -150,6 +189,8 @@ class BatchRequest(Document):
     ) = None
     folder: Label | None = None
     """A folder below the one that the service was told to read batches from."""
+    template_document: Template | None = None
+    priority: Priority = Priority.ROUTINE
 
     @model_validator(mode="after")
     def _require_cases_or_folder(self) -> Self:
@@ -180,10 +221,45 @@ class JobList(Document):
     next: str | None = None
 
 
-class ResultLink(ResultFile):
-    """A result file and where to fetch it."""
+class WorklistLine(Document):
+    """A job as one line of the worklist.
 
-    href: str
+    Attributes:
+        version: Grows with every change of the job.
+        cancelling: Whether somebody wants it cancelled, and its worker has not heard.
+        owner: Whose it is, for callers who see everybody's.
+        seconds_left: How long it will take from now on, as the jobs before it did;
+            None once it has ended, and where no such job has ended yet.
+        has_mr: Whether an MR was sent.
+        flags: How many findings there are about its organs; None before it is done.
+        review: How far its review is; None where there are no results.
+        error: Why it failed, or what became of it.
+    """
+
+    id: str
+    version: int
+    state: JobState
+    cancelling: bool
+    case: str | None
+    batch: str | None
+    owner: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    progress: Progress | None
+    seconds_left: float | None
+    model: str | None
+    has_mr: bool
+    mr_verdict: MrVerdict | None
+    flags: int | None
+    review: ReviewState | None
+    error: str | None
+
+
+class WorklistPage(Document):
+    """A page of lines, the newest job first; `next` is where the next page is."""
+
+    jobs: tuple[WorklistLine, ...]
+    next: str | None = None
 
 
 class ResultList(Document):
@@ -191,8 +267,26 @@ class ResultList(Document):
 
     job: str
     state: JobState
-    files: tuple[ResultLink, ...]
+    files: tuple[ListedFile, ...]
     links: dict[str, str]
+
+
+class TemplateLink(Document):
+    """A template: its newest version, and where it is."""
+
+    name: str
+    version: int
+    label: str
+    description: str
+    structures: int
+    read_only: bool
+    href: str
+
+
+class TemplateList(Document):
+    """The templates, by name; those that ship come first."""
+
+    templates: tuple[TemplateLink, ...]
 
 
 class CodeDocument(Document):
@@ -240,6 +334,44 @@ class ModelList(Document):
     """The installed models, by name."""
 
     models: tuple[ModelDocument, ...]
+
+
+class SigningKeyDocument(Document):
+    """A public key (ed25519) that results were signed with.
+
+    Attributes:
+        id: What people compare: 16 digits of the key's SHA-256.
+        key: Its 32 bytes in base64.
+        since: When a worker first had it.
+    """
+
+    id: str
+    key: str
+    algorithm: Literal["ed25519"] = "ed25519"
+    since: datetime
+
+
+class SigningKeyList(Document):
+    """The keys, the newest first; one that was replaced stays among them."""
+
+    keys: tuple[SigningKeyDocument, ...]
+
+
+class SessionDocument(Document):
+    """In whose name requests are made.
+
+    Attributes:
+        key: The key's id; None where no key is needed, or a token was sent.
+        scopes: What it may do, with what that contains.
+        signed_in: Whether a cookie says so, which can be given up by signing out.
+        csrf_token: What a browser sends as `X-CSRF-Token` with what changes something.
+    """
+
+    owner: str
+    key: str | None
+    scopes: tuple[Scope, ...]
+    signed_in: bool
+    csrf_token: str | None
 
 
 class Liveness(Document):

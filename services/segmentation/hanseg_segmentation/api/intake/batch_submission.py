@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,21 +12,17 @@ from typing import Any
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.problem_responses import RefusedError
 from hanseg_segmentation.api.http.schemas import MOST_CASES, BatchCase, BatchRequest
-from hanseg_segmentation.api.intake.admission import (
-    refuse_when_disk_is_full,
-    refuse_when_full,
-)
-from hanseg_segmentation.api.intake.checking import check_images
+from hanseg_segmentation.api.intake.admission import queue_bounds, refuse_when_full
 from hanseg_segmentation.api.intake.idempotency import fingerprint, make_once
 from hanseg_segmentation.api.intake.images import Image, fetch_upload, require_received
+from hanseg_segmentation.api.intake.preparing import PreparedCase, prepare
+from hanseg_segmentation.api.intake.received import Submission
 from hanseg_segmentation.api.intake.submission import (
-    CheckedCase,
-    Submission,
     publish,
     require_possible,
     store_cases,
 )
-from hanseg_shared.documents import InputSummary, JobOptions
+from hanseg_shared.documents import Priority
 from hanseg_shared.errors import (
     ImageError,
     InputError,
@@ -35,7 +32,8 @@ from hanseg_shared.io.cases import CaseFiles, find_cases
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.jobs.record import Batch
 from hanseg_shared.jobs.services import Services
-from hanseg_shared.jobs.store import Payload
+from hanseg_shared.jobs.stores.files import Payload, hash_file
+from hanseg_shared.jobs.tables.keys import KeyClaim
 from hanseg_shared.problems import KINDS
 from hanseg_shared.settings import Settings
 
@@ -51,6 +49,7 @@ def submit_batch(
     scratch: Path,
     halt: Halt,
     *,
+    owned_by: str,
     key: str | None,
 ) -> Batch:
     """Return the batch of a request, made now or when its key was first used.
@@ -62,16 +61,20 @@ def submit_batch(
     """
     tables = context.services.tables
 
-    def make() -> str:
+    def make(claim: KeyClaim | None) -> Batch:
         require_possible(context, asked.options)
         if asked.folder is not None:
-            cases = _check_folder(context, asked.folder, asked.options, halt)
+            cases = _check_folder(context, asked, scratch, halt, owned_by)
         else:
-            cases = _check_uploads(context, asked, scratch, halt)
-        return _make_jobs(context.services, cases, name=asked.name or asked.folder)
+            cases = _check_uploads(context, asked, scratch, halt, owned_by)
+        name = asked.name or asked.folder
+        return _make_jobs(context.services, cases, name, claim, owned_by=owned_by)
 
-    request_hash = fingerprint(resource="batch", **asked.model_dump(mode="json"))
-    return tables.batches.get(make_once(tables.keys, key, request_hash, make))
+    told = asked.model_dump(mode="json")
+    if asked.priority is Priority.ROUTINE:  # as requests of earlier versions had none
+        del told["priority"]
+    request_hash = fingerprint(resource="batch", **told)
+    return make_once(tables.keys, key, request_hash, make, find=tables.batches.get)
 
 
 def find_folder(settings: Settings, name: str) -> Path:
@@ -94,62 +97,72 @@ def find_folder(settings: Settings, name: str) -> Path:
 
 
 def _check_uploads(
-    context: Context, asked: BatchRequest, scratch: Path, halt: Halt
-) -> list[CheckedCase]:
+    context: Context, asked: BatchRequest, scratch: Path, halt: Halt, owner: str
+) -> list[PreparedCase]:
     cases = asked.cases or ()
     uploads = [
-        require_received(context.services, upload_id)
+        require_received(context.services, upload_id, owner)
         for case in cases
-        for upload_id in (case.ct, case.mr)
+        for upload_id in (case.ct, case.mr, case.reg)
         if upload_id is not None
     ]
-    _refuse_when_full(context.services, len(cases), sum(each.bytes for each in uploads))
+    refuse_when_full(context, owned_by=owner, jobs=len(cases))
+    context.room.take(sum(each.bytes for each in uploads), by=scratch)
     checks = _Checks(of=len(cases))
     for position, case in enumerate(cases):
         with checks.note_fault(case.name, pointer=f"#/cases/{position}"):
-            checks.passed.append(
-                _check_upload(context, case, asked.options, scratch, halt)
-            )
+            passed = _check_upload(context, case, asked, scratch, halt, owner)
+            checks.passed.append(passed)
     return checks.require_all()
 
 
 def _check_upload(
-    context: Context, case: BatchCase, options: JobOptions, scratch: Path, halt: Halt
-) -> CheckedCase:
+    context: Context,
+    case: BatchCase,
+    asked: BatchRequest,
+    scratch: Path,
+    halt: Halt,
+    owner: str,
+) -> PreparedCase:
     services = context.services
-    ct, mr = scratch / "ct", scratch / "mr"
+    ct, mr, reg = (scratch / name for name in ("ct", "mr", "reg"))
     try:
         submission = Submission(
-            ct=fetch_upload(services, case.ct, ct),
-            mr=fetch_upload(services, case.mr, mr) if case.mr else None,
-            options=options,
+            ct=fetch_upload(services, case.ct, ct, owner),
+            mr=fetch_upload(services, case.mr, mr, owner) if case.mr else None,
+            reg=fetch_upload(services, case.reg, reg, owner) if case.reg else None,
+            options=asked.options,
             case=case.name,
+            template=asked.template_document,
+            priority=asked.priority,
         )
-        check = submission.check_images(context, halt)
+        return prepare(context, submission, scratch, halt)
     finally:
-        ct.unlink(missing_ok=True)
-        mr.unlink(missing_ok=True)
-    return CheckedCase(submission, check)
+        for path in (ct, mr, reg):
+            path.unlink(missing_ok=True)
 
 
 def _check_folder(
-    context: Context, name: str, options: JobOptions, halt: Halt
-) -> list[CheckedCase]:
+    context: Context, asked: BatchRequest, scratch: Path, halt: Halt, owner: str
+) -> list[PreparedCase]:
+    name = asked.folder or ""
     folder = find_folder(context.services.settings, name)
     found = _find_cases(folder, name)
-    files = [path for case in found for path in (case.ct, case.mr) if path]
+    files = [
+        file
+        for case in found
+        for path in (case.ct, case.mr)
+        if path
+        for file in list_files(path)
+    ]
     _refuse_outside(context.services.settings, files)
-    _refuse_when_full(
-        context.services, len(found), sum(path.stat().st_size for path in files)
-    )
-    limits = context.limits(options.model)
+    refuse_when_full(context, owned_by=owner, jobs=len(found))
+    context.room.take(sum(path.stat().st_size for path in files), by=scratch)
     checks = _Checks(of=len(found))
     for case in found:
         with checks.note_fault(case.name, pointer="#/folder"):
-            check = check_images(context, case.ct, case.mr, halt, limits=limits)
-            checks.passed.append(
-                CheckedCase(_make_submission(case, options, check.inputs), check)
-            )
+            submission = _make_submission(case, asked)
+            checks.passed.append(prepare(context, submission, scratch, halt))
     return checks.require_all()
 
 
@@ -181,28 +194,39 @@ def _refuse_outside(settings: Settings, files: Sequence[Path]) -> None:
             )
 
 
-def _make_submission(
-    case: CaseFiles, options: JobOptions, inputs: tuple[InputSummary, ...]
-) -> Submission:
-    payloads = {each.role: Payload(each.sha256, each.bytes) for each in inputs}
+def _make_submission(case: CaseFiles, asked: BatchRequest) -> Submission:
     return Submission(
-        ct=Image(case.ct, payloads["ct"]),
-        mr=Image(case.mr, payloads["mr"]) if case.mr else None,
-        options=options,
+        ct=Image(case.ct, _payload(case.ct)),
+        mr=Image(case.mr, _payload(case.mr)) if case.mr else None,
+        options=asked.options,
         case=case.name,
+        template=asked.template_document,
+        priority=asked.priority,
     )
 
 
-def _refuse_when_full(services: Services, jobs: int, size: int) -> None:
-    refuse_when_full(services, jobs=jobs)
-    refuse_when_disk_is_full(services, needed=size)
+def list_files(path: Path) -> list[Path]:
+    """Return a file, or the files of a folder of DICOM, in order of their paths."""
+    if not path.is_dir():
+        return [path]
+    return sorted(each for each in path.rglob("*") if each.is_file())
+
+
+def _payload(path: Path) -> Payload:
+    """Return what identifies an image, or a folder of DICOM by all its files."""
+    if not path.is_dir():
+        return hash_file(path)
+    payloads = [hash_file(each) for each in list_files(path)]
+    joined = "\n".join(each.sha256 for each in payloads)
+    digest = hashlib.sha256(joined.encode()).hexdigest()
+    return Payload(digest, sum(each.bytes for each in payloads))
 
 
 class _Checks:
     """The cases that passed, and the faults of those that did not."""
 
     def __init__(self, *, of: int) -> None:
-        self.passed: list[CheckedCase] = []
+        self.passed: list[PreparedCase] = []
         self._of = of
         self._faults: list[dict[str, Any]] = []
 
@@ -215,7 +239,7 @@ class _Checks:
             fault = {"case": case, "pointer": pointer, "detail": error.message}
             self._faults.append(fault)
 
-    def require_all(self) -> list[CheckedCase]:
+    def require_all(self) -> list[PreparedCase]:
         if not self._faults:
             return self.passed
         details = [f"{each['case']}: {each['detail']}" for each in self._faults]
@@ -230,10 +254,21 @@ class _Checks:
 
 
 def _make_jobs(
-    services: Services, cases: Sequence[CheckedCase], *, name: str | None
-) -> str:
-    with store_cases(services, cases) as jobs:
-        batch = services.tables.batches.create(name, jobs)
+    services: Services,
+    cases: Sequence[PreparedCase],
+    name: str | None,
+    claim: KeyClaim | None,
+    *,
+    owned_by: str,
+) -> Batch:
+    with store_cases(services, cases, owned_by) as jobs:
+        batch = services.tables.batches.create(
+            name,
+            jobs,
+            key=claim,
+            owned_by=owned_by,
+            bounds=queue_bounds(services, owned_by),
+        )
     for job in jobs:
         publish(services, job.id)
-    return batch.id
+    return batch

@@ -17,11 +17,11 @@ from anyio.to_thread import run_sync
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from hanseg_segmentation.api.caller import Caller
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.problem_responses import RefusedError
 from hanseg_segmentation.api.places import Places
-from hanseg_shared.errors import ImageError
+from hanseg_segmentation.api.principal import Principal
+from hanseg_shared.errors import ImageError, NoSuchFileError, ServiceUnavailableError
 from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.io.limits import Limits
@@ -29,11 +29,13 @@ from hanseg_shared.problems import KINDS
 
 Made = TypeVar("Made")
 
+_GONE = "what was received is no longer on the service's disk; send it again"
+
 
 async def check_and_make(
     request: Request,
     places: Places,
-    caller: Caller,
+    principal: Principal,
     make: Callable[[Halt], Made],
     *,
     seconds: float,
@@ -43,7 +45,7 @@ async def check_and_make(
     Args:
         request: Its body was received; the check ends when its client disconnects.
         places: Where one must be free.
-        caller: Whose share of the places it takes.
+        principal: Whose share of the places it takes.
         make: Runs in a thread and ends soon after the halt says so.
         seconds: How long it may wait for a place, and how long it may check.
 
@@ -57,7 +59,7 @@ async def check_and_make(
         with anyio.CancelScope() as waiting:
             await held.enter_async_context(_halt_on_disconnect(request, halt, waiting))
             await held.enter_async_context(
-                places.take(caller.address, patience=seconds)
+                places.take(principal.share, patience=seconds)
             )
         halt.check()
         held.enter_context(_halt_after(halt, seconds))
@@ -88,16 +90,34 @@ def check_images(
     """
 
     def check() -> CaseCheck:
-        try:
+        with translate_check(halt, ct, mr):
             return context.check_case(ct, mr, limits, halt)
-        except ImageError as error:
-            halt.check()  # a check ended from outside says nothing about the images
-            raise type(error)(_strip_folders(error.message, ct, mr)) from error
 
     halt.check()
     if sha256 is None:
         return check()
     return context.known_checks.find_or_check((*sha256, limits), check)
+
+
+@contextmanager
+def translate_check(halt: Halt, *paths: Path | None) -> Iterator[None]:
+    """Have the errors of a check name files without folders.
+
+    Raises:
+        ImageError: A file cannot be used.
+        ServiceUnavailableError: A file that was there is there no longer, or was away
+            for a while: no fault of who sent it.
+        Exception: What the check was halted with, if it was: a check that is ended
+            from outside says nothing about the images.
+    """
+    received = [path for path in paths if path is not None and path.exists()]
+    try:
+        yield
+    except ImageError as error:
+        halt.check()
+        if isinstance(error, NoSuchFileError) or not all(p.exists() for p in received):
+            raise ServiceUnavailableError(_GONE) from error
+        raise type(error)(_strip_folders(error.message, *paths)) from error
 
 
 def _strip_folders(message: str, *paths: Path | None) -> str:

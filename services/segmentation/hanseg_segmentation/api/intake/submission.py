@@ -1,4 +1,4 @@
-"""Making a job of images: check them, store them, insert the row, publish it.
+"""Making a job of a case: prepare it, store its files, insert the row, publish it.
 
 If a step before the insertion fails, nothing is left behind.
 """
@@ -6,79 +6,91 @@ If a step before the insertion fails, nothing is left behind.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fastapi import Request
 
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.problem_responses import translate_disk_faults
-from hanseg_segmentation.api.intake.admission import refuse_when_full
-from hanseg_segmentation.api.intake.checking import check_images
-from hanseg_segmentation.api.intake.idempotency import fingerprint, make_once
+from hanseg_segmentation.api.intake.admission import queue_bounds, refuse_when_full
+from hanseg_segmentation.api.intake.checking import check_and_make
+from hanseg_segmentation.api.intake.idempotency import make_once
 from hanseg_segmentation.api.intake.images import Image
+from hanseg_segmentation.api.intake.preparing import (
+    PreparedCase,
+    as_intake,
+    prepare,
+)
+from hanseg_segmentation.api.intake.received import Submission
+from hanseg_segmentation.api.principal import Principal
 from hanseg_segmentation.packages.installed import offered_models
 from hanseg_shared.available import require_available, require_installed
-from hanseg_shared.documents import InputSummary, JobOptions
+from hanseg_shared.documents import JobOptions, ResultFile
 from hanseg_shared.errors import (
     HansegError,
     ImageContentError,
+    JobNotFoundError,
+    JobStateError,
     OptionError,
     ServiceUnavailableError,
+    StoreError,
 )
-from hanseg_shared.io.case_check import CaseCheck
 from hanseg_shared.io.halt import Halt
 from hanseg_shared.jobs.record import Job, NewJob
 from hanseg_shared.jobs.services import Services
+from hanseg_shared.jobs.tables.keys import KeyClaim
+from hanseg_shared.traces import step
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A case to contour, received but not yet checked."""
+async def submit_checked(
+    request: Request,
+    context: Context,
+    principal: Principal,
+    submission: Submission,
+    folder: Path,
+    *,
+    owned_by: str,
+    key: str | None,
+) -> Job:
+    """Do what `submit` does in a place for checks, while the client is there.
 
-    ct: Image
-    mr: Image | None
-    options: JobOptions
-    case: str | None = None
-
-    @property
-    def request_hash(self) -> str:
-        """A hash that two submissions share if they ask for the same."""
-        return fingerprint(
-            resource="job",
-            ct=self.ct.payload.sha256,
-            mr=self.mr.payload.sha256 if self.mr else None,
-            options=self.options.model_dump(mode="json"),
-            case=self.case,
-        )
-
-    def check_images(self, context: Context, halt: Halt) -> CaseCheck:
-        """Return what the images are; see `check_images`."""
-        ct, mr = self.ct, self.mr
-        return check_images(
-            context,
-            ct.path,
-            mr.path if mr else None,
-            halt,
-            limits=context.limits(self.options.model),
-            sha256=(ct.payload.sha256, mr.payload.sha256 if mr else None),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedCase:
-    """A case that was checked and can be used."""
-
-    submission: Submission
-    check: CaseCheck
+    Raises:
+        ClientDisconnect: The client went away.
+        RefusedError: As `submit`, or the check took too long.
+        ServiceUnavailableError: As `submit`, or no place was free.
+    """
+    return await check_and_make(
+        request,
+        context.checking,
+        principal,
+        partial(submit, context, submission, folder, owned_by=owned_by, key=key),
+        seconds=context.services.settings.check_seconds,
+    )
 
 
 def submit(
-    context: Context, submission: Submission, halt: Halt, *, key: str | None
+    context: Context,
+    submission: Submission,
+    folder: Path,
+    halt: Halt,
+    *,
+    owned_by: str,
+    key: str | None,
 ) -> Job:
     """Return the job of a submission, made now or when its key was first used.
+
+    Args:
+        context: What the application works with.
+        submission: The case.
+        folder: Where files may lie for the time of the request.
+        halt: Ends the conversion and the check.
+        owned_by: Whose job it will be.
+        key: From `scope_key`.
 
     Raises:
         ImageError: An image cannot be used.
@@ -88,13 +100,15 @@ def submit(
     """
     tables = context.services.tables
 
-    def make() -> str:
-        refuse_when_full(context.services)
+    def make(claim: KeyClaim | None) -> Job:
+        refuse_when_full(context, owned_by=owned_by)
         require_possible(context, submission.options)
-        case = CheckedCase(submission, submission.check_images(context, halt))
-        return create(context.services, case).id
+        case = prepare(context, submission, folder, halt)
+        return create(context.services, case, owned_by, key=claim)
 
-    return tables.jobs.get(make_once(tables.keys, key, submission.request_hash, make))
+    return make_once(
+        tables.keys, key, submission.request_hash, make, find=tables.jobs.get
+    )
 
 
 def require_possible(context: Context, options: JobOptions) -> None:
@@ -118,53 +132,85 @@ def require_possible(context: Context, options: JobOptions) -> None:
     )
 
 
-def create(services: Services, case: CheckedCase) -> Job:
-    """Store the images, insert the job and publish it.
+def create(
+    services: Services, case: PreparedCase, owned_by: str, *, key: KeyClaim | None
+) -> Job:
+    """Store the case's files, insert the job, publish it, and return it as it was made.
 
-    The broker may be down: the row exists, and a reconciler sends the message later.
+    A worker may have it already. The broker may be down: the row exists, and a
+    reconciler sends the message later.
 
     Raises:
+        LeaseLostError: Another request has taken the key over.
         ServiceUnavailableError: The disk or the database does not take the job.
     """
-    with store_cases(services, [case]) as [new_job]:
-        job = services.tables.jobs.create(new_job)
+    bounds = queue_bounds(services, owned_by)
+    with (
+        store_cases(services, [case], owned_by) as [new_job],
+        as_intake(services, new_job.id),
+        step("insert"),
+    ):
+        job = services.tables.jobs.create(new_job, key=key, bounds=bounds)
     publish(services, job.id)
     return job
 
 
 @contextmanager
 def store_cases(
-    services: Services, cases: Sequence[CheckedCase]
+    services: Services, cases: Sequence[PreparedCase], owned_by: str
 ) -> Iterator[list[NewJob]]:
-    """Put the images of cases into the store and yield the rows of their jobs.
+    """Put the files of cases into the store and yield the rows of their jobs.
 
-    All images are removed again when the body raises.
+    All files are removed again when the body raises, unless a job may own them.
     """
     with ExitStack() as stack:
-        yield [stack.enter_context(_store_case(services, case)) for case in cases]
+        yield [
+            stack.enter_context(_store_case(services, case, owned_by)) for case in cases
+        ]
 
 
 @contextmanager
-def _store_case(services: Services, case: CheckedCase) -> Iterator[NewJob]:
-    job_id = uuid.uuid4().hex
-    submission = case.submission
-    images = {"ct": submission.ct, "mr": submission.mr}
+def _store_case(
+    services: Services, case: PreparedCase, owned_by: str
+) -> Iterator[NewJob]:
+    job_id = case.job_id
     try:
-        with translate_disk_faults():
-            for summary in case.check.inputs:
-                image = images[summary.role]
-                assert image is not None
-                _store(services, job_id, image, summary)
+        with as_intake(services, job_id), step("store"), translate_disk_faults():
+            for summary in case.inputs:
+                _store(services, job_id, case.images[summary.role], summary.sha256)
+            attachments = tuple(
+                _attach(services, job_id, name, image)
+                for name, image in case.attachments.items()
+            )
         yield NewJob(
             id=job_id,
-            inputs=case.check.inputs,
-            remarks=case.check.remarks,
-            options=submission.options,
-            case_name=submission.case,
+            inputs=case.inputs,
+            remarks=case.remarks,
+            attachments=attachments,
+            options=case.options,
+            case_name=case.name,
+            owned_by=owned_by,
+            follows=case.follows,
+            priority=case.priority,
         )
     except BaseException:
-        services.store.purge(job_id)
+        if _is_nobodys(services, job_id):
+            services.store.purge(job_id)
         raise
+
+
+def _is_nobodys(services: Services, job_id: str) -> bool:
+    """Whether a job was surely not made: a commit's answer may be lost on its way.
+
+    Where nothing is known the files stay; a sweep deletes what has no job.
+    """
+    try:
+        services.tables.jobs.get(job_id)
+    except JobNotFoundError:
+        return True
+    except HansegError:
+        return False
+    return False
 
 
 def publish(services: Services, job_id: str) -> None:
@@ -177,14 +223,33 @@ def publish(services: Services, job_id: str) -> None:
         logger.warning("job %s: the reconciler will send it: %s", job_id, error)
 
 
-def _store(
-    services: Services, job_id: str, image: Image, summary: InputSummary
-) -> None:
+def _adopt(services: Services, job_id: str, image: Image, owner: str) -> None:
+    try:
+        services.store.adopt(owner, image.payload.sha256, new_owner=job_id)
+    except StoreError:
+        if owner in services.tables.jobs.owners().kept:
+            raise
+        raise JobStateError(
+            "an image was deleted while a job was made of it; send the case again"
+        ) from None
+
+
+def _store(services: Services, job_id: str, image: Image, sha256: str) -> None:
     if image.owner is not None:
-        services.store.adopt(image.owner, image.payload.sha256, new_owner=job_id)
+        _adopt(services, job_id, image, image.owner)
         return
     payload = services.store.put(job_id, image.path)
-    if payload.sha256 != summary.sha256:
+    if payload.sha256 != sha256:
         raise ImageContentError(
             f"{image.path.name} changed while it was read; send it again"
         )
+
+
+def _attach(services: Services, job_id: str, name: str, image: Image) -> ResultFile:
+    _store(services, job_id, image, image.payload.sha256)
+    return ResultFile(
+        name=name,
+        sha256=image.payload.sha256,
+        bytes=image.payload.bytes,
+        media_type="application/json",
+    )

@@ -10,9 +10,12 @@ from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
-router = APIRouter(include_in_schema=False)
+from hanseg_segmentation.api.http.access import OPEN, GuardedRoute
+from hanseg_segmentation.api.http.prefix import published
+
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
@@ -31,19 +34,13 @@ _HEADERS = {
 }
 
 
-@router.get("/")
-def root() -> RedirectResponse:
-    """Send a browser to the page."""
-    return RedirectResponse("/docs")
-
-
-@router.get("/docs")
+@router.get("/docs", dependencies=[OPEN])
 def docs(request: Request) -> HTMLResponse:
     """Return the page."""
     return HTMLResponse(page(request.app.openapi()), headers=_HEADERS)
 
 
-@router.get("/openapi.json")
+@router.get("/openapi.json", dependencies=[OPEN])
 def openapi(request: Request) -> JSONResponse:
     """Return the machine-readable description."""
     return JSONResponse(request.app.openapi())
@@ -52,6 +49,7 @@ def openapi(request: Request) -> JSONResponse:
 def page(document: dict[str, Any]) -> str:
     """Return an OpenAPI document as an HTML page."""
     info = document["info"]
+    described = escape(published("/openapi.json"), quote=True)
     title, release = escape(info["title"]), escape(info["version"])
     return "".join(
         [
@@ -60,11 +58,17 @@ def page(document: dict[str, Any]) -> str:
             f"<h1>{title} <small>{release}</small></h1>",
             f"<p>{escape(info['summary'])}</p><p>{escape(info['description'])}</p>",
             "<p>The machine-readable description is at ",
-            "<a href=/openapi.json>/openapi.json</a>.</p>",
+            f'<a href="{described}">{described}</a>.</p>',
+            *_servers(document),
             *_operations(document),
             "</html>",
         ]
     )
+
+
+def _servers(document: dict[str, Any]) -> Iterator[str]:
+    for each in document.get("servers", ()):
+        yield f"<p>All paths are below <code>{escape(each['url'])}</code>.</p>"
 
 
 def _operations(document: dict[str, Any]) -> Iterator[str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from fastapi import APIRouter, Response
 
 from hanseg_segmentation.api.context import Context, ContextDep
-from hanseg_segmentation.api.http.problem_responses import (
-    RETRY_SECONDS,
-    problem_response,
-)
+from hanseg_segmentation.api.http.access import OPEN, GuardedRoute
+from hanseg_segmentation.api.http.problem_responses import problem_response
 from hanseg_segmentation.api.http.respond import (
     answer,
     describe_answer,
@@ -20,22 +18,29 @@ from hanseg_segmentation.api.http.respond import (
 from hanseg_segmentation.api.http.schemas import HealthCheck, Liveness, Readiness
 from hanseg_segmentation.api.intake.admission import (
     free_bytes,
-    refuse_when_disk_is_full,
+    require_free_space,
 )
 from hanseg_segmentation.packages.installed import DEFAULT_MODEL, offered_models
+from hanseg_shared.deadlines import Silence
 from hanseg_shared.errors import HansegError, ServiceUnavailableError
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.pulse import ALIVE_SECONDS
 from hanseg_shared.jobs.record import WorkerState, WorkerStatus, moment
-from hanseg_shared.jobs.worker import ALIVE_SECONDS
+from hanseg_shared.jobs.worker import is_ready
+from hanseg_shared.jobs.worker_child import STALE_SECONDS
 from hanseg_shared.problems import KINDS
 
-router = APIRouter(tags=["health"])
+CHECK_SECONDS = 1.5
+"""How long all checks together may take; whoever asks has a deadline too."""
+
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 
 @router.get(
     "/livez",
     summary="Is the process alive?",
     operation_id="livez",
+    dependencies=[OPEN],
     responses=describe_answer(200, "It answers.", model=Liveness) | describe_problems(),
 )
 async def livez() -> Response:
@@ -47,15 +52,18 @@ async def livez() -> Response:
     "/readyz",
     summary="Will jobs be done?",
     operation_id="readyz",
+    dependencies=[OPEN],
     responses=describe_answer(200, "Everything works.", model=Readiness)
     | describe_problems(),
 )
-def readyz(context: ContextDep) -> Response:
-    """Look at the database, the broker, the disk, the models and both workers.
+async def readyz(context: ContextDep) -> Response:
+    """Look at database, broker, disk, payload store, models and both workers.
 
     If one of them does not work, the problem's `checks` say of each what is wrong.
+    What does not answer within `CHECK_SECONDS` does not work.
     """
-    checks = tuple(_checks(context))
+    asked = await context.health.ask(_list_checks(context), seconds=CHECK_SECONDS)
+    checks = tuple(_judge(name, found) for name, found in asked.items())
     wrong = [f"{check.name}: {check.detail}" for check in checks if not check.ok]
     if not wrong:
         return answer(Readiness(ready=True, checks=checks))
@@ -63,25 +71,46 @@ def readyz(context: ContextDep) -> Response:
         "; ".join(wrong), instance="/readyz"
     )
     members = {"checks": [check.model_dump(mode="json") for check in checks]}
-    return problem_response(
-        problem.model_copy(update=members), {"Retry-After": str(RETRY_SECONDS)}
+    return problem_response(problem.model_copy(update=members))
+
+
+def _list_checks(context: Context) -> Mapping[str, Callable[[], HealthCheck]]:
+    looks = {
+        "database": _check_database,
+        "broker": _check_broker,
+        "disk": _check_disk,
+        "store": _check_store,
+        "models": _check_models,
+    }
+    return {
+        name: partial(_run_check, name, look, context) for name, look in looks.items()
+    } | {
+        _name_worker(queue): partial(_check_worker, context, queue)
+        for queue in QueueName
+    }
+
+
+def _run_check(
+    name: str, look: Callable[[Context], str], context: Context
+) -> HealthCheck:
+    try:
+        return HealthCheck(name=name, ok=True, detail=look(context))
+    except HansegError as error:
+        return HealthCheck(name=name, ok=False, detail=error.message)
+    except OSError as error:
+        return HealthCheck(name=name, ok=False, detail=error.strerror or "unknown")
+
+
+def _judge(name: str, found: HealthCheck | Silence) -> HealthCheck:
+    if isinstance(found, HealthCheck):
+        return found
+    return HealthCheck(
+        name=name, ok=False, detail=f"no answer for {found.seconds:.1f} s"
     )
 
 
-def _checks(context: Context) -> Iterator[HealthCheck]:
-    yield _run_check("database", partial(_check_database, context))
-    yield _run_check("broker", partial(_check_broker, context))
-    yield _run_check("disk", partial(_check_disk, context))
-    yield _run_check("models", partial(_check_models, context))
-    for queue in QueueName:
-        yield _check_worker(context, queue)
-
-
-def _run_check(name: str, look: Callable[[], str]) -> HealthCheck:
-    try:
-        return HealthCheck(name=name, ok=True, detail=look())
-    except HansegError as error:
-        return HealthCheck(name=name, ok=False, detail=error.message)
+def _name_worker(queue: QueueName) -> str:
+    return f"{queue} worker"
 
 
 def _check_database(context: Context) -> str:
@@ -98,8 +127,13 @@ def _check_broker(context: Context) -> str:
 
 
 def _check_disk(context: Context) -> str:
-    refuse_when_disk_is_full(context.services)
+    require_free_space(context.services)
     return f"{free_bytes(context.services)} bytes free"
+
+
+def _check_store(context: Context) -> str:
+    context.services.store.ping()
+    return "answers"
 
 
 def _check_models(context: Context) -> str:
@@ -117,22 +151,21 @@ def _check_models(context: Context) -> str:
 
 
 def _check_worker(context: Context, queue: QueueName) -> HealthCheck:
-    name = f"{queue} worker"
+    name = _name_worker(queue)
     tables = context.services.tables
     try:
-        live = tables.workers.list_live(seen_within_seconds=ALIVE_SECONDS)
         said = [s for s in tables.workers.statuses() if s.queue == queue]
     except HansegError as error:
         return HealthCheck(name=name, ok=False, detail=error.message)
-    names = live.get(queue, [])
-    if names:
-        since = min((s.since for s in said if s.name in names), default=None)
+    ready = [status for status in said if is_ready(status)]
+    if ready:
+        proven = min(status.proven_seconds or 0.0 for status in ready)
         return HealthCheck(
             name=name,
             ok=True,
-            detail=f"{len(names)} alive",
+            detail=f"{len(ready)} alive, proven {proven:.0f} s ago that it can work",
             state="ready",
-            since=None if since is None else moment(since),
+            since=moment(min(status.since for status in ready)),
         )
     return _check_unready_worker(name, said, now=tables.database.now())
 
@@ -152,7 +185,7 @@ def _check_unready_worker(
         detail = f"no {name} is ready: one is loading since {seconds:.0f} s"
         trouble = next((s.trouble for s in loading if s.trouble), None)
         if trouble:
-            detail += f" and cannot start yet: {trouble}"
+            detail += f" and cannot work yet: {trouble}"
         return HealthCheck(
             name=name,
             ok=False,
@@ -160,6 +193,14 @@ def _check_unready_worker(
             state="loading",
             since=moment(first.since),
         )
+    unproven = [
+        status
+        for status in said
+        if status.state is WorkerState.READY and status.silent_seconds < ALIVE_SECONDS
+    ]
+    if unproven:
+        detail = f"no {name} has proven in {STALE_SECONDS:.0f} s that it can work"
+        return HealthCheck(name=name, ok=False, detail=detail, state="loading")
     detail = f"no {name} was heard of in {ALIVE_SECONDS:.0f} s"
     if not said:
         detail += "; none was started, or the last one was stopped"

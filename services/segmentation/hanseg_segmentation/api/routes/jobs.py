@@ -10,18 +10,19 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from hanseg_segmentation.api.caller import CallerDep
 from hanseg_segmentation.api.context import Context, ContextDep
+from hanseg_segmentation.api.http.access import GateDep, GuardedRoute, needs
 from hanseg_segmentation.api.http.cursor import next_page, position_of
+from hanseg_segmentation.api.http.filters import JobFilterDep
 from hanseg_segmentation.api.http.headers import (
     entity_tag,
     known_version,
     none_match,
     preferred_wait,
 )
-from hanseg_segmentation.api.http.ids import JobId
 from hanseg_segmentation.api.http.incoming import request_folder
 from hanseg_segmentation.api.http.links import JOBS, job_document, job_path
+from hanseg_segmentation.api.http.owned import JobToChange, SeenJob
 from hanseg_segmentation.api.http.respond import (
     ETAG,
     LOCATION,
@@ -39,18 +40,20 @@ from hanseg_segmentation.api.http.schemas import (
 from hanseg_segmentation.api.intake.admission import (
     refuse_when_crowded,
     refuse_when_disk_is_full,
+    require_priority,
 )
-from hanseg_segmentation.api.intake.checking import check_and_make
 from hanseg_segmentation.api.intake.idempotency import KeyHeader, scope_key
 from hanseg_segmentation.api.intake.receiving import FORM, JSON, receive
+from hanseg_segmentation.api.intake.removing import remove_job
 from hanseg_segmentation.api.intake.retrying import fetch_submission, retry_key
-from hanseg_segmentation.api.intake.submission import submit
-from hanseg_segmentation.api.watching import job_events, wait_until_final
-from hanseg_shared.documents import JobDocument, JobState
+from hanseg_segmentation.api.intake.submission import submit_checked
+from hanseg_segmentation.api.principal import Principal, PrincipalDep
+from hanseg_segmentation.api.watching import EventStream, job_events, wait_until_final
+from hanseg_shared.access import Scope
+from hanseg_shared.documents import JobDocument, JobState, ReviewState
 from hanseg_shared.jobs.record import Job
-from hanseg_shared.problems import EXPIRED
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=GuardedRoute)
 
 ROUNDING_SECONDS = 0.75e-6
 """How much later a row's time may be than the microsecond that is shown of it."""
@@ -68,19 +71,34 @@ _SUBMISSION_BODY: dict[str, Any] = {
                         "ct": {
                             "type": "string",
                             "format": "binary",
-                            "description": "The planning CT: NIfTI, NRRD or MHA.",
+                            "description": "The planning CT: NIfTI, NRRD or MHA, or "
+                            "a zip archive of its DICOM series (which may hold the "
+                            "MR's as well), or one DICOM file.",
                         },
                         "mr": {
                             "type": "string",
                             "format": "binary",
-                            "description": "The T1 MR of the same patient.",
+                            "description": "The T1 MR of the same patient, likewise.",
+                        },
+                        "reg": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "A DICOM spatial registration of both, to "
+                            "be used instead of a search; DICOM file or archive.",
                         },
                         "request": {"$ref": "#/components/schemas/JobRequest"},
                     },
                 },
                 "encoding": {"request": {"contentType": JSON}},
             },
-            JSON: {"schema": {"$ref": "#/components/schemas/UploadedCase"}},
+            JSON: {
+                "schema": {
+                    "oneOf": [
+                        {"$ref": "#/components/schemas/UploadedCase"},
+                        {"$ref": "#/components/schemas/StudyCase"},
+                    ]
+                }
+            },
         },
     }
 }
@@ -109,13 +127,14 @@ _ACCEPTED = describe_answer(
     status_code=202,
     summary="Submit a case",
     operation_id="submit_job",
+    dependencies=[needs(Scope.SUBMIT)],
     responses=_ACCEPTED | describe_problems(400, 409, 413, 415, 422),
     openapi_extra=_SUBMISSION_BODY,
 )
 async def submit_job(
     request: Request,
     context: ContextDep,
-    caller: CallerDep,
+    principal: PrincipalDep,
     idempotency_key: KeyHeader = None,
 ) -> Response:
     """Queue a planning CT, and a T1 MR if there is one, to be contoured.
@@ -124,17 +143,18 @@ async def submit_job(
     They are looked at before the answer: what cannot be used is refused with a
     problem that names the file, the value and the remedy, and nothing is kept.
     """
-    await run_sync(_refuse_early, context, idempotency_key)
-    async with request_folder(context.services.settings) as folder:
-        submission = await receive(request, context, folder)
-        job = await check_and_make(
+    await run_sync(_refuse_early, context, principal, idempotency_key)
+    async with request_folder(context) as folder:
+        submission = await receive(request, context, folder, principal)
+        require_priority(principal, submission.priority)
+        job = await submit_checked(
             request,
-            context.checking,
-            caller,
-            partial(
-                submit, context, submission, key=scope_key(idempotency_key, caller)
-            ),
-            seconds=context.services.settings.check_seconds,
+            context,
+            principal,
+            submission,
+            folder,
+            owned_by=principal.owner,
+            key=scope_key(idempotency_key, principal),
         )
     return _answer_accepted(context, job)
 
@@ -143,6 +163,7 @@ async def submit_job(
     JOBS,
     summary="List jobs",
     operation_id="list_jobs",
+    dependencies=[needs(Scope.READ)],
     responses=describe_answer(
         200,
         "A page of jobs, newest first.",
@@ -159,6 +180,8 @@ async def submit_job(
 def list_jobs(
     request: Request,
     context: ContextDep,
+    principal: PrincipalDep,
+    found_by: JobFilterDep,
     state: Annotated[
         list[JobState] | None, Query(description="Only jobs in one of these states.")
     ] = None,
@@ -180,6 +203,10 @@ def list_jobs(
             examples=["case_01"],
         ),
     ] = None,
+    review: Annotated[
+        list[ReviewState] | None,
+        Query(description="Only jobs with results whose review is in such a state."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Jobs a page.")] = 50,
     cursor: Annotated[
         str | None,
@@ -194,6 +221,9 @@ def list_jobs(
         created_after=_row_time(created_after),
         batch_id=batch,
         case_name=case,
+        owned_by=principal.sees_only,
+        reviews=tuple(review or ()),
+        found_by=found_by,
     )
     documents = tuple(job_document(job) for job in page.jobs)
     if page.next_position is None:
@@ -208,6 +238,7 @@ def list_jobs(
     JOBS + "/{job_id}",
     summary="Look at a job",
     operation_id="get_job",
+    dependencies=[needs(Scope.READ)],
     responses=describe_answer(
         200,
         "The job as it stands; also when it has failed.",
@@ -225,8 +256,10 @@ def list_jobs(
     | describe_problems(404, 422),
 )
 async def get_job(
-    job_id: JobId,
+    job: SeenJob,
+    gate: GateDep,
     context: ContextDep,
+    principal: PrincipalDep,
     if_none_match: Annotated[
         str | None, Header(description="ETag of the version that is known.")
     ] = None,
@@ -240,7 +273,14 @@ async def get_job(
 ) -> Response:
     """Return where a job stands: its state, stages, verdict and all 30 organs."""
     wait = preferred_wait(prefer, at_most=context.pace.longest_wait)
-    job = await wait_until_final(context, job_id, seconds=wait or 0)
+    if wait and context.streams.take(principal.share):
+        try:
+            job = await wait_until_final(context, job, seconds=wait)
+        finally:
+            context.streams.give_back(principal.share)
+        await gate.require_still_valid(principal)
+    else:  # too many wait: a preference need not be honoured
+        wait = wait and None
     headers = {"ETag": entity_tag(str(job.version)), "Vary": "Prefer"}
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait}"
@@ -255,6 +295,7 @@ async def get_job(
     JOBS + "/{job_id}/events",
     summary="Follow a job",
     operation_id="follow_job",
+    dependencies=[needs(Scope.READ)],
     response_class=StreamingResponse,
     responses={
         200: {
@@ -273,25 +314,28 @@ async def get_job(
     | describe_answer(
         204, "The final state is known to the client: do not connect again."
     )
-    | describe_problems(404, 422),
+    | describe_problems(404, 422, 429),
 )
 async def follow_job(
-    job_id: JobId,
+    job: SeenJob,
+    gate: GateDep,
     context: ContextDep,
+    principal: PrincipalDep,
     last_event_id: Annotated[
         str | None, Header(description="Resumes after this event.")
     ] = None,
 ) -> Response:
     """Stream a job's changes as server-sent events."""
-    job = await wait_until_final(context, job_id, seconds=0)
     seen = known_version(last_event_id)
     if job.state.is_final and seen == job.version:
         return Response(status_code=204)
-    return StreamingResponse(
-        job_events(context, job_id, seen=seen),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    events = job_events(
+        context,
+        job.id,
+        seen=seen,
+        may_go_on=partial(gate.is_still_valid, principal),
     )
+    return EventStream(events, context.streams, principal.share)
 
 
 @router.post(
@@ -299,6 +343,7 @@ async def follow_job(
     status_code=202,
     summary="Cancel a job",
     operation_id="cancel_job",
+    dependencies=[needs(Scope.SUBMIT)],
     responses=describe_answer(
         202,
         "The job is cancelled, or will be as soon as its worker hears of it.",
@@ -307,7 +352,7 @@ async def follow_job(
     )
     | describe_problems(404, 409, 422),
 )
-def cancel_job(job_id: JobId, context: ContextDep) -> Response:
+def cancel_job(job_id: JobToChange, context: ContextDep) -> Response:
     """Cancel a job that is not finished."""
     return _answer_accepted(
         context, context.services.tables.jobs.request_cancel(job_id)
@@ -319,6 +364,7 @@ def cancel_job(job_id: JobId, context: ContextDep) -> Response:
     status_code=202,
     summary="Try a job again",
     operation_id="retry_job",
+    dependencies=[needs(Scope.SUBMIT)],
     responses=describe_answer(
         202,
         "A new job of the same images and options; asked again, the same new job.",
@@ -328,22 +374,25 @@ def cancel_job(job_id: JobId, context: ContextDep) -> Response:
     | describe_problems(404, 409, 410, 413, 422),
 )
 async def retry_job(
-    job_id: JobId, request: Request, context: ContextDep, caller: CallerDep
+    job_id: JobToChange, request: Request, context: ContextDep, principal: PrincipalDep
 ) -> Response:
     """Queue the images and options of a failed or cancelled job as a new job.
 
     The images are looked at as if they had just been sent. However often this is
     asked, one new job is made; if that fails too, it is the one to try again.
     """
-    await run_sync(refuse_when_disk_is_full, context.services)
-    async with request_folder(context.services.settings) as folder:
+    await run_sync(refuse_when_disk_is_full, context)
+    async with request_folder(context) as folder:
         submission = await run_sync(fetch_submission, context, job_id, folder)
-        job = await check_and_make(
+        owner = await run_sync(context.services.tables.jobs.owner, job_id)
+        job = await submit_checked(
             request,
-            context.checking,
-            caller,
-            partial(submit, context, submission, key=retry_key(job_id)),
-            seconds=context.services.settings.check_seconds,
+            context,
+            principal,
+            submission,
+            folder,
+            owned_by=owner,
+            key=retry_key(job_id),
         )
     return _answer_accepted(context, job)
 
@@ -353,26 +402,23 @@ async def retry_job(
     status_code=204,
     summary="Delete a job's files",
     operation_id="delete_job",
+    dependencies=[needs(Scope.SUBMIT)],
     responses=describe_answer(204, "The files are gone.") | describe_problems(404, 422),
 )
-def delete_job(job_id: JobId, context: ContextDep) -> Response:
+def delete_job(job_id: JobToChange, context: ContextDep) -> Response:
     """Delete a job's images and results now, also while it is being worked on.
 
-    What remains says that there was a job, when, and with which model: no name, no
-    organs, no files.
+    What remains says that there was a job, when, with which model, and what was
+    removed: no name, no organs, no files.
     """
-    services = context.services
-    services.tables.jobs.expire(
-        job_id, EXPIRED.problem("the job's files were deleted on request")
-    )
-    services.store.purge(job_id)
+    remove_job(context.services, job_id)
     return Response(status_code=204)
 
 
-def _refuse_early(context: Context, key: str | None) -> None:
-    refuse_when_disk_is_full(context.services)
+def _refuse_early(context: Context, principal: Principal, key: str | None) -> None:
+    refuse_when_disk_is_full(context)
     if key is None:  # a repetition is answered even when no new job is taken
-        refuse_when_crowded(context.services)
+        refuse_when_crowded(context.services, owned_by=principal.owner)
 
 
 def _answer_accepted(context: Context, job: Job) -> Response:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -10,6 +12,7 @@ from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import StreamingResponse
 
 from hanseg_segmentation.api.context import Context, ContextDep
+from hanseg_segmentation.api.http.access import GuardedRoute, needs
 from hanseg_segmentation.api.http.headers import (
     ByteRange,
     UnsatisfiableRangeError,
@@ -19,11 +22,14 @@ from hanseg_segmentation.api.http.headers import (
     none_match,
     parse_range,
     range_applies,
+    wants_multipart_dicom,
 )
-from hanseg_segmentation.api.http.ids import JobId
 from hanseg_segmentation.api.http.links import JOBS, job_path, result_path
+from hanseg_segmentation.api.http.owned import SeenJob
 from hanseg_segmentation.api.http.problem_responses import (
+    NOT_ACCEPTABLE,
     NOT_FINISHED,
+    NOT_REVIEWED,
     RANGE,
     RefusedError,
 )
@@ -33,13 +39,23 @@ from hanseg_segmentation.api.http.respond import (
     describe_answer,
     describe_problems,
 )
-from hanseg_segmentation.api.http.schemas import ResultLink, ResultList
-from hanseg_shared.documents import JobState, ResultFile
+from hanseg_segmentation.api.http.schemas import ResultList
+from hanseg_segmentation.api.intake.redirecting import may_redirect, sign_download
+from hanseg_segmentation.api.principal import PrincipalDep
+from hanseg_shared.access import Scope
+from hanseg_shared.documents import JobState, ListedFile, ResultFile
 from hanseg_shared.errors import JobNotFoundError, StoreError
 from hanseg_shared.jobs.record import Job
-from hanseg_shared.problems import EXPIRED
+from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.problems import EXPIRED, INTERNAL
+from hanseg_shared.result_files import REVIEWED
 
-router = APIRouter(tags=["results"])
+logger = logging.getLogger(__name__)
+
+router = APIRouter(tags=["results"], route_class=GuardedRoute)
+
+DICOM = "application/dicom"
+RELATED = "multipart/related"
 
 _ACCEPT_RANGES = {
     "Accept-Ranges": {
@@ -59,6 +75,7 @@ _FILE: dict[str, Any] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     "application/gzip": {"schema": {"type": "string", "format": "binary"}},
     "application/json": {"schema": {}},
+    "application/pdf": {"schema": {"type": "string", "format": "binary"}},
     "application/dicom": {"schema": {"type": "string", "format": "binary"}},
     "image/png": {"schema": {"type": "string", "format": "binary"}},
     "text/plain": {"schema": {"type": "string"}},
@@ -85,7 +102,19 @@ _PART = {
         },
     }
 }
+_LISTED = describe_answer(200, "The files and where they are.", model=ResultList)
+_LISTED[200]["content"] = {
+    RELATED: {"schema": {"type": "string", "format": "binary"}},
+}
+
 _UNCHANGED = describe_answer(304, "The file is the one that is known.", headers=ETAG)
+
+_ELSEWHERE = describe_answer(
+    307,
+    "Where the site lets owners fetch large files from its object store: the address, "
+    "for some seconds and without a key. Compare the file with its SHA-256.",
+    headers=ETAG,
+)
 
 Name = Annotated[
     str, Path(description="From the manifest.", examples=["segmentation.nii.gz"])
@@ -99,14 +128,30 @@ IfNoneMatch = Annotated[
     JOBS + "/{job_id}/results",
     summary="List a job's results",
     operation_id="list_results",
-    responses=describe_answer(200, "The files and where they are.", model=ResultList)
-    | describe_problems(404, 409, 410, 422),
+    dependencies=[needs(Scope.READ)],
+    responses=_LISTED | describe_problems(404, 406, 409, 410, 422),
 )
-def list_results(job_id: JobId, context: ContextDep) -> Response:
-    """List the files of a job that has succeeded."""
-    job = require_results(context, job_id)
+def list_results(
+    job: SeenJob,
+    context: ContextDep,
+    accept: Annotated[
+        str | None,
+        Header(
+            description='`multipart/related; type="application/dicom"`: all DICOM '
+            "objects in one answer (PS3.18)."
+        ),
+    ] = None,
+) -> Response:
+    """List the files of a job that has succeeded, or send all that are DICOM."""
+    refuse_without_results(job)
+    if wants_multipart_dicom(accept):
+        return _stream_dicom(context, job)
     files = tuple(
-        ResultLink(**file.model_dump(), href=result_path(job.id, file.name))
+        ListedFile(
+            **file.model_dump(),
+            href=result_path(job.id, file.name),
+            withheld=_why_withheld(context, file),
+        )
         for file in job.files
     )
     path = job_path(job.id)
@@ -116,21 +161,65 @@ def list_results(job_id: JobId, context: ContextDep) -> Response:
             state=job.state,
             files=files,
             links={"self": f"{path}/results", "job": path},
-        )
+        ),
+        headers={"Vary": "Accept"},
     )
+
+
+def _stream_dicom(context: Context, job: Job) -> Response:
+    """Return the DICOM files of a job as the parts of one body (PS3.18 8.6.1.2)."""
+    files = [file for file in job.files if file.media_type == DICOM]
+    if not files:
+        raise RefusedError(
+            NOT_ACCEPTABLE,
+            "the job has no DICOM objects among its results; list them as JSON",
+        )
+    reviewed = [file for file in files if file.name.startswith(f"{REVIEWED}/")]
+    files = reviewed or files
+    for file in files:
+        _require_released(context, file)
+    for file in files:
+        require_unaltered(context, job.id, file)
+    boundary = f"hanseg-{job.id}"
+    return StreamingResponse(
+        _dicom_parts(context.services.store, job.id, files, boundary),
+        headers={"Vary": "Accept", "Cache-Control": "private, no-store"},
+        media_type=f'{RELATED}; type="{DICOM}"; boundary={boundary}',
+    )
+
+
+def _dicom_parts(
+    store: PayloadStore, job_id: str, files: Sequence[ResultFile], boundary: str
+) -> Iterator[bytes]:
+    for file in files:
+        head = (
+            f"--{boundary}\r\nContent-Type: {DICOM}\r\n"
+            f"Content-Length: {file.bytes}\r\n"
+            f"Content-Location: {result_path(job_id, file.name)}\r\n\r\n"
+        )
+        yield head.encode()
+        yield from store.read_range(job_id, file.sha256, 0, file.bytes)
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode()
 
 
 @router.get(
     JOBS + "/{job_id}/results/{name:path}",
     summary="Fetch a result file",
     operation_id="fetch_result",
+    dependencies=[needs(Scope.READ)],
     response_class=StreamingResponse,
-    responses=_WHOLE | _PART | _UNCHANGED | describe_problems(404, 409, 410, 416, 422),
+    responses=_WHOLE
+    | _PART
+    | _ELSEWHERE
+    | _UNCHANGED
+    | describe_problems(404, 409, 410, 416, 422),
 )
 async def fetch_result(
-    job_id: JobId,
+    job: SeenJob,
     name: Name,
     context: ContextDep,
+    principal: PrincipalDep,
     if_none_match: IfNoneMatch = None,
     range_: Annotated[
         str | None,
@@ -142,26 +231,34 @@ async def fetch_result(
         str | None, Header(description="The ETag that the range belongs to.")
     ] = None,
 ) -> Response:
-    """Return a result file, whole or one range of it."""
-    file = await run_sync(_find_file, context, job_id, name)
-    headers = _make_headers(file)
+    """Return a result file, whole or one range of it, or where the store has it."""
+    file = await run_sync(_find_file, context, job, name)
+    headers = make_headers(file)
     if not none_match(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=_validators(headers))
     asked = range_ if range_applies(if_range, headers["ETag"]) else None
     part = _parse_range(asked, file.bytes)
+    if may_redirect(context.services.settings, principal, job, file):
+        address = await run_sync(sign_download, context, job.id, file)
+        if address is not None:
+            return Response(
+                status_code=307, headers=_validators(headers) | {"Location": address}
+            )
+    await run_sync(require_unaltered, context, job.id, file)
     if part is None:
         headers["Content-Digest"] = headers["Repr-Digest"]
-        return _stream(
-            context, job_id, file, ByteRange(0, file.bytes, file.bytes), headers
+        return stream(
+            context, job.id, file, ByteRange(0, file.bytes, file.bytes), headers
         )
     headers["Content-Range"] = part.content_range
-    return _stream(context, job_id, file, part, headers, status=206)
+    return stream(context, job.id, file, part, headers, status=206)
 
 
 @router.head(
     JOBS + "/{job_id}/results/{name:path}",
     summary="Look at a result file",
     operation_id="head_result",
+    dependencies=[needs(Scope.READ)],
     response_class=Response,
     responses={
         200: {
@@ -174,11 +271,11 @@ async def fetch_result(
     | describe_problems(404, 409, 410, 422),
 )
 def head_result(
-    job_id: JobId, name: Name, context: ContextDep, if_none_match: IfNoneMatch = None
+    job: SeenJob, name: Name, context: ContextDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Return the headers of a result file: size, digest, type."""
-    file = _find_file(context, job_id, name)
-    headers = _make_headers(file)
+    file = _find_file(context, job, name)
+    headers = make_headers(file)
     if not none_match(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=_validators(headers))
     headers["Content-Length"] = str(file.bytes)
@@ -193,6 +290,12 @@ def require_results(context: Context, job_id: str) -> Job:
         RefusedError: It has none, or none any more.
     """
     job = context.services.tables.jobs.get(job_id)
+    refuse_without_results(job)
+    return job
+
+
+def refuse_without_results(job: Job) -> None:
+    """Raise `RefusedError` if a job has no results, or none any more."""
     if job.state is JobState.EXPIRED:
         raise RefusedError(EXPIRED, job.error.detail if job.error else "")
     if job.state is not JobState.SUCCEEDED:
@@ -202,23 +305,92 @@ def require_results(context: Context, job_id: str) -> Job:
             f"the job is {job.state} and has no results{hint}",
             members={"state": job.state},
         )
-    return job
 
 
-def _find_file(context: Context, job_id: str, name: str) -> ResultFile:
-    job = require_results(context, job_id)
+def _find_file(context: Context, job: Job, name: str) -> ResultFile:
+    refuse_without_results(job)
     file = job.file(name)
     if file is None:
         raise JobNotFoundError(
-            f"job {job_id} has no result of that name; its manifest lists them"
+            f"job {job.id} has no result of that name; its manifest lists them"
         )
-    if not context.services.store.exists(job_id, file.sha256):
-        require_results(context, job_id)  # it may have been deleted just now
-        raise StoreError(f"result {name} of job {job_id} is not in the store")
+    _require_released(context, file)
+    _require_stored(context, job.id, file)
     return file
 
 
-def _make_headers(file: ResultFile) -> dict[str, str]:
+def _why_withheld(context: Context, file: ResultFile) -> str | None:
+    """Return why a file is not sent; None if it is."""
+    if not context.services.settings.require_review or file.media_type != DICOM:
+        return None
+    if file.name.startswith(f"{REVIEWED}/"):
+        return None
+    return (
+        "DICOM objects leave this service only once a review is signed; then they are "
+        f"in {REVIEWED}/"
+    )
+
+
+def _require_released(context: Context, file: ResultFile) -> None:
+    """Return if a file may be sent.
+
+    Raises:
+        RefusedError: It waits for a review, or gives way to what was signed.
+    """
+    if why := _why_withheld(context, file):
+        raise RefusedError(NOT_REVIEWED, why)
+
+
+def _require_stored(context: Context, job_id: str, file: ResultFile) -> None:
+    if not context.services.store.exists(job_id, file.sha256):
+        # it may have been deleted just now
+        require_results(context, job_id)
+        raise StoreError(f"result {file.name} of job {job_id} is not in the store")
+
+
+def send_whole(
+    context: Context, job_id: str, file: ResultFile, if_none_match: str | None
+) -> Response:
+    """Return a whole file of a job, or that it is the one that the client knows.
+
+    Raises:
+        RefusedError: It was altered in the store.
+    """
+    headers = make_headers(file)
+    if not none_match(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers={"ETag": headers["ETag"]})
+    require_unaltered(context, job_id, file)
+    return stream(context, job_id, file, ByteRange(0, file.bytes, file.bytes), headers)
+
+
+def require_unaltered(context: Context, job_id: str, file: ResultFile) -> None:
+    """Refuse to send a file whose bytes are not those that the job wrote.
+
+    It is read twice, here and to be sent, so that nothing wrong is ever sent under the
+    right hash; the second time it comes from memory, most often.
+
+    Raises:
+        RefusedError: It was altered; the problem names it.
+    """
+    _require_stored(context, job_id, file)
+    digest, size = hashlib.sha256(), 0
+    for chunk in context.services.store.read_range(
+        job_id, file.sha256, 0, file.bytes + 1
+    ):
+        digest.update(chunk)
+        size += len(chunk)
+    if size == file.bytes and digest.hexdigest() == file.sha256:
+        return
+    logger.error("result %s of job %s was altered in the store", file.name, job_id)
+    raise RefusedError(
+        INTERNAL,
+        f"the result {file.name} was altered in the store and is not sent; send the "
+        "case again, and have the disk looked at",
+    )
+
+
+def make_headers(file: ResultFile) -> dict[str, str]:
+    """Return what is said of a file, sent or not."""
     return {
         "ETag": entity_tag(file.sha256),
         "Accept-Ranges": "bytes",
@@ -241,7 +413,7 @@ def _parse_range(asked: str | None, size: int) -> ByteRange | None:
         ) from None
 
 
-def _stream(
+def stream(
     context: Context,
     job_id: str,
     file: ResultFile,
@@ -250,6 +422,7 @@ def _stream(
     *,
     status: int = 200,
 ) -> Response:
+    """Return a part of a file as an answer."""
     store = context.services.store
     return StreamingResponse(
         store.read_range(job_id, file.sha256, part.start, part.stop),

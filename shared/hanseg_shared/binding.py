@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
 BindError = (OSError, UnicodeError, TypeError)
@@ -37,3 +38,13 @@ def why_not_bound(
         f"{where}: {error.strerror or error}; choose another with {host_option} or "
         f"{port_option}"
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or its name is of this machine only."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -44,6 +44,28 @@ class Backend(StrEnum):
 
     ELASTIX = "elastix"
     ANTS = "ants"
+
+
+class DicomOutput(StrEnum):
+    """An object that is written as DICOM; it needs a CT that came as DICOM."""
+
+    RTSTRUCT = "rtstruct"
+    """The contours, as a structure set."""
+
+    SEG = "seg"
+    """The masks, as a segmentation: one binary segment an organ."""
+
+    LABELMAP = "labelmap"
+    """The masks, as a segmentation of the newer LABELMAP type."""
+
+    REG = "reg"
+    """The registration of the MR to the CT."""
+
+    MR = "mr"
+    """The registered MR, as a series in the CT's frame of reference."""
+
+    REPORT = "report"
+    """The review page, as an encapsulated PDF."""
 
 
 class InferenceMode(StrEnum):
@@ -83,6 +105,19 @@ FINAL_STATES = frozenset(
 )
 
 
+class ReviewState(StrEnum):
+    """How far people are with looking at a job's results."""
+
+    OPEN = "open"
+    """Nobody has said anything of them yet."""
+
+    IN_PROGRESS = "in_progress"
+    """Something was said, and nothing signed."""
+
+    SIGNED = "signed"
+    """Somebody has signed them."""
+
+
 class Document(BaseModel):
     """A document that refuses unknown members, so that a typo is not ignored.
 
@@ -90,6 +125,16 @@ class Document(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Priority(StrEnum):
+    """How soon a job is wanted; workers take urgent ones first."""
+
+    URGENT = "urgent"
+    """Before every routine job, whosever it is; a stage at work is not interrupted."""
+
+    ROUTINE = "routine"
+    """In turn with the other owners' jobs."""
 
 
 class JobOptions(Document):
@@ -100,6 +145,33 @@ class JobOptions(Document):
     )
     registration: TransformKind = TransformKind.RIGID
     backend: Backend = Backend.ELASTIX
+    outputs: tuple[DicomOutput, ...] | None = None
+    """Which DICOM objects are written; None writes `NATURAL_OUTPUTS` for a CT that came
+    as DICOM, and nothing for another."""
+    template: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[1-9][0-9]{0,8})?$")
+    ] = "default"
+    """The template of the structure set, ``name`` or ``name@version``."""
+
+
+NATURAL_OUTPUTS = (DicomOutput.RTSTRUCT, DicomOutput.REG, DicomOutput.REPORT)
+"""What a TPS that sends a CT as DICOM gets back if it asks for nothing."""
+
+
+class DicomReport(Document):
+    """What was written as DICOM, what was not, and why.
+
+    Attributes:
+        written: The kinds of objects that are among the results.
+        left_out: For each kind that was asked for and not written, one sentence.
+        template: The template of the structure set, ``name@version``.
+        remarks: What a person should know of the objects, such as organs left out.
+    """
+
+    written: tuple[DicomOutput, ...] = ()
+    left_out: dict[DicomOutput, str] = {}
+    template: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class RegistrationReport(Document):
@@ -110,9 +182,14 @@ class RegistrationReport(Document):
         reason: For a person: a sentence that names every check that failed, with its
             value and limit, such as ``MR rejected: it does not match this CT (skin 4.1
             mm apart, limit 2.5). Possibly another patient.``
+        kind: Which motion was found, or asked for.
+        backend: The library that found it; None if none was asked.
+        sent: Whether the registration is the caller's own, sent along with the images,
+            and only judged here.
         measures: The numbers behind the verdict, by name with unit, such as
             ``rotation_deg``, ``field_of_view_share``, ``mutual_information_after``.
         seconds: Wall time of the stage's computation.
+        parameters_sha256: SHA-256 over the files of parameters that the library had.
         remarks: What a person should know of the images; see `JobDocument.remarks`.
     """
 
@@ -120,8 +197,10 @@ class RegistrationReport(Document):
     reason: str
     kind: TransformKind = TransformKind.NONE
     backend: Backend | None = None
+    sent: bool = False
     measures: dict[str, float] = {}
     seconds: float = 0.0
+    parameters_sha256: str | None = None
     remarks: tuple[str, ...] = ()
 
     @property
@@ -316,7 +395,14 @@ class StageTime(Document):
 
 
 class InputSummary(Document):
-    """One image as it was received."""
+    """One image as the service keeps it.
+
+    Attributes:
+        sha256: Of the file that is kept.
+        format: What was received: ``nifti``, ``nrrd``, ``mha`` or ``dicom``.
+        sent_sha256: Of what was received, where that is not what is kept: DICOM is
+            kept as a volume without anything of the patient.
+    """
 
     role: str
     sha256: str
@@ -324,6 +410,7 @@ class InputSummary(Document):
     format: str
     size: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    sent_sha256: str | None = None
 
 
 class ResultFile(Document):
@@ -333,6 +420,18 @@ class ResultFile(Document):
     sha256: str
     bytes: int
     media_type: str
+
+
+class ListedFile(ResultFile):
+    """A result file in the list of a job's results.
+
+    Attributes:
+        href: Where to fetch it.
+        withheld: Why it is not sent, if it is not.
+    """
+
+    href: str = ""
+    withheld: str | None = None
 
 
 class Progress(Document):
@@ -355,8 +454,30 @@ class Problem(BaseModel):
     instance: str | None = None
 
 
+class Removal(Document):
+    """Files of a job that were deleted, when, and why."""
+
+    what: Literal["inputs", "results"]
+    """`inputs`: what was sent and what was made of it on the way; `results`."""
+    files: int
+    bytes: int
+    at: datetime
+    why: Literal["deleted", "expired"]
+    """On request, or because their time was over."""
+
+
 class JobDocument(Document):
-    """A job, as the API answers it and as `job.json` keeps it."""
+    """A job, as the API answers it and as `job.json` keeps it.
+
+    Attributes:
+        inputs_expire_at: Until when its images are kept; None before it has ended.
+        expires_at: Until when its results are, and all that it says of the patient.
+        record_expires_at: Until when it is known that there was a job.
+        removed: What is gone.
+        review: How far its review is; None where there are no results.
+        follows: The job whose images and case it shares, made again without the MR.
+        priority: How soon it is wanted.
+    """
 
     id: str
     state: JobState
@@ -368,7 +489,9 @@ class JobDocument(Document):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    inputs_expire_at: datetime | None = None
     expires_at: datetime | None = None
+    record_expires_at: datetime | None = None
     stages: tuple[StageTime, ...] = ()
     inputs: tuple[InputSummary, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -378,6 +501,12 @@ class JobDocument(Document):
     model: ModelSummary | None = None
     inference: InferenceReport | None = None
     organs: tuple[OrganResult, ...] = ()
+    dicom: DicomReport | None = None
+    """What was written as DICOM; None where the CT did not come as DICOM."""
     versions: dict[str, str] = {}
     error: Problem | None = None
+    removed: tuple[Removal, ...] = ()
+    review: ReviewState | None = None
+    follows: str | None = None
+    priority: Priority = Priority.ROUTINE
     links: dict[str, str] = {}

@@ -14,6 +14,7 @@ class FlagCode(StrEnum):
     """One kind of finding. Those in `DOUBTS` make an organ `low_confidence`."""
 
     LEFT_RIGHT_SWAPPED = "left_right_swapped"
+    SIDE_UNKNOWN = "side_unknown"
     UNEXPECTED_POSITION = "unexpected_position"
     SMALL_VOLUME = "small_volume"
     LARGE_VOLUME = "large_volume"
@@ -77,6 +78,11 @@ MEANINGS: dict[FlagCode, Meaning] = {
     FlagCode.LEFT_RIGHT_SWAPPED: Meaning(
         "The organ lies on the other side of its counterpart, or of the patient's"
         " middle."
+    ),
+    FlagCode.SIDE_UNKNOWN: Meaning(
+        "Left and right could not be told apart; the number is the volume that was"
+        " taken out of the organ and its counterpart.",
+        Number.ML,
     ),
     FlagCode.UNEXPECTED_POSITION: Meaning(
         "The organ lies further from its expected place than patients differ.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
 
 from hanseg_shared.grid import Grid, Matrix, Vector
@@ -101,3 +102,18 @@ def resample(
         sitk.sitkFloat32 if blended and integer else image.GetPixelID(),
     )
     return from_image(sampled)
+
+
+def matrix_of(transform: sitk.Transform) -> npt.NDArray[np.float64] | None:
+    """Return a linear transform as a homogeneous 4 x 4 matrix; None if it deforms.
+
+    The matrix maps points as the transform does, in mm LPS.
+    """
+    if not transform.IsLinear():
+        return None
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    matrix = np.eye(4)
+    matrix[:3, 3] = origin
+    for axis, unit in enumerate(np.eye(3).tolist()):
+        matrix[:3, axis] = np.array(transform.TransformPoint(unit)) - origin
+    return matrix

@@ -36,6 +36,12 @@ def available() -> int:
     return min([machine, *_container_limits()])
 
 
+def free() -> int:
+    """Return what programs could still take without swapping, container or not."""
+    machine = _fields(_PROC / "meminfo")["MemAvailable"]
+    return min([machine, *_container_limits()])
+
+
 def held_bytes(pid: int) -> int:
     """Return how much a process holds; 0 for one that is gone."""
     try:
@@ -82,4 +88,4 @@ def _container_limits() -> list[int]:
 
 def gigabytes(count: int) -> str:
     """Return a number of bytes as a person reads it."""
-    return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e9:.2f} GB"

@@ -20,7 +20,7 @@ FURTHER_NAMES: dict[str, tuple[str, ...]] = {
     "Arytenoid": ("arytenoids", "arytenoid cartilage"),
     "Bone_Mandible": ("mandible", "mandible bone", "mandibula"),
     "Brainstem": ("brain stem",),
-    "BuccalMucosa": ("mucosa buccal",),
+    "BuccalMucosa": ("mucosa buccal", "cavity oral bucc"),
     "Cavity_Oral": ("oral cavity",),
     "Cochlea": (),
     "Cricopharyngeus": ("cricopharyngeal inlet", "cricopharyngeus muscle"),
@@ -95,14 +95,20 @@ def _organs_by_name() -> dict[str, str]:
     }
 
 
+PARTS = {"Eye_A": ("ant", "anterior"), "Eye_P": ("post", "posterior")}
+"""Qualifiers that TG-263 puts behind the side (section 7.2), as in ``Eye_L^Ant``."""
+
+
 def _spellings(name: str, side: Side) -> list[str]:
     if side is Side.NONE:
         return [_compact(each) for each in (name, *FURTHER_NAMES[name])]
     stem = name[:-1].rstrip("_")
     stems = [_compact(each) for each in (stem, *FURTHER_NAMES[stem])]
     words = SIDE_WORDS[side]
-    return [f"{each}{word}" for each in stems for word in words] + [
-        f"{word}{each}" for each in stems for word in words
+    return [
+        *(f"{each}{word}" for each in stems for word in words),
+        *(f"{word}{each}" for each in stems for word in words),
+        *(f"eye{word}{part}" for word in words for part in PARTS.get(stem, ())),
     ]
 
 

@@ -6,6 +6,7 @@ doi 10.1016/j.radonc.2024.110410). `_L` is the patient's left, +x in LPS.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -80,7 +81,8 @@ class Organ:
         side: The patient's side it lies on.
         code: Its anatomical concept.
         colour: Display colour, red, green and blue from 0 to 255; organs within 10 mm
-            of each other differ by 25 and more (CIEDE2000).
+            of each other differ by 25 and more (CIEDE2000), and by 18 for who lacks
+            one kind of cones.
         description: What it is, in words.
     """
 
@@ -98,7 +100,7 @@ ORGANS: tuple[Organ, ...] = (
         "A_Carotid_L",
         Side.LEFT,
         Code("69105007", "Carotid artery"),
-        (216, 60, 50),
+        (181, 77, 67),
         "left common and internal carotid artery",
     ),
     Organ(
@@ -106,7 +108,7 @@ ORGANS: tuple[Organ, ...] = (
         "A_Carotid_R",
         Side.RIGHT,
         Code("69105007", "Carotid artery"),
-        (255, 92, 38),
+        (255, 151, 70),
         "right common and internal carotid artery",
     ),
     Organ(
@@ -114,7 +116,7 @@ ORGANS: tuple[Organ, ...] = (
         "Arytenoid",
         Side.NONE,
         Code("77578007", "Arytenoid cartilage"),
-        (201, 38, 255),
+        (207, 18, 148),
         "arytenoid cartilage",
     ),
     Organ(
@@ -122,7 +124,7 @@ ORGANS: tuple[Organ, ...] = (
         "Bone_Mandible",
         Side.NONE,
         Code("91609006", "Mandible"),
-        (255, 212, 140),
+        (255, 184, 217),
         "mandible",
     ),
     Organ(
@@ -130,7 +132,7 @@ ORGANS: tuple[Organ, ...] = (
         "Brainstem",
         Side.NONE,
         Code("119238007", "Brain stem"),
-        (101, 111, 184),
+        (106, 97, 201),
         "brain stem",
     ),
     Organ(
@@ -138,7 +140,7 @@ ORGANS: tuple[Organ, ...] = (
         "BuccalMucosa",
         Side.NONE,
         Code("16811007", "Buccal mucosa"),
-        (255, 140, 169),
+        (255, 46, 110),
         "buccal mucosa",
     ),
     Organ(
@@ -146,7 +148,7 @@ ORGANS: tuple[Organ, ...] = (
         "Cavity_Oral",
         Side.NONE,
         Code("74262004", "Oral cavity"),
-        (155, 140, 255),
+        (110, 134, 221),
         "oral cavity",
     ),
     Organ(
@@ -154,7 +156,7 @@ ORGANS: tuple[Organ, ...] = (
         "Cochlea_L",
         Side.LEFT,
         Code("80169004", "Cochlea"),
-        (255, 159, 0),
+        (216, 138, 1),
         "left cochlea",
     ),
     Organ(
@@ -162,7 +164,7 @@ ORGANS: tuple[Organ, ...] = (
         "Cochlea_R",
         Side.RIGHT,
         Code("80169004", "Cochlea"),
-        (217, 163, 0),
+        (210, 165, 0),
         "right cochlea",
     ),
     Organ(
@@ -170,7 +172,7 @@ ORGANS: tuple[Organ, ...] = (
         "Cricopharyngeus",
         Side.NONE,
         Code("28276008", "Cricopharyngeus muscle"),
-        (184, 109, 64),
+        (135, 113, 62),
         "cricopharyngeus muscle",
     ),
     Organ(
@@ -178,7 +180,7 @@ ORGANS: tuple[Organ, ...] = (
         "Esophagus_S",
         Side.NONE,
         Code("32849002", "Esophagus"),
-        (184, 173, 101),
+        (195, 190, 58),
         "cervical oesophagus",
     ),
     Organ(
@@ -186,7 +188,7 @@ ORGANS: tuple[Organ, ...] = (
         "Eye_AL",
         Side.LEFT,
         Code("79652003", "Eyeball"),
-        (28, 125, 184),
+        (150, 204, 255),
         "anterior part of the left eyeball",
     ),
     Organ(
@@ -194,7 +196,7 @@ ORGANS: tuple[Organ, ...] = (
         "Eye_AR",
         Side.RIGHT,
         Code("79652003", "Eyeball"),
-        (0, 163, 217),
+        (31, 141, 204),
         "anterior part of the right eyeball",
     ),
     Organ(
@@ -202,7 +204,7 @@ ORGANS: tuple[Organ, ...] = (
         "Eye_PL",
         Side.LEFT,
         Code("79652003", "Eyeball"),
-        (0, 184, 184),
+        (20, 144, 137),
         "posterior part of the left eyeball",
     ),
     Organ(
@@ -210,7 +212,7 @@ ORGANS: tuple[Organ, ...] = (
         "Eye_PR",
         Side.RIGHT,
         Code("79652003", "Eyeball"),
-        (76, 217, 199),
+        (97, 228, 204),
         "posterior part of the right eyeball",
     ),
     Organ(
@@ -218,7 +220,7 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Lacrimal_L",
         Side.LEFT,
         Code("13561001", "Lacrimal gland"),
-        (205, 119, 217),
+        (167, 96, 247),
         "left lacrimal gland",
     ),
     Organ(
@@ -226,7 +228,7 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Lacrimal_R",
         Side.RIGHT,
         Code("13561001", "Lacrimal gland"),
-        (153, 101, 184),
+        (169, 92, 114),
         "right lacrimal gland",
     ),
     Organ(
@@ -234,7 +236,7 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Submand_L",
         Side.LEFT,
         Code("54019009", "Submandibular gland"),
-        (124, 184, 64),
+        (121, 188, 0),
         "left submandibular gland",
     ),
     Organ(
@@ -242,7 +244,7 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Submand_R",
         Side.RIGHT,
         Code("54019009", "Submandibular gland"),
-        (127, 153, 84),
+        (100, 116, 56),
         "right submandibular gland",
     ),
     Organ(
@@ -250,27 +252,27 @@ ORGANS: tuple[Organ, ...] = (
         "Glnd_Thyroid",
         Side.NONE,
         Code("69748006", "Thyroid"),
-        (54, 153, 103),
+        (16, 176, 155),
         "thyroid",
     ),
     Organ(
-        21, "Glottis", Side.NONE, Code("1307006", "Glottis"), (89, 151, 255), "glottis"
+        21, "Glottis", Side.NONE, Code("1307006", "Glottis"), (161, 146, 255), "glottis"
     ),
     Organ(
         22,
         "Larynx_SG",
         Side.NONE,
         Code("119255006", "Supraglottis"),
-        (0, 223, 255),
+        (57, 252, 255),
         "supraglottic larynx",
     ),
-    Organ(23, "Lips", Side.NONE, Code("48477009", "Lip"), (217, 76, 93), "lip"),
+    Organ(23, "Lips", Side.NONE, Code("48477009", "Lip"), (217, 98, 96), "lip"),
     Organ(
         24,
         "OpticChiasm",
         Side.NONE,
         Code("244453006", "Optic chiasm"),
-        (153, 120, 23),
+        (45, 125, 99),
         "optic chiasm",
     ),
     Organ(
@@ -278,7 +280,7 @@ ORGANS: tuple[Organ, ...] = (
         "OpticNrv_L",
         Side.LEFT,
         Code("18234004", "Optic nerve"),
-        (217, 217, 76),
+        (248, 239, 96),
         "left optic nerve",
     ),
     Organ(
@@ -286,7 +288,7 @@ ORGANS: tuple[Organ, ...] = (
         "OpticNrv_R",
         Side.RIGHT,
         Code("18234004", "Optic nerve"),
-        (174, 255, 38),
+        (207, 255, 52),
         "right optic nerve",
     ),
     Organ(
@@ -294,7 +296,7 @@ ORGANS: tuple[Organ, ...] = (
         "Parotid_L",
         Side.LEFT,
         Code("45289007", "Parotid gland"),
-        (76, 217, 146),
+        (22, 200, 125),
         "left parotid gland",
     ),
     Organ(
@@ -302,7 +304,7 @@ ORGANS: tuple[Organ, ...] = (
         "Parotid_R",
         Side.RIGHT,
         Code("45289007", "Parotid gland"),
-        (0, 255, 128),
+        (95, 242, 112),
         "right parotid gland",
     ),
     Organ(
@@ -310,7 +312,7 @@ ORGANS: tuple[Organ, ...] = (
         "Pituitary",
         Side.NONE,
         Code("56329008", "Pituitary"),
-        (0, 153, 0),
+        (124, 152, 0),
         "pituitary",
     ),
     Organ(
@@ -318,7 +320,7 @@ ORGANS: tuple[Organ, ...] = (
         "SpinalCord",
         Side.NONE,
         Code("2748008", "Spinal cord"),
-        (255, 183, 140),
+        (234, 171, 140),
         "spinal cord",
     ),
 )
@@ -350,6 +352,22 @@ def counterpart(subject: Organ) -> Organ | None:
         return None
     other = "R" if subject.side is Side.LEFT else "L"
     return _BY_NAME[subject.name[:-1] + other]
+
+
+def pairs_that_share(numbers: Mapping[str, int]) -> dict[int, int]:
+    """Return the right organ's label by the left's, where both have one number.
+
+    Args:
+        numbers: A number of each organ, by name; organs may be missing.
+    """
+    pairs: dict[int, int] = {}
+    for left in ORGANS:
+        right = counterpart(left) if left.side is Side.LEFT else None
+        if right is None or left.name not in numbers:
+            continue
+        if numbers[left.name] == numbers.get(right.name):
+            pairs[left.label] = right.label
+    return pairs
 
 
 def mirrored_labels() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:

@@ -41,6 +41,7 @@ INTERNAL = ProblemKind("internal-error", "The service failed", 500)
 DEADLINE = ProblemKind("deadline-exceeded", "The job took too long", 504)
 OUT_OF_MEMORY = ProblemKind("out-of-memory", "The job needed too much memory", 507)
 WORKER_LOST = ProblemKind("worker-lost", "The worker was lost again and again", 500)
+DAMAGED = ProblemKind("damaged-record", "The job's record is damaged", 500)
 EXPIRED = ProblemKind("expired", "The files of the job were deleted", 410)
 
 KINDS: dict[type[errors.HansegError], ProblemKind] = {
@@ -48,6 +49,7 @@ KINDS: dict[type[errors.HansegError], ProblemKind] = {
     errors.InputError: ProblemKind("bad-input", "The input is at fault", 422),
     errors.ImageError: ProblemKind("bad-image", "An image cannot be used", 422),
     errors.NotAnImageError: ProblemKind("not-an-image", "A file is not an image", 422),
+    errors.NoSuchFileError: ProblemKind("not-an-image", "A file is not an image", 422),
     errors.UnsafeImageError: ProblemKind(
         "unsafe-image", "An image's header points outside its file", 422
     ),
@@ -76,9 +78,24 @@ KINDS: dict[type[errors.HansegError], ProblemKind] = {
     errors.LeaseLostError: ProblemKind(
         "lease-lost", "Another worker has the job now", 409
     ),
+    errors.OutputError: ProblemKind(
+        "bad-output", "A written result does not read back as it should", 500
+    ),
     errors.StoreError: ProblemKind("store-error", "A payload is missing", 500),
     errors.ServiceUnavailableError: ProblemKind(
         "unavailable", "The service cannot work now", 503
+    ),
+    errors.StoreRefusedError: ProblemKind(
+        "unavailable", "The service cannot work now", 503
+    ),
+    errors.DiskFullError: ProblemKind(
+        "disk-full", "The service has no room for it now", 507
+    ),
+    errors.TooManyJobsError: ProblemKind(
+        "too-many-jobs", "One caller has too many unfinished jobs", 429
+    ),
+    errors.TooManyUploadsError: ProblemKind(
+        "too-many-uploads", "One caller has announced too many uploads", 429
     ),
 }
 """The kind of every error class; a test checks that none is missing."""

@@ -48,9 +48,13 @@ def json_flag(command: Command) -> Command:
 
 def say(event: str, sentence: str, **members: object) -> None:
     """Print a sentence, or an event if the command that runs was given ``--json``."""
+    tell(event, sentence, as_json=json_is_on(), **members)
+
+
+def json_is_on() -> bool:
+    """Whether the command that runs was given ``--json`` by `json_flag`."""
     context = click.get_current_context(silent=True)
-    as_json = context is not None and context.meta.get(_AS_JSON, False)
-    tell(event, sentence, as_json=as_json, **members)
+    return context is not None and bool(context.meta.get(_AS_JSON, False))
 
 
 def json_is_asked(arguments: Sequence[str]) -> bool:

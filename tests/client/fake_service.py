@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
@@ -19,6 +20,7 @@ from hanseg_shared.documents import (
     Problem,
 )
 from hanseg_shared.problems import INTERNAL
+from hanseg_shared.review.documents import ReviewDocument
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -39,7 +41,10 @@ class FakeService:
     refusal: Problem | None = None
     damage: bool = False
     most_in_flight: int = 0
+    reviews: dict[str, ReviewDocument] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
+    sent: dict[str, bytes] = field(default_factory=dict)
+    templates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -51,6 +56,8 @@ class FakeService:
             return httpx.Response(200, json={"ready": True, "checks": []})
         if path == "/livez":
             return httpx.Response(200, json={"status": "alive"})
+        if path.startswith("/v1/templates"):
+            return self._answer_template(request, path.rsplit("/", 1)[-1])
         if request.method == "POST" and path == "/v1/jobs":
             return self._create(request)
         if path == "/v1/jobs":
@@ -61,6 +68,16 @@ class FakeService:
         if job_id not in self.jobs:
             return _problem(404, f"there is no job {job_id}")
         return self._about(job_id, part, name)
+
+    def _answer_template(self, request: httpx.Request, name: str) -> httpx.Response:
+        if name == "templates":
+            row = {"version": 1, "structures": 1, "label": "l", "description": ""}
+            return httpx.Response(200, json={"templates": [{"name": "clinic"} | row]})
+        if request.method == "PUT":
+            self.templates[name] = json.loads(request.read())
+        if name not in self.templates:
+            return _problem(404, f"there is no template {name}")
+        return httpx.Response(200, json=self.templates[name])
 
     def _list(self, request: httpx.Request) -> httpx.Response:
         """Answer pages of at most two jobs, newest first."""
@@ -93,8 +110,12 @@ class FakeService:
             return _document(again, 202)
         if part == "events":
             return httpx.Response(200, text=self._events(job_id))
+        if part == "review":
+            return httpx.Response(200, text=self.reviews[job_id].model_dump_json())
         if name is None:
-            return httpx.Response(200, json={"files": [self._file(job_id)]})
+            signed = self.reviews.get(job_id)
+            handed_on = [f.model_dump() for f in signed.files] if signed else []
+            return httpx.Response(200, json={"files": [self._file(job_id), *handed_on]})
         content = self._record(job_id)
         return httpx.Response(200, content=b"?" + content if self.damage else content)
 
@@ -107,7 +128,7 @@ class FakeService:
         key = request.headers.get("Idempotency-Key")
         if key in self.keys:
             return _document(self.jobs[self.keys[key]], 202)
-        sent = _form(body)
+        sent = self.sent = _form(body)
         job_id = f"job{len(self.jobs)}"
         job = JobDocument(
             id=job_id,
@@ -118,9 +139,7 @@ class FakeService:
             inputs=tuple(
                 InputSummary(
                     role=role,
-                    sha256=hashlib.sha256(sent[role]).hexdigest(),
-                    bytes=len(sent[role]),
-                    format="nifti",
+                    **_kept(sent[role]),
                     size=(1, 1, 1),
                     spacing_mm=(1.0, 1.0, 1.0),
                 )
@@ -164,6 +183,14 @@ class FakeService:
             "media_type": "application/json",
             "href": "somewhere",
         }
+
+
+def _kept(sent: bytes) -> dict[str, Any]:
+    """Return what is said of a part; DICOM is kept as something else."""
+    sha256 = hashlib.sha256(sent).hexdigest()
+    if not sent.startswith(b"PK"):
+        return {"sha256": sha256, "bytes": len(sent), "format": "nifti"}
+    return {"sha256": "0" * 64, "bytes": 7, "format": "dicom", "sent_sha256": sha256}
 
 
 def _document(job: JobDocument, status: int = 200) -> httpx.Response:

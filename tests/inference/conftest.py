@@ -1,4 +1,8 @@
-"""The pipeline's tests run twice: with the compiled kernels and with their twins."""
+"""The road through the pipeline runs twice: with the compiled kernels and their twins.
+
+That each kernel gives its twin's answers is held by tests/compute; here, that the
+pipeline takes either.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.inference.scenes import (
     world_points,
 )
 
-pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("kernels")]
+pytestmark = pytest.mark.torch
 
 LEFT, RIGHT = organ("Parotid_L").label, organ("Parotid_R").label
 
@@ -40,6 +40,7 @@ def centroid(labels: Volume, label: int) -> Points:
     return world_points(labels.grid)[labels.array == label].mean(axis=0)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_organs_lie_where_the_images_show_them_in_every_orientation(model, grid):
     case = scene(enlarged(grid))
     result = segment(case.images, model=model, progress=ignore)
@@ -69,6 +70,7 @@ def test_the_label_map_is_uint8_on_the_grid_of_the_ct(model, grid):
     assert set(np.unique(labels.array)) == {0, LEFT, RIGHT}
 
 
+@pytest.mark.usefixtures("kernels")
 def test_the_mr_is_not_believed_outside_its_field_of_view(model, grid):
     case = scene(enlarged(grid))
     nowhere_near = world_points(case.ct.grid)[..., 0] > case.right[0] + 12

@@ -23,7 +23,7 @@ from hanseg_shared.grid import Grid
 from hanseg_shared.organs import OrganStatus, organ
 from tests.inference.scenes import Scene, enlarged, package, scene, threshold_network
 
-pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("kernels")]
+pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
 LEFT, RIGHT = organ("Parotid_L").label, organ("Parotid_R").label

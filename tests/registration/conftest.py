@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from hanseg_registration.geometry.sampling import centre_at_origin
 from hanseg_registration.similarity.similarity import Similarity
 from hanseg_shared.io import write_volume
 from hanseg_shared.volume import Volume
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True)

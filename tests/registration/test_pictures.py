@@ -16,7 +16,6 @@ from hanseg_registration.pictures import (
     NO_PICTURES,
     REJECTED_COLOUR,
     SKIN_COLOUR,
-    SQUARE_MM,
     USED_COLOUR,
     Scene,
     add_pictures,
@@ -26,7 +25,7 @@ from hanseg_registration.registration import Registration
 from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import resample
-from hanseg_shared.pictures.planes import Direction, Plane
+from hanseg_shared.pictures.planes import Direction
 from hanseg_shared.pictures.sheet import BORDER_COLOUR
 from hanseg_shared.result_files import CHECKERBOARD, EDGES
 from hanseg_shared.volume import Volume
@@ -116,15 +115,6 @@ def test_planes_go_through_what_the_mr_covers(ct):
     assert all(99 <= look.plane.at_mm <= 126 for look in axial)
     assert scene.low[2] == pytest.approx(88, abs=6)
     assert scene.high[2] == pytest.approx(137, abs=6)
-
-
-def test_squares_alternate_in_millimetres():
-    plane = Plane(Direction.AXIAL, 0.0).grid((0, 0, 0), (99, 99, 0), pixel_mm=1.0)
-    squares = pictures._squares(plane)
-    edge = int(SQUARE_MM)
-    assert not squares[:edge, :edge].any()
-    assert squares[:edge, edge : 2 * edge].all()
-    assert squares[edge : 2 * edge, :edge].all()
 
 
 def test_the_same_patient_looks_the_same_however_the_ct_is_stored(grid):

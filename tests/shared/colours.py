@@ -1,4 +1,4 @@
-"""How different two colours look: CIEDE2000 between sRGB colours."""
+"""How different two colours look, and to whom: CIEDE2000 between sRGB colours."""
 
 from __future__ import annotations
 
@@ -20,10 +20,43 @@ TO_XYZ = np.array(
 """From linear sRGB (IEC 61966-2-1)."""
 
 
+SEEN_WITHOUT = {
+    "red": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "green": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "blue": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+"""How linear sRGB looks without one kind of cones (prot-, deuter- and tritanopia;
+Machado, Oliveira and Fernandes 2009, doi 10.1109/TVCG.2009.113, severity 1)."""
+
+
 def lab(colour: Colour) -> npt.NDArray[np.float64]:
     """Return an sRGB colour, 0 to 255, in CIELAB."""
+    return _lab(_linear(colour))
+
+
+def lab_seen_without(cones: str, colour: Colour) -> npt.NDArray[np.float64]:
+    """Return how an sRGB colour looks without one kind of cones, in CIELAB."""
+    return _lab(np.clip(np.array(SEEN_WITHOUT[cones]) @ _linear(colour), 0.0, 1.0))
+
+
+def _linear(colour: Colour) -> npt.NDArray[np.float64]:
     share = np.array(colour) / 255.0
-    linear = np.where(share > 0.04045, ((share + 0.055) / 1.055) ** 2.4, share / 12.92)
+    return np.where(share > 0.04045, ((share + 0.055) / 1.055) ** 2.4, share / 12.92)
+
+
+def _lab(linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     xyz = TO_XYZ @ linear / WHITE
     cut = 216 / 24389
     f = np.where(xyz > cut, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)

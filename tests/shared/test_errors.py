@@ -45,3 +45,25 @@ def test_what_a_caller_did_wrong_is_an_input_error():
     for each in (errors.ImageError, errors.GridMismatchError, errors.OptionError):
         assert issubclass(each, errors.InputError)
     assert not issubclass(errors.ServiceUnavailableError, errors.InputError)
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ("plans.json: \0 is {}", r"plans.json: \x00 is {}"),
+        ("the label '\u202etxt.exe'", r"the label '\u202etxt.exe'"),
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("half a letter \ud800", r"half a letter \ud800"),
+        ("Größe 5 µm", "Größe 5 µm"),
+        ("cases:\n  one", "cases:\n  one"),
+    ],
+)
+def test_what_cannot_be_seen_in_a_message_is_spelt_out(sent, said):
+    assert HansegError(sent).message == said
+    assert str(pickle.loads(pickle.dumps(HansegError(sent)))) == said
+
+
+def test_a_message_that_repeats_a_long_word_is_cut():
+    message = HansegError("A" * 1_000_000).message
+    assert len(message) == errors.LONGEST_MESSAGE
+    assert message.endswith("A ...")

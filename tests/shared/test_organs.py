@@ -19,7 +19,12 @@ from hanseg_shared.organs import (
     organ,
 )
 from hanseg_shared.volume import Volume
-from tests.shared.colours import ciede2000, lab
+from tests.shared.colours import (
+    SEEN_WITHOUT,
+    ciede2000,
+    lab,
+    lab_seen_without,
+)
 
 NEAR_MM = 10.0
 """Organs this close to each other are neighbours."""
@@ -111,7 +116,9 @@ def test_the_difference_of_colours_is_that_of_the_reference(one, other, differen
     assert ciede2000(one, other) == pytest.approx(difference, abs=1e-4)
 
 
-def test_neighbours_have_colours_that_differ():
+@pytest.fixture(scope="module")
+def pairs() -> set[tuple[int, int]]:
+    """Organs that lie next to each other, on either side of the patient."""
     case = make_case(
         4,
         ct_spacing=(2.0, 2.0, 2.5),
@@ -119,12 +126,33 @@ def test_neighbours_have_colours_that_differ():
         mr=False,
         scope=Scope.HEAD_AND_NECK,
     )
-    labs = {each.label: lab(each.colour) for each in ORGANS}
-    pairs = neighbours(case.labels)
-    assert len(pairs) > 30
+    found = neighbours(case.labels)
+    assert len(found) > 30
+    other = mirrored_labels()
+    return found | {(int(other[a]), int(other[b])) for a, b in found}
+
+
+def test_neighbours_have_colours_that_differ(pairs):
     for a, b in pairs:
-        difference = ciede2000(labs[a], labs[b])
-        assert difference >= 25, (ORGANS[a - 1].name, ORGANS[b - 1].name, difference)
+        one, other = ORGANS[a - 1], ORGANS[b - 1]
+        difference = ciede2000(lab(one.colour), lab(other.colour))
+        assert difference >= 25, (one.name, other.name, difference)
+
+
+@pytest.mark.parametrize("cones", SEEN_WITHOUT)
+def test_who_is_colour_blind_tells_neighbours_apart(pairs, cones):
+    for a, b in pairs:
+        one, other = ORGANS[a - 1], ORGANS[b - 1]
+        seen = (lab_seen_without(cones, each.colour) for each in (one, other))
+        difference = ciede2000(*seen)
+        assert difference >= 18, (one.name, other.name, difference)
+
+
+def test_colours_are_simulated_as_published():
+    red, grey = (255, 0, 0), (128, 128, 128)
+    assert lab_seen_without("red", red)[0] < lab(red)[0] - 10  # reds are dark
+    for cones in SEEN_WITHOUT:
+        assert ciede2000(lab_seen_without(cones, grey), lab(grey)) < 0.1
 
 
 def test_no_two_organs_look_alike_and_none_is_dark_or_grey():

@@ -93,6 +93,7 @@ def test_every_variable_that_the_repository_names_is_known():
         ["-m", "hanseg_shared.jobs.probe", "api"],
         ["-c", "from hanseg_shared.cli import main; main()", "organs"],
         ["-c", "from hanseg_shared.cli import main; main()", "serve"],
+        ["-c", "from hanseg_shared.cli import main; main()", "bridge", "run"],
     ],
 )
 def test_every_entrance_refuses_an_unknown_setting_in_one_line(entrance: list[str]):
@@ -117,4 +118,34 @@ def _files(place: Path) -> list[Path]:
         return [place]
     kinds = {".py", ".md", ".sh", ".yml", ".yaml", "", ".toml"}
     found = [path for path in place.rglob("*") if path.suffix in kinds]
-    return [path for path in found if path.is_file()]
+    others = {
+        "node_modules",
+        "built",
+    }  # what npm fetches, and what the page is built to
+    return [path for path in found if path.is_file() and not others & set(path.parts)]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("/contouring", "/contouring"), ("/a/b-c/", "/a/b-c"), ("/", None), (None, None)],
+)
+def test_the_path_of_a_proxy_has_no_slash_at_its_end(given, read):
+    assert Settings(root_path=given).root_path == read
+
+
+@pytest.mark.parametrize(
+    "given", ["contouring", "//host", "/a b", "/a/../b", "/a?b", "/{x}", "http://a/b"]
+)
+def test_what_is_no_path_is_none_of_a_proxy(monkeypatch, given):
+    monkeypatch.setenv("HANSEG_ROOT_PATH", given)
+    with pytest.raises(OptionError, match=r"HANSEG_ROOT_PATH.*such as /contouring"):
+        read_settings()
+
+
+def test_what_a_process_is_told_is_what_it_reads(monkeypatch):
+    told = Settings(hosts=(), proxies=("10.0.0.1", "10.0.0.2"), database_url=None)
+    for name, value in told.as_environment().items():
+        monkeypatch.setenv(name, value)
+    read = read_settings()
+    assert (read.hosts, read.proxies) == ((), ("10.0.0.1", "10.0.0.2"))
+    assert read.database_url is None

@@ -24,6 +24,7 @@ from billiard.context import ForkProcess
 
 from hanseg_registration.engines.interface import Engine
 from hanseg_registration.faults import as_fault, death_by_signal
+from hanseg_registration.geometry.motions import Motion
 from hanseg_registration.pictures import add_pictures
 from hanseg_registration.pipeline import DEFAULT_ENGINE, register
 from hanseg_registration.progress import Progress, no_progress
@@ -53,6 +54,7 @@ class Request:
     kind: TransformKind
     engine: Engine
     deadline_s: float | None
+    given: Motion | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -66,6 +68,7 @@ def register_files(
     out: Path,
     *,
     kind: TransformKind = TransformKind.RIGID,
+    given: Motion | None = None,
     engine: Engine = DEFAULT_ENGINE,
     deadline_s: float | None = None,
     memory_bytes: int | None = None,
@@ -80,6 +83,8 @@ def register_files(
         mr: The T1 MR.
         out: A folder that exists. It receives all files of the result or none.
         kind: Which motion may be found.
+        given: A registration that is used instead of a search; see
+            `hanseg_registration.pipeline.register`.
         engine: The library that finds it.
         deadline_s: Time after which the child is killed.
         memory_bytes: Memory beyond which the child is killed, with what it started.
@@ -94,10 +99,13 @@ def register_files(
         ProcessLostError: The child was killed, or had too little memory.
         StoreError: The disk is full.
     """
-    require_available(kind, engine.backend)
+    if given is None:
+        require_available(kind, engine.backend)
     with tempfile.TemporaryDirectory(prefix=".registration-", dir=out) as scratch:
         folder = Path(scratch)
-        request = Request(ct, mr, folder, kind, engine, deadline_s, remarks)
+        request = Request(
+            ct, mr, folder, kind, engine, deadline_s, given=given, remarks=remarks
+        )
         report = run_in_child(
             work,
             request,
@@ -119,6 +127,7 @@ def work(request: Request, progress: Progress) -> RegistrationReport:
         ct,
         mr,
         kind=request.kind,
+        given=request.given,
         engine=request.engine,
         deadline_s=request.deadline_s,
         progress=lambda done: progress(0.05 + 0.85 * done),

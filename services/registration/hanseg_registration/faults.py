@@ -8,7 +8,6 @@ images they raise again for the same images: that becomes a verdict.
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import signal
 from pathlib import Path
@@ -19,11 +18,9 @@ from hanseg_shared.errors import (
     RegistrationError,
     StoreError,
 )
+from hanseg_shared.memory_faults import is_out_of_memory, says_no_memory
 
 logger = logging.getLogger(__name__)
-
-NO_MEMORY = re.compile(r"bad_alloc|[Ff]ailed to allocate|[Oo]ut of memory")
-"""How ITK's C++ reports that it got no memory; in Python it has no class."""
 
 FULL_BYTES = 1 << 20
 """A disk with less free space is full: what a run writes there takes a few kB."""
@@ -33,7 +30,7 @@ def as_fault(error: Exception) -> HansegError:
     """Return an exception raised in a registration as one of this project's errors."""
     if isinstance(error, HansegError):
         return error
-    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+    if is_out_of_memory(error):
         return ProcessLostError("the registration ran out of memory")
     if isinstance(error, OSError):
         return StoreError(
@@ -51,7 +48,7 @@ def library_fault(library: str, cause: str, folder: Path) -> HansegError:
         cause: What it said.
         folder: Where it wrote; on a full disk it may fail with any message.
     """
-    if NO_MEMORY.search(cause):
+    if says_no_memory(cause):
         return ProcessLostError(f"{library} ran out of memory: {cause}")
     if shutil.disk_usage(folder).free < FULL_BYTES:
         return StoreError(f"{library} gave up on a full disk: {cause}")

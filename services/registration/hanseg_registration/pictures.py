@@ -24,6 +24,7 @@ from hanseg_shared.documents import MrVerdict, RegistrationReport
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Grid, Points, Vector
 from hanseg_shared.itk import Interpolation
+from hanseg_shared.pictures.checkerboard import SQUARE_MM, make_checkerboard
 from hanseg_shared.pictures.planes import Direction, Pixels, Plane, sample_plane
 from hanseg_shared.pictures.sheet import (
     BORDER_COLOUR,
@@ -52,9 +53,6 @@ logger = logging.getLogger(__name__)
 PIXELS = 450
 """Pixels along the longest edge of what is shown: about those of the sheet."""
 
-SQUARE_MM = 20.0
-"""Edge of the checkerboard's squares."""
-
 WINDOW_HU = (-160.0, 240.0)
 """Of the CT: soft tissue, level 40, width 400."""
 
@@ -68,13 +66,6 @@ compact bone."""
 
 SKIN_COLOUR = "#3fd0ff"
 BONE_COLOUR = "#ff7a3c"
-
-CT_TINT = np.array([0.80, 0.92, 1.0], dtype=np.float32)
-MR_TINT = np.array([1.0, 0.90, 0.70], dtype=np.float32)
-"""Red, green and blue of white, so that squares of CT and MR can be distinguished."""
-
-OUTSIDE_SHARE = 0.55
-"""Brightness of the CT on the checkerboard where there is no MR."""
 
 MARGIN_MM = 12.0
 """How much is shown around what CT and MR both show; the head has some air as well."""
@@ -328,12 +319,14 @@ def _write_sheet(path: Path, scene: Scene, draw: Draw, words: str) -> None:
 
 
 def _draw_checkerboard(axes: Axes, scene: Scene, look: Look) -> None:
-    ct, mr = _grey(look.ct, WINDOW_HU), _grey(look.mr, scene.mr_window)
-    of_mr = _squares(look.pixels) & look.inside
-    colours = np.where(of_mr[..., None], mr[..., None] * MR_TINT, ct[..., None])
-    of_ct = ~of_mr & look.inside
-    colours[of_ct] *= CT_TINT
-    colours[~look.inside] *= CT_TINT * OUTSIDE_SHARE
+    colours = make_checkerboard(
+        look.ct,
+        look.mr,
+        look.inside,
+        look.pixels,
+        ct_window=WINDOW_HU,
+        mr_window=scene.mr_window,
+    )
     _show(axes, scene, look, colours, WINDOW_HU, "CT and MR")
 
 
@@ -366,20 +359,6 @@ def _show(
         title=title,
         middle_mm=scene.middle_mm,
     )
-
-
-def _grey(image: Pixels, window: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """Return an image's brightness in a window, 0 to 1."""
-    low, high = window
-    return np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
-
-
-def _squares(pixels: Grid) -> npt.NDArray[np.bool_]:
-    """Return which pixels are on the checkerboard's dark squares."""
-    columns, rows, _ = pixels.size
-    u = (np.arange(columns) * pixels.spacing[0] / SQUARE_MM).astype(int)
-    v = (np.arange(rows) * pixels.spacing[1] / SQUARE_MM).astype(int)
-    return np.asarray((u + v[:, np.newaxis]) % 2 == 1)
 
 
 def _write_across(axes: Axes, text: str) -> None:

@@ -18,7 +18,12 @@ from hanseg_registration.engines.elastix import ElastixEngine
 from hanseg_registration.engines.interface import Engine, Step
 from hanseg_registration.evidence import measure_evidence
 from hanseg_registration.geometry.deformation import Deformation, compose_transform
-from hanseg_registration.geometry.motions import Motion, is_invertible, translation
+from hanseg_registration.geometry.motions import (
+    Motion,
+    is_invertible,
+    is_rigid,
+    translation,
+)
 from hanseg_registration.geometry.resampling import resample_onto_grid
 from hanseg_registration.geometry.sampling import centre_at_origin
 from hanseg_registration.images import (
@@ -42,6 +47,7 @@ from hanseg_registration.search.rigid import RigidEnds, find_rigid_ends, polish
 from hanseg_registration.verdict import as_rejection, as_sentence, judge
 from hanseg_shared.available import require_available
 from hanseg_shared.documents import (
+    Backend,
     MrVerdict,
     RegistrationReport,
     TransformKind,
@@ -59,6 +65,7 @@ def register(
     mr: Volume,
     *,
     kind: TransformKind = TransformKind.RIGID,
+    given: Motion | None = None,
     engine: Engine = DEFAULT_ENGINE,
     deadline_s: float | None = None,
     progress: Progress = no_progress,
@@ -70,6 +77,9 @@ def register(
         mr: A T1 MR of the same patient; its origin may be anywhere, its directions
             within about 25 degrees of the CT's.
         kind: Which motion may be found.
+        given: A registration that was sent along, which is used instead of a search
+            whatever the kind, and judged alike: maps points of the CT to points of the
+            MR, in mm LPS of their own headers.
         engine: The library that finds it.
         deadline_s: Time after which no further step is begun; a step that hangs is
             stopped only by `hanseg_registration.child`.
@@ -84,9 +94,8 @@ def register(
             cannot be used.
         RegistrationError: The deadline has passed.
     """
-    require_available(kind, engine.backend)
+    plan = Plan.of(ct, mr, kind=kind, given=given, engine=engine)
     clock = Clock(deadline_s, progress)
-    headers = pose_in_headers(ct, mr)
     with ThreadPoolExecutor(2) as threads:
         prepared_ct = threads.submit(PreparedCt.of, centre_at_origin(ct))
         measured = MeasuredMr.of(mr)
@@ -95,15 +104,66 @@ def register(
         images = ImagePair.of(
             prepared_ct.result(),
             prepared_mr.result(),
-            headers=headers,
+            headers=plan.headers,
             data=measured.data,
             engine=engine,
         )
-        found = _align(images, kind, clock)
+        found = _align(images, plan, clock)
     except ImageContentError as error:  # no head in one of them: nothing to align
-        pose = headers if kind is TransformKind.NONE else np.eye(4)
+        pose = np.eye(4) if plan.fixed is None else plan.fixed
         found = _reject(pose, error.message)
-    return _hand_out(ct, measured, found, kind=kind, engine=engine, clock=clock)
+    if plan.sent:
+        found = found.add_sentence(SENT_WORDS[found.verdict])
+    return _hand_out(ct, measured, found, plan=plan, clock=clock)
+
+
+SENT_WORDS = {
+    MrVerdict.USED: "The registration is the one that was sent along; none was searched"
+    " for.",
+    MrVerdict.REJECTED: "The registration is the one that was sent along: correct it,"
+    " or send the case without it to have one found.",
+}
+"""What a reason ends with where the registration was sent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What is to be found between two centred images, or what is only to be judged.
+
+    Attributes:
+        kind: Which motion is found, or is given.
+        backend: The library that finds it; None if nothing is searched for.
+        headers: The ``mr_from_ct`` that the two headers state.
+        fixed: The pose to be judged instead of a search; None to search.
+        sent: Whether that is a registration that was sent along.
+    """
+
+    kind: TransformKind
+    backend: Backend | None
+    headers: Motion
+    fixed: Motion | None = None
+    sent: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        ct: Volume,
+        mr: Volume,
+        *,
+        kind: TransformKind,
+        given: Motion | None,
+        engine: Engine,
+    ) -> Plan:
+        """Return the plan for two images; see `register`."""
+        headers = pose_in_headers(ct, mr)
+        if given is not None:
+            kind = TransformKind.RIGID if is_rigid(given) else TransformKind.AFFINE
+            to_mr, from_ct = translation(-mr.grid.centre), translation(ct.grid.centre)
+            return cls(kind, None, headers, to_mr @ given @ from_ct, sent=True)
+        require_available(kind, engine.backend)
+        if kind is TransformKind.NONE:
+            return cls(kind, None, headers, headers)
+        return cls(kind, engine.backend, headers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,19 +191,24 @@ class JudgedPose:
         reason = f"{self.reason} {as_sentence(step.reason)}"
         return replace(self, measures=measures, reason=reason)
 
+    def add_sentence(self, words: str) -> JudgedPose:
+        """Add a sentence to the reason."""
+        return replace(self, reason=f"{self.reason} {words}")
 
-def _align(images: ImagePair, kind: TransformKind, clock: Clock) -> JudgedPose:
-    """Find the pose of a kind, and judge it."""
+
+def _align(images: ImagePair, plan: Plan, clock: Clock) -> JudgedPose:
+    """Find the pose that is asked for, or take the one that is given, and judge it."""
     clock.step(0.1)
+    if plan.fixed is not None:
+        mirror_start = find_mirror_start(images.ct_head, images.mr_head)
+        return _judge_pose(images, plan.fixed, mirror_start, advise=not plan.sent)
     start, mirror_start = run_side_by_side(
         lambda: find_starts(images.ct_head, images.mr_head, count=1)[0].mr_from_ct,
         lambda: find_mirror_start(images.ct_head, images.mr_head),
     )
     clock.step(0.3)
-    if kind is TransformKind.NONE:
-        return _judge_pose(images, images.headers, mirror_start)
     try:
-        return _align_from(start, mirror_start, images, kind, clock)
+        return _align_from(start, mirror_start, images, plan.kind, clock)
     except RegistrationError as error:
         if clock.is_over:
             raise
@@ -219,6 +284,7 @@ def _judge_pose(
     *,
     agreement_mm: float | None = None,
     deformation: Deformation | None = None,
+    advise: bool = True,
 ) -> JudgedPose:
     evidence = measure_evidence(
         images,
@@ -227,7 +293,7 @@ def _judge_pose(
         agreement_mm=agreement_mm,
         deformation=deformation,
     )
-    verdict, reason = judge(evidence)
+    verdict, reason = judge(evidence, advise=advise)
     kept = deformation if evidence.finite else None
     return JudgedPose(pose, verdict, reason, evidence.measures(), kept)
 
@@ -242,8 +308,7 @@ def _hand_out(
     measured: MeasuredMr,
     found: JudgedPose,
     *,
-    kind: TransformKind,
-    engine: Engine,
+    plan: Plan,
     clock: Clock,
 ) -> Registration:
     """Resample the MR and put the headers' origins back into the transform."""
@@ -257,8 +322,9 @@ def _hand_out(
     report = RegistrationReport(
         verdict=found.verdict,
         reason=found.reason,
-        kind=kind,
-        backend=None if kind is TransformKind.NONE else engine.backend,
+        kind=plan.kind,
+        backend=plan.backend,
+        sent=plan.sent,
         measures=found.measures,
         seconds=round(clock.seconds, 3),
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
+
 from hanseg_registration.child import register_files
 from hanseg_registration.engines.ants import ANTSPYX_VERSION
-from hanseg_registration.engines.backends import make_engine
+from hanseg_registration.engines.backends import make_engine, parameters_sha256
+from hanseg_registration.geometry.motions import Motion
 from hanseg_registration.registration import absent_report, rejected_report
 from hanseg_shared.documents import Backend, RegistrationReport
 from hanseg_shared.errors import ProcessLostError, RegistrationError
+from hanseg_shared.io.dicom.source import SOURCE_FILE, DicomSource
 from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.work import Workplace
 from hanseg_shared.memory_limits import stage_limit
@@ -36,13 +40,26 @@ def register_stage(place: Workplace) -> StageResult:
     """
     out = place.folder / "registration"
     out.mkdir()
-    report = _register(place).model_copy(update={"remarks": place.job.remarks})
+    report = _register(place).model_copy(
+        update={
+            "remarks": place.job.remarks,
+            "parameters_sha256": _parameters_sha256(place),
+        }
+    )
     (out / REPORT).write_text(report.model_dump_json(indent=2))
     return StageResult(
         registration=report,
         intermediate=place.publish_files(out),
         versions=_versions(report.backend),
     )
+
+
+def _parameters_sha256(place: Workplace) -> str | None:
+    """Return the SHA-256 of the parameters a registration had; None without an MR."""
+    if place.job.input("mr") is None:
+        return None
+    own = place.services.settings.registration_parameters
+    return parameters_sha256(place.job.options.backend, own)
 
 
 def _versions(backend: Backend | None) -> dict[str, str]:
@@ -67,6 +84,7 @@ def _register(place: Workplace) -> RegistrationReport:
             mr,
             place.folder / "registration",
             kind=options.registration,
+            given=find_sent_registration(place),
             engine=engine,
             deadline_s=deadline_s(settings),
             memory_bytes=stage_limit(settings.stage_memory_bytes),
@@ -84,6 +102,15 @@ def _register(place: Workplace) -> RegistrationReport:
             f"the registration could not be run, {place.job.attempts} times tried: at "
             f"last {error.message}; nothing is known of the MR, send the case again"
         )
+
+
+def find_sent_registration(place: Workplace) -> Motion | None:
+    """Return the registration that was sent along as DICOM, if one was."""
+    file = place.fetch_intermediate(SOURCE_FILE)
+    if file is None:
+        return None
+    sent = DicomSource.model_validate_json(file.read_bytes()).registration
+    return None if sent is None else np.array(sent.mr_from_ct)
 
 
 def deadline_s(settings: Settings) -> float:

@@ -58,8 +58,16 @@ class VerdictCheck:
     failure: Callable[[RegistrationEvidence], str | None]
 
 
-def judge(evidence: RegistrationEvidence) -> tuple[MrVerdict, str]:
-    """Return the verdict and its reason in a sentence or two."""
+def judge(
+    evidence: RegistrationEvidence, *, advise: bool = True
+) -> tuple[MrVerdict, str]:
+    """Return the verdict and its reason in a sentence or two.
+
+    Args:
+        evidence: What was measured.
+        advise: Whether to say what the failed checks usually mean: of a pose that was
+            found here. One that was sent may simply be wrong.
+    """
     if not evidence.finite:  # the other numbers were never measured
         why = "the transform is not finite and invertible"
         return MrVerdict.REJECTED, as_rejection(f"{Topic.COMPUTED.value} ({why})")
@@ -72,7 +80,7 @@ def judge(evidence: RegistrationEvidence) -> tuple[MrVerdict, str]:
         return MrVerdict.USED, _approval(evidence)
     topics = {check.topic for check in failed}
     lead = next(topic.value for topic in Topic if topic in topics)
-    advice = _advice(evidence, {check.measure for check in failed})
+    advice = _advice(evidence, {check.measure for check in failed}) if advise else ""
     reason = as_rejection(f"{lead} ({'; '.join(failed.values())})")
     return MrVerdict.REJECTED, f"{reason} {advice}".rstrip()
 

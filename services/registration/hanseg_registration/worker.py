@@ -6,10 +6,12 @@ import sys
 
 import SimpleITK as sitk  # noqa: N813
 
+from hanseg_registration.proof import prove
 from hanseg_registration.tasks import register_stage
 from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.worker import WorkerPlan, start_worker
+from hanseg_shared.jobs.worker import start_worker
+from hanseg_shared.jobs.worker_child import WorkerPlan
 from hanseg_shared.settings import Settings
 
 
@@ -34,6 +36,7 @@ def make_plan() -> WorkerPlan:
         queue=QueueName.REGISTRATION,
         bodies={Stage.REGISTER: register_stage},
         prepare=prepare,
+        prove=prove,
     )
 
 

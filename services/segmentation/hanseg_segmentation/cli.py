@@ -101,11 +101,8 @@ def add(
     map_file: Path | None,
 ) -> None:
     """Install the model that nnU-Net v2's training left in FOLDER."""
-    from hanseg_segmentation.importing.nnunet import (
-        NO_LICENCE,
-        ImportOptions,
-        import_nnunet,
-    )
+    from hanseg_segmentation.importing.confined import import_confined
+    from hanseg_segmentation.importing.nnunet import NO_LICENCE, ImportOptions
     from hanseg_segmentation.importing.organ_names import read_map
     from hanseg_segmentation.packages.installed import model_folders
 
@@ -121,7 +118,7 @@ def add(
         trainer=trainer,
         organs={} if map_file is None else read_map(map_file),
     )
-    package = import_nnunet(
+    package = import_confined(
         folder, into=place, options=options, installed_in=model_folders(None)
     )
     _report_added(package, is_orientation_given=orientation is not None)

@@ -138,6 +138,7 @@ def segment(
             confidences=answer.confidences,
             agreements=answer.agreements,
             coarse=answer.coarse,
+            unknown_ml=answer.unknown_ml,
         )
     progress(1.0)
     logger.info("segmented %r: %s", images.grid, watch.seconds)

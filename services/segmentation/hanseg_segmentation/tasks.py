@@ -14,14 +14,19 @@ from hanseg_segmentation.images import CaseImages
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.inference.network_engines import EngineOptions
+from hanseg_segmentation.inference.self_test import prove_engine
 from hanseg_segmentation.packages.installed import DEFAULT_MODEL
 from hanseg_segmentation.pipeline import load_model, segment
 from hanseg_segmentation.results.case_result import CaseResult
+from hanseg_segmentation.results.dicom_objects import write_dicom
+from hanseg_segmentation.results.manifest import write_manifest
 from hanseg_segmentation.results.packaging import write_results
+from hanseg_segmentation.results.view_files import write_view_ct, write_view_mr
 from hanseg_shared.documents import (
     JobDocument,
     JobState,
     MrVerdict,
+    ResultFile,
     StageTime,
 )
 from hanseg_shared.errors import JobStateError, ModelError
@@ -36,6 +41,8 @@ from hanseg_shared.result_files import (
     RECORD,
     REGISTERED_MR,
     SEGMENTATION,
+    VIEW_CT,
+    VIEW_MR,
 )
 from hanseg_shared.settings import Settings
 from hanseg_shared.versions import versions_of
@@ -43,7 +50,7 @@ from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-PICTURES_SHARE = 0.9
+PICTURES_SHARE = 0.6
 """Share of packaging that is done once masks and pictures are written."""
 
 
@@ -52,19 +59,36 @@ class Segmenter:
 
     def __init__(self) -> None:
         self._model: LoadedModel | None = None
-        self._name = ""
+        self._name: str | Path = ""
 
     def prepare(self, settings: Settings) -> str:
         """Load and warm up the default model; returns the device it runs on."""
         use_kernels(settings.kernels)
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        return str(self._load(DEFAULT_MODEL, settings).device)
+        return str(self.load(DEFAULT_MODEL, settings).device)
+
+    def loaded(self) -> frozenset[str]:
+        """Return the name of the model that is loaded, if one is."""
+        return frozenset() if self._model is None else frozenset({str(self._name)})
+
+    def prove(self) -> None:
+        """Run the loaded model on one tile.
+
+        Raises:
+            ModelError: None is loaded, or it does not answer as it should.
+        """
+        model = self._model
+        if model is None:
+            raise ModelError("no model is loaded")
+        with torch.inference_mode():
+            engine = model.folds_on(model.device)[0]
+            prove_engine(engine, model.package, model.device)
 
     def segment_stage(self, place: Workplace) -> StageResult:
         """Contour the organs of a registered case."""
         began, settings = time.monotonic(), place.services.settings
-        model = self._load(place.job.options.model, settings)
+        model = self.load(place.job.options.model, settings)
         images = _read_images(place)
         spent = time.monotonic() - began
         result = segment(
@@ -83,7 +107,13 @@ class Segmenter:
             versions=versions_of("hanseg-segmentation", "torch"),
         )
 
-    def _load(self, name: str, settings: Settings) -> LoadedModel:
+    def load(self, name: str | Path, settings: Settings) -> LoadedModel:
+        """Return a model as a job gets it: with what spares it work, and warmed up.
+
+        Args:
+            name: The model's, or a `Path` to its package folder.
+            settings: How it is run, and where it is looked for.
+        """
         if self._model is None or self._name != name:
             self._model = None  # two large models at a time may not fit
             model = _load_model(name, settings, whole=settings.second_stage)
@@ -103,7 +133,7 @@ class Segmenter:
 
 
 def _load_model(
-    name: str,
+    name: str | Path,
     settings: Settings,
     *,
     options: EngineOptions | None = None,
@@ -134,13 +164,35 @@ def package_stage(place: Workplace) -> StageResult:
     )
     write_results(out, result)
     place.lease.progress(PICTURES_SHARE)
-    (out / RECORD).write_text(_finish(job, started).model_dump_json(indent=2))
-    return StageResult(files=(*place.publish_files(out), *place.carry(OF_REGISTRATION)))
+    dicom = write_dicom(place, out, result)
+    job = dataclasses.replace(job, dicom=dicom)
+    finished = time.time()
+    record = _finish(job, started, finished)
+    (out / RECORD).write_text(record.model_dump_json(indent=2))
+    files = (*place.publish_files(out), *place.carry(OF_REGISTRATION))
+    signed = place.folder / "signed"
+    signed.mkdir()
+    write_manifest(place, signed, job, files, finished_at=finished)
+    return StageResult(
+        intermediate=_write_view(place, result),
+        files=(*files, *place.publish_files(signed)),
+        dicom=dicom,
+    )
 
 
-def _finish(job: Job, packaging_since: float) -> JobDocument:
+def _write_view(place: Workplace, result: CaseResult) -> tuple[ResultFile, ...]:
+    """Write what the viewer shows: the CT, and the MR even if it was rejected."""
+    folder = place.folder / "shown"
+    write_view_ct(folder / VIEW_CT, result.images.ct)
+    if place.job.registration and place.job.registration.verdict != MrVerdict.ABSENT:
+        mr = read_mr(_fetch(place, REGISTERED_MR))
+        field_of_view = read_labels(_fetch(place, FIELD_OF_VIEW))
+        write_view_mr(folder / VIEW_MR, mr, field_of_view)
+    return place.publish_files(folder)
+
+
+def _finish(job: Job, packaging_since: float, now: float) -> JobDocument:
     """Return the record of the job as it will be when these files are published."""
-    now = time.time()
     packaging = StageTime(
         name=Stage.PACKAGE.state,
         seconds=round(now - packaging_since, 3),

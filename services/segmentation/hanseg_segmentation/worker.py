@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
+from collections.abc import Callable
 
 from hanseg_segmentation.compute.memory import (
     ask_for_huge_pages,
@@ -16,9 +19,14 @@ from hanseg_segmentation.packages.installed import (
 )
 from hanseg_segmentation.packages.weights import verify_weights
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.services import open_tables
 from hanseg_shared.jobs.stages import Stage
-from hanseg_shared.jobs.worker import WorkerPlan, start_worker
+from hanseg_shared.jobs.worker import start_worker
+from hanseg_shared.jobs.worker_child import WorkerPlan
 from hanseg_shared.settings import Settings
+from hanseg_shared.signing.keys import PublicKey, signing_key
+
+logger = logging.getLogger(__name__)
 
 
 def command(settings: Settings) -> list[str]:
@@ -48,8 +56,23 @@ def make_plan() -> WorkerPlan:
             Stage.SEGMENT: giving_back(segmenter.segment_stage),
             Stage.PACKAGE: giving_back(package_stage),
         },
-        prepare=segmenter.prepare,
+        prepare=prepare_after_key(segmenter.prepare),
+        prove=segmenter.prove,
+        loaded=segmenter.loaded,
     )
+
+
+def prepare_after_key(prepare: Callable[[Settings], str]) -> Callable[[Settings], str]:
+    """Return what also makes the key that signs results known, before the first job."""
+
+    def do(settings: Settings) -> str:
+        key = PublicKey.of(signing_key(settings))
+        with contextlib.closing(open_tables(settings)) as tables:
+            tables.signing_keys.add(key.text)
+        logger.info("results are signed with the key %s", key.id)
+        return prepare(settings)
+
+    return do
 
 
 def main() -> None:

@@ -21,7 +21,9 @@ from typing import Protocol, Self
 from pydantic import ValidationError
 
 from hanseg_shared.client.client import Client, JobRequest
+from hanseg_shared.client.inputs import sent_sha256
 from hanseg_shared.client.segment import LOST_TOUCH, PAUSE_SECONDS
+from hanseg_shared.csv_cells import safe_row
 from hanseg_shared.documents import JobDocument, JobOptions, JobState, OrganResult
 from hanseg_shared.errors import (
     HansegError,
@@ -29,7 +31,6 @@ from hanseg_shared.errors import (
     JobStateError,
     ServiceUnavailableError,
 )
-from hanseg_shared.file_hash import file_sha256
 from hanseg_shared.io.cases import CaseFiles, FoundCases, PassedOver
 from hanseg_shared.organs import OrganStatus
 from hanseg_shared.result_files import RECORD
@@ -280,7 +281,8 @@ def read_finished(
         job = JobDocument.model_validate_json(record.read_bytes())
     except ValidationError:
         return None
-    same_inputs = [image.sha256 for image in job.inputs] == _hashes(case)
+    sent = [image.sent_sha256 or image.sha256 for image in job.inputs]
+    same_inputs = list(dict.fromkeys(sent)) == _hashes(case)
     return job if same_inputs and job.options == options else None
 
 
@@ -333,16 +335,9 @@ def write_summary(path: Path, outcomes: Sequence[CaseOutcome]) -> None:
         writer = csv.writer(file)
         writer.writerow(names)
         for outcome in outcomes:
-            writer.writerow([getattr(outcome, name) for name in names])
+            writer.writerow(safe_row(getattr(outcome, name) for name in names))
     partial.replace(path)
 
 
 def _hashes(case: CaseFiles) -> list[str]:
-    return [_hash(path) for path in (case.ct, case.mr) if path is not None]
-
-
-def _hash(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return [sent_sha256(path) for path in (case.ct, case.mr) if path is not None]

@@ -4,47 +4,63 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import ipaddress
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hanseg_shared.client.results_folder import replace_results, writing
-from hanseg_shared.documents import JobDocument, JobOptions, Problem, ResultFile
+from hanseg_shared.client.address import address, is_this_machine
+from hanseg_shared.client.inputs import open_part
+from hanseg_shared.client.results_folder import move_into, writing
+from hanseg_shared.dicom.template import Template
+from hanseg_shared.documents import (
+    JobDocument,
+    JobOptions,
+    ListedFile,
+    Priority,
+    Problem,
+    ResultFile,
+)
 from hanseg_shared.errors import (
     HansegError,
     InputError,
     JobError,
     JobNotFoundError,
     JobStateError,
-    OptionError,
     ServiceUnavailableError,
     StoreError,
 )
+from hanseg_shared.result_files import REVIEWED
+from hanseg_shared.review.documents import (
+    Correction,
+    CorrectionList,
+    ReviewDocument,
+)
+
+if TYPE_CHECKING:
+    from hanseg_shared.signing.sheet import SignedSheet
 
 TIMEOUT = httpx.Timeout(10.0, read=120.0, write=120.0)
 """Reading waits longest: the service checks the images before it answers."""
 
-PORTS = 65536
-"""Ports are below it."""
-
 LARGEST_PAGE = 200
 """Most jobs that the service lists at a time."""
 
-_FILES = TypeAdapter(tuple[ResultFile, ...])
+_FILES = TypeAdapter(tuple[ListedFile, ...])
 
 _ERRORS: dict[int, type[HansegError]] = {
+    401: ServiceUnavailableError,
+    403: ServiceUnavailableError,
     404: JobNotFoundError,
     409: JobStateError,
+    421: ServiceUnavailableError,
     410: JobStateError,
     413: InputError,
     415: InputError,
@@ -65,12 +81,51 @@ class _JobPage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What is sent to have one case contoured."""
+    """What is sent to have one case contoured.
+
+    Attributes:
+        ct: The planning CT: an image file, a DICOM file, or a zip archive or folder of
+            DICOM files, which may hold the MR's series as well. A folder is packed.
+        mr: The T1 MR, likewise.
+        options: What is to be done.
+        case: The caller's name for it.
+        reg: A DICOM registration of `mr` to `ct`, to use instead of the service's own.
+        ct_series: Series Instance UID of the CT to take, where there are several.
+        mr_series: The same of the MR.
+        template: A template to use that the service does not know.
+        is_urgent: Whether it is to be done before routine cases; the key needs the
+            scope ``urgent``.
+    """
 
     ct: Path
     mr: Path | None = None
     options: JobOptions = field(default_factory=JobOptions)
     case: str | None = None
+    reg: Path | None = None
+    ct_series: str | None = None
+    mr_series: str | None = None
+    template: Template | None = None
+    is_urgent: bool = False
+
+    @property
+    def parts(self) -> dict[str, Path]:
+        """The files by the names under which they are sent."""
+        parts = {"ct": self.ct, "mr": self.mr, "reg": self.reg}
+        return {name: path for name, path in parts.items() if path is not None}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is sent beside the files."""
+        template = self.template and self.template.model_dump(mode="json")
+        body = {
+            "options": self.options.model_dump(mode="json"),
+            "case": self.case,
+            "ct_series": self.ct_series,
+            "mr_series": self.mr_series,
+            "template_document": template,
+            "priority": Priority.URGENT.value if self.is_urgent else None,
+        }
+        return {name: value for name, value in body.items() if value is not None}
 
 
 class Client:
@@ -81,6 +136,7 @@ class Client:
         transport: Replaces the network, in tests.
         lasting: Whether the service outlives this command: its jobs can be fetched
             later then.
+        key: What opens the service; None sends none.
 
     Raises:
         OptionError: `url` is no address.
@@ -92,9 +148,13 @@ class Client:
         *,
         transport: httpx.BaseTransport | None = None,
         lasting: bool = True,
+        key: str | None = None,
     ) -> None:
         self.url = address(url)
         self.lasting = lasting
+        # sent with what needs it only, so that a stranger at the address who is asked
+        # whether it is the service does not get it
+        self._key = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._http = httpx.Client(
             base_url=self.url,
             timeout=TIMEOUT,
@@ -158,18 +218,15 @@ class Client:
             ServiceUnavailableError: It does not answer, or takes no job now.
         """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        body: dict[str, Any] = {"options": request.options.model_dump(mode="json")}
-        if request.case is not None:
-            body["case"] = request.case
         with contextlib.ExitStack() as opened:
-            files = {"ct": (request.ct.name, opened.enter_context(_open(request.ct)))}
-            if request.mr is not None:
-                mr = opened.enter_context(_open(request.mr))
-                files["mr"] = (request.mr.name, mr)
+            files = {
+                part: (path.name, opened.enter_context(open_part(path)))
+                for part, path in request.parts.items()
+            }
             answer = self._send(
                 "POST",
                 "/v1/jobs",
-                data={"request": json.dumps(body)},
+                data={"request": json.dumps(request.body)},
                 files=files,
                 headers=headers,
             )
@@ -198,7 +255,7 @@ class Client:
             found += page.jobs
             if page.next is None or len(found) >= limit:
                 return found[:limit], page.next is not None or len(found) > limit
-            answer = self._send("GET", page.next)
+            answer = self._send("GET", str(answer.url.join(page.next)))
 
     def follow(self, job_id: str) -> Iterator[JobDocument]:
         """Yield the job at each change, until it is finished."""
@@ -208,6 +265,7 @@ class Client:
                 "GET",
                 f"/v1/jobs/{job_id}/events",
                 timeout=httpx.Timeout(10.0, read=60.0),
+                headers=self._key,
             ) as answer,
         ):
             if answer.is_error:
@@ -239,20 +297,117 @@ class Client:
         """Delete a job's files at once."""
         self._send("DELETE", f"/v1/jobs/{job_id}")
 
-    def results(self, job_id: str) -> tuple[ResultFile, ...]:
-        """Return the list of a finished job's files."""
+    def templates(self) -> list[dict[str, Any]]:
+        """Return the templates that the service knows, each with its newest version."""
+        listed = self._send("GET", "/v1/templates").json()
+        return list(listed["templates"])
+
+    def template(self, name: str) -> Template:
+        """Return a template, ``name`` or ``name@version``.
+
+        Raises:
+            JobNotFoundError: There is none.
+        """
+        name, _, version = name.partition("@")
+        path = f"/v1/templates/{quote(name, safe='')}"
+        if version:
+            path += f"/versions/{quote(version, safe='')}"
+        return _parse_answer(Template, self._send("GET", path).content)
+
+    def save_template(self, template: Template) -> Template:
+        """Save a template as a new version, and return it with its version.
+
+        Raises:
+            InputError: It cannot be used.
+            JobStateError: It ships with the service and cannot be changed.
+        """
+        answer = self._send(
+            "PUT",
+            f"/v1/templates/{quote(template.name, safe='')}",
+            json=template.model_dump(mode="json"),
+        )
+        return _parse_answer(Template, answer.content)
+
+    def signing_keys(self) -> list[str]:
+        """Return the public keys that the service signs results with, in base64."""
+        listed = self._send("GET", "/v1/signing-keys").json()
+        return [str(each["key"]) for each in listed["keys"]]
+
+    def register_sheet(self, signed: SignedSheet) -> None:
+        """Have the service keep the sheet of a commissioning; needs scope `admin`."""
+        self._send("POST", "/v1/commissioning", json=signed.model_dump(mode="json"))
+
+    def send_sheet_file(self, signed: SignedSheet, name: str, content: bytes) -> None:
+        """Have the service keep a file that a registered sheet names, as it was signed.
+
+        Args:
+            signed: The sheet.
+            name: What the sheet calls the file.
+            content: The whole file.
+        """
+        sheet = hashlib.sha256(signed.sheet.canonical()).hexdigest()
+        self._send(
+            "PUT",
+            f"/v1/commissioning/{sheet}/files/{quote(name, safe='')}",
+            content=content,
+        )
+
+    def results(self, job_id: str) -> tuple[ListedFile, ...]:
+        """Return the list of a finished job's files, those withheld among them."""
         answer = self._send("GET", f"/v1/jobs/{job_id}/results")
         listed = [
-            {k: v for k, v in file.items() if k in ResultFile.model_fields}
+            {k: v for k, v in file.items() if k in ListedFile.model_fields}
             for file in answer.json()["files"]
         ]
         return _FILES.validate_python(listed)
 
+    def review(self, job_id: str) -> ReviewDocument:
+        """Return what was said so far of a job's results."""
+        answer = self._send("GET", f"/v1/jobs/{job_id}/review")
+        return ReviewDocument.model_validate_json(answer.content)
+
+    def send_correction(
+        self, job_id: str, file: Path, *, organ: str | None = None
+    ) -> ReviewDocument:
+        """Send corrected contours, which the service compares with its own.
+
+        Args:
+            job_id: Whose contours were corrected.
+            file: An RTSTRUCT, a DICOM segmentation or a label map.
+            organ: Whose the one mask of the file is; None of contours that have names.
+
+        Raises:
+            InputError: The service refuses the file.
+            JobStateError: The results are gone, or their review is signed.
+        """
+        answer = self._send(
+            "POST",
+            f"/v1/jobs/{job_id}/review/corrections",
+            params={} if organ is None else {"organ": organ},
+            content=file.read_bytes(),
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        return _parse_answer(ReviewDocument, answer.content)
+
+    def corrections(
+        self, *, limit: int, model: str | None = None
+    ) -> tuple[Correction, ...]:
+        """Return the newest corrections in numbers, the newest first.
+
+        Args:
+            limit: How many at most.
+            model: Of which model alone, as name and version.
+        """
+        asked = {"limit": str(limit)} | ({} if model is None else {"model": model})
+        answer = self._send("GET", "/v1/statistics/corrections", params=asked)
+        return _parse_answer(CorrectionList, answer.content).corrections
+
     def download(self, job_id: str, folder: Path) -> None:
         """Fetch all results into a folder, each checked against its hash.
 
-        The folder appears, or an earlier run's results in it are replaced, only when
-        all are there.
+        What is withheld, or handed on of a signed review, is left out. The folder
+        appears, or an earlier run's results in it are replaced, only when all are
+        there.
 
         Raises:
             ServiceUnavailableError: The service broke off, or the disk is full.
@@ -264,16 +419,28 @@ class Client:
                 prefix=f".{folder.name}-", dir=folder.parent
             ) as partial:
                 for file in self.results(job_id):
-                    self._download_file(job_id, file, _inside(Path(partial), file.name))
-                _move_into(Path(partial), folder)
+                    if file.withheld or file.name.startswith(f"{REVIEWED}/"):
+                        continue
+                    self.download_file(job_id, file, Path(partial))
+                move_into(Path(partial), folder)
 
-    def _download_file(self, job_id: str, file: ResultFile, target: Path) -> None:
+    def download_file(self, job_id: str, file: ResultFile, folder: Path) -> Path:
+        """Fetch one result into a folder, checked against its hash; returns its path.
+
+        Raises:
+            ServiceUnavailableError: The service broke off.
+            StoreError: The bytes do not match the hash.
+        """
+        target = _inside(folder, file.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with (
             _translate_errors(),
             self._http.stream(
-                "GET", f"/v1/jobs/{job_id}/results/{quote(file.name)}"
+                "GET",
+                f"/v1/jobs/{job_id}/results/{quote(file.name)}",
+                headers=self._key,  # another host, such as a store, does not get it
+                follow_redirects=True,
             ) as answer,
             target.open("wb") as sink,
         ):
@@ -285,10 +452,12 @@ class Client:
                 sink.write(chunk)
         if digest.hexdigest() != file.sha256:
             raise StoreError(f"{file.name} was damaged on its way; fetch it again")
+        return target
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        headers = {**arguments.pop("headers", {}), **self._key}
         with _translate_errors():
-            answer = self._http.request(method, path, **arguments)
+            answer = self._http.request(method, path, headers=headers, **arguments)
         if answer.is_error:
             _raise(answer)
         return answer
@@ -325,49 +494,6 @@ def _translate_errors() -> Iterator[None]:
         ) from error
 
 
-def address(url: str) -> str:
-    """Return a service's address with its scheme, which is http where none is given.
-
-    Raises:
-        OptionError: It is no address.
-    """
-    text = url.strip().rstrip("/")
-    full = text if re.match(r"\w+:/", text) else f"http://{text}"
-    try:
-        parsed = httpx.URL(full)
-    except httpx.InvalidURL as error:
-        raise _no_address(url, str(error)) from error
-    if parsed.scheme not in {"http", "https"}:
-        raise _no_address(url, "it begins with neither http:// nor https://")
-    if not parsed.host or parsed.query or parsed.fragment or " " in text:
-        raise _no_address(url, "it names no host, or more than host and port")
-    if parsed.port is not None and not 0 < parsed.port < PORTS:
-        raise _no_address(url, f"there is no port {parsed.port}")
-    return full
-
-
-def _no_address(url: str, why: str) -> OptionError:
-    return OptionError(
-        f"{url!r} is no address of a service ({why}); write it as http://HOST:PORT"
-    )
-
-
-def is_this_machine(url: str) -> bool:
-    """Whether an address is of this machine: no proxy is asked to reach that."""
-    try:
-        host = httpx.URL(url).host
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except (httpx.InvalidURL, ValueError):
-        return False
-
-
-def _open(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-
-
 _D = TypeVar("_D", bound=BaseModel)
 
 
@@ -387,12 +513,3 @@ def _inside(folder: Path, name: str) -> Path:
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise StoreError(f"the service names a result {name!r}, which is no file name")
     return target
-
-
-def _move_into(source: Path, folder: Path) -> None:
-    if folder.exists():
-        replace_results(source, folder)
-        return
-    source.chmod(0o755)
-    source.rename(folder)
-    source.mkdir()  # for the temporary folder's own clean-up

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hanseg_shared.client.key import key_option
 from hanseg_shared.documents import JobState
 from hanseg_shared.errors import OptionError
 from hanseg_shared.terminal import json_option, print_event, tell
@@ -17,6 +18,7 @@ from hanseg_shared.terminal import json_option, print_event, tell
 if TYPE_CHECKING:
     from hanseg_shared.client.client import Client
     from hanseg_shared.documents import JobDocument
+    from hanseg_shared.review.documents import ReviewDocument
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -40,10 +42,10 @@ _JOB = click.argument("job_id", metavar="JOB", callback=_check_job_id)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _of_a_service(command: Command) -> Command:
+def of_a_service(command: Command) -> Command:
     """Add the options of every command that asks a service."""
     url = click.option("--url", help="Service to ask.  [default: HANSEG_URL, or here]")
-    return json_option(url(command))
+    return json_option(key_option(url(command)))
 
 
 @click.group()
@@ -72,7 +74,7 @@ def jobs() -> None:
     show_default=True,
     help="Most jobs to list, newest first.",
 )
-@_of_a_service
+@of_a_service
 def list_jobs(
     states: tuple[str, ...],
     case: str | None,
@@ -100,7 +102,7 @@ def list_jobs(
 
 @jobs.command()
 @_JOB
-@_of_a_service
+@of_a_service
 def show(job_id: str, url: str | None, as_json: bool) -> None:
     """Show the job JOB: its state, its organs, and why it failed if it did."""
     from hanseg_shared.client.tables import print_job
@@ -116,7 +118,7 @@ def show(job_id: str, url: str | None, as_json: bool) -> None:
 @jobs.command()
 @_JOB
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results.")
-@_of_a_service
+@of_a_service
 def fetch(job_id: str, out: Path, url: str | None, as_json: bool) -> None:
     """Fetch the results of the finished job JOB."""
     from hanseg_shared.client.results_folder import require_writable
@@ -129,7 +131,7 @@ def fetch(job_id: str, out: Path, url: str | None, as_json: bool) -> None:
 
 @jobs.command()
 @_JOB
-@_of_a_service
+@of_a_service
 def cancel(job_id: str, url: str | None, as_json: bool) -> None:
     """Cancel the unfinished job JOB."""
     with _service(url) as client:
@@ -140,7 +142,7 @@ def cancel(job_id: str, url: str | None, as_json: bool) -> None:
 
 @jobs.command()
 @_JOB
-@_of_a_service
+@of_a_service
 def retry(job_id: str, url: str | None, as_json: bool) -> None:
     """Queue the failed or cancelled job JOB again, as a new job.
 
@@ -150,6 +152,41 @@ def retry(job_id: str, url: str | None, as_json: bool) -> None:
         job = client.retry(job_id)
     line = f"job {job.id} ({job.state}) is job {job_id} once more"
     _tell_job("retried", line, job, as_json=as_json)
+
+
+@jobs.command()
+@_JOB
+@click.option("--out", type=FOLDER, help="Folder for what a signature hands on.")
+@of_a_service
+def review(job_id: str, out: Path | None, url: str | None, as_json: bool) -> None:
+    """Show what was said of the results of the job JOB, and fetch what was signed."""
+    from hanseg_shared.result_files import REVIEWED
+
+    with _service(url) as client:
+        said = client.review(job_id)
+        if out is not None:
+            if not said.files:
+                raise OptionError(
+                    f"the review of job {job_id} is {said.state} and hands nothing on"
+                )
+            for file in client.results(job_id):
+                if file.name.startswith(f"{REVIEWED}/"):
+                    client.download_file(job_id, file, out)
+    for line in _describe(said) if not as_json else ():
+        click.echo(line)
+    if as_json:
+        print_event("review", review=said.model_dump(mode="json"))
+
+
+def _describe(said: ReviewDocument) -> Iterator[str]:
+    signed = f" by {said.signature.name}" if said.signature else ""
+    yield f"version {said.version}: {said.state}{signed}"
+    for organ in said.organs:
+        yield f"{organ.organ}: {organ.verdict}"
+    if said.registration is not None:
+        yield f"registration: {said.registration.verdict}"
+    if said.unjudged:
+        yield f"not judged: {', '.join(said.unjudged)}"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hanseg_shared.errors import OptionError, ServiceUnavailableError, StoreError
-from hanseg_shared.result_files import ALL, MASKS, RECORD
+from hanseg_shared.result_files import ALL, MASKS, MR_SERIES, RECORD
 
 
 def replace_results(source: Path, folder: Path) -> None:
@@ -33,6 +33,16 @@ def replace_results(source: Path, folder: Path) -> None:
             target = folder / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
+
+
+def move_into(source: Path, folder: Path) -> None:
+    """Make a temporary folder the results, in place of an earlier run's if any."""
+    if folder.exists():
+        replace_results(source, folder)
+        return
+    source.chmod(0o755)
+    source.rename(folder)
+    source.mkdir()  # for the temporary folder's own clean-up
 
 
 def require_writable(folder: Path) -> None:
@@ -74,5 +84,8 @@ def writing(folder: Path) -> Iterator[None]:
 def _remove_results(folder: Path) -> None:
     for name in ALL:
         (folder / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not there, or something of the user's in it
-        (folder / MASKS).rmdir()
+    for path in (folder / MR_SERIES).glob("[0-9]*.dcm"):
+        path.unlink()
+    for name in (MASKS, MR_SERIES):
+        with contextlib.suppress(OSError):  # not there, or something of the user's
+            (folder / name).rmdir()

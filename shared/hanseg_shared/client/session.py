@@ -6,17 +6,19 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from hanseg_shared.client.client import Client
+from hanseg_shared.client.key import find_key
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.settings import Settings, read_settings
 from hanseg_shared.stack.redis_server import free_port
 from hanseg_shared.stack.stack import LOCK, Stack, is_installed
+from hanseg_shared.user_key import can_keep_key, key_id, users_key_file
 
 URL_VARIABLE = "HANSEG_URL"
 """Environment variable that names the service to use."""
@@ -49,7 +51,8 @@ def open_client(
     """
     given = url or os.environ.get(URL_VARIABLE)
     settings = read_settings()
-    with Client(given or f"http://{settings.host}:{settings.port}") as client:
+    address = given or f"http://{settings.host}:{settings.port}"
+    with Client(address, key=find_key()) as client:
         if client.is_ready():
             yield client
             return
@@ -76,7 +79,8 @@ def open_running(url: str | None) -> Iterator[Client]:
     """
     given = url or os.environ.get(URL_VARIABLE)
     settings = read_settings()
-    with Client(given or f"http://{settings.host}:{settings.port}") as client:
+    address = given or f"http://{settings.host}:{settings.port}"
+    with Client(address, key=find_key()) as client:
         client.require_service()
         yield client
 
@@ -91,11 +95,13 @@ def _start_stack(
         prefix=PREFIX, ignore_cleanup_errors=True
     ) as temporary:
         own = private_settings(settings, data or Path(temporary), port=free_port())
+        own = sign_as_user(own)
         with (
             Stack(own, announce=announce) as stack,
             Client(stack.url, lasting=data is not None) as client,
         ):
             stack.wait_until_ready()
+            announce(describe_key(own, client.signing_keys()))
             try:
                 yield client
             except ServiceUnavailableError:
@@ -117,6 +123,33 @@ def remove_abandoned() -> None:
             continue
 
 
+def sign_as_user(settings: Settings) -> Settings:
+    """Return the settings of a stack that signs with the user's own key.
+
+    A key in the stack's folder would go with it, and nobody could verify the results.
+    Where none can be kept, it is signed with such a key all the same.
+    """
+    if settings.signing_key is not None or not can_keep_key():
+        return settings
+    path = SecretStr(str(users_key_file()))
+    return settings.model_copy(update={"signing_key": path})
+
+
+def describe_key(settings: Settings, public_keys: Sequence[str]) -> str:
+    """Return with which key a stack signs, as a sentence.
+
+    Args:
+        settings: Those of the stack.
+        public_keys: What it signs with, the newest first, in base64.
+    """
+    named = f"key {key_id(public_keys[0])}" if public_keys else "a key"
+    given = settings.signing_key
+    if given is None:
+        return f"the results are signed with {named}, which cannot be kept here"
+    whose = "your own " if given.get_secret_value() == str(users_key_file()) else ""
+    return f"the results are signed with {whose}{named}"
+
+
 def private_settings(settings: Settings, data: Path, *, port: int) -> Settings:
     """Return the settings of a stack that shares nothing with another service.
 
@@ -131,6 +164,12 @@ def private_settings(settings: Settings, data: Path, *, port: int) -> Settings:
             "database_url": SecretStr(fresh.database),
             "store_uri": fresh.store,
             "host": "127.0.0.1",
+            "access": "local",
+            "hosts": (),
+            "proxies": (),
+            "first_key": None,
+            "key_for_bridge": None,
+            "oidc_issuer": None,
             "port": port,
         }
     )

@@ -172,6 +172,7 @@ def show(
     window: tuple[float, float],
     title: str,
     middle_mm: float | None = None,
+    font_size: float = 10,
 ) -> None:
     """Draw a plane with its place, letters and scale bar.
 
@@ -184,6 +185,7 @@ def show(
         title: What is shown.
         middle_mm: The patient's middle, LPS x: a sagittal plane's title then says on
             which side it lies.
+        font_size: Of the title, in points; the letters are larger.
     """
     axes.set_facecolor("black")
     axes.imshow(
@@ -204,9 +206,9 @@ def show(
         xytext=(0, 4),
         textcoords="offset points",
         color=DIM_COLOUR,
-        fontsize=10,
+        fontsize=font_size,
     )
-    _letters(axes, plane.direction)
+    _letters(axes, plane.direction, font_size + 2)
     _scale_bar(axes, grid)
 
 
@@ -243,7 +245,7 @@ def halo() -> list[AbstractPathEffect]:
     return [withStroke(linewidth=2.5, foreground="black")]
 
 
-def _letters(axes: Axes, direction: Direction) -> None:
+def _letters(axes: Axes, direction: Direction, font_size: float) -> None:
     """Write at each edge which side of the patient it is."""
     places = ((0.015, 0.5), (0.985, 0.5), (0.5, 0.985), (0.5, 0.015))
     anchors = (
@@ -264,7 +266,7 @@ def _letters(axes: Axes, direction: Direction) -> None:
             va=along,
             weight="bold",
             color=TEXT_COLOUR,
-            fontsize=12,
+            fontsize=font_size,
             path_effects=halo(),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,10 +12,11 @@ from hanseg_registration.engines.ants import AntsEngine
 from hanseg_registration.engines.ants_parameters import load_ants_parameters
 from hanseg_registration.engines.elastix import ElastixEngine
 from hanseg_registration.engines.interface import Engine, Step
-from hanseg_registration.engines.parameter_maps import load_parameters
+from hanseg_registration.engines.parameter_maps import FOLDER, load_parameters
 from hanseg_shared.available import ANTS_REMEDY, require_installed
 from hanseg_shared.documents import Backend
 from hanseg_shared.errors import OptionError
+from hanseg_shared.file_hash import file_sha256
 
 Name = TypeVar("Name")
 
@@ -55,3 +57,23 @@ def _require_all(
     if folder is not None:
         for name in names:
             load(name, folder)
+
+
+def parameters_sha256(backend: Backend, folder: Path | None = None) -> str:
+    """Return one SHA-256 for all parameter files of a backend.
+
+    It is of the lines ``SHA-256  NAME``, sorted by name, as ``sha256sum`` writes them.
+
+    Args:
+        backend: Whose parameters.
+        folder: A site's own folder of parameters; None for those that ship.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    pattern = "*.txt" if backend is Backend.ELASTIX else "ants-*.toml"
+    lines = [
+        f"{file_sha256(path)}  {path.name}\n"
+        for path in sorted((folder or FOLDER).glob(pattern))
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

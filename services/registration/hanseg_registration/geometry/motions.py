@@ -8,6 +8,7 @@ of the MR, as an ITK transform that resamples the MR onto the CT does. Read alou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,9 @@ import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from hanseg_shared.errors import RegistrationError
+from hanseg_shared.errors import OptionError, RegistrationError
 from hanseg_shared.grid import Points
+from hanseg_shared.itk import matrix_of
 
 Motion = Float[np.ndarray, "4 4"]
 
@@ -139,10 +141,27 @@ def from_transform(transform: sitk.Transform) -> Motion:
     Raises:
         RegistrationError: The transform is not linear.
     """
-    if not transform.IsLinear():
+    motion = matrix_of(transform)
+    if motion is None:
         raise RegistrationError(f"{transform.GetName()} is not a linear transform")
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-    motion = translation(origin)
-    for axis, unit in enumerate(np.eye(3).tolist()):
-        motion[:3, axis] = np.array(transform.TransformPoint(unit)) - origin
     return motion
+
+
+def read_motion(path: Path) -> Motion:
+    """Return the motion in an ITK transform file.
+
+    Raises:
+        OptionError: It is no such file, or the transform is not linear.
+    """
+    try:
+        transform = sitk.ReadTransform(str(path))
+    except RuntimeError:
+        raise OptionError(
+            f"{path.name} is no transform that ITK reads; write it as a .tfm file"
+        ) from None
+    if not transform.IsLinear():
+        raise OptionError(
+            f"{path.name} holds a {transform.GetName()}, which is not linear; a "
+            "registration that is given must be rigid or affine"
+        )
+    return from_transform(transform)

@@ -60,7 +60,7 @@ class ForkedCall(Generic[Other]):
             answer = pipe.read()
         if not answer:
             raise self._explain_death()
-        result: Other | HansegError = pickle.loads(answer)  # from our own child
+        result: Other | HansegError = pickle.loads(answer)  # noqa: S301 - from our own child
         if isinstance(result, HansegError):
             raise result
         return result

@@ -39,13 +39,16 @@ class Conv3d(nn.Conv3d):
     """PyTorch's 3D convolution, computed by oneDNN wherever that is possible.
 
     In training, on a GPU, under autocast, and for whatever traces or compiles the
-    network, it is PyTorch's own.
+    network, it is PyTorch's own; see `_reads_beyond` for the one exception.
     """
 
     _transformed: tuple[tuple[int, ...], winograd.Weights] | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the convolution of ``(N, C, D, H, W)``, in its memory format."""
+        if self._reads_beyond(images):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(images.float())
         if torch.is_grad_enabled() or is_recorded() or not _fits(images):
             return super().forward(images)
         if self._is_pointwise and images.is_contiguous(
@@ -64,6 +67,22 @@ class Conv3d(nn.Conv3d):
             self.stride,
             self.dilation,
             self.groups,
+        )
+
+    def _reads_beyond(self, images: torch.Tensor) -> bool:
+        """Whether oneDNN would take the weights' gradient from memory of others.
+
+        For images two voxels deep it reads beyond their ends in bfloat16 (seen with
+        PyTorch 2.13 and AVX-512): mostly nothing is changed by what lies there, and
+        sometimes every weight of the network is NaN after the step.
+        """
+        return (
+            torch.is_grad_enabled()
+            and images.device.type == "cpu"
+            and images.shape[2] == 2
+            and self.kernel_size[0] > 1
+            and torch.is_autocast_enabled("cpu")
+            and not is_recorded()
         )
 
     @property

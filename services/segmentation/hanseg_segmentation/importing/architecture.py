@@ -8,7 +8,11 @@ from typing import Any, Literal, cast
 from pydantic import JsonValue
 
 from hanseg_segmentation.importing.known_settings import require_known_names, show
-from hanseg_segmentation.importing.trained_folder import Configuration, TrainedFolder
+from hanseg_segmentation.importing.trained_folder import (
+    Configuration,
+    TrainedFolder,
+    validate,
+)
 from hanseg_segmentation.importing.trainers import NORMS as NORMS_OF_TRAINERS
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.errors import InputError
@@ -92,7 +96,8 @@ def network_spec(
         raise InputError(
             f"{trained.plans_file}: the architecture lacks or garbles {error}"
         ) from error
-    return NetworkSpec(kind=kind, config=config)
+    values = {"kind": kind, "config": config}
+    return validate(values, NetworkSpec, file=trained.plans_file)
 
 
 def coarser_strides(trained: TrainedFolder) -> tuple[tuple[int, int, int], ...]:

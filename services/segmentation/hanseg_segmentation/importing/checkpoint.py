@@ -97,6 +97,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     content = _load(path)
     try:
+        _require_as_large_as_file(content["network_weights"], path)
         weights = _parse_weights(content["network_weights"])
         return Checkpoint(
             weights,
@@ -137,13 +138,20 @@ def _require_whole(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+            packed = path.stat().st_size
+            unpacked = sum(each.file_size for each in archive.infolist())
+            damaged = archive.testzip() if unpacked <= packed else None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except BROKEN_ARCHIVE as error:
         raise InputError(
             f"{path} is damaged or no checkpoint: {_reason(error)}; copy it again"
         ) from error
+    if unpacked > packed:
+        raise InputError(
+            f"{path} has {packed} bytes and unpacks to {unpacked}; PyTorch packs"
+            " nothing: take the checkpoint from its source again"
+        )
     if damaged is not None:
         raise InputError(f"{path} is damaged in {damaged}; copy it again")
 
@@ -166,6 +174,28 @@ def _parse_weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return drop_duplicates(
         {_strip_wrappers(name): each for name, each in state.items()}
     )
+
+
+def _require_as_large_as_file(state: Mapping[str, Any], path: Path) -> None:
+    """Raise `InputError` if weights are larger than the file that holds them.
+
+    A tensor may repeat one number without end; written out, it would fill the memory.
+    """
+    largest = path.stat().st_size
+    for name, each in state.items():
+        size = each.numel() * each.element_size()
+        if size > min(largest, each.untyped_storage().nbytes()):
+            raise InputError(
+                f"{path} has {largest} bytes, but its weight {name} asks for {size};"
+                " take the checkpoint from its source again"
+            )
+    unique = drop_duplicates(dict(state))
+    total = sum(each.numel() * each.element_size() for each in unique.values())
+    if total > largest:
+        raise InputError(
+            f"{path} has {largest} bytes, but its weights ask for {total}; take the"
+            " checkpoint from its source again"
+        )
 
 
 def _strip_wrappers(name: str) -> str:

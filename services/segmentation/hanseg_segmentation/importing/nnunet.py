@@ -41,7 +41,7 @@ from hanseg_segmentation.importing.trained_folder import (
     validate,
 )
 from hanseg_segmentation.importing.trainers import is_stunet, require_known_trainer
-from hanseg_segmentation.network.build import build
+from hanseg_segmentation.network.build import odd_weights
 from hanseg_segmentation.network.stunet import stunet_config
 from hanseg_segmentation.packages.installed import installed_models
 from hanseg_segmentation.packages.package import (
@@ -273,22 +273,19 @@ def _network(
             f" the background, but the weights have {config.in_channels} and"
             f" {config.out_channels}"
         )
-    return NetworkSpec(kind="stunet", config=values)
+    spec = {"kind": "stunet", "config": values}
+    return validate(spec, NetworkSpec, file=trained.plans_file)
 
 
 def _require_fitting(
     spec: NetworkSpec, checkpoint: Checkpoint, first: Checkpoint, *, file: Path
 ) -> None:
     """Raise `InputError` unless a checkpoint's weights are the described network's."""
+    given = checkpoint.weights
     try:
-        with torch.device("meta"):
-            wanted = build(spec).state_dict()
+        odd = odd_weights(spec, given)
     except ModelError as error:
         raise InputError(f"{file.parent.parent}: {error.message}") from error
-    given = checkpoint.weights
-    odd = sorted(set(wanted) ^ set(given)) or [
-        name for name, each in wanted.items() if each.shape != given[name].shape
-    ]
     if odd:
         raise InputError(
             f"{file} does not fit the plan beside it ({len(odd)} weights differ, the"

@@ -24,7 +24,7 @@ from hanseg_segmentation.inference.network_engines import (
     make_cpu_engines,
 )
 from hanseg_segmentation.inference.self_test import Chosen, choose_engine
-from hanseg_segmentation.network.build import build, load_weights
+from hanseg_segmentation.network.build import build_loaded
 from hanseg_segmentation.packages.installed import find_model
 from hanseg_segmentation.packages.package import ModelPackage, read_package
 from hanseg_segmentation.packages.weights import read_weights, second_stage_folder
@@ -140,7 +140,7 @@ def load_package(
     package = read_package(folder)
     place = choose_device(device)
     networks = [
-        load_weights(build(package.network), read_weights(folder, package, fold=fold))
+        build_loaded(package.network, read_weights(folder, package, fold=fold))
         for fold in range(len(package.folds))
     ]
     model = make_loaded_model(

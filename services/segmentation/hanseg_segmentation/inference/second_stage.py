@@ -78,8 +78,14 @@ def refine_organs(
         voxel_ml=images.grid.voxel_ml,
     )
     own = {name: finer.confidences[name] for name in stage.organs if name not in lost}
+    unknown = {k: ml for k, ml in first.unknown_ml.items() if k not in own}
+    unknown |= {k: ml for k, ml in finer.unknown_ml.items() if k in own}
     return replace(
-        first, confidences=first.confidences | own, report=report, coarse=lost
+        first,
+        confidences=first.confidences | own,
+        report=report,
+        coarse=lost,
+        unknown_ml=unknown,
     )
 
 

@@ -188,6 +188,21 @@ def agreement(labels: torch.Tensor, reference: torch.Tensor) -> float:
     return float(same[organs].float().mean())
 
 
+def prove_engine(engine: Engine, package: ModelPackage, device: torch.device) -> None:
+    """Compute one tile of a simulated patient, as a job would.
+
+    Raises:
+        ModelError: The answer is not finite, or the same everywhere.
+    """
+    tile = phantom_tile(package).to(device)
+    logits = _time_pass(engine, tile, clock=time.perf_counter)[1].float()
+    if not bool(torch.isfinite(logits).all()) or float(logits.std()) == 0.0:
+        raise ModelError(
+            f"model {package.name} does not answer a simulated patient with finite "
+            "values any more"
+        )
+
+
 def phantom_tile(package: ModelPackage) -> torch.Tensor:
     """Return the network input ``(1, C, D, H, W)`` of a simulated patient's head.
 

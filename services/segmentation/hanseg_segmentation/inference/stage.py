@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,13 @@ from hanseg_segmentation.inference.back_to_grid import LabelWriter
 from hanseg_segmentation.inference.case_plan import CasePlan, plan_case
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import Region
+from hanseg_segmentation.inference.part_sides import part_sides
 from hanseg_segmentation.inference.prepare import PreparedCase, prepare
 from hanseg_segmentation.inference.slab import Sweep
 from hanseg_segmentation.inference.sliding_window import run_network
 from hanseg_shared.documents import InferenceReport
+from hanseg_shared.organs import ORGANS
+from hanseg_shared.traces import step
 from hanseg_shared.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -36,7 +39,8 @@ class Stopwatch:
     def phase(self, name: str) -> Iterator[None]:
         """Time what happens inside."""
         start = time.perf_counter()
-        yield
+        with step(name):
+            yield
         self.add({name: time.perf_counter() - start})
 
     def add(self, seconds: Mapping[str, float]) -> None:
@@ -63,6 +67,8 @@ class StageAnswer:
         seconds: Wall time of each phase, in the order they ran.
         left_out: Whether there was no time for the stage; then nothing was run.
         coarse: Organs that a second stage should have refined, and did not.
+        unknown_ml: Volume that was taken out because its side is in doubt, by organ;
+            both organs of a pair have it.
     """
 
     labels: Volume
@@ -72,6 +78,7 @@ class StageAnswer:
     seconds: dict[str, float]
     left_out: bool = False
     coarse: frozenset[str] = frozenset()
+    unknown_ml: dict[str, float] = field(default_factory=dict)
 
 
 def run_stage(
@@ -116,13 +123,42 @@ def run_stage(
             agreement=agreement,
         )
     watch.split("network", "to_ct_grid", written.seconds)
-    return StageAnswer(
+    answer = StageAnswer(
         written.labels,
         _by_organ(written.confidence, model),
         _agreements(agreement, model),
         plan.report,
         watch.seconds,
         left_out=left_out,
+    )
+    pairs = model.package.merged_pairs
+    if not pairs or left_out:
+        return answer
+    with watch.phase("part_sides"):
+        return give_sides(answer, pairs)
+
+
+def give_sides(answer: StageAnswer, pairs: Mapping[int, int]) -> StageAnswer:
+    """Return an answer in which organs that the model knows as one have sides.
+
+    An organ of a pair of which nothing is left, though the model saw the pair, has no
+    confidence: all of it is its counterpart's, or nobody knows on which side it is.
+
+    Args:
+        answer: Its label map has the left one's label for both organs of a pair.
+        pairs: The right organ's label by the left one's.
+    """
+    parted = part_sides(answer.labels, pairs)
+    confidences, unknown = dict(answer.confidences), dict[str, float]()
+    for left, right in pairs.items():
+        was_there = bool((answer.labels.array == left).any())
+        for each in (ORGANS[left - 1], ORGANS[right - 1]):
+            if was_there and not bool((parted.labels.array == each.label).any()):
+                confidences[each.name] = None
+            if left in parted.unknown_ml:
+                unknown[each.name] = parted.unknown_ml[left]
+    return replace(
+        answer, labels=parted.labels, confidences=confidences, unknown_ml=unknown
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
@@ -97,6 +97,41 @@ def build(spec: NetworkSpec) -> nn.Module:
         return builder(spec)
     except (TypeError, ValueError) as error:
         raise ModelError(f"network configuration does not fit: {error}") from error
+
+
+def build_loaded(spec: NetworkSpec, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """Return a network with its weights, built only if they are as large as it is.
+
+    A package that describes a larger network than it has weights for is refused before
+    any memory is taken.
+
+    Raises:
+        ModelError: As `build` and `load_weights`.
+    """
+    require_fitting(spec, weights)
+    return load_weights(build(spec), weights)
+
+
+def require_fitting(spec: NetworkSpec, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise `ModelError` unless the weights are the network's, by name and shape."""
+    if odd := odd_weights(spec, weights):
+        raise ModelError(
+            f"the weights do not fit the network: {len(odd)} differ, the first is"
+            f" {odd[0]}"
+        )
+
+
+def odd_weights(spec: NetworkSpec, weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the names of weights that the network lacks or has in another shape.
+
+    Raises:
+        ModelError: As `build`.
+    """
+    with torch.device("meta"):
+        wanted = build(spec).state_dict()
+    return sorted(set(wanted) ^ set(weights)) or [
+        name for name, each in wanted.items() if each.shape != weights[name].shape
+    ]
 
 
 def load_weights(network: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:

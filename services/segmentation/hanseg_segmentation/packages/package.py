@@ -7,16 +7,24 @@ the weights; `installed` looks through folders of models. Nothing here needs tor
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from hanseg_shared.documents import Document, ModelSummary
 from hanseg_shared.errors import ModelError, OptionError
-from hanseg_shared.organs import BACKGROUND, Evidence, organ
+from hanseg_shared.organs import BACKGROUND, Evidence, organ, pairs_that_share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +37,22 @@ WEIGHTS_FILE = "weights.safetensors"
 
 LARGEST_PACKAGE_BYTES = 4 * 2**20
 """A `model.json` above this is refused unread."""
+
+FINEST_MM, COARSEST_MM = 0.1, 20.0
+"""Spacings of a network's grid, at the ends of what images of a head have: at 0.1 mm a
+head has 10 000 times the voxels that it has at 2 mm."""
+
+MOST_PATCH_VOXELS = 2**25
+"""Voxels of a tile. nnU-Net plans about 2 million for a GPU of 8 GB, 16 times fewer."""
+
+MOST_LOGITS = 2**31
+"""Output channels times voxels of a tile: 8 GiB in float32."""
+
+LARGEST_SETTING = 8192
+"""No number in a network's settings, such as features or blocks, is above it."""
+
+MOST_SETTINGS = 64
+"""No list in a network's settings, such as one number a stage, is longer."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -135,6 +159,26 @@ class NetworkSpec(Document):
     kind: str
     config: dict[str, JsonValue] = Field(default_factory=dict)
 
+    @field_validator("config")
+    @classmethod
+    def _require_bounded(cls, config: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name, value in config.items():
+            _require_bounded_setting(name, value)
+        return config
+
+
+def _require_bounded_setting(name: str, value: JsonValue) -> None:
+    """Raise `ValueError` for a network that no machine could build."""
+    if isinstance(value, list | dict):
+        if len(value) > MOST_SETTINGS:
+            raise ValueError(
+                f"{name} has {len(value)} entries; networks have up to {MOST_SETTINGS}"
+            )
+        for each in value.values() if isinstance(value, dict) else value:
+            _require_bounded_setting(name, each)
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST_SETTING:
+        raise ValueError(f"{name} is {value}; networks have up to {LARGEST_SETTING}")
+
 
 class FoldWeights(Document):
     """The weights of one more network of the same kind, trained on other cases.
@@ -191,6 +235,8 @@ class ModelPackage(Document):
         patch: Voxels of one tile in the network's order of axes, which is
             (z, y, x) unless `transpose` says otherwise.
         step: Distance between tiles as a part of the patch.
+        merged_sides: Whether the two organs of a pair may share an output channel.
+            Their sides then follow from where they lie; see `inference.part_sides`.
         labels: Output channel of each organ the model knows; channel 0 is the
             background, and channels without an organ count as background.
         normalisation: How images become network input.
@@ -227,6 +273,7 @@ class ModelPackage(Document):
     separate_above_back: Ratio | None = 3.0
     patch: tuple[Edge, Edge, Edge]
     step: Step = 0.5
+    merged_sides: bool = False
     labels: dict[str, Annotated[int, Field(ge=1, le=254)]]
     normalisation: Normalisation = Normalisation()
     network: NetworkSpec
@@ -254,6 +301,30 @@ class ModelPackage(Document):
             raise ValueError(f"must be an order of the axes 0, 1 and 2, got {axes}")
         return axes
 
+    @field_validator("spacing_mm")
+    @classmethod
+    def _require_spacing_of_a_head(
+        cls, spacing: tuple[float, float, float]
+    ) -> tuple[float, float, float]:
+        if not all(FINEST_MM <= each <= COARSEST_MM for each in spacing):
+            raise ValueError(
+                f"must be {FINEST_MM} to {COARSEST_MM} mm, got {spacing}: no image of"
+                " a head fits into memory on such a grid"
+            )
+        return spacing
+
+    @field_validator("patch")
+    @classmethod
+    def _require_patch_that_fits(
+        cls, patch: tuple[int, int, int]
+    ) -> tuple[int, int, int]:
+        if math.prod(patch) > MOST_PATCH_VOXELS:
+            raise ValueError(
+                f"has {math.prod(patch)} voxels, {patch}; at most"
+                f" {MOST_PATCH_VOXELS} fit into memory"
+            )
+        return patch
+
     @field_validator("orientation")
     @classmethod
     def _require_one_side_of_each_axis(cls, sides: str) -> str:
@@ -265,7 +336,9 @@ class ModelPackage(Document):
 
     @field_validator("labels")
     @classmethod
-    def _require_known_organs(cls, labels: dict[str, int]) -> dict[str, int]:
+    def _require_known_organs(
+        cls, labels: dict[str, int], info: ValidationInfo
+    ) -> dict[str, int]:
         if not labels:
             raise ValueError("a model must know at least one organ")
         try:
@@ -273,9 +346,21 @@ class ModelPackage(Document):
                 organ(name)
         except OptionError as error:
             raise ValueError(error.message) from error
-        if len(set(labels.values())) != len(labels):
+        merged = len(pairs_that_share(labels)) if info.data.get("merged_sides") else 0
+        if len(set(labels.values())) + merged != len(labels):
             raise ValueError("two organs share an output channel")
         return labels
+
+    @model_validator(mode="after")
+    def _require_logits_that_fit(self) -> Self:
+        logits = (max(self.labels.values()) + 1) * math.prod(self.patch)
+        if logits > MOST_LOGITS:
+            raise ValueError(
+                f"{max(self.labels.values()) + 1} output channels of a patch"
+                f" {self.patch} are {logits} values; at most {MOST_LOGITS} fit into"
+                " memory"
+            )
+        return self
 
     @model_validator(mode="after")
     def _require_evidence_for_each(self) -> Self:
@@ -334,8 +419,15 @@ class ModelPackage(Document):
         """What a job's document says about the model."""
         return ModelSummary(name=self.name, version=self.version, sha256=self.sha256)
 
+    @property
+    def merged_pairs(self) -> dict[int, int]:
+        """Label of the right organ by that of the left, where both are one channel."""
+        return pairs_that_share(self.labels)
+
     def label_of_channel(self, channels: int) -> np.ndarray[tuple[int], np.dtype]:
         """Return each output channel's organ label, uint8 of shape ``(channels,)``.
+
+        A pair that shares a channel has the left organ's label there.
 
         Raises:
             ModelError: An organ's channel is beyond the network's `channels`.
@@ -349,8 +441,10 @@ class ModelPackage(Document):
                 f" has {channels}; the package was put together wrongly"
             )
         table = np.full(channels, BACKGROUND, dtype=np.uint8)
+        pairs = self.merged_pairs
         for name, channel in self.labels.items():
-            table[channel] = organ(name).label
+            if organ(name).label not in pairs.values():
+                table[channel] = organ(name).label
         return table
 
 

@@ -76,6 +76,7 @@ def check_organs(
     confidences: Mapping[str, float | None],
     agreements: Mapping[str, float] | None = None,
     coarse: Collection[str] = (),
+    unknown_ml: Mapping[str, float] | None = None,
 ) -> Checked:
     """Return the label map without strays, and what became of each organ.
 
@@ -90,11 +91,15 @@ def check_organs(
             of the organs that any of them found; None where there was one pass.
         coarse: Names of the organs that a finer second stage should have segmented,
             and did not.
+        unknown_ml: Volume of each organ and its counterpart that was taken out, as its
+            side is in doubt, by name; see `inference.part_sides`.
     """
     pieces = find_pieces(labels)
     found, frame = find_organs(pieces, find_seen_part(ct), anatomy())
     cleaned = _remove_strays(labels, pieces, found)
     flags = _check_all(found, frame, cleaned, confidences, agreements or {}, coarse)
+    for name, ml in (unknown_ml or {}).items():
+        flags[name].insert(0, Flag.of(FlagCode.SIDE_UNKNOWN, ml))
     organs = tuple(
         _make_result(each, flags[each.organ.name], cleaned, package, confidences)
         for each in found

@@ -7,7 +7,6 @@ radiological convention: the patient's right is on the left of the result.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from hanseg_shared.io.body import body_in
 from hanseg_shared.io.coarse import sample
 from hanseg_shared.itk import Interpolation
 from hanseg_shared.organs import ORGANS, OrganStatus, Side
+from hanseg_shared.pictures.choice import choose_planes
 from hanseg_shared.pictures.planes import Direction, Plane, sample_plane
 from hanseg_shared.pictures.sheet import (
     BACKGROUND_COLOUR,
@@ -61,9 +61,6 @@ HALF_HEAD_MM = 150.0
 AIR_MM = 8.0
 """How much air is shown around the head."""
 
-BIN_MM = 3.0
-"""Planes this close are taken for one when the best is looked for."""
-
 WINDOW_HU = (-160.0, 240.0)
 """Soft tissue: level 40, width 400."""
 
@@ -76,9 +73,6 @@ SMALLEST_HEIGHT = 7.4
 
 ROW = (Direction.AXIAL, Direction.CORONAL, Direction.SAGITTAL)
 """The planes of each of the two rows."""
-
-LEAST_DISTANCE_MM = 20.0
-"""Two planes of one direction are at least so far apart."""
 
 
 def write_preview(path: Path, result: CaseResult) -> None:
@@ -107,54 +101,6 @@ def layout_of(low: Vector, high: Vector) -> Layout:
     """Return the layout of a picture that shows the box `low` to `high`, mm LPS."""
     smallest = (0.0, SMALLEST_HEIGHT)
     return Layout.of(low, high, (ROW, ROW), beside=LEGEND_WIDTH, smallest=smallest)
-
-
-def choose_planes(labels: Volume, directions: Iterable[Direction]) -> list[Plane]:
-    """Return a plane of each direction; each shows as many new organs as it can.
-
-    Where there are no organs, planes go through the grid's middle.
-    """
-    index = np.array(np.nonzero(labels.array))
-    points = labels.grid.index_to_world(index[::-1].T)
-    label = labels.array[tuple(index)]
-    shown = np.zeros(len(ORGANS) + 1, dtype=bool)
-    planes: list[Plane] = []
-    for direction in directions:
-        at = float(labels.grid.centre[direction.value])
-        if len(label):
-            places = points[:, direction.value]
-            taken = [plane.at_mm for plane in planes if plane.direction is direction]
-            at = _best_place(places, label, shown, taken)
-            shown[np.unique(label[np.abs(places - at) <= BIN_MM / 2])] = True
-        planes.append(Plane(direction, at))
-    return planes
-
-
-def _best_place(
-    places: npt.NDArray[np.float64],
-    label: npt.NDArray[np.uint8],
-    shown: npt.NDArray[np.bool_],
-    taken: list[float],
-) -> float:
-    """Return the place with most organs that are not shown yet; area breaks ties.
-
-    It keeps its distance from planes that are `taken`, if it can.
-    """
-    first = places.min()
-    bins = ((places - first) / BIN_MM).astype(np.int64)
-    count = int(bins.max()) + 1
-    voxels = np.zeros((count, len(ORGANS) + 1))
-    np.add.at(voxels, (bins, label), 1.0)
-    new = (voxels[:, ~shown] > 0).sum(axis=1)
-    known = (voxels[:, shown] > 0).sum(axis=1)
-    score = new + 0.3 * known + voxels.sum(axis=1) / voxels.sum()
-    middles = first + (np.arange(count) + 0.5) * BIN_MM
-    for other in taken:
-        score[np.abs(middles - other) < LEAST_DISTANCE_MM] -= len(ORGANS)
-    score[voxels.sum(axis=1) == 0] = -np.inf
-    best = int(score.argmax())
-    inside = places[bins == best]
-    return float(inside[np.abs(inside - middles[best]).argmin()])
 
 
 def _draw_panels(

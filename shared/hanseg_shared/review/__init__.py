@@ -1,0 +1,1 @@
+"""What people say of a job's results, and what they change in them."""

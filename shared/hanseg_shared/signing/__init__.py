@@ -1,0 +1,1 @@
+"""Signed manifests: which files a result has, what made them, and who says so."""

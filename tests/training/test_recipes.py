@@ -29,10 +29,10 @@ def sample() -> Sample:
 
 
 def test_every_team_of_the_challenge_has_a_recipe():
-    assert set(recipe_names()) == TEAMS | {"default", "default-fine"}
+    assert set(recipe_names()) == TEAMS | {"default", "default-fine", "quetin"}
 
 
-@pytest.mark.parametrize("name", sorted(TEAMS))
+@pytest.mark.parametrize("name", [*sorted(TEAMS), "quetin"])
 def test_a_team_says_what_is_known_and_what_is_inferred(name: str):
     recipe = read_recipe(name)
     assert recipe.name == name
@@ -53,7 +53,9 @@ def test_a_recipe_learns_and_its_package_loads(
     assert any(bool(slope.any()) for slope in slopes)
     plan = plan_package(recipe, (), provenance={})
     write_package(tmp_path, plan, half_weights(state.trainee.network))
-    assert load_package(tmp_path, device="cpu").channels_out == 31
+    assert load_package(tmp_path, device="cpu").channels_out == 1 + len(
+        set(recipe.labels.values())
+    )
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -89,6 +91,11 @@ def invalid(**changes: object) -> str:
 
 def test_an_mr_needs_a_registration():
     assert "an MR needs a registration" in invalid(registration=None)
+
+
+def test_a_network_of_its_own_for_each_organ_merges_no_sides():
+    bank = {"kind": "binary_bank", "config": {}}
+    assert "of its own" in invalid(merged_sides=True, network=bank)
 
 
 def test_what_is_inferred_must_be_a_setting():

@@ -5,10 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hanseg_shared.terminal import json_flag, say
+from hanseg_shared.terminal import (
+    json_flag,
+    json_is_on,
+    print_event,
+    print_table,
+    say,
+)
+
+if TYPE_CHECKING:
+    from hanseg_lab.training.recipe import Recipe
 
 
 @click.command()
@@ -34,6 +44,13 @@ from hanseg_shared.terminal import json_flag, say
     "--check",
     is_flag=True,
     help="Only check the data and report errors; nothing is written.",
+)
+@click.option(
+    "--plan",
+    "only_plan",
+    is_flag=True,
+    help="Only print the memory, disk and time that the training needs beside what this"
+    " machine has; nothing is written. Exit status 2 if it lacks memory or disk.",
 )
 @click.option(
     "--export",
@@ -74,6 +91,7 @@ def train(
     registered: Path | None,
     out: Path | None,
     check: bool,
+    only_plan: bool,
     export: str | None,
     name: str | None,
     version: str | None,
@@ -90,39 +108,77 @@ def train(
     if check:
         _check_data(data)
         return
+    if only_plan:
+        chosen = _choose_recipe(
+            recipe, smoke=smoke, minutes=minutes, iterations=iterations
+        )
+        _print_plan(chosen, data, out or Path(), registered=registered)
+        return
     if out is None:
         raise click.UsageError("--out is missing: the folder that is written to")
     if export is not None:
         _export_data(recipe, data, out, registered=registered)
         return
+    chosen = _choose_recipe(recipe, smoke=smoke, minutes=minutes, iterations=iterations)
     from hanseg_lab.training.console import training_bar
     from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
-    from hanseg_lab.training.recipe import read_recipe
     from hanseg_lab.training.run import Identity, run_training
-    from hanseg_lab.training.smoke import shrink_recipe
     from hanseg_segmentation.packages.installed import model_folders, require_own_name
     from hanseg_segmentation.packages.package import version_of_today
     from hanseg_shared.settings import read_settings
 
-    plan = read_recipe(recipe)
-    plan = shrink_recipe(plan) if smoke else plan
-    chosen = {"minutes": minutes, "iterations": iterations}
-    plan = plan.model_copy(update={k: v for k, v in chosen.items() if v is not None})
     folders = model_folders(read_settings().models)
-    require_own_name(name or plan.name, version, folders=folders)
-    with training_bar(plan.name) as progress:
+    require_own_name(name or chosen.name, version, folders=folders)
+    with training_bar(chosen.name) as progress:
         package = run_training(
-            plan,
+            chosen,
             data=data,
             out=out,
             resume=resume,
-            registration=RegistrationPlan.of(plan.registration, results=registered),
+            registration=RegistrationPlan.of(chosen.registration, results=registered),
             start=start,
-            identity=Identity(name or plan.name, version or version_of_today()),
+            identity=Identity(name or chosen.name, version or version_of_today()),
             progress=progress,
         )
     if package is not None:
         say("trained", f"model {package.name} {package.version} is in {out / 'model'}")
+
+
+def _choose_recipe(
+    name: str, *, smoke: bool, minutes: float | None, iterations: int | None
+) -> Recipe:
+    """Return the recipe of that name, changed as the options say."""
+    from hanseg_lab.training.recipe import read_recipe
+    from hanseg_lab.training.smoke import shrink_recipe
+
+    recipe = read_recipe(name)
+    recipe = shrink_recipe(recipe) if smoke else recipe
+    given = {"minutes": minutes, "iterations": iterations}
+    return recipe.model_copy(update={k: v for k, v in given.items() if v is not None})
+
+
+def _print_plan(
+    recipe: Recipe, data: tuple[Path, ...], out: Path, *, registered: Path | None
+) -> None:
+    """Print what a training needs; end with an error if this machine lacks it."""
+    from hanseg_lab.training.planning.plan import make_plan
+    from hanseg_lab.training.planning.report import HEADINGS, plan_rows, plan_title
+    from hanseg_shared.errors import OptionError
+
+    plan = make_plan(recipe, data=data, out=out, registered=registered is not None)
+    if json_is_on():
+        print_event(
+            "plan", message=plan_title(plan).replace("\n", "; "), **plan.figures
+        )
+    else:
+        click.echo(plan_title(plan))
+        print_table(HEADINGS, plan_rows(plan), right=HEADINGS[1:3], whole=HEADINGS[:3])
+    for remark in plan.remarks:
+        click.echo(f"warning: {remark}", err=True)
+    if plan.lacks:
+        raise OptionError(
+            f"{recipe.name} does not fit this machine. " + "; ".join(plan.lacks)
+        )
 
 
 def _check_data(data: tuple[Path, ...]) -> None:

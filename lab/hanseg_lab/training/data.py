@@ -90,6 +90,11 @@ def held_out_cases(cases: Sequence[Case], *, held_out: int) -> tuple[Case, ...]:
     return tuple(cases[held_out - 1 :: held_out])
 
 
+def phantoms_needed(recipe: Recipe, cases: Sequence[object]) -> int:
+    """Return how many simulated patients are made; without cases, they are all."""
+    return recipe.phantoms if recipe.phantoms_a_batch or not cases else 0
+
+
 def prepare(
     recipe: Recipe,
     cases: Sequence[DatasetCase],
@@ -117,7 +122,7 @@ def prepare(
         if "mr" in recipe.channels:
             job = _register(case, cache, registration)
         jobs.append((cache / f"real_{_name(job, spacing)}.npz", job, spacing))
-    count = recipe.phantoms if recipe.phantoms_a_batch or not cases else 0
+    count = phantoms_needed(recipe, cases)
     seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + count)
     edges = "x".join(f"{edge:g}" for edge in spacing)
     kind = f"{edges}mm_v{SAMPLE_VERSION}"

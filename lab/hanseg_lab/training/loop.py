@@ -143,7 +143,14 @@ def _step(
             " learning rate may help"
         )
     total.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(learner.parameters(), recipe.optimiser.largest_gradient)
+    norm = nn.utils.clip_grad_norm_(
+        learner.parameters(), recipe.optimiser.largest_gradient
+    )
+    if not math.isfinite(norm.item()):
+        raise ModelError(
+            f"the gradient is not finite at iteration {state.iteration}, though the "
+            "losses are; resume from the last checkpoint (--resume)"
+        )
     state.optimiser.step()
     state.follow(recipe.average_decay)
     state.iteration += 1

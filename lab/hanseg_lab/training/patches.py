@@ -12,7 +12,13 @@ from torch.nn import functional
 from hanseg_lab.phantom.patient import rotation_matrix
 from hanseg_lab.phantom.simulate import scan_t1
 from hanseg_lab.training.courses import courses_of_organs
-from hanseg_lab.training.label_sets import CLASSES, Bits, mirror_sets
+from hanseg_lab.training.label_sets import (
+    CLASSES,
+    Bits,
+    merge_sets,
+    merge_sizes,
+    mirror_sets,
+)
 from hanseg_lab.training.organ_places import places_of_organs, usual_spots
 from hanseg_lab.training.sample import Sample
 from hanseg_segmentation.inference.preprocess import CHANNELS, network_input
@@ -27,6 +33,12 @@ patch that surely shows most of it."""
 
 LEAST_LENGTH_MM = 30.0
 """Least length of a long organ's course in a patch that surely shows the organ."""
+
+SHOWN_SHARE = 0.5
+"""Least share of a patch that an MR shows which may be all that the network sees."""
+
+OF_MR = ("mr", "field_of_view")
+"""Channels that stay where a patch has no CT."""
 
 METAL_ABOVE_HU = 700.0
 """Fillings are put into voxels above this."""
@@ -46,6 +58,7 @@ class Variation:
             network then sees sharp in a patient (nnU-Net turns one patch in five).
         truncation_share: Share of patches cut off above or below, as a short scan.
         mr_share: Share of patches with MR, of cases that have one.
+        ct_dropped_share: Share of the patches that the MR shows which have no CT.
         mr_gamma: Lowest and highest power the MR's signal is raised to: scanners'
             T1 contrasts differ more than simulated ones.
         misregistration_mm: Largest shift of the MR along each axis. Most shifts are far
@@ -66,6 +79,7 @@ class Variation:
     unmoved_share: float = 0.0
     truncation_share: float = 0.3
     mr_share: float = 0.5
+    ct_dropped_share: float = 0.0
     mr_gamma: tuple[float, float] = (0.5, 1.6)
     misregistration_mm: float = 4.0
     misrotation_degrees: float = 0.0
@@ -92,6 +106,17 @@ class Patch:
     allowed: torch.Tensor
     groups: torch.Tensor
     sizes: torch.Tensor
+
+
+def merge_sides(patch: Patch) -> Patch:
+    """Return a patch whose sets are of channels in which sides are merged."""
+    groups = np.unique(merge_sets(patch.groups.numpy()))
+    return Patch(
+        patch.channels,
+        torch.from_numpy(merge_sets(patch.allowed.numpy())),
+        torch.from_numpy(groups),
+        torch.from_numpy(merge_sizes(patch.sizes.numpy())),
+    )
 
 
 class PatchCutter:
@@ -156,12 +181,21 @@ class PatchCutter:
         channels = network_input(
             hu, mr, view, normalisation=self.normalisation, names=self.channels
         )
+        if self._drops_ct(view):
+            channels[[name not in OF_MR for name in self.channels]] = 0.0
         return Patch(
             torch.from_numpy(channels),
             torch.from_numpy(np.ascontiguousarray(allowed)),
             torch.from_numpy(groups),
             torch.from_numpy(sizes),
         )
+
+    def _drops_ct(self, view: npt.NDArray[np.bool_] | None) -> bool:
+        """Whether a patch has no CT; never one that the MR does not show either."""
+        share = self.variation.ct_dropped_share
+        if share == 0 or view is None or view.mean() < SHOWN_SHARE:
+            return False
+        return bool(self.rng.random() < share)
 
     def _centre(self, sample: Sample, about: int | None) -> npt.NDArray[np.float64]:
         """Return the patch's centre as voxel z, y, x: about an organ, or anywhere."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
+from hanseg_lab.training.label_sets import channels_of_organs
 from hanseg_segmentation.packages.package import (
     Axis,
     Channel,
@@ -17,7 +18,6 @@ from hanseg_segmentation.packages.package import (
 )
 from hanseg_shared.documents import Backend, Document, TransformKind
 from hanseg_shared.errors import OptionError
-from hanseg_shared.organs import ORGANS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -45,6 +45,7 @@ class VariationRecipe(Document):
     unmoved_share: Share = 0.0
     truncation_share: Share = 0.3
     mr_share: Share = 0.5
+    ct_dropped_share: Share = 0.0
     mr_gamma: tuple[Positive, Positive] = (0.5, 1.6)
     misregistration_mm: Annotated[float, Field(ge=0, le=20)] = 4.0
     misrotation_degrees: Annotated[float, Field(ge=0, le=20)] = 0.0
@@ -134,6 +135,8 @@ class Recipe(Document):
         sample_spacing_mm: Spacing (x, y, z) in which samples are kept; patches are
             resampled from them.
         patch: Voxels (z, y, x) of a patch.
+        merged_sides: Whether left and right of a pair are one to the network, and are
+            parted by position when the model is run.
         network: The network; its channels in and out follow from `channels` and the
             organs.
         normalisation: How images become network input.
@@ -171,6 +174,7 @@ class Recipe(Document):
     spacing_mm: Spacing = (4.0, 4.0, 3.0)
     sample_spacing_mm: Spacing = (3.0, 3.0, 3.0)
     patch: tuple[Edge, Edge, Edge] = (64, 48, 48)
+    merged_sides: bool = False
     network: NetworkSpec = NetworkSpec(
         kind="unet",
         config={"features": [16, 48, 96, 160, 192], "head_features": 24},
@@ -224,15 +228,26 @@ class Recipe(Document):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_merged_sides(self) -> Self:
+        if self.merged_sides and self.network.kind == BINARY:
+            raise ValueError(f"a {BINARY} has a network of its own for each organ")
+        return self
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The output channel of each organ."""
+        return channels_of_organs(merged_sides=self.merged_sides)
+
     @property
     def network_spec(self) -> NetworkSpec:
         """The network with as many channels as images and organs need."""
-        labels: dict[str, JsonValue] = {each.name: each.label for each in ORGANS}
+        labels: dict[str, JsonValue] = dict(self.labels)
         channels: dict[str, JsonValue] = {"in_channels": len(self.channels)}
         if self.network.kind == BINARY:
             each = self.network.config | channels | {"out_channels": 1}
             return NetworkSpec(kind=BINARY, config={"each": each, "labels": labels})
-        channels["out_channels"] = len(labels) + 1
+        channels["out_channels"] = max(self.labels.values()) + 1
         return NetworkSpec(
             kind=self.network.kind, config=self.network.config | channels
         )

@@ -134,7 +134,7 @@ def run_training(
     begin = None if start is None else _weights_of(start)
     datasets = find_datasets(data)
     cases = [case for each in datasets for case in each.cases]
-    chosen = _choose_training_cases(recipe, cases)
+    chosen = choose_training_cases(recipe, cases)
     with join_processes() as process:
         if process.leads:
             require_sound(datasets, passed=out / "cache" / PASSED)
@@ -184,7 +184,7 @@ def _share_of_folds(progress: Progress, fold: int, folds: int) -> Progress:
     return lambda done: progress((fold + done) / folds)
 
 
-def _choose_training_cases(
+def choose_training_cases(
     recipe: Recipe, cases: Sequence[DatasetCase]
 ) -> Sequence[DatasetCase]:
     """Return the cases to train on; with several folds, all are in all but one."""
@@ -285,7 +285,8 @@ def plan_package(
         description=used.describe(recipe),
         spacing_mm=recipe.spacing_mm,
         patch=recipe.inference.patch or recipe.patch,
-        labels={each.name: each.label for each in ORGANS},
+        merged_sides=recipe.merged_sides,
+        labels=recipe.labels,
         normalisation=recipe.normalisation,
         network=recipe.network_spec,
         channels=recipe.channels,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hanseg_lab.training.patches import Patch, PatchCutter, Variation
+from hanseg_lab.training.patches import Patch, PatchCutter, Variation, merge_sides
 from hanseg_lab.training.recipe import BINARY, Recipe
 from hanseg_lab.training.sample import Sample
 from hanseg_shared.organs import ORGANS
@@ -114,6 +114,8 @@ class Batches:
             organ = int(rng.integers(1, len(ORGANS) + 1))
         about = 1 << organ if organ else None
         patches = [cut.cut(sample, about=about) for sample in self._choose_samples(rng)]
+        if self.recipe.merged_sides:
+            patches = [merge_sides(each) for each in patches]
         return TrainingBatch.of(patches, organ=organ)
 
     def draw_ahead(self, first: int, *, threads: int) -> Iterator[TrainingBatch]:

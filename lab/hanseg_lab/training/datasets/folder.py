@@ -51,7 +51,7 @@ def find_folder(folder: Path, declaration: Declaration | None = None) -> Dataset
     """
     own = declaration is None
     declaration = declaration or _own_declaration(folder)
-    looked = find_cases(folder)
+    looked = find_cases(folder, dicom=False)
     every = looked.cases
     cases, findings = [], []
     for images in every:

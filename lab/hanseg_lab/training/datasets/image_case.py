@@ -9,12 +9,12 @@ import numpy as np
 
 from hanseg_lab.declaration import Declaration, Label
 from hanseg_lab.evaluation.case_masks import boxes_of_labels, crop_to_box
-from hanseg_lab.segments import read_segments
 from hanseg_lab.training.datasets.dataset import Contour, list_names
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.grid import Vector
 from hanseg_shared.io.names import is_segment_file
 from hanseg_shared.io.read import read_ct, read_image, read_labels
+from hanseg_shared.io.segments import read_segments
 from hanseg_shared.organ_names import organ_of
 from hanseg_shared.volume import Volume
 

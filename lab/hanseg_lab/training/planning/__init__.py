@@ -1,0 +1,1 @@
+"""What a training will take of a machine, before it starts."""

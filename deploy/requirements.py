@@ -1,7 +1,7 @@
 """Prints what distributions need from elsewhere, one requirement a line.
 
 The images install these in a layer of their own, which stays as it is while only the
-project's code changes. Usage: ``requirements.py shared[postgres] services/x[worker]``,
+project's code changes. Usage: ``requirements.py shared[jobs,s3] services/x[worker]``,
 each argument being the folder of a ``pyproject.toml`` and its extras. A requirement of
 another distribution of the project, such as ``hanseg-shared[jobs]``, stands for what
 that one needs.
@@ -19,13 +19,15 @@ FOLDERS = {
     "hanseg-shared": "shared",
     "hanseg-registration": "services/registration",
     "hanseg-segmentation": "services/segmentation",
+    "hanseg-dicom": "services/dicom",
     "hanseg-lab": "lab",
+    "hanseg-challenge": "deploy/grand-challenge",
 }
 """Where the project's own distributions are, which no package index has."""
 
 
 def requirements(argument: str) -> list[str]:
-    """Return the requirements of a folder such as ``shared[postgres]``.
+    """Return the requirements of a folder such as ``shared[postgres,s3]``.
 
     Raises:
         KeyError: A distribution has no extra of that name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,15 +34,22 @@ def engine(compose_command: None) -> None:
 @pytest.fixture(scope="session")
 def containers(engine: None) -> Iterator[Containers]:
     name = f"hanseg-test-{uuid.uuid4().hex[:8]}"
+    # ports of our own: one that the engine chooses is another after a restart
+    api, dicom, orthanc, tls, plain = free_ports(5)
     found = Containers(
         name,
-        # an empty port lets the engine choose a free one
         {
-            "COMPOSE_PROFILES": "cpu",
-            "HANSEG_PUBLISH": "127.0.0.1:",
+            "COMPOSE_PROFILES": "cpu,orthanc,tls",
+            "HANSEG_PUBLISH": f"127.0.0.1:{api}",
+            "HANSEG_DICOM_PUBLISH": f"127.0.0.1:{dicom}",
+            "HANSEG_ORTHANC_PUBLISH": f"127.0.0.1:{orthanc}",
+            "HANSEG_TLS_PUBLISH": f"127.0.0.1:{tls}",
+            "HANSEG_TLS_PORT": f"{tls}",
+            "HANSEG_TLS_REDIRECT_PUBLISH": f"127.0.0.1:{plain}",
             "HANSEG_TAG": name,
         },
     )
+    assert found.volumes() == []
     try:
         found.compose("build", seconds=BUILD_SECONDS)
         found.compose(
@@ -52,6 +60,16 @@ def containers(engine: None) -> Iterator[Containers]:
     finally:
         _keep_logs(found)
         found.compose("down", "--volumes", "--rmi", "all", "--timeout", "5")
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback address that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
 
 
 def _keep_logs(containers: Containers) -> None:
@@ -66,7 +84,11 @@ def _keep_logs(containers: Containers) -> None:
 @pytest.fixture(scope="session")
 def api(containers: Containers) -> Iterator[httpx.Client]:
     address = containers.compose("port", "api", "8000").strip()
-    with httpx.Client(base_url=f"http://{address}", timeout=90.0) as client:
+    key = containers.compose("exec", "api", "cat", "/var/lib/hanseg/first-key").strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(
+        base_url=f"http://{address}", timeout=90.0, headers=headers
+    ) as client:
         yield client
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 COMMAND_SECONDS = 120.0
 """Longest time of a command that neither builds nor waits for health."""
+
+RECOVERY_SECONDS = 240.0
+"""Longest time until a container that died is healthy again, on a small machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,19 @@ class Containers:
         )
 
     def ids(self) -> dict[str, str]:
-        """Return the containers' ids by service."""
-        found = {}
-        for service in self.compose("config", "--services").split():
-            found[service] = self.compose("ps", "--quiet", service).strip()
-        return found
+        """Return the containers' ids by service, also of those that do not run."""
+        label = "com.docker.compose"
+        listed = run(
+            *("docker", "ps", "--all", "--no-trunc", "--filter"),
+            *(f"label={label}.project={self.name}", "--format"),
+            f'{{{{.Label "{label}.service"}}}} {{{{.ID}}}}',
+        )
+        return dict(line.split() for line in listed.splitlines())
+
+    def volumes(self) -> list[str]:
+        """Return the names of the volumes that exist."""
+        label = f"label=com.docker.compose.project={self.name}"
+        return run("docker", "volume", "ls", "--quiet", "--filter", label).split()
 
     def inspect(self, service: str) -> dict[str, Any]:
         """Return what the engine knows of a service's container."""
@@ -59,6 +71,20 @@ class Containers:
             timeout=COMMAND_SECONDS,
             check=False,
         )
+
+
+def wait_until_healthy(
+    containers: Containers, service: str, *, restarts: int = 0
+) -> None:
+    """Wait until a container is healthy that was restarted so many times."""
+    limit = time.monotonic() + RECOVERY_SECONDS
+    while time.monotonic() < limit:
+        now = containers.inspect(service)
+        healthy = now["State"].get("Health", {}).get("Status") == "healthy"
+        if healthy and now["RestartCount"] >= restarts:
+            return
+        time.sleep(1)
+    pytest.fail(f"{service} is not healthy after {RECOVERY_SECONDS:.0f} s")
 
 
 def run(

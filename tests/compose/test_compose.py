@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,17 @@ from hanseg_lab.phantom import PhantomCase
 from hanseg_shared.documents import FINAL_STATES, JobState
 from hanseg_shared.io import read_labels
 from hanseg_shared.organs import ORGANS
-from tests.compose.containers import Containers, answers, run
+from tests.compose.containers import Containers, run
 
 pytestmark = [pytest.mark.compose, pytest.mark.xdist_group("compose")]
 
-SERVICES = ("redis", "api", "registration", "segmentation")
-PYTHON_SERVICES = SERVICES[1:]
-WORKERS = SERVICES[2:]
+SERVICES = (
+    *("redis", "api", "sweep", "registration", "segmentation"),
+    *("orthanc", "bridge", "tls"),
+)
+IMAGE_SERVICES = ("api", "registration", "segmentation")
+PYTHON_SERVICES = (*IMAGE_SERVICES, "bridge")
+WORKERS = ("registration", "segmentation")
 
 PATIENCE_SECONDS = 420.0
 """Longest time of a job, on a small machine and with a lost lease."""
@@ -64,6 +69,21 @@ def test_the_service_is_ready(api: httpx.Client):
     assert answer.status_code == 200, answer.text
 
 
+def test_the_page_and_all_that_it_needs_are_in_the_image(api: httpx.Client):
+    page = httpx.get(f"{api.base_url}/")
+    assert page.headers["Content-Type"].startswith("text/html")
+    files = re.findall(r'(?:src|href)="(?:\./)?(assets/[^"]+)"', page.text)
+    assert {Path(name).suffix for name in files} >= {".css", ".js"}
+    for name in files:
+        answer = httpx.get(f"{api.base_url}/{name}").raise_for_status()
+        assert len(answer.content) > 0
+
+
+def test_the_api_can_check_the_tokens_of_an_identity_provider(containers: Containers):
+    code = "import jwt; jwt.PyJWKClient; jwt.algorithms.RSAAlgorithm"
+    assert containers.python("api", code).stderr == ""
+
+
 def test_every_organ_comes_back_with_a_status(done: dict[str, Any]):
     assert [organ["name"] for organ in done["organs"]] == [o.name for o in ORGANS]
     assert all(organ["status"] for organ in done["organs"])
@@ -86,7 +106,7 @@ def test_the_masks_lie_on_the_grid_of_the_ct(
     assert contoured <= set(labels.array.ravel().tolist())
 
 
-@pytest.mark.parametrize("service", PYTHON_SERVICES)
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_container_runs_without_privileges(containers: Containers, service: str):
     host = containers.inspect(service)["HostConfig"]
     assert host["ReadonlyRootfs"]
@@ -116,7 +136,7 @@ def test_a_container_does_not_own_its_code(containers: Containers, service: str)
     assert containers.python(service, code).stdout.strip() == "0"
 
 
-@pytest.mark.parametrize("service", ["api", "registration"])
+@pytest.mark.parametrize("service", ["api", "registration", "bridge"])
 @pytest.mark.parametrize("module", ["torch", "numba"])
 def test_an_image_lacks_what_it_does_not_need(
     containers: Containers, service: str, module: str
@@ -126,13 +146,19 @@ def test_an_image_lacks_what_it_does_not_need(
     )
 
 
+@pytest.mark.parametrize("module", ["SimpleITK", "pydicom", "celery", "fastapi"])
+def test_the_bridges_image_has_only_a_client(containers: Containers, module: str):
+    error = containers.python("bridge", f"import {module}").stderr
+    assert "ModuleNotFoundError" in error
+
+
 def test_the_worker_images_have_no_web_server(containers: Containers):
     for service in WORKERS:
         error = containers.python(service, "import fastapi").stderr
         assert "ModuleNotFoundError" in error
 
 
-@pytest.mark.parametrize("service", PYTHON_SERVICES)
+@pytest.mark.parametrize("service", IMAGE_SERVICES)
 def test_elastix_is_not_replaced_by_plain_simpleitk(
     containers: Containers, service: str
 ):
@@ -140,18 +166,19 @@ def test_elastix_is_not_replaced_by_plain_simpleitk(
     assert containers.python(service, code).returncode == 0
 
 
-@pytest.mark.parametrize("service", ["redis", *WORKERS])
+@pytest.mark.parametrize("service", ["redis", "bridge", *WORKERS])
 def test_a_part_behind_the_api_has_no_way_out(containers: Containers, service: str):
     networks = containers.inspect(service)["NetworkSettings"]["Networks"]
     internal = run("docker", "network", "inspect", *networks, "-f", "{{.Internal}}")
     assert internal.split() == ["true"]
 
 
-def test_only_the_api_is_published(containers: Containers):
+def test_only_api_orthanc_and_the_proxy_are_published(containers: Containers):
     ports = {n: containers.inspect(n)["NetworkSettings"]["Ports"] for n in SERVICES}
     published = {name for name, found in ports.items() if any((found or {}).values())}
-    assert published == {"api"}
-    assert [b["HostIp"] for b in ports["api"]["8000/tcp"]] == ["127.0.0.1"]
+    assert published == {"api", "orthanc", "tls"}
+    bindings = [each for name in published for each in ports[name].values()]
+    assert {each["HostIp"] for found in bindings for each in found} == {"127.0.0.1"}
 
 
 def test_the_broker_asks_for_a_password(containers: Containers):
@@ -180,22 +207,6 @@ def test_the_health_check_finds_another_containers_part_missing(
         f" sys.exit(main(['{part}']))"
     )
     assert containers.python("segmentation", code).returncode == 1
-
-
-def test_a_job_outlives_the_death_of_its_worker(
-    containers: Containers, api: httpx.Client, images: Path, done: dict[str, Any]
-):
-    worker = containers.ids()["segmentation"]
-    job_id = submit(api, images)["id"]
-    wait_until_claimed(api, job_id, JobState.SEGMENTING)
-    assert answers("docker", "kill", worker)
-    assert api.get(f"/v1/jobs/{job_id}").json()["state"] == "segmenting"
-
-    run("docker", "start", worker)
-    job = finished(api, job_id)
-
-    assert job["state"] == "succeeded", job["error"]
-    assert job["attempt"] > done["attempt"]
 
 
 def wait_until_claimed(api: httpx.Client, job_id: str, state: JobState) -> None:

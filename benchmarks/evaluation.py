@@ -26,12 +26,12 @@ from scipy import ndimage
 from hanseg_lab.evaluation.case_folders import CasePair
 from hanseg_lab.evaluation.case_masks import CaseSource, organs_of_labels
 from hanseg_lab.evaluation.score_cases import Scoring, score_case
-from hanseg_lab.evaluation.tolerances import default_tolerances
 from hanseg_lab.phantom.phantom_case import make_case
 from hanseg_shared.grid import Grid
 from hanseg_shared.io import write_volume
 from hanseg_shared.metrics.comparison import compare
 from hanseg_shared.metrics.metric import measure
+from hanseg_shared.metrics.tolerances import default_tolerances
 from hanseg_shared.organs import ORGANS, organ
 from hanseg_shared.volume import Volume
 

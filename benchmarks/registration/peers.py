@@ -38,7 +38,12 @@ from hanseg_registration.engines.elastix import (
 )
 from hanseg_registration.engines.parameter_maps import load_parameters
 from hanseg_registration.geometry.head import Head, find_ct_head, find_mr_head
-from hanseg_registration.geometry.motions import Motion, inverse, translation
+from hanseg_registration.geometry.motions import (
+    Motion,
+    from_transform,
+    inverse,
+    translation,
+)
 from hanseg_registration.geometry.sampling import (
     as_float,
     centre_at_origin,
@@ -204,7 +209,7 @@ def simple_prepared(given: Prepared) -> Answer:
     identity = sitk.Euler3DTransform()
     identity.SetCenter(given.fixed.grid.centre.tolist())
     found, wall, processor = timed(lambda: _simple(fixed, moving, identity))
-    return given.finished(given.start @ _matrix(found)), wall, processor
+    return given.finished(given.start @ from_transform(found)), wall, processor
 
 
 def simple_scratch(given: Prepared) -> Answer:
@@ -258,7 +263,7 @@ def _ants_from_start(given: Prepared, python: str, ct: Volume, mr: Volume) -> An
         write_volume(ct, fixed)
         sitk.WriteImage(given.at_start(mr), str(moving))
         found, wall, processor = _ants(python, fixed, moving, "identity")
-    return given.finished(given.start @ _matrix(found)), wall, processor
+    return given.finished(given.start @ from_transform(found)), wall, processor
 
 
 def ants_scratch(given: Prepared, python: str) -> Answer:
@@ -286,15 +291,6 @@ def _ants(python: str, fixed: Path, moving: Path, start: str) -> Answer:
     seconds = json.loads(done.stdout.strip().splitlines()[-1])
     transform = sitk.ReadTransform(str(end))
     return transform, seconds["wall_s"], seconds["processor_s"]
-
-
-def _matrix(transform: sitk.Transform) -> Motion:
-    """Return a linear transform of any ITK class as a matrix."""
-    motion = np.eye(4)
-    motion[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
-    for axis, unit in enumerate(np.eye(3).tolist()):
-        motion[:3, axis] = np.array(transform.TransformPoint(unit)) - motion[:3, 3]
-    return motion
 
 
 def _float_image(volume: Volume) -> sitk.Image:

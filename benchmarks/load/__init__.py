@@ -1,0 +1,1 @@
+"""What the service takes: many clients, large uploads, silent connections."""

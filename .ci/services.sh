@@ -1,20 +1,27 @@
 #!/usr/bin/env bash
-# Throw-away PostgreSQL and Redis servers for the tests.
+# Throw-away PostgreSQL, Redis, RabbitMQ and Orthanc servers for the tests.
 #
-#   eval "$(.ci/services.sh start)"   start both, set HANSEG_TEST_POSTGRES_URL,
-#                                     HANSEG_TEST_REDIS_URL and HANSEG_TEST_SERVICES
-#   .ci/services.sh stop [FOLDER]     stop both, delete their folder; the folder is
+#   eval "$(.ci/services.sh start)"   start them, set HANSEG_TEST_POSTGRES_URL,
+#                                     HANSEG_TEST_REDIS_URL, HANSEG_TEST_RABBITMQ_URL,
+#                                     HANSEG_TEST_ORTHANC_URL,
+#                                     HANSEG_TEST_ORTHANC_DICOM (AET@HOST:PORT) and
+#                                     HANSEG_TEST_SERVICES
+#   .ci/services.sh stop [FOLDER]     stop them, delete their folder; the folder is
 #                                     $HANSEG_TEST_SERVICES unless it is given
 #
-# Both listen on free ports of the loopback interface, ask for a password made for this
-# run, keep everything in one temporary folder, and never write to a system's own
-# cluster. Nothing durable: a test's data may be lost with the machine. Missing servers
-# are installed from Debian when this runs as root. The only lines on standard output
-# are the exports, so that `eval` can take them; everything else goes to standard error.
+# They listen on free ports of the loopback interface (Orthanc's DICOM port on all, as it
+# knows no other way), ask for a password made for this run, keep everything in one
+# temporary folder, and never write to a system's own cluster. Nothing durable: a test's
+# data may be lost with the machine. Missing servers, and the DICOM programs that tests
+# call, are installed from Debian when this runs as root. The only lines on standard
+# output are the exports, so that `eval` can take them; everything else goes to standard
+# error.
 set -euo pipefail
 
 START_SECONDS=60 # how long a server may take to answer
 PORT_TRIES=3     # a free port may be taken between choosing and using it
+RABBITMQ=/usr/lib/rabbitmq/bin # not the scripts in /usr/sbin, which change the user
+DICOMWEB=/usr/share/orthanc/plugins/libOrthancDicomWeb.so
 
 say() { echo "services: $*" >&2; }
 fail() {
@@ -38,6 +45,17 @@ install_missing() {
     local missing=()
     [[ -n $(newest_postgres) ]] || missing+=(postgresql)
     command -v redis-server >/dev/null || missing+=(redis-server)
+    [[ -x $RABBITMQ/rabbitmq-server ]] || missing+=(rabbitmq-server)
+    command -v openssl >/dev/null || missing+=(openssl)
+    command -v Orthanc >/dev/null || missing+=(orthanc)
+    [[ -e $DICOMWEB ]] || missing+=(orthanc-dicomweb)
+    [[ -x /usr/bin/storescu ]] || missing+=(dcmtk) # pynetdicom has one of that name
+    command -v plastimatch >/dev/null || missing+=(plastimatch)
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v promtool >/dev/null || missing+=(prometheus) # the rules of alerts
+    # an object store that speaks S3; the tests start it themselves
+    [[ -x /usr/bin/swift-proxy-server ]] ||
+        missing+=(swift-proxy swift-account swift-container swift-object)
     ((${#missing[@]})) || return 0
     [[ $(id -u) == 0 ]] || fail "${missing[*]} missing, and only root can install it"
     command -v apt-get >/dev/null || fail "${missing[*]} missing, and there is no apt-get"
@@ -149,22 +167,155 @@ redis_answers() { # port, password
     return 1
 }
 
+start_rabbitmq() { # sets rabbitmq_url
+    local home=$folder/rabbitmq password port tls try
+    password=$(new_password)
+    unprivileged mkdir -p "$home"
+    unprivileged openssl req -x509 -newkey rsa:2048 -nodes -days 2 \
+        -subj /CN=tests -addext "subjectAltName=IP:127.0.0.1" \
+        -keyout "$home/key.pem" -out "$home/certificate.pem" 2>/dev/null
+    for ((try = 1; try <= PORT_TRIES; try++)); do
+        port=$(free_port)
+        tls=$(free_port)
+        unprivileged sh -c 'umask 077; echo "$2" >"$1/tls.port"
+            cat >"$1/rabbitmq.conf"' - "$home" "$tls" <<CONF
+listeners.tcp.1 = 127.0.0.1:$port
+listeners.ssl.1 = 127.0.0.1:$tls
+ssl_options.certfile = $home/certificate.pem
+ssl_options.keyfile = $home/key.pem
+ssl_options.verify = verify_none
+default_user = hanseg
+default_pass = $password
+loopback_users = none
+vm_memory_high_watermark.absolute = 512MB
+disk_free_limit.absolute = 50MB
+log.console = false
+CONF
+        unprivileged sh -c 'umask 077; : >"$1/plugins"; cat >"$1/ctl"; chmod u+x "$1/ctl"
+            [ -e "$1/.erlang.cookie" ] || head -c 18 /dev/urandom | base64 \
+                >"$1/.erlang.cookie"; chmod 400 "$1/.erlang.cookie"' - "$home" <<CTL
+#!/bin/sh
+# One of RabbitMQ's own programs, for the node in this folder: ctl NAME ARGUMENTS...
+export HOME='$home' ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$(free_port)
+export RABBITMQ_NODENAME=hanseg@localhost RABBITMQ_DIST_PORT=$(free_port)
+export RABBITMQ_MNESIA_BASE='$home/data' RABBITMQ_LOG_BASE='$home/log'
+export RABBITMQ_CONFIG_FILE='$home/rabbitmq.conf' RABBITMQ_PID_FILE='$home/pid'
+export RABBITMQ_ENABLED_PLUGINS_FILE='$home/plugins' RABBITMQ_CONF_ENV_FILE=/dev/null
+export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='+S 1:1 +sbwt none'
+export RABBITMQ_CTL_ERL_ARGS='+S 1:1 +sbwt none'
+case \$1 in epmd) exec "\$@" ;; esac
+exec "$RABBITMQ/\$@"
+CTL
+        unprivileged sh -c 'cd "$1"; nohup ./ctl rabbitmq-server >"$1/out.log" 2>&1 \
+            </dev/null & echo $! >"$1/launcher.pid"' - "$home"
+        if rabbitmq_answers "$home" "$port"; then
+            rabbitmq_url="amqp://hanseg:$password@127.0.0.1:$port//"
+            return 0
+        fi
+        stop_rabbitmq "$home" || true
+    done
+    cat "$home/out.log" >&2 || true
+    fail "RabbitMQ did not start"
+}
+
+rabbitmq_answers() { # folder, port; whether it does, before its process ends
+    local deadline=$((SECONDS + START_SECONDS))
+    while ((SECONDS < deadline)); do
+        if [[ $(exec 3<>"/dev/tcp/127.0.0.1/$2" && printf 'AMQP\0\0\x09\x01' >&3 &&
+            head -c 1 <&3 | od -An -tx1) == " 01" ]] 2>/dev/null; then
+            return 0
+        fi
+        [[ -e /proc/$(<"$1/launcher.pid") ]] || return 1
+        sleep 0.2
+    done
+    return 1
+}
+
+stop_rabbitmq() { # folder; succeeds when nothing of it runs any more
+    local status=0
+    if [[ -s $1/pid ]]; then
+        end_process "$(<"$1/pid")" || status=1
+    fi
+    # its own name server: on its own port, and alone
+    unprivileged "$1/ctl" epmd -kill >/dev/null 2>&1 || true
+    return $status
+}
+
+start_orthanc() { # sets orthanc_url and orthanc_dicom
+    local password http dicom try
+    password=$(new_password)
+    for ((try = 1; try <= PORT_TRIES; try++)); do
+        http=$(free_port)
+        dicom=$(free_port)
+        unprivileged sh -c 'umask 077; mkdir -p "$1/orthanc"; cat >"$1/orthanc.json"' - \
+            "$folder" <<JSON
+{
+  "Name": "tests", "StorageDirectory": "$folder/orthanc",
+  "IndexDirectory": "$folder/orthanc", "TemporaryDirectory": "$folder/orthanc",
+  "HttpPort": $http, "RemoteAccessAllowed": false, "AuthenticationEnabled": true,
+  "RegisteredUsers": {"hanseg": "$password"}, "DicomAet": "ORTHANC",
+  "DicomPort": $dicom, "DicomModalitiesInDatabase": true, "StableAge": 1,
+  "UnknownSopClassAccepted": true, "ConcurrentJobs": 2, "HttpThreadsCount": 8,
+  "Plugins": ["$DICOMWEB"], "DicomWeb": {"Enable": true}
+}
+JSON
+        unprivileged sh -c 'nohup Orthanc "$1/orthanc.json" >"$1/orthanc.log" 2>&1 \
+            </dev/null & echo $! >"$1/orthanc.pid"' - "$folder"
+        orthanc_url="http://hanseg:$password@127.0.0.1:$http"
+        orthanc_dicom="ORTHANC@127.0.0.1:$dicom"
+        orthanc_answers "$http" "$password" && return 0
+        end_process "$(<"$folder/orthanc.pid")" || true
+    done
+    cat "$folder/orthanc.log" >&2 || true
+    fail "Orthanc did not start"
+}
+
+orthanc_answers() { # port, password; whether it does, before its process ends
+    python3 - "$1" "$2" "$(<"$folder/orthanc.pid")" "$START_SECONDS" <<'PY'
+import base64, os, sys, time, urllib.request
+
+port, password, process, seconds = sys.argv[1:]
+key = base64.b64encode(f"hanseg:{password}".encode()).decode()
+request = urllib.request.Request(
+    f"http://127.0.0.1:{port}/system", headers={"Authorization": f"Basic {key}"}
+)
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+end = time.monotonic() + float(seconds)
+while time.monotonic() < end and os.path.exists(f"/proc/{process}"):
+    try:
+        direct.open(request, timeout=2).read()
+        sys.exit(0)
+    except OSError:
+        time.sleep(0.1)
+sys.exit(1)
+PY
+}
+
+end_process() { # process; succeeds when it has ended
+    local pid=$1 tick
+    kill "$pid" 2>/dev/null || true
+    for ((tick = 0; tick < 100; tick++)); do
+        kill -0 "$pid" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
 stop_all() { # folder; succeeds when nothing runs there any more
-    local folder=$1 bin pid tick
+    local folder=$1 bin name pid
     bin=$(newest_postgres)
     if [[ -s $folder/postgres/postmaster.pid ]]; then
         unprivileged "$bin/pg_ctl" --pgdata="$folder/postgres" --mode=immediate \
             --wait --timeout=30 stop >&2 || fail "PostgreSQL in $folder did not stop"
     fi
-    if [[ -s $folder/redis.pid ]]; then
-        pid=$(<"$folder/redis.pid")
-        kill "$pid" 2>/dev/null || true
-        for ((tick = 0; tick < 100; tick++)); do
-            kill -0 "$pid" 2>/dev/null || break
-            sleep 0.1
-        done
-        ! kill -0 "$pid" 2>/dev/null || fail "Redis (process $pid) did not stop"
+    if [[ -x $folder/rabbitmq/ctl ]]; then
+        stop_rabbitmq "$folder/rabbitmq" || fail "RabbitMQ in $folder did not stop"
     fi
+    for name in redis orthanc; do
+        [[ -s $folder/$name.pid ]] || continue
+        pid=$(<"$folder/$name.pid")
+        end_process "$pid" || fail "$name (process $pid) did not stop"
+    done
     rm -rf "$folder"
 }
 
@@ -172,16 +323,21 @@ start() { # anything printed here reaches the caller's `eval`
     trap 'echo false' EXIT
     install_missing
     folder=$(mktemp -d "${TMPDIR:-/tmp}/hanseg-services.XXXXXXXX")
-    # until both run; the "false" makes the caller's `eval` fail too
+    # until all run; the "false" makes the caller's `eval` fail too
     trap 'echo false; stop_all "$folder"' EXIT
     [[ $(id -u) != 0 ]] || chown "$server_user" "$folder"
     start_postgres
     start_redis
+    start_rabbitmq
+    start_orthanc
     trap - EXIT
-    say "PostgreSQL and Redis run in $folder"
+    say "PostgreSQL, Redis, RabbitMQ and Orthanc run in $folder"
     printf 'export HANSEG_TEST_SERVICES=%q\n' "$folder"
     printf 'export HANSEG_TEST_POSTGRES_URL=%q\n' "$postgres_url"
     printf 'export HANSEG_TEST_REDIS_URL=%q\n' "$redis_url"
+    printf 'export HANSEG_TEST_RABBITMQ_URL=%q\n' "$rabbitmq_url"
+    printf 'export HANSEG_TEST_ORTHANC_URL=%q\n' "$orthanc_url"
+    printf 'export HANSEG_TEST_ORTHANC_DICOM=%q\n' "$orthanc_dicom"
 }
 
 stop() {

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 LIGHT_MODULES = [
+    "hanseg_dicom.bridge",
     "hanseg_shared.documents",
     "hanseg_shared.errors",
     "hanseg_shared.io",

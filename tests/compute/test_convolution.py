@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -91,3 +94,27 @@ def test_without_onednn_pytorch_decides(onednn, monkeypatch):
     with torch.inference_mode():
         layer("deep")(images("deep"))
     assert not onednn
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_no_gradient_is_taken_from_memory_of_others(depth):
+    """oneDNN reads beyond images two voxels deep; here NaN lies where it may."""
+    weight = torch.ones(32, 32, 3, 3, 3).contiguous(memory_format=LAST)
+    convolve = Conv3d(32, 32, 3, padding=1, bias=False)
+    convolve.weight = nn.Parameter(weight)
+    for height, width in itertools.product((2, 3, 4, 6, 8, 12), repeat=2):
+        given = among_nan((2, 32, depth, height, width))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = convolve(given)
+        slope = among_nan(tuple(found.shape)).to(found.dtype)
+        (gradient,) = torch.autograd.grad(found, convolve.weight, slope)
+        assert torch.isfinite(gradient).all()
+
+
+def among_nan(shape: tuple[int, ...]) -> torch.Tensor:
+    """Return an image in bfloat16, channels last, with NaN before and behind it."""
+    count, channels, *size = shape
+    whole = torch.full((4096 + math.prod(shape),), math.nan, dtype=torch.bfloat16)
+    inside = whole[2048 : 2048 + math.prod(shape)].view(count, *size, channels)
+    inside.copy_(torch.randn(inside.shape))
+    return inside.permute(0, 4, 1, 2, 3)

@@ -53,6 +53,7 @@ def test_a_change_leads_to_one_place(question: str):
         "shared/hanseg_shared",
         "services/registration/hanseg_registration",
         "services/segmentation/hanseg_segmentation",
+        "services/dicom/hanseg_dicom",
         "lab/hanseg_lab",
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from hanseg_registration.verdict import CHECKS
 from hanseg_segmentation.quality.anatomy import anatomy
-from hanseg_shared.documents import JobState, MrVerdict
+from hanseg_shared.documents import JobState, MrVerdict, ReviewState
 from hanseg_shared.flags import DOUBTS, MEANINGS, FlagCode, Meaning
 from hanseg_shared.organs import OrganStatus
 
@@ -32,6 +32,7 @@ def rows_of(heading: str) -> dict[str, list[str]]:
     ("heading", "words"),
     [
         ("Job states", JobState),
+        ("Review states", ReviewState),
         ("Organ statuses", OrganStatus),
         ("Flags", FlagCode),
         ("Verdicts on the MR", MrVerdict),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hanseg_lab.phantom import make_case
+from hanseg_lab.phantom import Scope, make_case
 from hanseg_shared.client import Client, JobRequest
 from hanseg_shared.io import write_volume
 from hanseg_shared.jobs.record import Job
@@ -83,6 +83,14 @@ def ct_and_mr(tmp_path_factory: pytest.TempPathFactory) -> JobRequest:
 @pytest.fixture(scope="session")
 def ct_alone(ct_and_mr: JobRequest) -> JobRequest:
     return JobRequest(ct_and_mr.ct, case="phantom")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> JobRequest:
+    """A CT for tests that ask what becomes of a job, not of an image."""
+    case = make_case(3, ct_spacing=(5.0, 5.0, 5.0), mr=False, scope=Scope.HEAD)
+    ct = write_volume(case.ct, tmp_path_factory.mktemp("small") / "ct.nii.gz")
+    return JobRequest(ct, case="small")
 
 
 @pytest.fixture

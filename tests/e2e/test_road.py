@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hanseg_shared.client import Client
 from hanseg_shared.client.console import JsonReporter
 from hanseg_shared.client.segment import segment_case
 from hanseg_shared.documents import JobDocument, JobState, MrVerdict
@@ -95,16 +97,25 @@ def test_left_organs_lie_on_the_patients_left(job, out):
         assert centre_x(found[stem + "L"]) > centre_x(found[stem + "R"]), stem
 
 
-def test_a_ct_alone_says_that_the_mr_is_absent(client, ct_alone, tmp_path):
-    with JsonReporter() as reporter:
-        job = segment_case(client, ct_alone, tmp_path / "out", reporter)
+@pytest.fixture(scope="module")
+def plain(stack, ct_alone, tmp_path_factory) -> Path:
+    """What came of the CT alone."""
+    out: Path = tmp_path_factory.mktemp("plain") / "out"
+    stack.wait_until_ready()
+    with Client(stack.url) as client, JsonReporter() as reporter:
+        segment_case(client, ct_alone, out, reporter)
+    return out
+
+
+def test_a_ct_alone_says_that_the_mr_is_absent(plain):
+    job = JobDocument.model_validate_json((plain / "job.json").read_text())
     assert job.mr_verdict is MrVerdict.ABSENT
     assert len(job.organs) == len(ORGANS)
-    assert not (tmp_path / "out" / "registered_mr.nii.gz").exists()
+    assert not (plain / "registered_mr.nii.gz").exists()
 
 
 def test_a_ct_stored_the_other_way_round_gives_the_same_organs(
-    client, ct_alone, tmp_path
+    client, ct_alone, plain, tmp_path
 ):
     from hanseg_shared.client import JobRequest
     from hanseg_shared.grid import Grid
@@ -123,11 +134,10 @@ def test_a_ct_stored_the_other_way_round_gives_the_same_organs(
     turned = Volume(ct.array[::-1, ::-1, ::-1].copy(), flipped)
     write_volume(turned, tmp_path / "turned.nii.gz")
     with JsonReporter() as reporter:
-        segment_case(client, ct_alone, tmp_path / "plain", reporter)
         segment_case(
             client, JobRequest(tmp_path / "turned.nii.gz"), tmp_path / "out", reporter
         )
-    plain = read_labels(tmp_path / "plain" / "segmentation.nii.gz").array
+    unturned = read_labels(plain / "segmentation.nii.gz").array
     result = read_labels(tmp_path / "out" / "segmentation.nii.gz")
     assert result.grid.is_same(flipped)
-    assert np.mean(result.array[::-1, ::-1, ::-1] == plain) > 0.9999
+    assert np.mean(result.array[::-1, ::-1, ::-1] == unturned) > 0.9999

@@ -41,9 +41,9 @@ def succeeded(job: Job) -> bool:
     ],
 )
 def test_a_job_outlives_its_worker(
-    stack, client, ct_and_mr, ct_alone, wait_for, worker, stage
+    stack, client, ct_and_mr, small, wait_for, worker, stage
 ):
-    job = client.submit(ct_and_mr if worker == "registration" else ct_alone)
+    job = client.submit(ct_and_mr if worker == "registration" else small)
     wait_for(job.id, being(stage))
     kill(stack, worker)
     done = wait_for(job.id, succeeded)
@@ -53,9 +53,10 @@ def test_a_job_outlives_its_worker(
 
 
 def registration_of(stack) -> psutil.Process | None:
-    """The process that registers, below the worker and the child that supervises it."""
-    worker = psutil.Process(stack.children["registration"].pid)
-    below = [process for child in worker.children() for process in child.children()]
+    """The process that registers, below keeper, worker and its child."""
+    below = [psutil.Process(stack.children["registration"].pid)]
+    for _ in range(3):
+        below = [child for process in below for child in process.children()]
     return below[0] if below else None
 
 
@@ -74,14 +75,14 @@ def test_a_registration_that_was_killed_once_is_as_if_nothing_had_happened(
     assert done.stages[0].attempts == 2
 
 
-def test_queued_jobs_outlive_a_restart_of_redis(stack, client, ct_alone, wait_for):
-    jobs = [client.submit(ct_alone) for _ in range(3)]
+def test_queued_jobs_outlive_a_restart_of_redis(stack, client, small, wait_for):
+    jobs = [client.submit(small) for _ in range(2)]
     kill(stack, "redis")
     assert [wait_for(job.id, succeeded).id for job in jobs] == [job.id for job in jobs]
 
 
-def test_a_job_outlives_a_restart_of_the_api(stack, client, ct_alone, wait_for):
-    job = client.submit(ct_alone)
+def test_a_job_outlives_a_restart_of_the_api(stack, client, small, wait_for):
+    job = client.submit(small)
     wait_for(job.id, being(JobState.SEGMENTING))
     kill(stack, "api")
     wait_for(job.id, succeeded)
@@ -91,9 +92,9 @@ def test_a_job_outlives_a_restart_of_the_api(stack, client, ct_alone, wait_for):
 
 
 def test_a_worker_that_hangs_loses_its_job_and_publishes_nothing(
-    stack, client, ct_alone, wait_for
+    stack, client, small, wait_for
 ):
-    job = client.submit(ct_alone)
+    job = client.submit(small)
     claimed = wait_for(job.id, being(JobState.SEGMENTING))
     parent = psutil.Process(stack.children["segmentation"].pid)
     frozen = [parent, *parent.children(recursive=True)]

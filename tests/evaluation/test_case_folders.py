@@ -120,10 +120,10 @@ def test_an_empty_folder_is_refused(tmp_path):
         find_case_masks(tmp_path)
 
 
-def test_an_rtstruct_is_refused_with_the_remedy(tmp_path):
+def test_a_damaged_rtstruct_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "rs.dcm").write_bytes(dicom(b"1.2.840.10008.5.1.4.1.1.481.3"))
     for path in (tmp_path, tmp_path / "rs.dcm"):
-        with pytest.raises(InputError, match=r"RTSTRUCT.*export"):
+        with pytest.raises(InputError, match=r"rs\.dcm: .*RTSTRUCT.*give a whole"):
             find_case_masks(path)
 
 

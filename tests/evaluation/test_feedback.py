@@ -1,139 +1,165 @@
-"""`hanseg feedback`: corrections are kept, and their drift is seen."""
+"""`hanseg feedback`: corrections go to the service, and their drift is read from it."""
 
+from __future__ import annotations
+
+import csv
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from hanseg_lab.evaluation.correction_drift import drifts
-from hanseg_lab.evaluation.feedback import Change, read_history
-from hanseg_shared.documents import JobDocument, JobState, ModelSummary
+from hanseg_shared.client import Client, JobRequest
 from hanseg_shared.io import write_volume
+from hanseg_shared.result_files import RECORD, SEGMENTATION
+from hanseg_shared.review.documents import Correction
+from tests.api.conftest import (  # noqa: F401 - fixtures
+    app,
+    checker,
+    converter,
+    models,
+    publisher,
+    running,
+    services,
+    settings,
+    worker,
+)
+from tests.api.fakes import CT
 from tests.evaluation.folders import PLACES, label_map, moved, run, write_masks
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
+def box_ml(place: tuple[slice, ...]) -> float:
+    """Return the volume of a box of voxels of 1 x 1 x 2.5 mm."""
+    return math.prod(each.stop - each.start for each in place) * 2.5e-3
+
+
 @pytest.fixture
-def job(tmp_path):
-    """A job's results, as `hanseg segment` leaves them."""
+def url(running):  # noqa: F811
+    return f"http://127.0.0.1:{running.port}"
+
+
+@pytest.fixture
+def client(url):
+    with Client(url) as found:
+        yield found
+
+
+@pytest.fixture
+def job(client, worker, tmp_path):  # noqa: F811
+    """The folder of a job's results, as `hanseg segment` leaves it."""
+    ct = tmp_path / "ct.nii.gz"
+    ct.write_bytes(CT)
+    job_id = client.submit(JobRequest(ct, case="anna")).id
+    own = write_volume(label_map(), tmp_path / "own.nii.gz")
+    contoured = {name: box_ml(place) for name, place in PLACES.items()}
+    worker.succeed(job_id, {SEGMENTATION: own.read_bytes()}, contoured=contoured)
     folder = tmp_path / "job"
     folder.mkdir()
-    document = JobDocument(
-        id="job-1",
-        case="anna",
-        state=JobState.SUCCEEDED,
-        created_at=NOW,
-        model=ModelSummary(name="default", version="1", sha256="ab" * 32),
-    )
-    (folder / "job.json").write_text(document.model_dump_json())
-    write_volume(label_map(), folder / "segmentation.nii.gz")
+    (folder / RECORD).write_text(client.job(job_id).model_dump_json())
     return folder
 
 
 @pytest.fixture
 def corrected(tmp_path):
-    """The clinician's label map: the left parotid smaller, the cord removed."""
+    """The clinician's label map: the left parotid smaller."""
     places = PLACES | {"Parotid_L": (slice(3, 7), slice(4, 12), slice(16, 19))}
-    del places["SpinalCord"]
     return write_volume(label_map(places), tmp_path / "corrected.nii.gz")
 
 
-def test_what_was_changed_is_kept(job, corrected, tmp_path):
-    history = tmp_path / "history"
-    result = run("feedback", job, corrected, "--history", history)
-    assert result.exit_code == 0
-    found = {change.organ: change for change in read_history(history)}
-    left, right, cord = (found[n] for n in ("Parotid_L", "Parotid_R", "SpinalCord"))
+def test_what_was_changed_is_kept_by_the_service(client, job, corrected, url):
+    result = run("feedback", job, corrected, "--url", url)
+    assert result.exit_code == 0, result.stderr
+    [left] = client.corrections(limit=9)
+    assert (left.organ, left.model) == ("Parotid_L", "default 1")
     assert left.dice == pytest.approx(2 / 3)
     assert left.volume_change_ml == pytest.approx(-0.5 * left.volume_ml)
-    assert (right.dice, right.surface_dice, right.added_path_mm) == (1, 1, 0)
-    assert (cord.dice, cord.corrected_ml, cord.added_path_mm) == (0, 0, 0)
-    assert (left.job, left.case, left.model) == ("job-1", "anna", "default 1")
+    assert left.added_path_mm > 0
+    assert "Parotid_L" in result.stdout
+    [said] = client.review(left.job).organs
+    assert (said.organ, said.verdict) == ("Parotid_L", "edited")
 
 
-def test_masks_of_organs_tell_of_those_only(job, tmp_path):
-    masks = write_masks(tmp_path / "c", moved(label_map()))
-    (masks / "Parotid_R.nii.gz").unlink()
-    history = tmp_path / "history"
-    run("feedback", job, masks, "--history", history)
-    organs = {change.organ for change in read_history(history)}
-    assert organs == {"Parotid_L", "SpinalCord"}
-
-
-def test_a_job_is_recorded_once_unless_replaced(job, corrected, tmp_path):
-    history = tmp_path / "history"
-    run("feedback", job, corrected, "--history", history)
-    again = run("feedback", job, corrected, "--history", history)
-    assert again.exit_code == 2
-    assert "--replace" in str(again.exception)
-    run("feedback", job, corrected, "--history", history, "--replace")
-    assert len(read_history(history)) == 3
-
-
-def test_pictures_of_the_drift_lie_beside_the_history(job, corrected, tmp_path):
-    history = tmp_path / "history"
-    run("feedback", job, corrected, "--history", history, "--date", "2026-02-01")
-    names = {path.name for path in history.iterdir() if path.name != ".lock"}
-    assert names == {
-        *("history.csv", "drift.html", "drift_surface_dice.png"),
-        *("drift_added_path.png", "drift_volume.png"),
-    }
-    assert read_history(history)[0].corrected_at == datetime(2026, 2, 1, tzinfo=UTC)
-    shown = run("feedback", "--history", history)
+def test_what_was_corrected_in_the_page_is_shown_too(client, job, corrected, url):
+    job_id = client.jobs(limit=1)[0][0].id
+    client.send_correction(job_id, corrected)
+    shown = run("feedback", "--url", url)
+    assert shown.exit_code == 0
     assert "Parotid_L" in shown.stdout
 
 
-def test_another_grid_is_refused(job, tmp_path):
-    labels = label_map()
-    corrected = write_volume(
-        labels.with_array(labels.array).__class__(
-            labels.array[:, :, :20], labels.grid.crop((0, 0, 0), (20, 24, 10))
-        ),
-        tmp_path / "c.nii.gz",
-    )
-    result = run("feedback", job, corrected, "--history", tmp_path / "h")
+def test_a_correction_sent_again_counts_once(client, job, corrected, url):
+    job_id = client.jobs(limit=1)[0][0].id
+    for given in (job, job_id):
+        assert run("feedback", given, corrected, "--url", url).exit_code == 0
+    assert len(client.corrections(limit=9)) == 1
+
+
+def test_masks_of_organs_tell_of_those_only(client, job, url, tmp_path):
+    masks = write_masks(tmp_path / "c", moved(label_map()))
+    (masks / "Parotid_R.nii.gz").unlink()
+    result = run("feedback", job, masks, "--url", url)
+    assert result.exit_code == 0, result.stderr
+    found = {each.organ for each in client.corrections(limit=9)}
+    assert found == {"Parotid_L", "SpinalCord"}
+
+
+def test_drift_and_a_table_are_written(job, corrected, url, tmp_path):
+    out = tmp_path / "drift"
+    run("feedback", job, corrected, "--url", url, "--out", out)
+    assert {path.name for path in out.iterdir()} == {
+        *("corrections.csv", "drift.html", "drift_surface_dice.png"),
+        *("drift_added_path.png", "drift_volume.png"),
+    }
+    with (out / "corrections.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert row["organ"] == "Parotid_L"
+    assert float(row["dice"]) == pytest.approx(2 / 3)
+
+
+def test_what_the_service_refuses_is_said(job, url, tmp_path):
+    path = tmp_path / "c.nii.gz"
+    path.write_text("no image")
+    assert run("feedback", job, path, "--url", url).exit_code == 2
+
+
+def test_results_that_are_gone_are_said(client, job, corrected, url):
+    client.delete(client.jobs(limit=1)[0][0].id)
+    result = run("feedback", job, corrected, "--url", url)
+    assert result.exit_code == 3
+
+
+def test_without_a_service_nothing_is_recorded(corrected):
+    result = run("feedback", "0" * 32, corrected, "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 4
+    assert "no contouring service answers" in result.stderr
+
+
+def test_what_is_no_job_is_refused(corrected, url, tmp_path):
+    result = run("feedback", tmp_path, corrected, "--url", url)
     assert result.exit_code == 2
-    assert "not on the grid" in str(result.exception)
-    assert not (tmp_path / "h").exists()
+    assert "job.json is not there" in result.stderr
+    (tmp_path / RECORD).write_text('{"id": 3}')
+    result = run("feedback", tmp_path, corrected, "--url", url)
+    assert (result.exit_code, "no job's document" in result.stderr) == (2, True)
 
 
-def test_a_folder_that_is_no_job_is_refused(job, corrected, tmp_path):
-    (job / "job.json").unlink()
-    result = run("feedback", job, corrected, "--history", tmp_path / "h")
-    assert result.exit_code == 2
-    assert "job.json is not there" in str(result.exception)
+def test_no_corrections_make_no_page(url, tmp_path):
+    assert run("feedback", "--url", url, "--out", tmp_path / "o").exit_code == 2
 
 
-def test_a_document_that_is_no_jobs_is_refused(job, corrected, tmp_path):
-    (job / "job.json").write_text('{"id": 3}')
-    result = run("feedback", job, corrected, "--history", tmp_path / "h")
-    assert result.exit_code == 2
-    assert "no job's document" in str(result.exception)
-
-
-def test_an_empty_history_cannot_be_shown(tmp_path):
-    assert run("feedback", "--history", tmp_path / "h").exit_code == 2
-
-
-def test_a_damaged_history_is_refused_and_left_alone(job, corrected, tmp_path):
-    history = tmp_path / "h"
-    history.mkdir()
-    (history / "history.csv").write_text("a,b\n1,2\n")
-    assert run("feedback", job, corrected, "--history", history).exit_code == 2
-    assert (history / "history.csv").read_text() == "a,b\n1,2\n"
-
-
-def courses(values) -> list[Change]:
+def courses(values) -> list[Correction]:
     """Return corrections of one organ, ten days apart."""
     return [
-        Change(
-            NOW + timedelta(days=10 * n),
-            f"job-{n}",
-            "",
-            "",
-            "",
-            "Lips",
+        Correction(
+            job=f"job-{n}",
+            organ="Lips",
+            model="default 1",
+            day=(NOW + timedelta(days=10 * n)).date(),
+            judged_at=NOW + timedelta(days=10 * n),
             dice=0.9,
+            hd95_mm=2.0,
             surface_dice=value,
             added_path_mm=10.0,
             volume_ml=5.0,

@@ -25,6 +25,9 @@ from hanseg_shared.stack.redis_server import free_port
 PATIENCE_SECONDS = 120.0
 """A job that is not done by then is lost."""
 
+LAST_LINES = 12
+"""So many lines of each log are told with a failure."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -93,8 +96,19 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> JobRequest:
     return JobRequest(ct, case="small")
 
 
+def tail_of_logs(folder: Path) -> str:
+    """Return what each process of the service wrote last."""
+    parts = []
+    for log in sorted(folder.glob("*.log")):
+        lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        parts += [f"--- {log.name}", *lines]
+    return "\n".join(parts)
+
+
 @pytest.fixture
-def wait_for(tables: Tables) -> Callable[[str, Callable[[Job], bool]], Job]:
+def wait_for(
+    tables: Tables, stack: Stack
+) -> Callable[[str, Callable[[Job], bool]], Job]:
     """Return a function that watches a job's row until something is true of it."""
     tick = threading.Event()
 
@@ -105,7 +119,9 @@ def wait_for(tables: Tables) -> Callable[[str, Callable[[Job], bool]], Job]:
             if condition(job):
                 return job
             assert not job.state.is_final, f"{job.state}: {job.error}"
-            assert time.monotonic() < deadline, f"stuck while {job.state}"
+            if time.monotonic() >= deadline:
+                logs = tail_of_logs(stack.logs)
+                pytest.fail(f"stuck while {job.state}; the service wrote last:\n{logs}")
             tick.wait(0.02)
 
     return wait

@@ -171,7 +171,10 @@ def _be_child(job: _Job, writing: int) -> NoReturn:
             os.dup2(nowhere, stream)
         address_space, resident = _held_before()
         memory_bytes = job.confines.memory_bytes + address_space
-        confine(replace(job.confines, memory_bytes=memory_bytes))
+        open_files = job.confines.open_files + _most_open_before()
+        confine(
+            replace(job.confines, memory_bytes=memory_bytes, open_files=open_files)
+        )
         for folder in job.folders:
             os.chdir(folder)
             os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
@@ -195,6 +198,14 @@ def _held_before() -> tuple[int, int]:
     pages = [int(each) for each in Path("/proc/self/statm").read_text().split()[:2]]
     held = [each * resource.getpagesize() for each in pages]
     return max(0, held[0] - FRESH_ADDRESSES), max(0, held[1] - FRESH_RESIDENT)
+
+
+def _most_open_before() -> int:
+    """Return how many files other tests of this process may hold open.
+
+    The limit is one of numbers: the highest that is taken counts.
+    """
+    return max(int(each) for each in os.listdir("/proc/self/fd"))
 
 
 def _do(

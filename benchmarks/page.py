@@ -27,7 +27,6 @@ from playwright.sync_api import Browser, sync_playwright
 from hanseg_segmentation.api.app import create_app
 from hanseg_segmentation.api.server import Server, configure
 from hanseg_shared.documents import (
-    Flag,
     InputSummary,
     JobOptions,
     MrVerdict,
@@ -36,7 +35,7 @@ from hanseg_shared.documents import (
     Progress,
     RegistrationReport,
 )
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.jobs.record import NewJob, StageResult
 from hanseg_shared.jobs.services import Services, open_tables
 from hanseg_shared.jobs.stages import Stage

@@ -15,8 +15,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.errors import InputError
+from hanseg_shared.faults import first_fault
 from hanseg_shared.grid import Vector
 from hanseg_shared.organs import ORGANS, Evidence, organ
 
@@ -173,9 +174,7 @@ def read_declaration(path: Path) -> Declaration:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in detail["loc"]) or "content"
-        raise InputError(f"{path}: {where}: {detail['msg']}") from None
+        raise InputError(f"{path}: {first_fault(error)}") from None
 
 
 def known_declarations() -> tuple[str, ...]:

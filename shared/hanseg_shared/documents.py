@@ -5,14 +5,14 @@ Seconds, millimetres and millilitres throughout; times are UTC, ISO 8601.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from hanseg_shared.flags import MEANINGS, FlagCode, Number
+from hanseg_shared.document import Document
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.organs import Evidence, OrganStatus
 
 
@@ -118,15 +118,6 @@ class ReviewState(StrEnum):
     """Somebody has signed them."""
 
 
-class Document(BaseModel):
-    """A document that refuses unknown members, so that a typo is not ignored.
-
-    It refuses numbers that are not finite too: JSON cannot carry them.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class Priority(StrEnum):
     """How soon a job is wanted; workers take urgent ones first."""
 
@@ -169,7 +160,7 @@ class DicomReport(Document):
     """
 
     written: tuple[DicomOutput, ...] = ()
-    left_out: dict[DicomOutput, str] = {}
+    left_out: dict[DicomOutput, str] = Field(default_factory=dict)
     template: str | None = None
     remarks: tuple[str, ...] = ()
 
@@ -198,7 +189,7 @@ class RegistrationReport(Document):
     kind: TransformKind = TransformKind.NONE
     backend: Backend | None = None
     sent: bool = False
-    measures: dict[str, float] = {}
+    measures: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
     parameters_sha256: str | None = None
     remarks: tuple[str, ...] = ()
@@ -215,101 +206,6 @@ class RegistrationReport(Document):
         if "MR" in self.reason[:5]:
             return self.reason
         return f"MR {self.verdict}: {self.reason}"
-
-
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-Named = Annotated[float | None, Field(ge=0, exclude_if=_is_none)]
-"""A number that is left out where a flag has none of that name."""
-
-_OLD_VOLUME_FLAG = re.compile(r"(pieces_removed|holes)_([0-9.e+-]{1,24})_ml")
-"""How jobs of version 0.1 wrote the two flags that had a number then."""
-
-
-class Flag(Document):
-    """One finding about an organ: a code, and the number that belongs to it.
-
-    `hanseg_shared.flags.MEANINGS` says what each code means and which number it has.
-    A flag that was stored as a bare string, as jobs of version 0.1 did, is read too;
-    its number may be missing then.
-
-    Attributes:
-        limit: What was accepted, in the unit of the number beside it.
-    """
-
-    code: FlagCode
-    ml: Named = None
-    mm: Named = None
-    voxels: Named = None
-    pieces: Named = None
-    ratio: Named = None
-    share: Named = None
-    probability: Named = None
-    dice: Named = None
-    limit: Named = None
-
-    @classmethod
-    def of(
-        cls, code: FlagCode, number: float | None = None, *, limit: float | None = None
-    ) -> Flag:
-        """Return a flag with its code's number, to three figures.
-
-        There are more where the number would otherwise equal its limit.
-        """
-        name = MEANINGS[code].number
-        figures = 3
-        while _round(number, figures) == _round(limit, figures) and figures < 9:
-            figures += 1
-        numbers = {} if name is None else {name.value: _round(number, figures)}
-        return cls(code=code, limit=_round(limit, figures), **numbers)
-
-    @property
-    def number(self) -> float | None:
-        """The number that belongs to the code; None if there is none."""
-        name = MEANINGS[self.code].number
-        return None if name is None else getattr(self, name.value)
-
-    @property
-    def words(self) -> str:
-        """The flag for a table or a picture, such as ``pieces removed 2.48 ml``."""
-        words = self.code.value.replace("_", " ")
-        if self.number is None:
-            return words
-        unit = _UNITS.get(MEANINGS[self.code].number, "")
-        limit = "" if self.limit is None else f" (limit {self.limit:g}{unit})"
-        return f"{words} {self.number:g}{unit}{limit}"
-
-    def __str__(self) -> str:
-        """Return the code and its numbers, such as ``pieces_removed ml=2.48``."""
-        _, *numbers = self.model_dump().items()
-        return " ".join((self.code, *(f"{name}={n:g}" for name, n in numbers)))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_version_0_1(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic's own
-        if not isinstance(value, str):
-            return value
-        old = _OLD_VOLUME_FLAG.fullmatch(value)
-        return {"code": old[1], "ml": old[2]} if old else {"code": value}
-
-    @model_validator(mode="after")
-    def _has_its_own_number(self) -> Self:
-        meaning = MEANINGS[self.code]
-        for name in Number:
-            if getattr(self, name.value) is not None and name is not meaning.number:
-                raise ValueError(f"the flag {self.code} has no number {name.value!r}")
-        if self.limit is not None and not meaning.limited:
-            raise ValueError(f"the flag {self.code} has no limit")
-        return self
-
-
-_UNITS: dict[Number | None, str] = {Number.ML: " ml", Number.MM: " mm"}
-
-
-def _round(number: float | None, figures: int) -> float | None:
-    return None if number is None else float(f"{number:.{figures}g}")
 
 
 class OrganResult(Document):
@@ -503,10 +399,10 @@ class JobDocument(Document):
     organs: tuple[OrganResult, ...] = ()
     dicom: DicomReport | None = None
     """What was written as DICOM; None where the CT did not come as DICOM."""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     error: Problem | None = None
     removed: tuple[Removal, ...] = ()
     review: ReviewState | None = None
     follows: str | None = None
     priority: Priority = Priority.ROUTINE
-    links: dict[str, str] = {}
+    links: dict[str, str] = Field(default_factory=dict)

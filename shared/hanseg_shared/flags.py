@@ -6,8 +6,14 @@ together.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from hanseg_shared.document import Document
 
 
 class FlagCode(StrEnum):
@@ -156,3 +162,98 @@ right as far as it goes."""
 
 DOUBTS = frozenset(FlagCode) - REMARKS
 """Codes that are findings against an organ."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+Named = Annotated[float | None, Field(ge=0, exclude_if=_is_none)]
+"""A number that is left out where a flag has none of that name."""
+
+_OLD_VOLUME_FLAG = re.compile(r"(pieces_removed|holes)_([0-9.e+-]{1,24})_ml")
+"""How jobs of version 0.1 wrote the two flags that had a number then."""
+
+
+class Flag(Document):
+    """One finding about an organ: a code, and the number that belongs to it.
+
+    `hanseg_shared.flags.MEANINGS` says what each code means and which number it has.
+    A flag that was stored as a bare string, as jobs of version 0.1 did, is read too;
+    its number may be missing then.
+
+    Attributes:
+        limit: What was accepted, in the unit of the number beside it.
+    """
+
+    code: FlagCode
+    ml: Named = None
+    mm: Named = None
+    voxels: Named = None
+    pieces: Named = None
+    ratio: Named = None
+    share: Named = None
+    probability: Named = None
+    dice: Named = None
+    limit: Named = None
+
+    @classmethod
+    def of(
+        cls, code: FlagCode, number: float | None = None, *, limit: float | None = None
+    ) -> Flag:
+        """Return a flag with its code's number, to three figures.
+
+        There are more where the number would otherwise equal its limit.
+        """
+        name = MEANINGS[code].number
+        figures = 3
+        while _round(number, figures) == _round(limit, figures) and figures < 9:
+            figures += 1
+        numbers = {} if name is None else {name.value: _round(number, figures)}
+        return cls(code=code, limit=_round(limit, figures), **numbers)
+
+    @property
+    def number(self) -> float | None:
+        """The number that belongs to the code; None if there is none."""
+        name = MEANINGS[self.code].number
+        return None if name is None else getattr(self, name.value)
+
+    @property
+    def words(self) -> str:
+        """The flag for a table or a picture, such as ``pieces removed 2.48 ml``."""
+        words = self.code.value.replace("_", " ")
+        if self.number is None:
+            return words
+        unit = _UNITS.get(MEANINGS[self.code].number, "")
+        limit = "" if self.limit is None else f" (limit {self.limit:g}{unit})"
+        return f"{words} {self.number:g}{unit}{limit}"
+
+    def __str__(self) -> str:
+        """Return the code and its numbers, such as ``pieces_removed ml=2.48``."""
+        _, *numbers = self.model_dump().items()
+        return " ".join((self.code, *(f"{name}={n:g}" for name, n in numbers)))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_version_0_1(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic's own
+        if not isinstance(value, str):
+            return value
+        old = _OLD_VOLUME_FLAG.fullmatch(value)
+        return {"code": old[1], "ml": old[2]} if old else {"code": value}
+
+    @model_validator(mode="after")
+    def _has_its_own_number(self) -> Self:
+        meaning = MEANINGS[self.code]
+        for name in Number:
+            if getattr(self, name.value) is not None and name is not meaning.number:
+                raise ValueError(f"the flag {self.code} has no number {name.value!r}")
+        if self.limit is not None and not meaning.limited:
+            raise ValueError(f"the flag {self.code} has no limit")
+        return self
+
+
+_UNITS: dict[Number | None, str] = {Number.ML: " ml", Number.MM: " mm"}
+
+
+def _round(number: float | None, figures: int) -> float | None:
+    return None if number is None else float(f"{number:.{figures}g}")

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from hanseg_shared.binding import is_loopback
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import OptionError
+from hanseg_shared.faults import sentence_of
 from hanseg_shared.logs import LogForm
 from hanseg_shared.settings_of_database import DatabaseSettings
 from hanseg_shared.settings_of_store import StoreSettings
@@ -422,7 +423,7 @@ def read_settings() -> Settings:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = "_".join(str(part) for part in fault["loc"]).upper()
-        raise OptionError(f"HANSEG_{name}: {fault['msg']}") from None
+        raise OptionError(f"HANSEG_{name}: {sentence_of(fault)}") from None
 
 
 def settings_of_process() -> Settings:

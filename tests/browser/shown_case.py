@@ -12,7 +12,6 @@ import numpy as np
 from hanseg_lab.phantom import make_case
 from hanseg_segmentation.results.view_files import write_view_ct, write_view_mr
 from hanseg_shared.documents import (
-    Flag,
     InputSummary,
     ModelSummary,
     MrVerdict,
@@ -20,7 +19,7 @@ from hanseg_shared.documents import (
     RegistrationReport,
     ResultFile,
 )
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.grid import Grid, Vector
 from hanseg_shared.io import write_volume
 from hanseg_shared.jobs.record import NewJob, StageResult

@@ -13,7 +13,6 @@ from hanseg_shared.client import Client, session
 from hanseg_shared.client.batch import IN_FLIGHT, SUMMARY, BatchRun, outcome_of
 from hanseg_shared.client.batch_console import BatchBar, make_batch_reporter
 from hanseg_shared.documents import (
-    Flag,
     JobDocument,
     JobOptions,
     JobState,
@@ -24,7 +23,7 @@ from hanseg_shared.documents import (
     TransformKind,
 )
 from hanseg_shared.errors import JobStateError, ServiceUnavailableError
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.io.cases import CaseFiles, PassedOver
 from hanseg_shared.organs import OrganStatus
 from tests.client.fake_service import NOW, FakeService

@@ -8,14 +8,13 @@ from rich.console import Console
 
 from hanseg_shared.client.tables import print_organs
 from hanseg_shared.documents import (
-    Flag,
     JobDocument,
     JobState,
     MrVerdict,
     OrganResult,
     RegistrationReport,
 )
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.organs import OrganStatus
 from tests.client.fake_service import NOW
 

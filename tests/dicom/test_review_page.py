@@ -28,14 +28,13 @@ from hanseg_shared.dicom.review.sheets import draw_pages
 from hanseg_shared.dicom.review.table import split_table
 from hanseg_shared.dicom.review_page import encapsulate, write_review_page
 from hanseg_shared.documents import (
-    Flag,
     ModelSummary,
     MrVerdict,
     OrganResult,
     RegistrationReport,
 )
 from hanseg_shared.errors import GridMismatchError
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.grid import Grid
 from hanseg_shared.io.dicom.source import DicomIdentity
 from hanseg_shared.organs import ORGANS, OrganStatus, organ

@@ -14,9 +14,9 @@ from hanseg_shared.dicom.linting.values import values_of
 from hanseg_shared.dicom.rtstruct import WrittenStructures, write_rtstruct
 from hanseg_shared.dicom.template import Structure, Template
 from hanseg_shared.dicom.templates import default_template
-from hanseg_shared.documents import Flag, ModelSummary, OrganResult
+from hanseg_shared.documents import ModelSummary, OrganResult
 from hanseg_shared.errors import GridMismatchError, OutputError
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, OrganStatus, organ
 from hanseg_shared.volume import Volume

@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from hanseg_shared.documents import (
-    Flag,
-    ModelSummary,
-    OrganResult,
-    Problem,
-    ReviewState,
-)
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.documents import ModelSummary, OrganResult, Problem, ReviewState
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.jobs.record import NewJob, StageResult
 from hanseg_shared.jobs.schema import daily_sums, organ_facts
 from hanseg_shared.jobs.stages import Stage

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from hanseg_shared.documents import (
-    Flag,
     ModelSummary,
     MrVerdict,
     OrganResult,
     RegistrationReport,
 )
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.schema import jobs
 from hanseg_shared.jobs.stages import Stage

@@ -6,14 +6,9 @@ import dataclasses
 
 import pytest
 
-from hanseg_shared.documents import (
-    Flag,
-    MrVerdict,
-    OrganResult,
-    RegistrationReport,
-)
+from hanseg_shared.documents import MrVerdict, OrganResult, RegistrationReport
 from hanseg_shared.errors import ImageContentError, ProcessLostError
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.jobs.record import StageResult
 from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stages import Stage

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hanseg_shared.documents import (
-    Flag,
     JobOptions,
     JobState,
     MrVerdict,
@@ -13,7 +12,7 @@ from hanseg_shared.documents import (
     Progress,
     RegistrationReport,
 )
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.jobs.record import NewJob, StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.tables.worklist import (

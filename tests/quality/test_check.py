@@ -12,8 +12,8 @@ from hanseg_segmentation.quality.check import (
     Checked,
     check_organs,
 )
-from hanseg_shared.documents import Flag, OrganResult
-from hanseg_shared.flags import DOUBTS, REMARKS, FlagCode
+from hanseg_shared.documents import OrganResult
+from hanseg_shared.flags import DOUBTS, REMARKS, Flag, FlagCode
 from hanseg_shared.grid import Grid
 from hanseg_shared.itk import Interpolation, resample
 from hanseg_shared.organs import ORGANS, Evidence, OrganStatus, mirrored_labels, organ

@@ -18,8 +18,8 @@ from hanseg_segmentation.results.preview import (
     layout_of,
     write_preview,
 )
-from hanseg_shared.documents import Flag, MrVerdict, OrganResult, RegistrationReport
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.documents import MrVerdict, OrganResult, RegistrationReport
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import ORGANS, OrganStatus, organ
 from hanseg_shared.pictures.planes import Direction, Plane

@@ -11,8 +11,8 @@ from hanseg_segmentation.results.preview import (
     layout_of,
     write_preview,
 )
-from hanseg_shared.documents import Flag, MrVerdict, OrganResult, RegistrationReport
-from hanseg_shared.flags import FlagCode
+from hanseg_shared.documents import MrVerdict, OrganResult, RegistrationReport
+from hanseg_shared.flags import Flag, FlagCode
 from hanseg_shared.grid import Grid
 from hanseg_shared.organs import OrganStatus, organ
 from hanseg_shared.volume import Volume

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from hanseg_shared.documents import (
     FINAL_STATES,
-    Flag,
     InputSummary,
     JobDocument,
     JobOptions,
@@ -23,7 +22,7 @@ from hanseg_shared.documents import (
     RegistrationReport,
     TransformKind,
 )
-from hanseg_shared.flags import MEANINGS, FlagCode
+from hanseg_shared.flags import MEANINGS, Flag, FlagCode
 from hanseg_shared.organs import ORGANS, OrganStatus
 
 

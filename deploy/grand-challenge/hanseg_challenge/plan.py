@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hanseg_shared.documents import Document, TransformKind
+from hanseg_shared.document import Document
+from hanseg_shared.documents import TransformKind
 
 ANSWER = "answer.json"
 """The answer's file, in the case's scratch folder."""

@@ -19,6 +19,7 @@ from hanseg_shared.client import Client
 from hanseg_shared.csv_cells import safe_row
 from hanseg_shared.documents import JobDocument
 from hanseg_shared.errors import InputError
+from hanseg_shared.faults import first_fault
 from hanseg_shared.organs import ORGANS
 from hanseg_shared.result_files import RECORD
 from hanseg_shared.review.documents import Correction
@@ -46,9 +47,8 @@ def find_job(job: str) -> str:
     try:
         return JobDocument.model_validate_json(record.read_bytes()).id
     except ValidationError as error:
-        first = error.errors()[0]
         raise InputError(
-            f"{record}: no job's document: {first['loc']}: {first['msg']}"
+            f"{record}: no job's document: {first_fault(error)}"
         ) from error
 
 

@@ -124,7 +124,7 @@ def train(
     from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
     from hanseg_lab.training.run import Identity, run_training
     from hanseg_segmentation.packages.installed import model_folders, require_own_name
-    from hanseg_segmentation.packages.package import version_of_today
+    from hanseg_segmentation.packages.names import version_of_today
     from hanseg_shared.settings import read_settings
 
     folders = model_folders(read_settings().models)

@@ -16,8 +16,10 @@ from hanseg_segmentation.packages.package import (
     NetworkSpec,
     Normalisation,
 )
-from hanseg_shared.documents import Backend, Document, TransformKind
+from hanseg_shared.document import Document
+from hanseg_shared.documents import Backend, TransformKind
 from hanseg_shared.errors import OptionError
+from hanseg_shared.faults import first_fault
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -278,9 +280,7 @@ def read_recipe(name: str) -> Recipe:
         known = ", ".join(recipe_names())
         raise OptionError(f"no recipe is called {name!r}; there are {known}") from None
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in detail["loc"])
-        raise OptionError(f"recipe {name}: {where}: {detail['msg']}") from None
+        raise OptionError(f"recipe {name}: {first_fault(error)}") from None
 
 
 def _folder() -> Traversable:

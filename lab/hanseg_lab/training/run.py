@@ -26,10 +26,10 @@ from hanseg_lab.training.recipe import Recipe
 from hanseg_lab.training.shelf import MOST_BYTES, Shelf
 from hanseg_lab.training.state import CHECKPOINT_FILE, TrainingState
 from hanseg_segmentation.packages.combine import licence_of_both
+from hanseg_segmentation.packages.names import version_of_today
 from hanseg_segmentation.packages.package import (
     ModelPackage,
     read_package,
-    version_of_today,
 )
 from hanseg_segmentation.packages.weights import read_weights, write_package
 from hanseg_shared.organs import ORGANS, Evidence

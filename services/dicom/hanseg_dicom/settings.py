@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from hanseg_shared.client.key import clean_key, read_key
 from hanseg_shared.documents import DicomOutput, JobOptions
 from hanseg_shared.errors import OptionError
+from hanseg_shared.faults import sentence_of
 from hanseg_shared.logs import LogForm
 from hanseg_shared.settings import (
     SECRETS_FOLDERS,
@@ -160,4 +161,4 @@ def read_bridge_settings() -> BridgeSettings:
         name = str(fault["loc"][0]).upper()
         if not name.startswith("HANSEG_"):
             name = f"{PREFIX}{name}"
-        raise OptionError(f"{name}: {fault['msg']}") from None
+        raise OptionError(f"{name}: {sentence_of(fault)}") from None

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
 from hanseg_shared.client.address import address, is_this_machine
+from hanseg_shared.client.answers import parse_answer, raise_problem, translate_errors
 from hanseg_shared.client.inputs import open_part
 from hanseg_shared.client.results_folder import move_into, writing
 from hanseg_shared.dicom.template import Template
@@ -25,15 +26,9 @@ from hanseg_shared.documents import (
     JobOptions,
     ListedFile,
     Priority,
-    Problem,
     ResultFile,
 )
 from hanseg_shared.errors import (
-    HansegError,
-    InputError,
-    JobError,
-    JobNotFoundError,
-    JobStateError,
     ServiceUnavailableError,
     StoreError,
 )
@@ -54,22 +49,6 @@ LARGEST_PAGE = 200
 """Most jobs that the service lists at a time."""
 
 _FILES = TypeAdapter(tuple[ListedFile, ...])
-
-_ERRORS: dict[int, type[HansegError]] = {
-    401: ServiceUnavailableError,
-    403: ServiceUnavailableError,
-    404: JobNotFoundError,
-    409: JobStateError,
-    421: ServiceUnavailableError,
-    410: JobStateError,
-    413: InputError,
-    415: InputError,
-    422: InputError,
-    400: InputError,
-    429: ServiceUnavailableError,
-    503: ServiceUnavailableError,
-    507: ServiceUnavailableError,
-}
 
 
 class _JobPage(BaseModel):
@@ -230,13 +209,13 @@ class Client:
                 files=files,
                 headers=headers,
             )
-        return _parse_answer(JobDocument, answer.content)
+        return parse_answer(JobDocument, answer.content)
 
     def job(self, job_id: str, *, wait_seconds: int = 0) -> JobDocument:
         """Return a job, after at most `wait_seconds` if it is not finished."""
         headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
         answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
-        return _parse_answer(JobDocument, answer.content)
+        return parse_answer(JobDocument, answer.content)
 
     def jobs(
         self, *, limit: int, filters: Mapping[str, str | list[str]] | None = None
@@ -251,7 +230,7 @@ class Client:
         pages = {"limit": str(min(limit, LARGEST_PAGE)), **(filters or {})}
         answer = self._send("GET", "/v1/jobs", params=pages)
         while True:
-            page = _parse_answer(_JobPage, answer.content)
+            page = parse_answer(_JobPage, answer.content)
             found += page.jobs
             if page.next is None or len(found) >= limit:
                 return found[:limit], page.next is not None or len(found) > limit
@@ -260,7 +239,7 @@ class Client:
     def follow(self, job_id: str) -> Iterator[JobDocument]:
         """Yield the job at each change, until it is finished."""
         with (
-            _translate_errors(),
+            translate_errors(),
             self._http.stream(
                 "GET",
                 f"/v1/jobs/{job_id}/events",
@@ -270,10 +249,10 @@ class Client:
         ):
             if answer.is_error:
                 answer.read()
-                _raise(answer)
+                raise_problem(answer)
             for line in answer.iter_lines():
                 if line.startswith("data:"):
-                    yield _parse_answer(JobDocument, line[len("data:") :])
+                    yield parse_answer(JobDocument, line[len("data:") :])
 
     def cancel(self, job_id: str) -> JobDocument:
         """Cancel a job and return it; its worker may still have to hear of it.
@@ -282,7 +261,7 @@ class Client:
             JobStateError: It has ended already.
         """
         answer = self._send("POST", f"/v1/jobs/{job_id}/cancel")
-        return _parse_answer(JobDocument, answer.content)
+        return parse_answer(JobDocument, answer.content)
 
     def retry(self, job_id: str) -> JobDocument:
         """Queue a failed or cancelled job again; returns the new job.
@@ -291,7 +270,7 @@ class Client:
             JobStateError: It is neither, or its images are gone.
         """
         answer = self._send("POST", f"/v1/jobs/{job_id}/retry")
-        return _parse_answer(JobDocument, answer.content)
+        return parse_answer(JobDocument, answer.content)
 
     def delete(self, job_id: str) -> None:
         """Delete a job's files at once."""
@@ -312,7 +291,7 @@ class Client:
         path = f"/v1/templates/{quote(name, safe='')}"
         if version:
             path += f"/versions/{quote(version, safe='')}"
-        return _parse_answer(Template, self._send("GET", path).content)
+        return parse_answer(Template, self._send("GET", path).content)
 
     def save_template(self, template: Template) -> Template:
         """Save a template as a new version, and return it with its version.
@@ -326,7 +305,7 @@ class Client:
             f"/v1/templates/{quote(template.name, safe='')}",
             json=template.model_dump(mode="json"),
         )
-        return _parse_answer(Template, answer.content)
+        return parse_answer(Template, answer.content)
 
     def signing_keys(self) -> list[str]:
         """Return the public keys that the service signs results with, in base64."""
@@ -387,7 +366,7 @@ class Client:
             content=file.read_bytes(),
             headers={"Content-Type": "application/octet-stream"},
         )
-        return _parse_answer(ReviewDocument, answer.content)
+        return parse_answer(ReviewDocument, answer.content)
 
     def corrections(
         self, *, limit: int, model: str | None = None
@@ -400,7 +379,7 @@ class Client:
         """
         asked = {"limit": str(limit)} | ({} if model is None else {"model": model})
         answer = self._send("GET", "/v1/statistics/corrections", params=asked)
-        return _parse_answer(CorrectionList, answer.content).corrections
+        return parse_answer(CorrectionList, answer.content).corrections
 
     def download(self, job_id: str, folder: Path) -> None:
         """Fetch all results into a folder, each checked against its hash.
@@ -435,7 +414,7 @@ class Client:
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with (
-            _translate_errors(),
+            translate_errors(),
             self._http.stream(
                 "GET",
                 f"/v1/jobs/{job_id}/results/{quote(file.name)}",
@@ -446,7 +425,7 @@ class Client:
         ):
             if answer.is_error:
                 answer.read()
-                _raise(answer)
+                raise_problem(answer)
             for chunk in answer.iter_bytes():
                 digest.update(chunk)
                 sink.write(chunk)
@@ -456,55 +435,11 @@ class Client:
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
         headers = {**arguments.pop("headers", {}), **self._key}
-        with _translate_errors():
+        with translate_errors():
             answer = self._http.request(method, path, headers=headers, **arguments)
         if answer.is_error:
-            _raise(answer)
+            raise_problem(answer)
         return answer
-
-
-def error_of(problem: Problem) -> HansegError:
-    """Return a problem document as the error it stands for."""
-    kind = _ERRORS.get(problem.status, JobError)
-    return kind(problem.detail or problem.title)
-
-
-def _raise(answer: httpx.Response) -> None:
-    try:
-        problem = Problem.model_validate_json(answer.content)
-    except ValidationError:
-        raise ServiceUnavailableError(
-            f"{answer.url} answered {answer.status_code} without a reason; "
-            "is it the contouring service?"
-        ) from None
-    raise error_of(problem)
-
-
-@contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
-    try:
-        yield
-    except httpx.ConnectError as error:
-        raise ServiceUnavailableError(
-            f"no service answers at {error.request.url.copy_with(path='/')}"
-        ) from error
-    except httpx.HTTPError as error:
-        raise ServiceUnavailableError(
-            f"the service broke off: {str(error) or type(error).__name__}"
-        ) from error
-
-
-_D = TypeVar("_D", bound=BaseModel)
-
-
-def _parse_answer(kind: type[_D], told: bytes | str) -> _D:
-    try:
-        return kind.model_validate_json(told)
-    except ValidationError as error:
-        raise ServiceUnavailableError(
-            "the service's answer is not understood; are service and command of the "
-            "same version?"
-        ) from error
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 
 TEMPLATE_FILE = "template.json"
 """Under which name a job keeps the template it was submitted with."""

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from hanseg_shared.dicom.template import DEFAULT_TEMPLATE, Structure, Template
 from hanseg_shared.errors import OptionError
+from hanseg_shared.faults import place_of, sentence_of
 from hanseg_shared.organs import ORGANS, organ
 
 SHIPPED = (DEFAULT_TEMPLATE, "hanseg")
@@ -118,8 +119,8 @@ def _explain(error: ErrorDetails) -> str:
     where = error["loc"]
     if len(where) == 3 and where[0] == "structures" and where[2] == "name":
         return _explain_name(int(where[1]) + 1, error)
-    place = ".".join(str(part) for part in where) or "the document"
-    return f"the template cannot be read: {place}: {error['msg']}"
+    place = place_of(error) or "the document"
+    return f"the template cannot be read: {place}: {sentence_of(error)}"
 
 
 def _explain_name(number: int, error: ErrorDetails) -> str:

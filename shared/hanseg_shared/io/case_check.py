@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from hanseg_shared.documents import Document, InputSummary
+from hanseg_shared.document import Document
+from hanseg_shared.documents import InputSummary
 
 
 class Role(StrEnum):

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from hanseg_shared.documents import Document, ResultFile, ReviewState
+from hanseg_shared.document import Document
+from hanseg_shared.documents import ResultFile, ReviewState
 from hanseg_shared.organs import ORGANS
 
 Reason = Annotated[

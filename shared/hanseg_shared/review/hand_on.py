@@ -15,12 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hanseg_shared.documents import (
-    DicomOutput,
-    Document,
-    ModelSummary,
-    OrganResult,
-)
+from hanseg_shared.document import Document
+from hanseg_shared.documents import DicomOutput, ModelSummary, OrganResult
 from hanseg_shared.errors import OutputError
 from hanseg_shared.io.confined import Confines, answer_request, run_confined
 from hanseg_shared.io.halt import Halt

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.errors import CheckDiedError
 from hanseg_shared.io.confined import Confines, answer_request, run_confined
 from hanseg_shared.io.halt import Halt

@@ -18,8 +18,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, Field, ValidationError
 
-from hanseg_shared.documents import Document, JobOptions, ModelSummary
+from hanseg_shared.document import Document
+from hanseg_shared.documents import JobOptions, ModelSummary
 from hanseg_shared.errors import InputError
+from hanseg_shared.faults import first_fault
 from hanseg_shared.signing.keys import PublicKey
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -135,7 +137,9 @@ def parse_manifest(content: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        raise InputError(f"manifest.json is no manifest: {_first(error)}") from None
+        raise InputError(
+            f"manifest.json is no manifest: {first_fault(error)}"
+        ) from None
 
 
 def parse_signature(content: bytes) -> Signature:
@@ -147,10 +151,6 @@ def parse_signature(content: bytes) -> Signature:
     try:
         return Signature.model_validate_json(content)
     except ValidationError as error:
-        raise InputError(f"manifest.sig is no signature: {_first(error)}") from None
-
-
-def _first(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in fault["loc"]) or "the file"
-    return f"{where}: {fault['msg']}"
+        raise InputError(
+            f"manifest.sig is no signature: {first_fault(error)}"
+        ) from None

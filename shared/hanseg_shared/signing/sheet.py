@@ -12,8 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from hanseg_shared.documents import Document, ModelSummary, MrVerdict
+from hanseg_shared.document import Document
+from hanseg_shared.documents import ModelSummary, MrVerdict
 from hanseg_shared.errors import InputError
+from hanseg_shared.faults import first_fault
 from hanseg_shared.signing.manifest import ManifestFile, Sha256, Signature
 
 SHEET = "commissioning.json"
@@ -156,6 +158,4 @@ def parse_sheet(content: bytes) -> CommissioningSheet:
     try:
         return CommissioningSheet.model_validate_json(content)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise InputError(f"{SHEET} is no sheet: {where}: {fault['msg']}") from None
+        raise InputError(f"{SHEET} is no sheet: {first_fault(error)}") from None

@@ -17,8 +17,9 @@ from pydantic import Field, ValidationError
 
 from hanseg_registration.engines.interface import Step
 from hanseg_registration.engines.parameter_maps import FOLDER
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.errors import OptionError
+from hanseg_shared.faults import first_fault
 
 
 class Sampling(StrEnum):
@@ -106,6 +107,4 @@ def load_ants_parameters(step: Step, folder: Path | None = None) -> AntsParamete
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"{path} is no TOML: {error}") from error
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in fault["loc"])
-        raise OptionError(f"{path}: {name}: {fault['msg']}") from error
+        raise OptionError(f"{path}: {first_fault(error)}") from error

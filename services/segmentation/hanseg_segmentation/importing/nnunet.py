@@ -44,11 +44,11 @@ from hanseg_segmentation.importing.trainers import is_stunet, require_known_trai
 from hanseg_segmentation.network.build import odd_weights
 from hanseg_segmentation.network.stunet import stunet_config
 from hanseg_segmentation.packages.installed import installed_models
+from hanseg_segmentation.packages.names import is_name
 from hanseg_segmentation.packages.package import (
     Channel,
     ModelPackage,
     NetworkSpec,
-    is_name,
 )
 from hanseg_segmentation.packages.weights import write_package
 from hanseg_shared.errors import InputError, ModelError

@@ -24,6 +24,7 @@ from hanseg_segmentation.importing.known_settings import (
     require_known,
 )
 from hanseg_shared.errors import InputError
+from hanseg_shared.faults import first_fault
 
 PLANS_FILE, DATASET_FILE = "plans.json", "dataset.json"
 
@@ -358,7 +359,9 @@ def _read(path: Path, kind: type[Model]) -> Model:
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
-        raise InputError(_describe_error(path, error)) from None
+        raise InputError(
+            f"{path} is not as nnU-Net v2 writes it: {first_fault(error)}"
+        ) from None
 
 
 def validate(values: dict[str, Any], kind: type[Model], *, file: Path) -> Model:
@@ -370,10 +373,6 @@ def validate(values: dict[str, Any], kind: type[Model], *, file: Path) -> Model:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError(_describe_error(file, error)) from None
-
-
-def _describe_error(path: Path, error: ValidationError) -> str:
-    detail = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in detail["loc"]) or "the file"
-    return f"{path} is not as nnU-Net v2 writes it: {where}: {detail['msg']}"
+        raise InputError(
+            f"{file} is not as nnU-Net v2 writes it: {first_fault(error)}"
+        ) from None

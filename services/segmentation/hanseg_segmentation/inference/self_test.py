@@ -36,7 +36,8 @@ from hanseg_segmentation.inference.network_engines import (
 from hanseg_segmentation.inference.preprocess import WINDOWS_HU, normalise_ct, window
 from hanseg_segmentation.inference.self_test_case import read_self_test_case
 from hanseg_segmentation.packages.package import ModelPackage
-from hanseg_shared.documents import Document, InferenceMode
+from hanseg_shared.document import Document
+from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.grid import Grid, Points
 from hanseg_shared.itk import resample

@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hanseg_segmentation.packages.names import version_of_today
 from hanseg_segmentation.packages.package import (
     PACKAGE_FILE,
     ModelPackage,
-    describe_first_error,
     read_package,
-    version_of_today,
 )
 from hanseg_segmentation.packages.weights import replace_file, verify_weights
 from hanseg_shared.errors import ModelError, OptionError
+from hanseg_shared.faults import first_fault
 from hanseg_shared.organs import organ
 
 SECOND_STAGE_FOLDER = "second_stage"
@@ -64,7 +64,7 @@ def combine_packages(
     try:
         joined = ModelPackage.model_validate(coarse.model_dump() | changes)
     except ValidationError as error:
-        complaint = describe_first_error(error)
+        complaint = first_fault(error, top="the document")
         raise ModelError(f"{second} does not fit {first}: {complaint}") from None
     partial = into.with_name(f".{into.name}.part")  # where no model is looked for
     shutil.rmtree(partial, ignore_errors=True)

@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hanseg_segmentation.packages.names import require_name
 from hanseg_segmentation.packages.package import (
     PACKAGE_FILE,
     ModelPackage,
     read_package,
-    require_name,
 )
 from hanseg_segmentation.packages.weights import (
     require_sha256,

@@ -8,8 +8,6 @@ the weights; `installed` looks through folders of models. Nothing here needs tor
 from __future__ import annotations
 
 import math
-import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
@@ -22,8 +20,11 @@ from pydantic import (
     model_validator,
 )
 
-from hanseg_shared.documents import Document, ModelSummary
+from hanseg_segmentation.packages.names import Name
+from hanseg_shared.document import Document
+from hanseg_shared.documents import ModelSummary
 from hanseg_shared.errors import ModelError, OptionError
+from hanseg_shared.faults import first_fault, place_of
 from hanseg_shared.organs import BACKGROUND, Evidence, organ, pairs_that_share
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ MOST_SETTINGS = 64
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -469,25 +468,6 @@ def read_package(folder: Path) -> ModelPackage:
         raise ModelError(f"{path} {_describe_error(error)}") from None
 
 
-def is_name(text: str) -> bool:
-    """Whether a text can be a model's name or version."""
-    return re.fullmatch(NAME_PATTERN.strip("^$"), text) is not None
-
-
-def require_name(text: str, *, what: str) -> None:
-    """Raise `OptionError` unless a text can be a model's name or version."""
-    if not is_name(text):
-        raise OptionError(
-            f"{text!r} cannot be a model's {what}; use up to 64 letters, digits, '.',"
-            " '_' and '-', beginning with a letter or digit"
-        )
-
-
-def version_of_today() -> str:
-    """Return the version of a model that is made now: the date, such as 2026.11.29."""
-    return time.strftime("%Y.%m.%d")
-
-
 def _describe_error(error: ValidationError) -> str:
     """Return what makes a `model.json` no package of this version, as one line."""
     detail = error.errors(include_url=False)[0]
@@ -497,16 +477,8 @@ def _describe_error(error: ValidationError) -> str:
             " version reads 1; update the service, or install a model made for it"
         )
     if detail["type"] == "extra_forbidden":
-        where = ".".join(str(part) for part in detail["loc"])
         return (
-            f"is no valid model package: {where} is unknown to this version; update the"
-            " service, or install a model made for it"
+            f"is no valid model package: {place_of(detail)} is unknown to this "
+            "version; update the service, or install a model made for it"
         )
-    return f"is no valid model package: {describe_first_error(error)}"
-
-
-def describe_first_error(error: ValidationError) -> str:
-    """Return a validation error's first complaint as one line."""
-    detail = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in detail["loc"]) or "the document"
-    return f"{where}: {detail['msg']}"
+    return f"is no valid model package: {first_fault(error)}"

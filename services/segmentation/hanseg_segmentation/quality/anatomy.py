@@ -14,7 +14,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.grid import Points, Vector
 from hanseg_shared.organs import ORGANS
 

@@ -17,8 +17,8 @@ from hanseg_segmentation.quality.find import Found, find_organs
 from hanseg_segmentation.quality.frame import Frame
 from hanseg_segmentation.quality.pieces import Pieces, find_pieces
 from hanseg_segmentation.quality.seen import find_seen_part
-from hanseg_shared.documents import Flag, OrganResult
-from hanseg_shared.flags import DOUBTS, FlagCode
+from hanseg_shared.documents import OrganResult
+from hanseg_shared.flags import DOUBTS, Flag, FlagCode
 from hanseg_shared.organs import BACKGROUND, OrganStatus, Side, counterpart
 from hanseg_shared.volume import Mask, Volume
 

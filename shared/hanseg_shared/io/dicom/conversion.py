@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.io.dicom.source import IDENTITY_FILE, SOURCE_FILE, Uid
 
 CT_FILE = "ct.nrrd"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.grid import Grid, Matrix, Vector
 
 SOURCE_FILE = "dicom_source.json"

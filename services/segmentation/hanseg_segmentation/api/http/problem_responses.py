@@ -26,6 +26,7 @@ from hanseg_shared.errors import (
     JobNotFoundError,
     ServiceUnavailableError,
 )
+from hanseg_shared.faults import sentence_of
 from hanseg_shared.jobs.machine_faults import ERRNOS
 from hanseg_shared.problems import INTERNAL, KINDS, ProblemKind, kind_of
 
@@ -229,7 +230,7 @@ def _describe_fault(fault: Mapping[str, Any]) -> dict[str, Any]:
     place, *where = (
         part[:_LONGEST_PART] if isinstance(part, str) else part for part in fault["loc"]
     )
-    detail = str(fault["msg"])
+    detail = sentence_of(fault)
     if fault["type"] == "json_invalid":  # FastAPI appends where in the text it is
         detail = (
             f"no JSON that can be read: {fault.get('ctx', {}).get('error', detail)}"

@@ -20,8 +20,8 @@ from pydantic import (
 
 from hanseg_shared.access import Scope
 from hanseg_shared.dicom.template import Template
+from hanseg_shared.document import Document
 from hanseg_shared.documents import (
-    Document,
     JobDocument,
     JobOptions,
     JobState,

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from hanseg_shared.csv_cells import safe_row
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.jobs.tables.statistics import WHOLE_JOB
 from hanseg_shared.organs import ORGANS
 from hanseg_shared.review.documents import Correction

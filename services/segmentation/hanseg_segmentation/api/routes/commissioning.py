@@ -27,7 +27,7 @@ from hanseg_segmentation.api.http.respond import (
 )
 from hanseg_segmentation.packages.installed import offered_models
 from hanseg_shared.access import Scope
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.errors import JobNotFoundError
 from hanseg_shared.jobs.record import moment
 from hanseg_shared.jobs.tables.commissioning import SHOWN, RegisteredSheet

@@ -26,7 +26,7 @@ from hanseg_segmentation.api.http.respond import (
 )
 from hanseg_segmentation.api.http.schemas import SessionDocument
 from hanseg_segmentation.api.principal import Principal, PrincipalDep
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 
 router = APIRouter(tags=["session"], route_class=GuardedRoute)
 

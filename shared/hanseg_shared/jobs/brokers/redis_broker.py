@@ -66,7 +66,10 @@ def configuration(
             # A worker may not notice that Redis was restarted within milliseconds, and
             # waits for messages on a connection that has none: for a minute with 30.
             "health_check_interval": 5,
-            "retry_on_timeout": True,
+            # Where that check fails, redis-py would connect again by itself and kombu
+            # ask twice for a message on one connection: the second lies in the socket
+            # of a worker that is busy. So the fault is raised, and Celery starts anew.
+            "retry_on_timeout": False,
         },
         "visibility_timeout": visibility_seconds,
     }
@@ -112,7 +115,6 @@ class RedisLink:
             "max_retries": 0,
             "socket_connect_timeout": seconds,
             "socket_timeout": seconds,
-            "retry_on_timeout": False,
         }
 
     def send(self, task: str, queue: str, job_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -32,7 +33,7 @@ class Consumer:
     """What Celery's worker does with one connection, message by message."""
 
     def __init__(self, app: Celery) -> None:
-        self.taken: list = []
+        self.taken: list[Any] = []
         self._hub = Hub()
         self.connection: Connection = app.connection_for_read()
         self.connection.connect()

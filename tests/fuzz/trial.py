@@ -172,9 +172,7 @@ def _be_child(job: _Job, writing: int) -> NoReturn:
         address_space, resident = _held_before()
         memory_bytes = job.confines.memory_bytes + address_space
         open_files = job.confines.open_files + _most_open_before()
-        confine(
-            replace(job.confines, memory_bytes=memory_bytes, open_files=open_files)
-        )
+        confine(replace(job.confines, memory_bytes=memory_bytes, open_files=open_files))
         for folder in job.folders:
             os.chdir(folder)
             os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
@@ -205,7 +203,7 @@ def _most_open_before() -> int:
 
     The limit is one of numbers: the highest that is taken counts.
     """
-    return max(int(each) for each in os.listdir("/proc/self/fd"))
+    return max(int(each.name) for each in Path("/proc/self/fd").iterdir())
 
 
 def _do(

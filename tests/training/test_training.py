@@ -28,12 +28,13 @@ from hanseg_lab.training.recipe import Recipe, read_recipe
 from hanseg_lab.training.run import (
     Identity,
     TrainingData,
+    choose_training_cases,
     half_weights,
     plan_package,
     run_training,
 )
 from hanseg_lab.training.sample import Sample
-from hanseg_lab.training.schedule import learning_rate, organ_share
+from hanseg_lab.training.schedule import Spent, learning_rate, organ_share, share_done
 from hanseg_lab.training.shelf import Shelf
 from hanseg_lab.training.smoke import shrink_recipe
 from hanseg_lab.training.state import new_state
@@ -112,7 +113,7 @@ def test_a_training_cannot_begin_with_another_network(recipe: Recipe, tmp_path: 
 def test_organs_weigh_more_in_the_first_part_of_a_training(recipe: Recipe):
     loss = recipe.loss.model_copy(update={"organ_share_until": 0.25})
     plan = until(recipe, 8).model_copy(update={"loss": loss})
-    shares = [organ_share(plan, iteration=k, seconds=0) for k in range(8)]
+    shares = [organ_share(plan, Spent(k)) for k in range(8)]
     assert shares == [loss.organ_share] * 2 + [0.0] * 6
 
 
@@ -251,7 +252,7 @@ def test_the_learning_rate_rises_then_falls_with_the_time(recipe: Recipe):
     highest = plan.optimiser.learning_rate
 
     def rate(iteration: int, minutes: float) -> float:
-        return learning_rate(plan, iteration=iteration, seconds=60 * minutes)
+        return learning_rate(plan, Spent(iteration, 60 * minutes))
 
     assert rate(0, 0) == pytest.approx(highest / 10)
     assert rate(20, 0) == pytest.approx(highest)
@@ -261,8 +262,36 @@ def test_the_learning_rate_rises_then_falls_with_the_time(recipe: Recipe):
 
 def test_the_learning_rate_may_fall_as_a_power_of_what_is_left(recipe: Recipe):
     plan = timed(recipe, fall="power", exponent=3.0)
-    half = learning_rate(plan, iteration=20, seconds=300)
+    half = learning_rate(plan, Spent(20, 300))
     assert half == pytest.approx(plan.optimiser.learning_rate / 8)
+
+
+def test_a_budget_of_processor_time_ends_a_training(recipe: Recipe):
+    plan = recipe.model_copy(update={"processor_minutes": 2.0, "iterations": 10**9})
+    assert share_done(plan, Spent(5, 1e6, 60)) == pytest.approx(0.5)
+    assert share_done(plan, Spent(5, 0, 130)) == 1.0
+    assert share_done(plan.model_copy(update={"iterations": 5}), Spent(5)) == 1.0
+
+
+def test_processor_time_is_spent_and_kept_in_the_checkpoint(
+    recipe: Recipe, cases: Cases, tmp_path: Path
+):
+    plan = recipe.model_copy(update={"processor_minutes": 1e-6, "iterations": 100})
+    state = run_loop(TrainingProcess(), plan, cases, tmp_path, resume=False)
+    assert state.iteration == 1
+    again = new_state(recipe)
+    again.load(tmp_path)
+    assert again.spent == state.spent
+    assert again.processor_seconds > 0
+
+
+def test_a_single_network_is_evaluated_on_cases_it_does_not_see(recipe: Recipe):
+    cases = [f"case_{number}" for number in range(28)]
+    chosen, kept = choose_training_cases(recipe, cases)
+    assert (len(chosen), *kept) == (26, "case_13", "case_27")
+    folds = recipe.model_copy(update={"folds": 5})
+    every, none = choose_training_cases(folds, cases)
+    assert (list(every), list(none)) == (cases, [])
 
 
 def test_a_process_alone_is_its_own_leader():

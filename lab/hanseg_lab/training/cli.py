@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,11 @@ if TYPE_CHECKING:
     help="Longest training time of each network, instead of the recipe's.",
 )
 @click.option(
+    "--processor-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Most time of the processor for each network, all threads together.",
+)
+@click.option(
     "--iterations",
     type=click.IntRange(min=1),
     help="Iterations of each network, instead of the recipe's.",
@@ -99,6 +105,7 @@ def train(
     resume: bool,
     start: Path | None,
     minutes: float | None,
+    processor_minutes: float | None,
     iterations: int | None,
 ) -> None:
     """Train RECIPE (a name, or a JSON file) and write the model package.
@@ -108,10 +115,13 @@ def train(
     if check:
         _check_data(data)
         return
+    ends = {
+        "minutes": minutes,
+        "processor_minutes": processor_minutes,
+        "iterations": iterations,
+    }
     if only_plan:
-        chosen = _choose_recipe(
-            recipe, smoke=smoke, minutes=minutes, iterations=iterations
-        )
+        chosen = _choose_recipe(recipe, ends, smoke=smoke)
         _print_plan(chosen, data, out or Path(), registered=registered)
         return
     if out is None:
@@ -119,7 +129,7 @@ def train(
     if export is not None:
         _export_data(recipe, data, out, registered=registered)
         return
-    chosen = _choose_recipe(recipe, smoke=smoke, minutes=minutes, iterations=iterations)
+    chosen = _choose_recipe(recipe, ends, smoke=smoke)
     from hanseg_lab.training.console import training_bar
     from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
     from hanseg_lab.training.run import Identity, run_training
@@ -145,16 +155,15 @@ def train(
 
 
 def _choose_recipe(
-    name: str, *, smoke: bool, minutes: float | None, iterations: int | None
+    name: str, ends: Mapping[str, float | None], *, smoke: bool
 ) -> Recipe:
-    """Return the recipe of that name, changed as the options say."""
+    """Return the recipe of that name, with what the options say of its end."""
     from hanseg_lab.training.recipe import read_recipe
     from hanseg_lab.training.smoke import shrink_recipe
 
     recipe = read_recipe(name)
     recipe = shrink_recipe(recipe) if smoke else recipe
-    given = {"minutes": minutes, "iterations": iterations}
-    return recipe.model_copy(update={k: v for k, v in given.items() if v is not None})
+    return recipe.model_copy(update={k: v for k, v in ends.items() if v is not None})
 
 
 def _print_plan(

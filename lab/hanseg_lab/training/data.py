@@ -53,7 +53,7 @@ class SampleFiles:
         """Return the samples for training a fold's network, and the held-out ones.
 
         Each case is held out in one fold, by its place in the order. With a single
-        fold none is.
+        fold none is; see `run.choose_training_cases`.
         """
         if folds == 1:
             return self, SampleFiles((), ())

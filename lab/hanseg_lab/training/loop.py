@@ -69,8 +69,8 @@ def train(
     """Train one network until the recipe's iterations or time are spent.
 
     The weights and the log are the same after any number of kills and restarts,
-    unless the recipe sets `minutes`. They depend on the number of processes and
-    threads.
+    unless the recipe sets `minutes` or `processor_minutes`. They depend on the number
+    of processes and threads.
 
     Args:
         process: This process, among those that train together.
@@ -99,16 +99,18 @@ def train(
         recipe, cases.real, cases.phantoms, Stream(recipe.seed, fold, process.rank)
     ).draw_ahead(state.iteration, threads=_threads(process))
     evaluation = _Evaluation.of(cases.held_out, recipe, fold) if process.leads else None
-    saved_at, before = state.seconds, time.monotonic()
-    while not _is_finished(state, recipe):
+    saved_at, clock = state.seconds, _Clock()
+    while share_done(recipe, state.spent) < 1:
         batch = next(batches).to(process.device)
         figures = _step(state, learner, recipe, batch)
-        now = time.monotonic()
-        state.seconds = process.agree_on(state.seconds + now - before)
-        before = now
+        seconds, processor_seconds = clock.lap()
+        state.seconds = process.agree_on(state.seconds + seconds)
+        state.processor_seconds = process.agree_on(
+            state.processor_seconds + processor_seconds
+        )
         if evaluation is not None and state.iteration % CHECK_EVERY == 0:
             figures["held_out_dice_loss"] = evaluation.dice_loss(state, process.device)
-        progress(_share_done(state, recipe))
+        progress(share_done(recipe, state.spent))
         if log is not None:
             log.add(state, figures)
             if state.seconds - saved_at >= recipe.checkpoint_seconds:
@@ -125,14 +127,12 @@ def _step(
     state: TrainingState, learner: nn.Module, recipe: Recipe, batch: TrainingBatch
 ) -> dict[str, float]:
     """Train on one batch; return its losses."""
-    rate = learning_rate(recipe, iteration=state.iteration, seconds=state.seconds)
+    rate = learning_rate(recipe, state.spent)
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     state.trainee.settings = replace(
         state.trainee.settings,
-        organ_share=organ_share(
-            recipe, iteration=state.iteration, seconds=state.seconds
-        ),
+        organ_share=organ_share(recipe, state.spent),
     )
     state.optimiser.zero_grad(set_to_none=True)
     losses: Losses = learner(batch)
@@ -160,6 +160,22 @@ def _step(
         "dice_loss": losses.dice.item(),
         "size_loss": losses.size.item(),
     }
+
+
+class _Clock:
+    """What passes between two looks: by the clock, and of the processor."""
+
+    def __init__(self) -> None:
+        self._before = time.monotonic(), time.process_time()
+
+    def lap(self) -> tuple[float, float]:
+        """Return the seconds of both since the last lap."""
+        now = time.monotonic(), time.process_time()
+        seconds, processor_seconds = (
+            new - old for new, old in zip(now, self._before, strict=True)
+        )
+        self._before = now
+        return seconds, processor_seconds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,11 +220,3 @@ def _uses_all(recipe: Recipe) -> bool:
 
 def _threads(process: TrainingProcess) -> int:
     return GPU_THREADS if process.device.type == "cuda" else 0
-
-
-def _share_done(state: TrainingState, recipe: Recipe) -> float:
-    return share_done(recipe, iteration=state.iteration, seconds=state.seconds)
-
-
-def _is_finished(state: TrainingState, recipe: Recipe) -> bool:
-    return _share_done(state, recipe) >= 1

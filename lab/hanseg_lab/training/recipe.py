@@ -155,6 +155,9 @@ class Recipe(Document):
         iterations: Each network's training ends after so many.
         minutes: Or after so long, if that is sooner; the learning rate then follows
             the time, which no second run repeats exactly.
+        processor_minutes: Or after so much time of the processor, all threads of the
+            process together: the same budget for a training that has the machine for
+            itself and for one that shares it. No second run repeats it exactly.
         average_decay: Decay of the moving average of weights that is shipped; 0 ships
             the last weights.
         precision: Of the network's arithmetic in training.
@@ -193,6 +196,7 @@ class Recipe(Document):
     phantoms_a_batch: Annotated[int, Field(ge=0)] = 1
     iterations: Count = 1_000_000
     minutes: Positive | None = None
+    processor_minutes: Positive | None = None
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 120.0

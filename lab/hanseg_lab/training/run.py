@@ -16,8 +16,14 @@ from hanseg_lab.declaration import (
     evidence_of_organs,
 )
 from hanseg_lab.training.checking.data_check import PASSED, require_sound
-from hanseg_lab.training.data import SampleFiles, prepare, training_cases
-from hanseg_lab.training.datasets.dataset import Dataset, DatasetCase
+from hanseg_lab.training.data import (
+    Case,
+    SampleFiles,
+    held_out_cases,
+    prepare,
+    training_cases,
+)
+from hanseg_lab.training.datasets.dataset import Dataset
 from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
 from hanseg_lab.training.loop import Cases, Progress, train
@@ -134,13 +140,15 @@ def run_training(
     begin = None if start is None else _weights_of(start)
     datasets = find_datasets(data)
     cases = [case for each in datasets for case in each.cases]
-    chosen = choose_training_cases(recipe, cases)
+    chosen, kept = choose_training_cases(recipe, cases)
     with join_processes() as process:
         if process.leads:
             require_sound(datasets, passed=out / "cache" / PASSED)
             out.mkdir(parents=True, exist_ok=True)
         files = process.first_alone(
-            lambda: prepare(recipe, chosen, out / "cache", registration=registration)
+            lambda: prepare(
+                recipe, (*chosen, *kept), out / "cache", registration=registration
+            )
         )
         states = []
         for fold in range(recipe.folds):
@@ -149,7 +157,7 @@ def run_training(
             state = train(
                 process,
                 recipe,
-                _cases(files, process, fold=fold, folds=recipe.folds),
+                _cases(*_split(files, len(chosen), fold, recipe.folds), process),
                 folder,
                 resume=resume and _has_begun(folder, fold),
                 fold=fold,
@@ -185,12 +193,18 @@ def _share_of_folds(progress: Progress, fold: int, folds: int) -> Progress:
 
 
 def choose_training_cases(
-    recipe: Recipe, cases: Sequence[DatasetCase]
-) -> Sequence[DatasetCase]:
-    """Return the cases to train on; with several folds, all are in all but one."""
+    recipe: Recipe, cases: Sequence[Case]
+) -> tuple[Sequence[Case], Sequence[Case]]:
+    """Return the cases to train on, and those that no network trains on.
+
+    With several folds there are none of the latter: each case is held out in one fold.
+    """
     if recipe.folds > 1:
-        return cases
-    return training_cases(cases, held_out=recipe.held_out)
+        return cases, ()
+    return (
+        training_cases(cases, held_out=recipe.held_out),
+        held_out_cases(cases, held_out=recipe.held_out),
+    )
 
 
 def fold_folder(out: Path, fold: int, folds: int) -> Path:
@@ -203,10 +217,24 @@ def _has_begun(folder: Path, fold: int) -> bool:
     return fold == 0 or (folder / CHECKPOINT_FILE).exists()
 
 
-def _cases(
-    files: SampleFiles, process: TrainingProcess, *, fold: int, folds: int
-) -> Cases:
-    seen, unseen = files.split(fold=fold, folds=folds)
+def _split(
+    files: SampleFiles, chosen: int, fold: int, folds: int
+) -> tuple[SampleFiles, SampleFiles]:
+    """Return the samples that a fold's network sees, and those it is evaluated on.
+
+    Args:
+        files: Real cases to train on come first, then those that none trains on.
+        chosen: How many are to train on.
+        fold: The network's number.
+        folds: How many networks there are.
+    """
+    if folds == 1:
+        seen = SampleFiles(files.real[:chosen], files.phantoms)
+        return seen, SampleFiles(files.real[chosen:], ())
+    return files.split(fold=fold, folds=folds)
+
+
+def _cases(seen: SampleFiles, unseen: SampleFiles, process: TrainingProcess) -> Cases:
     most_bytes = MOST_BYTES // (2 * process.size)
     return Cases(
         Shelf(seen.real, most_bytes=most_bytes),
@@ -225,6 +253,7 @@ def _write_package(
 ) -> ModelPackage:
     provenance = {
         "training_seconds": f"{sum(each.seconds for each in states):.0f}",
+        "processor_seconds": f"{sum(each.processor_seconds for each in states):.0f}",
     }
     declarations = tuple(each.declaration for each in datasets)
     for one in declarations:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hanseg_lab.training.recipe import OptimiserRecipe, Recipe
+from hanseg_lab.training.schedule import Spent
 from hanseg_lab.training.trainee import Trainee, new_trainee
 from hanseg_shared.errors import ModelError, OptionError
 
@@ -31,6 +32,7 @@ class TrainingState:
         optimiser: Over the network's weights.
         iteration: Iterations done.
         seconds: Time spent on them, over all restarts.
+        processor_seconds: Time of the processor that they took; see `Spent`.
         unlogged: Figures of iterations that are in no row of the log yet.
     """
 
@@ -39,7 +41,13 @@ class TrainingState:
     optimiser: torch.optim.Optimizer
     iteration: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     unlogged: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def spent(self) -> Spent:
+        """What the training has taken so far."""
+        return Spent(self.iteration, self.seconds, self.processor_seconds)
 
     def save(self, folder: Path) -> None:
         """Write the state, by rename, so that a kill leaves the last one whole."""
@@ -50,6 +58,7 @@ class TrainingState:
             "optimiser": self.optimiser.state_dict(),
             "iteration": self.iteration,
             "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
             "unlogged": self.unlogged,
         }
         torch.save(content, partial)
@@ -75,6 +84,7 @@ class TrainingState:
             ) from error
         self.iteration = int(content["iteration"])
         self.seconds = float(content["seconds"])
+        self.processor_seconds = float(content.get("processor_seconds", 0.0))
         self.unlogged = list(content["unlogged"])
 
     def begin_from(self, weights: Mapping[str, torch.Tensor]) -> None:

@@ -9,7 +9,6 @@ from statistics import fmean
 from hanseg_lab.training.data import phantoms_needed
 from hanseg_lab.training.datasets.dataset import DatasetCase
 from hanseg_lab.training.recipe import Recipe
-from hanseg_lab.training.run import choose_training_cases
 from hanseg_segmentation.inference.preprocess import model_grid
 from hanseg_shared.errors import NotAnImageError
 from hanseg_shared.grid import Grid
@@ -21,7 +20,7 @@ class Survey:
     """The cases that a recipe would train on.
 
     Attributes:
-        cases: Real cases that are prepared; held-out ones are not.
+        cases: Real cases that are prepared, held-out ones included.
         with_mr: How many of them have an MR that the recipe uses.
         phantoms: Simulated patients that are made.
         ct_voxels: Mean number of voxels of a CT; 0 without cases.
@@ -41,15 +40,14 @@ def survey_cases(recipe: Recipe, cases: Sequence[DatasetCase]) -> Survey:
     Raises:
         InputError: A CT's header cannot be used.
     """
-    chosen = choose_training_cases(recipe, cases)
-    grids = _grids(chosen)
+    grids = _grids(cases)
     spacing = recipe.sample_spacing_mm
     samples = [model_grid(each, spacing=spacing).voxels for each in grids]
     uses_mr = "mr" in recipe.channels
     return Survey(
-        cases=len(chosen),
-        with_mr=sum(each.mr is not None for each in chosen) if uses_mr else 0,
-        phantoms=phantoms_needed(recipe, chosen),
+        cases=len(cases),
+        with_mr=sum(each.mr is not None for each in cases) if uses_mr else 0,
+        phantoms=phantoms_needed(recipe, cases),
         ct_voxels=fmean(each.voxels for each in grids) if grids else 0.0,
         sample_voxels=fmean(samples) if samples else 0.0,
     )

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from hanseg_lab.phantom import PhantomCase, make_case, write_han_seg_case
 from hanseg_lab.phantom.cli import phantom
+from hanseg_lab.phantom.folder import choose_undrawn
 from hanseg_shared.itk import grid_of
 from hanseg_shared.organs import ORGANS, organ
 
@@ -101,3 +102,21 @@ def test_the_command_puts_around_the_patient_what_is_asked(tmp_path: Path):
         for f in (plain, around)
     )
     np.testing.assert_array_equal(first, second)
+
+
+def test_undrawn_organs_have_neither_mask_nor_mark(case: PhantomCase, tmp_path: Path):
+    folder = write_han_seg_case(case, tmp_path, undrawn=frozenset({"Brainstem"}))
+    assert not (folder / "case_04_OAR_Brainstem.seg.nrrd").exists()
+    assert (folder / "case_04_OAR_Parotid_L.seg.nrrd").exists()
+    with (folder.parent / "OAR_data.csv").open() as file:
+        (row,) = csv.DictReader(file, delimiter=";")
+    assert (row["Brainstem"], row["Parotid_L"]) == ("0.0", "1.0")
+
+
+def test_undrawn_organs_are_chosen_by_seed_and_share():
+    assert choose_undrawn(3, share=0.0) == frozenset()
+    assert choose_undrawn(3, share=1.0) == {each.name for each in ORGANS}
+    assert choose_undrawn(3, share=0.2) == choose_undrawn(3, share=0.2)
+    counts = [len(choose_undrawn(seed, share=0.2)) for seed in range(200)]
+    assert 5.0 < sum(counts) / len(counts) < 7.0
+    assert choose_undrawn(3, share=0.5) != choose_undrawn(4, share=0.5)

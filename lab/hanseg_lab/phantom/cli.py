@@ -30,6 +30,13 @@ AROUND = ("head-rest", "mask", "circle")
     "mask, or only the scan's circle, which may cut the shoulders. Repeat for several; "
     "patient and MR stay the same.",
 )
+@click.option(
+    "--undrawn",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.0,
+    show_default=True,
+    help="Share of the organs that get no mask, as in some of HaN-Seg's cases.",
+)
 @click.option("--ct-only", is_flag=True, help="Make no MR.")
 @click.option(
     "--out",
@@ -44,12 +51,13 @@ def phantom(
     first_seed: int,
     spacing: float,
     around: tuple[str, ...],
+    undrawn: float,
     ct_only: bool,
     out: Path,
     as_json: bool,
 ) -> None:
     """Write simulated patients as HaN-Seg cases: CT, T1 MR and 30 organs."""
-    from hanseg_lab.phantom.folder import write_han_seg_case
+    from hanseg_lab.phantom.folder import choose_undrawn, write_han_seg_case
     from hanseg_lab.phantom.phantom_case import make_case
     from hanseg_lab.phantom.surroundings import Surroundings
 
@@ -68,5 +76,6 @@ def phantom(
                 mr=not ct_only,
                 surroundings=surroundings,
             )
-            write_han_seg_case(case, out)
+            left_out = choose_undrawn(seed, share=undrawn)
+            write_han_seg_case(case, out, undrawn=left_out)
     tell("phantoms", f"{count} cases in {out}", as_json=as_json, out=str(out))

@@ -24,7 +24,20 @@ DECLARATION = "dataset.json"
 """Says that the cases are simulated, so that no training takes them for real ones."""
 
 
-def write_han_seg_case(case: PhantomCase, folder: Path) -> Path:
+def choose_undrawn(seed: int, *, share: float) -> frozenset[str]:
+    """Return the organs that are left undrawn in a case; always the same for a seed.
+
+    Args:
+        seed: Which patient.
+        share: Probability of each organ to be left out, 0 to 1.
+    """
+    rng = np.random.default_rng((seed, 2))
+    return frozenset(each.name for each in ORGANS if rng.random() < share)
+
+
+def write_han_seg_case(
+    case: PhantomCase, folder: Path, *, undrawn: frozenset[str] = frozenset()
+) -> Path:
     """Write a case as HaN-Seg has it, and add it to the table of organs.
 
     Beside it, `DECLARATION` says that these are no patients.
@@ -35,6 +48,7 @@ def write_han_seg_case(case: PhantomCase, folder: Path) -> Path:
     Args:
         case: What to write.
         folder: The data set's folder; created if need be.
+        undrawn: Organs that are there but get no mask, as in some of HaN-Seg's cases.
 
     Returns:
         The case's own folder.
@@ -46,11 +60,12 @@ def write_han_seg_case(case: PhantomCase, folder: Path) -> Path:
         rounded = case.mr.with_array(np.rint(case.mr.array).astype(np.uint16))
         _write(rounded, target / f"{case.name}_IMG_MR_T1.nrrd")
     present = set(np.unique(case.labels.array).tolist())
+    drawn = {o for o in ORGANS if o.label in present and o.name not in undrawn}
     for each in ORGANS:
-        if each.label in present:
+        if each in drawn:
             mask = case.labels.with_array(case.labels.array == each.label)
             _write(mask, target / f"{case.name}_OAR_{each.name}.seg.nrrd")
-    _update_table(folder / SET_FOLDER / TABLE, case.name, present)
+    _update_table(folder / SET_FOLDER / TABLE, case.name, {o.label for o in drawn})
     _declare(folder / DECLARATION)
     return target
 
@@ -59,14 +74,14 @@ def _write(volume: Volume, path: Path) -> None:
     sitk.WriteImage(to_image(volume), str(path), useCompression=True)
 
 
-def _update_table(path: Path, name: str, present: set[int]) -> None:
+def _update_table(path: Path, name: str, drawn: set[int]) -> None:
     """Add or replace the case's row; rows stay sorted by name."""
     header = ["", *(each.name for each in ORGANS)]
     rows: dict[str, list[str]] = {}
     if path.exists():
         with path.open(newline="") as file:
             rows = {row[0]: row for row in list(csv.reader(file, delimiter=";"))[1:]}
-    rows[name] = [name, *("1.0" if o.label in present else "0.0" for o in ORGANS)]
+    rows[name] = [name, *("1.0" if o.label in drawn else "0.0" for o in ORGANS)]
     with path.open("w", newline="") as file:
         writer = csv.writer(file, delimiter=";", lineterminator="\n")
         writer.writerows([header, *(rows[key] for key in sorted(rows))])

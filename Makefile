@@ -214,6 +214,12 @@ pictures-page: $(DEV_STAMP) page ## Take the pictures of every page in docs/pict
 recipes: $(DEV_STAMP) ## Train, run and score every recipe, small, in one table
 	$(BIN)/python benchmarks/recipes.py
 
+CHALLENGE ?= run
+.PHONY: challenge
+challenge: $(DEV_STAMP) ## All methods learn and compete (8 hours; goes on): make challenge OUT=folder
+	$(BIN)/python -m hanseg_lab.challenge $(CHALLENGE) $(if $(OUT),--out "$(OUT)") \
+		--docs docs $(CHALLENGE_ARGS)
+
 .PHONY: train
 train: setup ## Train the default recipe: make train DATA=folder OUT=folder NAME=name
 	$(BIN)/hanseg train default --data "$(DATA)" --out "$(OUT)" --name "$(NAME)"

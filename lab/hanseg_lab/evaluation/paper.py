@@ -26,6 +26,16 @@ ALL_ORGANS = "all organs"
 COLUMNS = ["metric", "organ", "method", "mean", "sd", "median", "iqr"]
 UNITS = {Metric.DSC: "%", Metric.HD95: "mm"}
 
+FINAL_RANKS = {
+    "eli1": 1,
+    "cwlg102": 2,
+    "CHB-QuantIF": 3,
+    "Mamaa": 3,
+    "m.m.gs": 5,
+    "TurboMiki": 6,
+}
+"""The final ranks, from the paper's text: its Table 4 could not be read."""
+
 PRINTED_HALF_DIGIT = 0.05
 """Figures are printed with one digit: the overall one is within half of it."""
 

@@ -1,0 +1,5 @@
+"""Run as ``python -m hanseg_lab.challenge``."""
+
+from hanseg_lab.challenge.cli import main
+
+main()

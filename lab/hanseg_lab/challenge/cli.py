@@ -1,0 +1,245 @@
+"""The command ``python -m hanseg_lab.challenge``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hanseg_lab.challenge.methods import ATLAS, NEAREST, choose_methods, method_names
+from hanseg_lab.challenge.settings import decide_settings
+from hanseg_shared.errors import HansegError, OptionError
+
+if TYPE_CHECKING:
+    from hanseg_lab.challenge.commands import Runner
+    from hanseg_lab.challenge.ledger import Ledger, Step
+    from hanseg_lab.challenge.run import Event
+
+STAGES = ("data", "register", "train", "batch", "evaluate", "rank", "report")
+
+FAILED, INTERRUPTED = 1, 130
+
+OUT = "~/hanseg-challenge"
+"""Outside of the repository: it grows to some gigabytes."""
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that decide what is done, and how."""
+    settings = [
+        click.option("--training-cases", type=int, help="Patients to train on.  [42]"),
+        click.option("--test-cases", type=int, help="Patients to be scored on.  [14]"),
+        click.option("--first-seed", type=int, help="Seed of the first patient.  [1]"),
+        click.option(
+            "--ct-spacing", "ct_spacing_mm", type=float, help="Of the CTs, mm.  [2]"
+        ),
+        click.option(
+            "--grid",
+            "grid_mm",
+            type=(float, float, float),
+            help="Spacing x y z of the networks' grids in mm.  [4 4 3]",
+        ),
+        click.option(
+            "--processor-minutes",
+            type=float,
+            help="Training budget of a method, all threads together.  [50]",
+        ),
+        click.option(
+            "--ensemble-factor",
+            type=float,
+            help="How many budgets a method of several networks gets, 1 to 2.  [2]",
+        ),
+        click.option("--folds", type=int, help="Most networks of a method.  [3]"),
+        click.option(
+            "--ants/--no-ants",
+            default=None,
+            help="Register with ANTs where a recipe says so, minutes a case, instead of"
+            " with elastix.",
+        ),
+        click.option(
+            "--methods",
+            callback=_split,
+            help=f"Who competes, separated by commas.  [{','.join(method_names())}]",
+        ),
+    ]
+    run = [
+        click.option(
+            "--at-once",
+            type=click.IntRange(min=1),
+            default=len(os.sched_getaffinity(0)),
+            show_default="the processors",
+            help="Trainings beside each other, with a thread each.",
+        ),
+        click.option(
+            "--docs",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Folder that gets a copy of the page, as lab/challenge.md, and of its"
+            " pictures.",
+        ),
+    ]
+    for each in reversed([*settings, *run]):
+        command = each(command)
+    return command
+
+
+_out = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(OUT),
+    show_default=True,
+    help="Folder for everything; a run that is started again goes on there.",
+)
+
+
+def _split(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    return tuple(method.name for method in choose_methods(names))
+
+
+@click.group()
+def challenge() -> None:
+    """Methods learn, compete and are ranked on simulated cases."""
+
+
+@challenge.command()
+@click.argument("stage", type=click.Choice(STAGES), required=False)
+@click.argument("subject", required=False)
+@_out
+@_options
+def run(
+    stage: str | None,
+    subject: str | None,
+    *,
+    out: Path,
+    at_once: int,
+    docs: Path | None,
+    **given: Any,  # noqa: ANN401
+) -> None:
+    """Do everything that is not done, or only a STAGE and what it needs.
+
+    SUBJECT is a method for train, batch and evaluate; without it, the stage is done for
+    all of them.
+    """
+    from hanseg_lab.challenge.commands import ChildCommands, locked
+    from hanseg_lab.challenge.files import copy_page
+    from hanseg_lab.challenge.run import run_steps
+    from hanseg_lab.challenge.stages import Places
+
+    folder = out.expanduser().resolve()
+    with locked(folder) as lock, _ended_by_sigterm():
+        decide_settings(folder, given)
+        commands = ChildCommands(lock)
+        ledger = _ledger(folder, commands)
+        wanted = ledger.with_needs(_names(ledger.steps, stage, subject))
+        failed = run_steps(
+            wanted, ledger, at_once=at_once, tell=_tell, stop=commands.stop
+        )
+        if docs is not None and not failed and wanted[-1].stage == "report":
+            copy_page(Places(folder).report, docs)
+    if failed:
+        raise SystemExit(FAILED)
+    click.echo(f"all of it is in {folder}", err=True)
+
+
+@challenge.command()
+@_out
+def status(*, out: Path) -> None:
+    """Say which steps are done, and what they took."""
+    from hanseg_lab.challenge.commands import ChildCommands
+    from hanseg_lab.challenge.run import describe
+
+    ledger = _ledger(out.expanduser().resolve(), ChildCommands())
+    for step in ledger.steps:
+        done = describe(ledger.taken(step)) if ledger.is_done(step) else "to be done"
+        click.echo(f"{step.name}: {done}")
+
+
+@challenge.command()
+@click.argument("method", type=click.Choice([NEAREST, ATLAS]))
+@click.argument("training", type=click.Path(exists=True, path_type=Path))
+@click.argument("testing", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def copy(method: str, training: Path, testing: Path, out: Path) -> None:
+    """Contour TESTING by the most similar cases of TRAINING."""
+    from hanseg_lab.challenge.nearest import ElastixMatcher, contour_cases
+
+    matcher = ElastixMatcher(deforms=method == ATLAS)
+    count = contour_cases(training, testing, out, matcher)
+    click.echo(f"{count} cases contoured in {out}")
+
+
+def _ledger(folder: Path, commands: Runner) -> Ledger:
+    """Return the steps of the challenge in a folder, by the settings kept there."""
+    from hanseg_lab.challenge.ledger import Ledger
+    from hanseg_lab.challenge.report import write_report
+    from hanseg_lab.challenge.stages import Places, Stages
+
+    settings, places = decide_settings(folder, {}), Places(folder)
+
+    def report() -> None:
+        write_report(places, settings, ledger)
+
+    stages = Stages(places, settings, commands, report)
+    ledger = Ledger(places.records, stages.steps())
+    return ledger
+
+
+def _names(
+    steps: Sequence[Step], stage: str | None, subject: str | None
+) -> tuple[str, ...]:
+    """Return the names of the steps that are asked for.
+
+    Raises:
+        OptionError: There is no such step.
+    """
+    found = [step for step in steps if step.stage == (stage or STAGES[-1])]
+    if subject is not None:
+        found = [step for step in found if step.subject.lower() == subject.lower()]
+    if not found:
+        there = ", ".join(step.subject for step in steps if step.stage == stage)
+        raise OptionError(f"{stage} has no {subject!r}; there are {there}")
+    return tuple(step.name for step in found)
+
+
+def _tell(step: Step, event: Event, remark: str) -> None:
+    said = f"{event.value} ({remark})" if remark else event.value
+    click.echo(f"{datetime.now():%H:%M:%S} {step.name}: {said}", err=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, with the commands that it runs."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main() -> None:
+    """Run the command; end with what went wrong in a sentence."""
+    try:
+        challenge(standalone_mode=False)
+    except HansegError as error:
+        sys.exit(f"error: {error.message}")
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; started again, it goes on", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)

@@ -1,0 +1,97 @@
+"""A recipe at the scale of the miniature: its method is left as it is.
+
+Grid, patch, widths, number of folds and the length of the training shrink. Images,
+kind of network, loss, optimiser, the fall of its learning rate, variation and how the
+model is run stay the recipe's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hanseg_lab.challenge.methods import Method
+from hanseg_lab.challenge.settings import ChallengeSettings
+from hanseg_lab.training.recipe import Recipe, read_recipe
+from hanseg_lab.training.small_network import Smallness, shrink_network
+from hanseg_segmentation.packages.package import NetworkSpec
+from hanseg_shared.grid import Vector
+
+BATCH = 2
+"""Patches a batch, of the training cases alone: nobody gets simulated patients more."""
+
+LONGEST_WARM_UP = 50
+"""Iterations; recipes have up to 500, of trainings a hundred times as long."""
+
+LEAST_EDGE, EDGE_STEP = 32, 16
+"""Voxels of a patch along an axis: three halvings leave 4."""
+
+SMALLNESS = Smallness(
+    width=lambda width: max(8, min(width // 2, 96)),
+    deepest=4,
+    most_stages=4,
+    side_features=16,
+)
+
+
+def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:
+    """Return a method's recipe at the miniature's scale.
+
+    A recipe whose own grid is no finer than the miniature's keeps grid, patch and
+    network. The budget is divided evenly between the networks of a method.
+
+    Raises:
+        OptionError: The method has no recipe.
+    """
+    recipe = read_recipe(method.recipe)
+    changes: dict[str, Any] = {
+        "name": method.model,
+        "real_a_batch": BATCH,
+        "phantoms_a_batch": 0,
+        "phantoms": 1,
+        "folds": min(recipe.folds, settings.folds),
+        "minutes": None,
+        "processor_minutes": budget_minutes(method, settings)
+        / min(recipe.folds, settings.folds),
+        "optimiser": recipe.optimiser.model_copy(
+            update={"warm_up": min(recipe.optimiser.warm_up, LONGEST_WARM_UP)}
+        ),
+    }
+    if any(
+        own < ours
+        for own, ours in zip(recipe.spacing_mm, settings.grid_mm, strict=True)
+    ):
+        changes |= _coarser(recipe, settings.grid_mm)
+    if method.ct_only:
+        changes |= {"channels": ("ct",), "registration": None}
+    return recipe.model_copy(update=changes)
+
+
+def budget_minutes(method: Method, settings: ChallengeSettings) -> float:
+    """Return the minutes of the processor that a method's training may take."""
+    several = read_recipe(method.recipe).folds > 1
+    return settings.processor_minutes * (settings.ensemble_factor if several else 1.0)
+
+
+def _coarser(recipe: Recipe, grid_mm: Vector) -> dict[str, Any]:
+    """Return what changes with a coarser grid: patches keep their size in mm."""
+    return {
+        "spacing_mm": grid_mm,
+        "sample_spacing_mm": grid_mm,
+        "patch": _patch(recipe, grid_mm),
+        "network": NetworkSpec(
+            kind=recipe.network.kind,
+            config=shrink_network(dict(recipe.network.config), SMALLNESS),
+        ),
+    }
+
+
+def _patch(recipe: Recipe, grid_mm: Vector) -> tuple[int, int, int]:
+    """Return the voxels (z, y, x) that come nearest to the recipe's patch in mm."""
+    edges = (
+        count * own / ours
+        for count, own, ours in zip(
+            recipe.patch, recipe.spacing_mm[::-1], grid_mm[::-1], strict=True
+        )
+    )
+    z, y, x = (max(LEAST_EDGE, EDGE_STEP * round(e / EDGE_STEP)) for e in edges)
+    return z, y, x

@@ -1,0 +1,106 @@
+"""What decides a challenge in miniature: cases, scale, budgets; kept in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from hanseg_lab.challenge.files import write_atomically
+from hanseg_lab.challenge.methods import Method, choose_methods, method_names
+from hanseg_shared.documents import Document
+from hanseg_shared.errors import OptionError
+
+FILE = "settings.json"
+"""Name of the file, in the challenge's folder, that keeps its settings."""
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ChallengeSettings(Document):
+    """All that the results depend on, besides the code.
+
+    Attributes:
+        training_cases: Simulated patients to train on; seeds `first_seed` and up.
+        test_cases: Simulated patients to be scored on; their seeds follow.
+        first_seed: Seed of the first patient.
+        ct_spacing_mm: In-plane spacing of the CTs.
+        undrawn_share: Share of the organs of training cases that nobody drew; test
+            cases have them all, as the challenge's 420 measurements need.
+        grid_mm: Spacing (x, y, z) of the networks' grids, unless a recipe's is coarser.
+        processor_minutes: Training budget of a method, all threads together.
+        ensemble_factor: How many budgets a method of several networks gets.
+        folds: Most networks of such a method.
+        ants: Whether ANTs registers where a recipe says so, in minutes a case;
+            otherwise elastix does, by the same kind of transform.
+        methods: Who competes, by `methods.METHODS`.
+    """
+
+    training_cases: Annotated[int, Field(ge=2)] = 42
+    test_cases: Annotated[int, Field(ge=1)] = 14
+    first_seed: Annotated[int, Field(ge=0)] = 1
+    ct_spacing_mm: Annotated[float, Field(ge=0.5, le=10)] = 2.0
+    undrawn_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    grid_mm: tuple[Positive, Positive, Positive] = (4.0, 4.0, 3.0)
+    processor_minutes: Positive = 50.0
+    ensemble_factor: Annotated[float, Field(ge=1, le=2)] = 2.0
+    folds: Annotated[int, Field(ge=2, le=5)] = 3
+    ants: bool = False
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] = method_names()
+
+    @property
+    def chosen(self) -> tuple[Method, ...]:
+        """The methods that compete."""
+        return choose_methods(self.methods)
+
+    @property
+    def training_seeds(self) -> range:
+        """Seeds of the patients to train on."""
+        return range(self.first_seed, self.first_seed + self.training_cases)
+
+    @property
+    def test_seeds(self) -> range:
+        """Seeds of the patients to be scored on."""
+        first = self.training_seeds.stop
+        return range(first, first + self.test_cases)
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Names of the settings that are not the challenge's own."""
+        own = ChallengeSettings()
+        return tuple(
+            name
+            for name in type(self).model_fields
+            if getattr(self, name) != getattr(own, name)
+        )
+
+
+def decide_settings(out: Path, given: Mapping[str, object]) -> ChallengeSettings:
+    """Return a folder's settings, changed as asked for, and keep them there.
+
+    Args:
+        out: The challenge's folder; created if need be.
+        given: Settings by name; None for those that are not asked for.
+
+    Raises:
+        OptionError: A value is not allowed, or the kept settings are damaged.
+    """
+    kept = out / FILE
+    asked = {name: value for name, value in given.items() if value is not None}
+    try:
+        before = (
+            ChallengeSettings.model_validate_json(kept.read_bytes())
+            if kept.exists()
+            else ChallengeSettings()
+        )
+        settings = ChallengeSettings.model_validate(before.model_dump() | asked)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in detail["loc"])
+        raise OptionError(f"{kept}: {where}: {detail['msg']}") from None
+    choose_methods(settings.methods)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(kept, settings.model_dump_json(indent=2) + "\n")
+    return settings

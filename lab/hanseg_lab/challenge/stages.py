@@ -1,0 +1,359 @@
+"""The steps of a challenge, each made of commands of the product.
+
+data -> register -> train METHOD -> batch METHOD -> evaluate METHOD -> rank -> report
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hanseg_lab.challenge.commands import HANSEG, ONE_THREAD, OWN, Runner
+from hanseg_lab.challenge.files import copy_folder, write_atomically
+from hanseg_lab.challenge.ledger import Step, Taken
+from hanseg_lab.challenge.methods import Method
+from hanseg_lab.challenge.scale import scale_recipe
+from hanseg_lab.challenge.settings import ChallengeSettings
+from hanseg_lab.phantom.folder import SET_FOLDER, TABLE
+from hanseg_lab.training.recipe import RegistrationRecipe
+from hanseg_lab.training.run import fold_folder
+from hanseg_lab.training.state import CHECKPOINT_FILE
+from hanseg_shared.documents import Backend, TransformKind
+from hanseg_shared.result_files import REPORT
+
+TRAINING, TESTING = "training", "testing"
+
+AROUND_SHARES = {"head-rest": 0.5, "mask": 0.5, "circle": 0.3}
+"""How often each thing lies around a patient, or cuts the shoulders off."""
+
+LEAST_CT_SLICES_MM = 2.5
+
+ALL, TEAMS = "all", "teams"
+"""The two rankings: of everybody, and of the challenge's six as the paper's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything lies in a challenge's folder."""
+
+    out: Path
+
+    def data(self, part: str) -> Path:
+        """Return the data set of `TRAINING` or `TESTING`."""
+        return self.out / "data" / part
+
+    def registered(self, kind: str) -> Path:
+        """Return the training cases' MRs on their CTs, a folder a case."""
+        return self.out / "registered" / kind
+
+    def training(self, method: Method) -> Path:
+        """Return what `hanseg train` writes."""
+        return self.out / "methods" / method.name / "training"
+
+    def predictions(self, method: Method) -> Path:
+        """Return the contours of the test cases."""
+        return self.out / "methods" / method.name / "predictions"
+
+    def scores(self, method: Method) -> Path:
+        """Return the scores; `hanseg rank` names a method by this folder."""
+        return self.out / "scores" / method.name
+
+    def ranking(self, which: str) -> Path:
+        """Return the ranking of `ALL` or `TEAMS`."""
+        return self.out / "ranking" / which
+
+    @property
+    def models(self) -> Path:
+        """The installed models."""
+        return self.out / "models"
+
+    @property
+    def report(self) -> Path:
+        """The page and its pictures."""
+        return self.out / "report"
+
+    @property
+    def records(self) -> Path:
+        """The ledger's."""
+        return self.out / "steps"
+
+    def log(self, stage: str, subject: str) -> Path:
+        """Return the file of a step's words."""
+        return self.out / "logs" / f"{stage}-{subject}.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Makes the steps of a challenge.
+
+    Attributes:
+        places: Where they work.
+        settings: What is done.
+        run: Runs commands.
+        write_report: Writes the page and its pictures.
+    """
+
+    places: Places
+    settings: ChallengeSettings
+    run: Runner
+    write_report: Callable[[], None]
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return all steps, each after those that it needs."""
+        settings, methods = self.settings, self.settings.chosen
+        trained = [method for method in methods if method.is_trained]
+        # a method of several networks takes longest, and is begun first
+        by_length = sorted(trained, key=lambda m: -scale_recipe(m, settings).folds)
+        return (
+            *(self._data(part) for part in (TRAINING, TESTING)),
+            *self._registrations(trained),
+            *(self._train(method) for method in by_length),
+            *(self._contour(method) for method in methods),
+            *(self._evaluate(method) for method in methods),
+            self._rank(),
+            self._report(),
+        )
+
+    def registration_of(self, method: Method) -> RegistrationRecipe | None:
+        """Return how a method's MRs are registered here; None without."""
+        if not method.is_trained:
+            return None
+        wanted = scale_recipe(method, self.settings).registration
+        if wanted is None or wanted.backend is not Backend.ANTS or self.settings.ants:
+            return wanted
+        return wanted.model_copy(update={"backend": Backend.ELASTIX})
+
+    def _data(self, part: str) -> Step:
+        settings = self.settings
+        teaches = part == TRAINING
+        seeds = settings.training_seeds if teaches else settings.test_seeds
+        undrawn = settings.undrawn_share if teaches else 0.0
+        folder = self.places.data(part)
+
+        def work() -> Taken:
+            there = cases_in(folder)
+            return _total(
+                self._hanseg(
+                    ("data", part),
+                    ["phantom", "--count", 1, "--first-seed", seed],
+                    ["--spacing", settings.ct_spacing_mm, "--undrawn", undrawn],
+                    [word for each in around(seed) for word in ("--around", each)],
+                    ["--out", folder],
+                    one_thread=True,
+                )
+                for seed in seeds
+                if f"case_{seed:02d}" not in there
+            )
+
+        made_from = {
+            "seeds": [seeds.start, seeds.stop],
+            "ct_spacing_mm": settings.ct_spacing_mm,
+            "undrawn_share": undrawn,
+            "around": AROUND_SHARES,
+        }
+        return Step("data", part, folder, work, made_from, one_thread=True)
+
+    def _registrations(self, trained: Sequence[Method]) -> list[Step]:
+        found = {}
+        for method in trained:
+            registration = self.registration_of(method)
+            if registration is not None:
+                found[name_of(registration)] = self._register(registration)
+        return list(found.values())
+
+    def _register(self, registration: RegistrationRecipe) -> Step:
+        kind = name_of(registration)
+        folder, cases = self.places.registered(kind), self.places.data(TRAINING)
+
+        names = [f"case_{seed:02d}" for seed in self.settings.training_seeds]
+
+        def work() -> Taken:
+            images = [
+                (name, cases / SET_FOLDER / name / f"{name}_IMG_") for name in names
+            ]
+            return _total(
+                self._hanseg(
+                    ("register", kind),
+                    ["register", f"{start}CT.nrrd", f"{start}MR_T1.nrrd"],
+                    ["--out", folder / name, *_options(registration)],
+                    one_thread=True,
+                )
+                for name, start in images
+                if not (folder / name / REPORT).exists()
+            )
+
+        return Step(
+            "register",
+            kind,
+            folder,
+            work,
+            {"options": _options(registration)},
+            (f"data {TRAINING}",),
+            one_thread=True,
+        )
+
+    def _train(self, method: Method) -> Step:
+        recipe = scale_recipe(method, self.settings)
+        registration = self.registration_of(method)
+        folder = self.places.training(method)
+        content = recipe.model_dump_json(indent=2, exclude_defaults=True) + "\n"
+
+        def work() -> Taken:
+            file = folder / "recipe.json"
+            write_atomically(file, content)
+            first = fold_folder(folder, 0, recipe.folds)
+            begun = (first / CHECKPOINT_FILE).exists()
+            taken = self._hanseg(
+                ("train", method.name),
+                ["train", file, "--data", self.places.data(TRAINING)],
+                []
+                if registration is None
+                else ["--registered", self.places.registered(name_of(registration))],
+                ["--name", method.model, "--version", "1", "--out", folder],
+                ["--resume"] if begun else [],
+                one_thread=True,
+            )
+            copy_folder(folder / "model", self.places.models / method.model)
+            return taken
+
+        needs = [f"data {TRAINING}"]
+        if registration is not None:
+            needs.append(f"register {name_of(registration)}")
+        return Step(
+            "train",
+            method.name,
+            folder,
+            work,
+            {"recipe": recipe.model_dump(mode="json")},
+            tuple(needs),
+            one_thread=True,
+        )
+
+    def _contour(self, method: Method) -> Step:
+        work = self._batch if method.is_trained else self._copy
+        needs = [f"data {TESTING}"]
+        if method.is_trained:
+            needs.append(f"train {method.name}")
+        else:
+            needs.append(f"data {TRAINING}")
+        registration = self.registration_of(method)
+        return Step(
+            "batch",
+            method.name,
+            self.places.predictions(method),
+            partial(work, method),
+            {"options": _options(registration)} if method.is_trained else {},
+            tuple(needs),
+            one_thread=not method.is_trained,
+        )
+
+    def _batch(self, method: Method) -> Taken:
+        return self._hanseg(
+            ("batch", method.name),
+            ["batch", self.places.data(TESTING), "--model", method.model],
+            ["--out", self.places.predictions(method)],
+            _options(self.registration_of(method)),
+            environment={"HANSEG_MODELS": str(self.places.models)},
+        )
+
+    def _copy(self, method: Method) -> Taken:
+        data = [self.places.data(part) for part in (TRAINING, TESTING)]
+        words = [OWN, "copy", method.name, *data, "--out"]
+        return self.run(
+            [str(word) for word in (*words, self.places.predictions(method))],
+            log=self.places.log("batch", method.name),
+            environment=ONE_THREAD,
+        )
+
+    def _evaluate(self, method: Method) -> Step:
+        folder = self.places.scores(method)
+
+        def work() -> Taken:
+            return self._hanseg(
+                ("evaluate", method.name),
+                ["evaluate", self.places.predictions(method)],
+                [self.places.data(TESTING), "--empty", "challenge", "--out", folder],
+            )
+
+        needs = (f"data {TESTING}", f"batch {method.name}")
+        return Step("evaluate", method.name, folder, work, {}, needs)
+
+    def _rank(self) -> Step:
+        methods = self.settings.chosen
+        rankings = {ALL: methods, TEAMS: [m for m in methods if m.in_paper]}
+        folder = self.places.ranking(ALL).parent
+
+        def work() -> Taken:
+            return _total(
+                self._hanseg(
+                    ("rank", which),
+                    ["rank", *(self.places.scores(m) / "results.csv" for m in them)],
+                    ["--out", self.places.ranking(which), "--paper"],
+                )
+                for which, them in rankings.items()
+                if len(them) > 1
+            )
+
+        needs = tuple(f"evaluate {method.name}" for method in methods)
+        return Step("rank", "", folder, work, {}, needs)
+
+    def _report(self) -> Step:
+        def work() -> Taken:
+            self.write_report()
+            return Taken()
+
+        needs = ("rank",)
+        return Step("report", "", self.places.report, work, {}, needs, always=True)
+
+    def _hanseg(
+        self,
+        step: tuple[str, str],
+        *words: Iterable[object],
+        one_thread: bool = False,
+        environment: dict[str, str] | None = None,
+    ) -> Taken:
+        threads = ONE_THREAD if one_thread else {}
+        return self.run(
+            [HANSEG, *(str(word) for part in words for word in part)],
+            log=self.places.log(*step),
+            environment=threads | (environment or {}),
+        )
+
+
+def around(seed: int) -> tuple[str, ...]:
+    """Return what lies around a patient, as `hanseg phantom --around` has it."""
+    rng = np.random.default_rng((seed, 3))
+    return tuple(name for name, share in AROUND_SHARES.items() if rng.random() < share)
+
+
+def cases_in(folder: Path) -> frozenset[str]:
+    """Return the cases that are whole: the table, where they are entered last."""
+    table = folder / SET_FOLDER / TABLE
+    if not table.exists():
+        return frozenset()
+    with table.open(newline="") as file:
+        return frozenset(row[0] for row in csv.reader(file, delimiter=";") if row)
+
+
+def name_of(registration: RegistrationRecipe) -> str:
+    """Return the name of a way to register, such as ``rigid-elastix``."""
+    return f"{registration.kind.value}-{registration.backend.value}"
+
+
+def _options(registration: RegistrationRecipe | None) -> list[str]:
+    if registration is None:
+        return ["--registration", TransformKind.NONE.value]
+    kind, backend = registration.kind.value, registration.backend.value
+    return ["--registration", kind, "--backend", backend]
+
+
+def _total(parts: Iterable[Taken]) -> Taken:
+    total = Taken()
+    for each in parts:
+        total += each
+    return total

@@ -1,0 +1,57 @@
+"""A network's settings with fewer and narrower stages, its kind left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Smallness:
+    """How small a network becomes.
+
+    Attributes:
+        width: Channels of a stage from those that it had.
+        deepest: Stages after which nothing gets coarser: with three, 32 voxels
+            become 8.
+        most_stages: Stages of networks whose number of stages is free.
+        side_features: Channels of the blocks at full resolution that are none of the
+            stages.
+    """
+
+    width: Callable[[int], int]
+    deepest: int
+    most_stages: int
+    side_features: int
+
+
+def shrink_network(config: dict[str, Any], small: Smallness) -> dict[str, Any]:
+    """Return a network's settings with narrow stages that stay coarse enough.
+
+    Args:
+        config: See the networks' own configurations; it is not changed.
+        small: How small it becomes.
+    """
+    strides, stages = config.get("strides"), len(config["features"])
+    kept = stages if "depth" in config else min(stages, small.most_stages)
+    result = {key: _shorten(value, stages, kept) for key, value in config.items()}
+    result["features"] = [small.width(width) for width in config["features"][:kept]]
+    for name in ("head_features", "stem_features"):
+        if name in result:
+            result[name] = small.side_features
+    if strides is not None:
+        # nnU-Net's lists have an entry for the first stage, the others have not
+        first = len(strides) == stages
+        halvings = [[2, 2, 2]] * (small.deepest - 1)
+        result["strides"] = (
+            ([[1, 1, 1]] if first else []) + halvings + [[1, 1, 1]] * stages
+        )[: kept if first else kept - 1]
+    return result
+
+
+def _shorten(value: object, stages: int, kept: int) -> object:
+    """Return a setting's first entries if it has one a stage."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return list(value)[: len(value) - (stages - kept)]

@@ -1,0 +1,143 @@
+"""Recipes at the miniature's scale: what shrinks, and what stays the method's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hanseg_lab.challenge.methods import METHODS, Method, choose_methods, method_names
+from hanseg_lab.challenge.scale import budget_minutes, scale_recipe
+from hanseg_lab.challenge.settings import FILE, ChallengeSettings, decide_settings
+from hanseg_lab.evaluation.paper import FINAL_RANKS, read_published
+from hanseg_lab.training.recipe import Recipe, read_recipe
+from hanseg_segmentation.network.build import build
+from hanseg_segmentation.packages.package import is_name
+from hanseg_shared.errors import OptionError
+
+SETTINGS = ChallengeSettings()
+
+TRAINED = [method for method in METHODS if method.is_trained]
+
+
+@pytest.fixture(params=TRAINED, ids=lambda method: method.name)
+def method(request) -> Method:
+    return request.param
+
+
+def test_the_papers_six_are_called_as_in_the_paper():
+    six = [each.name for each in METHODS if each.in_paper]
+    assert six == list(read_published().methods) == list(FINAL_RANKS)
+
+
+def test_every_recipe_takes_part_but_the_second_stage():
+    recipes = {each.recipe for each in TRAINED}
+    assert recipes == {
+        *("eli1", "cwlg102", "chb-quantif", "mamaa", "m.m.gs", "turbomiki"),
+        *("quetin", "default"),
+    }
+
+
+def test_a_scaled_recipe_is_valid(method: Method, tmp_path: Path):
+    file = tmp_path / "recipe.json"
+    scaled = scale_recipe(method, SETTINGS)
+    file.write_text(scaled.model_dump_json())
+    assert read_recipe(str(file)) == scaled
+    assert is_name(scaled.name)
+
+
+def test_a_scaled_network_can_be_built(method: Method):
+    build(scale_recipe(method, SETTINGS).network_spec)
+
+
+def test_the_method_stays(method: Method):
+    own, scaled = read_recipe(method.recipe), scale_recipe(method, SETTINGS)
+    kept = ("loss", "variation", "inference", "normalisation", "merged_sides")
+    assert all(getattr(own, name) == getattr(scaled, name) for name in kept)
+    assert scaled.network.kind == own.network.kind
+    assert (
+        scaled.optimiser.model_copy(update={"warm_up": own.optimiser.warm_up})
+        == own.optimiser
+    )
+    if not method.ct_only:
+        assert (scaled.channels, scaled.registration) == (
+            own.channels,
+            own.registration,
+        )
+
+
+def test_all_have_the_same_data_and_batches(method: Method):
+    scaled = scale_recipe(method, SETTINGS)
+    assert (scaled.real_a_batch, scaled.phantoms_a_batch) == (2, 0)
+    assert scaled.spacing_mm == (4.0, 4.0, 3.0)
+
+
+def test_budgets_are_equal_but_for_ensembles(method: Method):
+    scaled = scale_recipe(method, SETTINGS)
+    several = read_recipe(method.recipe).folds > 1
+    assert budget_minutes(method, SETTINGS) == (100.0 if several else 50.0)
+    assert scaled.processor_minutes is not None
+    total = scaled.processor_minutes * scaled.folds
+    assert total == pytest.approx(budget_minutes(method, SETTINGS))
+    assert scaled.minutes is None
+
+
+def test_the_whole_fits_eight_hours_of_two_processors():
+    minutes = sum(budget_minutes(method, SETTINGS) for method in TRAINED)
+    assert minutes / 2 <= 6 * 60
+
+
+def test_the_default_keeps_its_own_network():
+    (default,) = choose_methods(["default"])
+    own, scaled = read_recipe("default"), scale_recipe(default, SETTINGS)
+    assert (scaled.patch, scaled.network) == (own.patch, own.network)
+
+
+def test_patches_keep_their_size_in_millimetres():
+    (turbomiki,) = choose_methods(["TurboMiki"])
+    scaled = scale_recipe(turbomiki, SETTINGS)  # 96 x 128 x 128 mm
+    assert scaled.patch == (32, 32, 32)
+
+
+def test_without_mr_nothing_is_registered():
+    (ct,) = choose_methods(["default-CT"])
+    scaled = scale_recipe(ct, SETTINGS)
+    assert (scaled.channels, scaled.registration) == (("ct",), None)
+
+
+def test_methods_are_chosen_in_the_tables_order():
+    chosen = choose_methods(["NEAREST", "mamaa", "eli1"])
+    assert [each.name for each in chosen] == ["eli1", "Mamaa", "nearest"]
+    with pytest.raises(OptionError, match=r"'nobody'.*eli1"):
+        choose_methods(["nobody"])
+
+
+def test_settings_are_kept_and_changed_by_what_is_given(tmp_path: Path):
+    out = tmp_path / "out"
+    assert decide_settings(out, {"folds": None}) == ChallengeSettings()
+    changed = decide_settings(out, {"folds": 2})
+    assert changed.folds == 2
+    assert decide_settings(out, {}) == changed
+    assert (out / FILE).exists()
+
+
+@pytest.mark.parametrize("given", [{"folds": 1}, {"methods": ()}, {"test_cases": 0}])
+def test_settings_that_are_not_allowed_are_not_kept(tmp_path: Path, given):
+    with pytest.raises(OptionError, match=next(iter(given))):
+        decide_settings(tmp_path, given)
+    assert not (tmp_path / FILE).exists()
+
+
+def test_settings_say_how_they_differ_from_the_challenges():
+    assert ChallengeSettings().differences == ()
+    assert ChallengeSettings(folds=2, test_cases=3).differences == (
+        "test_cases",
+        "folds",
+    )
+    assert ChallengeSettings().methods == method_names()
+
+
+def test_cases_are_as_many_as_the_challenges():
+    assert SETTINGS.training_seeds == range(1, 43)
+    assert SETTINGS.test_seeds == range(43, 57)
+    assert isinstance(scale_recipe(TRAINED[0], SETTINGS), Recipe)

@@ -12,7 +12,7 @@ from hanseg_lab.challenge.settings import FILE, ChallengeSettings, decide_settin
 from hanseg_lab.evaluation.paper import FINAL_RANKS, read_published
 from hanseg_lab.training.recipe import Recipe, read_recipe
 from hanseg_segmentation.network.build import build
-from hanseg_segmentation.packages.package import is_name
+from hanseg_segmentation.packages.names import is_name
 from hanseg_shared.errors import OptionError
 
 SETTINGS = ChallengeSettings()

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from hanseg_lab.challenge.files import write_atomically
 from hanseg_lab.challenge.methods import Method, choose_methods, method_names
-from hanseg_shared.documents import Document
+from hanseg_shared.document import Document
 from hanseg_shared.errors import OptionError
 
 FILE = "settings.json"

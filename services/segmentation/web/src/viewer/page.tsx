@@ -9,6 +9,7 @@ import { noteEnd } from "../core/session";
 import { STATES } from "../core/words";
 import { Question } from "../parts/dialog";
 import "../style/viewer.css";
+import "../style/findings.css";
 import { CaseCanvas } from "./canvas";
 import { correctSelected, type Desk, obey, zoomBy } from "./commands";
 import { CorrectionBar } from "./correction/bar";

@@ -29,6 +29,7 @@ SMALL = ChallengeSettings(
     training_cases=2,
     test_cases=2,
     methods=("eli1", "cwlg102", "TurboMiki", "default", "nearest"),
+    mr_methods=(),
 )
 
 MEANS = {"eli1": 0.7, "cwlg102": 0.6, "TurboMiki": 0.3, "default": 0.8, "nearest": 0.4}
@@ -130,10 +131,14 @@ class FakeProduct:
     def do_copy(self, words: list[str]) -> None:
         Path(option(words, "--out")).mkdir(parents=True, exist_ok=True)
 
+    def do_inputs(self, words: list[str]) -> None:
+        Path(option(words, "--out")).mkdir(parents=True, exist_ok=True)
+
     def do_evaluate(self, words: list[str]) -> None:
         out = Path(option(words, "--out"))
         out.mkdir(parents=True, exist_ok=True)
-        write_scores(made_up_scores(out.name), out / "results.csv")
+        named = out if out.parent.name == "scores" else out.parent  # mr/eli1/off-2
+        write_scores(made_up_scores(named.name), out / "results.csv")
 
     def do_rank(self, words: list[str]) -> None:
         out = Path(option(words, "--out"))

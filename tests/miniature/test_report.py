@@ -15,19 +15,22 @@ from hanseg_lab.challenge.agreement import (
     compare_organs,
     order_sentences,
 )
+from hanseg_lab.challenge.conditions import scale_rows
 from hanseg_lab.challenge.files import copy_page
 from hanseg_lab.challenge.ledger import Ledger
 from hanseg_lab.challenge.methods import choose_methods
+from hanseg_lab.challenge.mr_inputs import MR_INPUTS, WITH_MR
+from hanseg_lab.challenge.places import Places
 from hanseg_lab.challenge.report import (
     learning_rows,
     learning_sentences,
+    mr_rows,
     read_results,
-    scale_rows,
     write_report,
 )
 from hanseg_lab.challenge.run import run_steps
 from hanseg_lab.challenge.settings import ChallengeSettings
-from hanseg_lab.challenge.stages import Places, Stages
+from hanseg_lab.challenge.stages import Stages
 from hanseg_lab.challenge.tables import organ_rows, ranking_rows
 from hanseg_lab.evaluation.paper import read_published
 from hanseg_shared.metrics.metric import Metric
@@ -216,6 +219,23 @@ def test_costs_are_in_the_page(page):
     rows = {row[0]: row[1:] for row in costs}
     assert rows["train eli1"] == ["1.0", "1.5"]
     assert rows["data training"] == ["2.0", "3.0"]
+
+
+def test_what_the_mr_buys_has_a_column_an_input(tmp_path: Path):
+    settings = SMALL.model_copy(update={"mr_methods": ("eli1",)})
+    places = Places(tmp_path)
+    stages = Stages(places, settings, FakeProduct(), lambda: None)
+    ledger = Ledger(places.records, stages.steps())
+    run_steps(ledger.steps, ledger, at_once=1)
+    trial = read_results(places, settings, ledger).mr_trials["eli1"]
+    header, *rows = mr_rows(trial)
+    assert header[1:] == [WITH_MR, *(each.name for each in MR_INPUTS)]
+    assert [row[0] for row in rows[:30]] == [organ.name for organ in ORGANS]
+    assert rows[-1] == ["MRs used", *["1"] * 5]
+
+
+def test_without_such_trials_the_page_does_not_speak_of_them(page):
+    assert "What the MR buys" not in page
 
 
 def test_the_page_moves_to_the_documentation(places, tmp_path: Path):

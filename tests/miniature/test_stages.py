@@ -9,9 +9,10 @@ import pytest
 
 from hanseg_lab.challenge.commands import OWN
 from hanseg_lab.challenge.ledger import Ledger
+from hanseg_lab.challenge.places import Places, around, cases_in
 from hanseg_lab.challenge.run import Event, run_steps
 from hanseg_lab.challenge.settings import ChallengeSettings
-from hanseg_lab.challenge.stages import Places, Stages, around, cases_in
+from hanseg_lab.challenge.stages import Stages
 from tests.miniature.fakes import SMALL, FakeProduct, option
 
 
@@ -260,6 +261,31 @@ def test_a_crash_ends_the_commands_that_run(tmp_path: Path):
     with pytest.raises(OSError, match="disk"):
         run_steps(ledger.steps, ledger, at_once=2, stop=lambda: stopped.append(True))
     assert stopped == [True]
+
+
+def test_what_the_mr_buys_is_seen_of_methods_that_have_one(tmp_path: Path):
+    product = FakeProduct()
+    settings = SMALL.model_copy(update={"mr_methods": ("eli1", "TurboMiki", "Mamaa")})
+    assert finish(tmp_path, product, settings) == ()
+    assert product.subcommands().count("inputs") == 4
+    trials = {
+        Path(option(words, "--out")).parent.name: option(words, "--registration")
+        for words in product.commands
+        if words[1] == "batch" and "/mr/" in option(words, "--out")
+    }
+    assert trials == {
+        "without": "rigid",
+        "another": "rigid",
+        "off-2": "none",
+        "off-5": "none",
+    }
+
+
+def test_a_method_more_whose_mr_is_tried_trains_nothing(tmp_path: Path):
+    finish(tmp_path, FakeProduct())
+    product = FakeProduct()
+    finish(tmp_path, product, SMALL.model_copy(update={"mr_methods": ("default",)}))
+    assert set(product.subcommands()) == {"inputs", "batch", "evaluate"}
 
 
 def test_what_lies_around_a_patient_depends_on_the_seed_alone():

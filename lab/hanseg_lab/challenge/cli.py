@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from hanseg_lab.challenge.ledger import Ledger, Step
     from hanseg_lab.challenge.run import Event
 
-STAGES = ("data", "register", "train", "batch", "evaluate", "rank", "report")
+STAGES = (
+    "data",
+    "register",
+    "train",
+    "batch",
+    "evaluate",
+    "rank",
+    "inputs",
+    "mr",
+    "report",
+)
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -67,6 +77,11 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             "--methods",
             callback=_split,
             help=f"Who competes, separated by commas.  [{','.join(method_names())}]",
+        ),
+        click.option(
+            "--mr-methods",
+            callback=_split,
+            help="Of whom it is seen what the MR buys; '' for none.  [default,eli1]",
         ),
     ]
     run = [
@@ -133,8 +148,8 @@ def run(
     """
     from hanseg_lab.challenge.commands import ChildCommands, locked
     from hanseg_lab.challenge.files import copy_page
+    from hanseg_lab.challenge.places import Places
     from hanseg_lab.challenge.run import run_steps
-    from hanseg_lab.challenge.stages import Places
 
     folder = out.expanduser().resolve()
     with locked(folder) as lock, _ended_by_sigterm():
@@ -179,11 +194,29 @@ def copy(method: str, training: Path, testing: Path, out: Path) -> None:
     click.echo(f"{count} cases contoured in {out}")
 
 
+@challenge.command()
+@click.argument("given")
+@click.argument("testing", type=click.Path(exists=True, path_type=Path))
+@click.option("--first-seed", type=int, required=True)
+@click.option("--count", type=int, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def inputs(
+    given: str, testing: Path, *, first_seed: int, count: int, out: Path
+) -> None:
+    """Write the cases of TESTING with the MR that is GIVEN, or without."""
+    from hanseg_lab.challenge.mr_inputs import find_input, write_cases
+
+    seeds = range(first_seed, first_seed + count)
+    written = write_cases(find_input(given), testing, seeds, out)
+    click.echo(f"{written} cases written to {out}")
+
+
 def _ledger(folder: Path, commands: Runner) -> Ledger:
     """Return the steps of the challenge in a folder, by the settings kept there."""
     from hanseg_lab.challenge.ledger import Ledger
+    from hanseg_lab.challenge.places import Places
     from hanseg_lab.challenge.report import write_report
-    from hanseg_lab.challenge.stages import Places, Stages
+    from hanseg_lab.challenge.stages import Stages
 
     settings, places = decide_settings(folder, {}), Places(folder)
 

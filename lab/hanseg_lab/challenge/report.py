@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from hanseg_lab.challenge.agreement import (
     order_sentences,
     organ_sentences,
 )
+from hanseg_lab.challenge.conditions import describe_conditions
 from hanseg_lab.challenge.files import PAGE, PICTURES, remove, write_atomically
 from hanseg_lab.challenge.learning import (
     LearningCourse,
@@ -29,9 +29,10 @@ from hanseg_lab.challenge.learning import (
 from hanseg_lab.challenge.ledger import Ledger, Taken
 from hanseg_lab.challenge.markdown import items, table
 from hanseg_lab.challenge.methods import NEAREST, Method
-from hanseg_lab.challenge.scale import budget_minutes, scale_recipe
+from hanseg_lab.challenge.mr_inputs import MR_INPUTS, WITH_MR
+from hanseg_lab.challenge.places import ALL, PREDICTIONS, SCORES, TEAMS, Places
+from hanseg_lab.challenge.scale import tried_with_mrs
 from hanseg_lab.challenge.settings import ChallengeSettings
-from hanseg_lab.challenge.stages import ALL, TEAMS, Places
 from hanseg_lab.challenge.tables import Rows, organ_rows, ranking_rows
 from hanseg_lab.evaluation.methods import MetricTable, metric_table
 from hanseg_lab.evaluation.paper import SOURCE, read_published
@@ -50,6 +51,19 @@ SIGNIFICANCE = tuple(f"significance_{metric.value}" for metric in RANKED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MrTrial:
+    """A method on the same cases with other MRs.
+
+    Attributes:
+        table: DSC; its "methods" are the inputs, `WITH_MR` first.
+        verdicts: How many MRs were used, rejected or absent, by input.
+    """
+
+    table: MetricTable
+    verdicts: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Results:
     """All that the page is made of.
 
@@ -61,6 +75,7 @@ class Results:
         courses: How the trained methods learnt, by name.
         verdicts: How many test MRs were used, rejected or absent, by method.
         taken: What each step took, by name.
+        mr_trials: Of each method that was tried with other MRs.
     """
 
     settings: ChallengeSettings
@@ -69,6 +84,7 @@ class Results:
     courses: Mapping[str, LearningCourse]
     verdicts: Mapping[str, Mapping[str, int]]
     taken: Mapping[str, Taken]
+    mr_trials: Mapping[str, MrTrial]
 
 
 def write_report(places: Places, settings: ChallengeSettings, ledger: Ledger) -> None:
@@ -109,6 +125,19 @@ def read_results(
         {method.name: read_course(places.training(method)) for method in trained},
         {method.name: _verdicts(places.predictions(method)) for method in trained},
         {step.name: ledger.taken(step) for step in ledger.steps},
+        {m.name: _read_mr_trial(places, m) for m in tried_with_mrs(settings)},
+    )
+
+
+def _read_mr_trial(places: Places, method: Method) -> MrTrial:
+    folders = {WITH_MR: (places.scores(method), places.predictions(method))}
+    for given in MR_INPUTS:
+        trial = places.mr_trial(method, given)
+        folders[given.name] = (trial / SCORES, trial / PREDICTIONS)
+    scores = {n: read_scores(s / "results.csv") for n, (s, _) in folders.items()}
+    return MrTrial(
+        metric_table(scores, Metric.DSC),
+        {name: _verdicts(found) for name, (_, found) in folders.items()},
     )
 
 
@@ -128,12 +157,14 @@ def render(results: Results, pictures: frozenset[str]) -> str:
         results: What it tells.
         pictures: Names of the pictures that there are, without their endings.
     """
+    settings = results.settings
     parts = [
         *_head(results),
         *_tables(results, pictures),
         *_comparison(results),
         *_learning(results, pictures),
-        *_conditions(results),
+        *_mr_parts(results),
+        *describe_conditions(settings, results.verdicts, results.taken),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -219,6 +250,26 @@ def _comparison(results: Results) -> list[str]:
     return parts + ([items(organs)] if organs else [])
 
 
+def _mr_parts(results: Results) -> list[str]:
+    if not results.mr_trials:
+        return []
+    parts = [
+        "## What the MR buys",
+        "DSC in % on the same cases with other MRs. *Off* is a true registration, put"
+        " some millimetres off in a random direction, which the service was told to"
+        " leave and still judged; an MR that it rejects is not used.",
+    ]
+    for name, trial in results.mr_trials.items():
+        parts += [f"### {name}", table(mr_rows(trial))]
+    return parts
+
+
+def mr_rows(trial: MrTrial) -> Rows:
+    """Return a line an organ, and how many MRs the service used."""
+    used = [str(trial.verdicts[name].get("used", 0)) for name in trial.table.methods]
+    return [*organ_rows(trial.table), ["MRs used", *used]]
+
+
 def _learning(results: Results, pictures: frozenset[str]) -> list[str]:
     parts = [
         "## Whether each method learnt",
@@ -302,75 +353,3 @@ def learning_sentences(results: Results) -> list[str]:
             f" {said}."
         )
     return lines
-
-
-def _conditions(results: Results) -> list[str]:
-    settings = results.settings
-    kept = settings.model_dump()
-    total = sum(results.taken.values(), Taken())
-    machine = f"{len(os.sched_getaffinity(0))} processors"
-    return [
-        "## The conditions",
-        "Each recipe as it is, but for grid, patch, widths, number of networks, warming"
-        " up and length. The budget is the same for all, in time of the processor;"
-        " methods of several networks get"
-        f" {settings.ensemble_factor:g} times as much, for all of them together.",
-        table(scale_rows(settings, results.verdicts)),
-        items(f"`{name}`: {_say(value)}" for name, value in kept.items()),
-        "## What it cost",
-        f"On {machine}; the last run of each step. All steps together took"
-        f" {total.seconds / 3600:.1f} hours one after the other, and"
-        f" {total.processor_seconds / 3600:.1f} hours of the processor; trainings ran"
-        " beside each other.",
-        table(
-            [
-                ["step", "minutes", "processor min"],
-                *(
-                    [
-                        name,
-                        f"{taken.seconds / 60:.1f}",
-                        f"{taken.processor_seconds / 60:.1f}",
-                    ]
-                    for name, taken in results.taken.items()
-                    if taken.seconds
-                ),
-            ]
-        ),
-    ]
-
-
-def _say(value: object) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(str(each) for each in value)
-    return str(value)
-
-
-def scale_rows(
-    settings: ChallengeSettings, verdicts: Mapping[str, Mapping[str, int]]
-) -> Rows:
-    """Return a line a trained method: what it was made of at this scale."""
-    header = ["method", "images", "registration", "grid mm", "patch", "widths"]
-    rows = [[*header, "networks", "budget min", "test MRs"]]
-    for method in settings.chosen:
-        if not method.is_trained:
-            continue
-        recipe = scale_recipe(method, settings)
-        registration = recipe.registration
-        features: Any = recipe.network.config["features"]
-        counts = verdicts.get(method.name, {})
-        rows.append(
-            [
-                method.name,
-                ", ".join(recipe.channels),
-                "-" if registration is None else registration.kind.value,
-                " x ".join(f"{edge:g}" for edge in recipe.spacing_mm),
-                " x ".join(str(edge) for edge in recipe.patch),
-                ", ".join(str(width) for width in features),
-                str(recipe.folds),
-                f"{budget_minutes(method, settings):g}",
-                "-"
-                if registration is None
-                else ", ".join(f"{n} {verdict}" for verdict, n in counts.items()),
-            ]
-        )
-    return rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hanseg_lab.challenge.methods import Method
+from hanseg_lab.challenge.methods import Method, choose_methods
 from hanseg_lab.challenge.settings import ChallengeSettings
 from hanseg_lab.training.recipe import Recipe, read_recipe
 from hanseg_lab.training.small_network import Smallness, shrink_network
@@ -64,6 +64,18 @@ def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:
     if method.ct_only:
         changes |= {"channels": ("ct",), "registration": None}
     return recipe.model_copy(update=changes)
+
+
+def tried_with_mrs(settings: ChallengeSettings) -> tuple[Method, ...]:
+    """Return the methods of which it is seen what the MR buys."""
+    wanted = choose_methods(settings.mr_methods)
+    return tuple(
+        method
+        for method in settings.chosen
+        if method in wanted
+        and method.is_trained
+        and scale_recipe(method, settings).registration is not None
+    )
 
 
 def budget_minutes(method: Method, settings: ChallengeSettings) -> float:

@@ -12,6 +12,7 @@ from hanseg_lab.challenge.files import write_atomically
 from hanseg_lab.challenge.methods import Method, choose_methods, method_names
 from hanseg_shared.document import Document
 from hanseg_shared.errors import OptionError
+from hanseg_shared.faults import first_fault
 
 FILE = "settings.json"
 """Name of the file, in the challenge's folder, that keeps its settings."""
@@ -36,6 +37,8 @@ class ChallengeSettings(Document):
         ants: Whether ANTs registers where a recipe says so, in minutes a case;
             otherwise elastix does, by the same kind of transform.
         methods: Who competes, by `methods.METHODS`.
+        mr_methods: Of whom it is seen what the MR buys; those that do not compete, or
+            have no MR, are left out.
     """
 
     training_cases: Annotated[int, Field(ge=2)] = 42
@@ -49,6 +52,7 @@ class ChallengeSettings(Document):
     folds: Annotated[int, Field(ge=2, le=5)] = 3
     ants: bool = False
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = method_names()
+    mr_methods: tuple[str, ...] = ("default", "eli1")
 
     @property
     def chosen(self) -> tuple[Method, ...]:
@@ -97,10 +101,8 @@ def decide_settings(out: Path, given: Mapping[str, object]) -> ChallengeSettings
         )
         settings = ChallengeSettings.model_validate(before.model_dump() | asked)
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in detail["loc"])
-        raise OptionError(f"{kept}: {where}: {detail['msg']}") from None
-    choose_methods(settings.methods)
+        raise OptionError(f"{kept}: {first_fault(error)}") from None
+    choose_methods((*settings.methods, *settings.mr_methods))
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(kept, settings.model_dump_json(indent=2) + "\n")
     return settings

@@ -5,86 +5,35 @@ data -> register -> train METHOD -> batch METHOD -> evaluate METHOD -> rank -> r
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-import numpy as np
 
 from hanseg_lab.challenge.commands import HANSEG, ONE_THREAD, OWN, Runner
 from hanseg_lab.challenge.files import copy_folder, write_atomically
 from hanseg_lab.challenge.ledger import Step, Taken
 from hanseg_lab.challenge.methods import Method
-from hanseg_lab.challenge.scale import scale_recipe
+from hanseg_lab.challenge.mr_inputs import MR_INPUTS, MrInput
+from hanseg_lab.challenge.places import (
+    ALL,
+    AROUND_SHARES,
+    PREDICTIONS,
+    SCORES,
+    TEAMS,
+    TESTING,
+    TRAINING,
+    Places,
+    around,
+    cases_in,
+)
+from hanseg_lab.challenge.scale import scale_recipe, tried_with_mrs
 from hanseg_lab.challenge.settings import ChallengeSettings
-from hanseg_lab.phantom.folder import SET_FOLDER, TABLE
+from hanseg_lab.phantom.folder import SET_FOLDER
 from hanseg_lab.training.recipe import RegistrationRecipe
 from hanseg_lab.training.run import fold_folder
 from hanseg_lab.training.state import CHECKPOINT_FILE
 from hanseg_shared.documents import Backend, TransformKind
 from hanseg_shared.result_files import REPORT
-
-TRAINING, TESTING = "training", "testing"
-
-AROUND_SHARES = {"head-rest": 0.5, "mask": 0.5, "circle": 0.3}
-"""How often each thing lies around a patient, or cuts the shoulders off."""
-
-LEAST_CT_SLICES_MM = 2.5
-
-ALL, TEAMS = "all", "teams"
-"""The two rankings: of everybody, and of the challenge's six as the paper's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where everything lies in a challenge's folder."""
-
-    out: Path
-
-    def data(self, part: str) -> Path:
-        """Return the data set of `TRAINING` or `TESTING`."""
-        return self.out / "data" / part
-
-    def registered(self, kind: str) -> Path:
-        """Return the training cases' MRs on their CTs, a folder a case."""
-        return self.out / "registered" / kind
-
-    def training(self, method: Method) -> Path:
-        """Return what `hanseg train` writes."""
-        return self.out / "methods" / method.name / "training"
-
-    def predictions(self, method: Method) -> Path:
-        """Return the contours of the test cases."""
-        return self.out / "methods" / method.name / "predictions"
-
-    def scores(self, method: Method) -> Path:
-        """Return the scores; `hanseg rank` names a method by this folder."""
-        return self.out / "scores" / method.name
-
-    def ranking(self, which: str) -> Path:
-        """Return the ranking of `ALL` or `TEAMS`."""
-        return self.out / "ranking" / which
-
-    @property
-    def models(self) -> Path:
-        """The installed models."""
-        return self.out / "models"
-
-    @property
-    def report(self) -> Path:
-        """The page and its pictures."""
-        return self.out / "report"
-
-    @property
-    def records(self) -> Path:
-        """The ledger's."""
-        return self.out / "steps"
-
-    def log(self, stage: str, subject: str) -> Path:
-        """Return the file of a step's words."""
-        return self.out / "logs" / f"{stage}-{subject}.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +65,7 @@ class Stages:
             *(self._contour(method) for method in methods),
             *(self._evaluate(method) for method in methods),
             self._rank(),
+            *self._mr_trials(),
             self._report(),
         )
 
@@ -258,8 +208,12 @@ class Stages:
             ["batch", self.places.data(TESTING), "--model", method.model],
             ["--out", self.places.predictions(method)],
             _options(self.registration_of(method)),
-            environment={"HANSEG_MODELS": str(self.places.models)},
+            environment=self._with_models,
         )
+
+    @property
+    def _with_models(self) -> dict[str, str]:
+        return {"HANSEG_MODELS": str(self.places.models)}
 
     def _copy(self, method: Method) -> Taken:
         data = [self.places.data(part) for part in (TRAINING, TESTING)]
@@ -302,12 +256,60 @@ class Stages:
         needs = tuple(f"evaluate {method.name}" for method in methods)
         return Step("rank", "", folder, work, {}, needs)
 
+    def _mr_trials(self) -> list[Step]:
+        methods = tried_with_mrs(self.settings)
+        if not methods:
+            return []
+        return [
+            *(self._mr_input(given) for given in MR_INPUTS),
+            *(self._mr_trial(m, given) for m in methods for given in MR_INPUTS),
+        ]
+
+    def _mr_input(self, given: MrInput) -> Step:
+        seeds, folder = self.settings.test_seeds, self.places.cases_with(given)
+
+        def work() -> Taken:
+            words = [OWN, "inputs", given.slug, self.places.data(TESTING)]
+            words += ["--first-seed", seeds.start, "--count", len(seeds)]
+            return self.run(
+                [str(word) for word in (*words, "--out", folder)],
+                log=self.places.log("inputs", given.slug),
+                environment=ONE_THREAD,
+            )
+
+        needs = (f"data {TESTING}",)
+        return Step("inputs", given.slug, folder, work, {}, needs, one_thread=True)
+
+    def _mr_trial(self, method: Method, given: MrInput) -> Step:
+        folder = self.places.mr_trial(method, given)
+        subject = f"{method.name} {given.slug}"
+        options = _options(self.registration_of(method))
+        if given.registration is not None:
+            options = ["--registration", given.registration.value]
+
+        def work() -> Taken:
+            found = folder / PREDICTIONS
+            contoured = self._hanseg(
+                ("mr", subject),
+                ["batch", self.places.cases_with(given), "--model", method.model],
+                ["--out", found, *options],
+                environment=self._with_models,
+            )
+            return contoured + self._hanseg(
+                ("mr", subject),
+                ["evaluate", found, self.places.data(TESTING)],
+                ["--empty", "challenge", "--out", folder / SCORES],
+            )
+
+        needs = (f"inputs {given.slug}", f"batch {method.name}")
+        return Step("mr", subject, folder, work, {"options": options}, needs)
+
     def _report(self) -> Step:
         def work() -> Taken:
             self.write_report()
             return Taken()
 
-        needs = ("rank",)
+        needs = ("rank", *(step.name for step in self._mr_trials()))
         return Step("report", "", self.places.report, work, {}, needs, always=True)
 
     def _hanseg(
@@ -323,21 +325,6 @@ class Stages:
             log=self.places.log(*step),
             environment=threads | (environment or {}),
         )
-
-
-def around(seed: int) -> tuple[str, ...]:
-    """Return what lies around a patient, as `hanseg phantom --around` has it."""
-    rng = np.random.default_rng((seed, 3))
-    return tuple(name for name, share in AROUND_SHARES.items() if rng.random() < share)
-
-
-def cases_in(folder: Path) -> frozenset[str]:
-    """Return the cases that are whole: the table, where they are entered last."""
-    table = folder / SET_FOLDER / TABLE
-    if not table.exists():
-        return frozenset()
-    with table.open(newline="") as file:
-        return frozenset(row[0] for row in csv.reader(file, delimiter=";") if row)
 
 
 def name_of(registration: RegistrationRecipe) -> str:

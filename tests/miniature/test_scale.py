@@ -75,7 +75,7 @@ def test_all_have_the_same_data_and_batches(method: Method):
 def test_budgets_are_equal_but_for_ensembles(method: Method):
     scaled = scale_recipe(method, SETTINGS)
     several = read_recipe(method.recipe).folds > 1
-    assert budget_minutes(method, SETTINGS) == (100.0 if several else 50.0)
+    assert budget_minutes(method, SETTINGS) == (80.0 if several else 40.0)
     assert scaled.processor_minutes is not None
     total = scaled.processor_minutes * scaled.folds
     assert total == pytest.approx(budget_minutes(method, SETTINGS))
@@ -84,7 +84,7 @@ def test_budgets_are_equal_but_for_ensembles(method: Method):
 
 def test_the_whole_fits_eight_hours_of_two_processors():
     minutes = sum(budget_minutes(method, SETTINGS) for method in TRAINED)
-    assert minutes / 2 <= 6 * 60
+    assert minutes / 2 <= 5 * 60
 
 
 def test_the_default_keeps_its_own_network():

@@ -59,7 +59,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--processor-minutes",
             type=float,
-            help="Training budget of a method, all threads together.  [50]",
+            help="Training budget of a method, all threads together.  [40]",
         ),
         click.option(
             "--ensemble-factor",

@@ -101,7 +101,7 @@ class FakeProduct:
     def do_register(self, words: list[str]) -> None:
         out = Path(option(words, "--out"))
         out.mkdir(parents=True, exist_ok=True)
-        (out / "registration.json").write_text("{}")
+        (out / "registration.json").write_text('{"verdict": "used"}')
 
     def do_train(self, words: list[str]) -> None:
         out, recipe = Path(option(words, "--out")), read_recipe(words[2])

@@ -31,7 +31,7 @@ from hanseg_lab.challenge.report import (
 from hanseg_lab.challenge.run import run_steps
 from hanseg_lab.challenge.settings import ChallengeSettings
 from hanseg_lab.challenge.stages import Stages
-from hanseg_lab.challenge.tables import organ_rows, ranking_rows
+from hanseg_lab.challenge.tables import organ_rows, paper_rows, ranking_rows
 from hanseg_lab.evaluation.paper import read_published
 from hanseg_shared.metrics.metric import Metric
 from hanseg_shared.organs import ORGANS
@@ -207,11 +207,21 @@ def test_a_page_of_another_scale_says_so(page):
     assert "training_cases" in page
 
 
-def test_the_test_cases_mrs_are_counted(results):
-    header, *rows = scale_rows(SMALL, results.verdicts)
-    found = {row[0]: row[header.index("test MRs")] for row in rows}
-    assert found["eli1"] == "1 used, 1 rejected"
-    assert found["cwlg102"] == "-"
+def test_mrs_of_training_and_test_cases_are_counted(results):
+    header, *rows = scale_rows(SMALL, results.taught_mrs, results.verdicts)
+    by_name = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert by_name["eli1"]["test MRs"] == "1 rejected, 1 used"
+    assert by_name["eli1"]["training MRs"] == "2 used"
+    assert by_name["eli1"]["registration"] == "rigid-elastix"
+    assert by_name["cwlg102"]["test MRs"] == by_name["cwlg102"]["training MRs"] == "-"
+
+
+def test_the_six_stand_beside_the_papers_figures(results):
+    header, *rows = paper_rows(results.tables, read_published())
+    assert header[1:3] == ["DSC here", "DSC in the paper"]
+    assert [row[0] for row in rows] == ["eli1", "cwlg102", "TurboMiki"]
+    assert rows[0][2::2] == ["76.9 ± 8.4", "3.5 ± 2.4"]
+    assert rows[0][1] == organ_rows(results.tables[Metric.DSC])[31][1].strip("*")
 
 
 def test_costs_are_in_the_page(page):

@@ -8,13 +8,19 @@ from typing import Any
 
 from hanseg_lab.challenge.ledger import Taken
 from hanseg_lab.challenge.markdown import items, table
-from hanseg_lab.challenge.scale import budget_minutes, scale_recipe
+from hanseg_lab.challenge.scale import (
+    budget_minutes,
+    registration_here,
+    registration_name,
+    scale_recipe,
+)
 from hanseg_lab.challenge.settings import ChallengeSettings
 from hanseg_lab.challenge.tables import Rows
 
 
 def describe_conditions(
     settings: ChallengeSettings,
+    taught_mrs: Mapping[str, Mapping[str, int]],
     verdicts: Mapping[str, Mapping[str, int]],
     taken_by_step: Mapping[str, Taken],
 ) -> list[str]:
@@ -22,7 +28,8 @@ def describe_conditions(
 
     Args:
         settings: What was done.
-        verdicts: How many test MRs were used, rejected or absent, by method.
+        taught_mrs: How many training MRs were used or rejected, by method.
+        verdicts: The same of the test cases.
         taken_by_step: What each step took.
     """
     kept = settings.model_dump()
@@ -34,7 +41,7 @@ def describe_conditions(
         " up and length. The budget is the same for all, in time of the processor;"
         " methods of several networks get"
         f" {settings.ensemble_factor:g} times as much, for all of them together.",
-        table(scale_rows(settings, verdicts)),
+        table(scale_rows(settings, taught_mrs, verdicts)),
         items(f"`{name}`: {_say(value)}" for name, value in kept.items()),
         "## What it cost",
         f"On {machine}; the last run of each step. All steps together took"
@@ -65,31 +72,35 @@ def _say(value: object) -> str:
 
 
 def scale_rows(
-    settings: ChallengeSettings, verdicts: Mapping[str, Mapping[str, int]]
+    settings: ChallengeSettings,
+    taught_mrs: Mapping[str, Mapping[str, int]],
+    verdicts: Mapping[str, Mapping[str, int]],
 ) -> Rows:
     """Return a line a trained method: what it was made of at this scale."""
     header = ["method", "images", "registration", "grid mm", "patch", "widths"]
-    rows = [[*header, "networks", "budget min", "test MRs"]]
+    rows = [[*header, "networks", "budget min", "training MRs", "test MRs"]]
     for method in settings.chosen:
         if not method.is_trained:
             continue
         recipe = scale_recipe(method, settings)
-        registration = recipe.registration
+        registration = registration_here(method, settings)
         features: Any = recipe.network.config["features"]
-        counts = verdicts.get(method.name, {})
         rows.append(
             [
                 method.name,
                 ", ".join(recipe.channels),
-                "-" if registration is None else registration.kind.value,
+                "-" if registration is None else registration_name(registration),
                 " x ".join(f"{edge:g}" for edge in recipe.spacing_mm),
                 " x ".join(str(edge) for edge in recipe.patch),
                 ", ".join(str(width) for width in features),
                 str(recipe.folds),
                 f"{budget_minutes(method, settings):g}",
-                "-"
-                if registration is None
-                else ", ".join(f"{n} {verdict}" for verdict, n in counts.items()),
+                _say_counts(taught_mrs.get(method.name, {})),
+                _say_counts(verdicts.get(method.name, {}) if registration else {}),
             ]
         )
     return rows
+
+
+def _say_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())) or "-"

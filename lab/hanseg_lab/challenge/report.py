@@ -31,9 +31,13 @@ from hanseg_lab.challenge.markdown import items, table
 from hanseg_lab.challenge.methods import NEAREST, Method
 from hanseg_lab.challenge.mr_inputs import MR_INPUTS, WITH_MR
 from hanseg_lab.challenge.places import ALL, PREDICTIONS, SCORES, TEAMS, Places
-from hanseg_lab.challenge.scale import tried_with_mrs
+from hanseg_lab.challenge.scale import (
+    registration_here,
+    registration_name,
+    tried_with_mrs,
+)
 from hanseg_lab.challenge.settings import ChallengeSettings
-from hanseg_lab.challenge.tables import Rows, organ_rows, ranking_rows
+from hanseg_lab.challenge.tables import Rows, organ_rows, paper_rows, ranking_rows
 from hanseg_lab.evaluation.methods import MetricTable, metric_table
 from hanseg_lab.evaluation.paper import SOURCE, read_published
 from hanseg_lab.evaluation.rank_report import RANKED
@@ -42,6 +46,7 @@ from hanseg_lab.evaluation.scores import read_scores
 from hanseg_lab.evaluation.standing import organ_lines
 from hanseg_shared.client.batch import SUMMARY
 from hanseg_shared.metrics.metric import Metric
+from hanseg_shared.result_files import REPORT
 
 RANKING = "ranking.json"
 
@@ -74,6 +79,7 @@ class Results:
             made, for want of methods, is left out.
         courses: How the trained methods learnt, by name.
         verdicts: How many test MRs were used, rejected or absent, by method.
+        taught_mrs: The same of the training cases' MRs.
         taken: What each step took, by name.
         mr_trials: Of each method that was tried with other MRs.
     """
@@ -83,6 +89,7 @@ class Results:
     rankings: Mapping[str, Mapping[str, Any]]
     courses: Mapping[str, LearningCourse]
     verdicts: Mapping[str, Mapping[str, int]]
+    taught_mrs: Mapping[str, Mapping[str, int]]
     taken: Mapping[str, Taken]
     mr_trials: Mapping[str, MrTrial]
 
@@ -124,6 +131,7 @@ def read_results(
         },
         {method.name: read_course(places.training(method)) for method in trained},
         {method.name: _verdicts(places.predictions(method)) for method in trained},
+        {m.name: _verdicts_of_training(places, settings, m) for m in trained},
         {step.name: ledger.taken(step) for step in ledger.steps},
         {m.name: _read_mr_trial(places, m) for m in tried_with_mrs(settings)},
     )
@@ -146,6 +154,17 @@ def _verdicts(predictions: Path) -> Counter[str]:
         return Counter(row["mr_verdict"] for row in csv.DictReader(file))
 
 
+def _verdicts_of_training(
+    places: Places, settings: ChallengeSettings, method: Method
+) -> Counter[str]:
+    registration = registration_here(method, settings)
+    if registration is None:
+        return Counter()
+    folder = places.registered(registration_name(registration))
+    reports = [json.loads(path.read_text()) for path in folder.glob(f"*/{REPORT}")]
+    return Counter(report["verdict"] for report in reports)
+
+
 def _boxes_of(results: Results) -> str:
     return TEAMS if TEAMS in results.rankings else ALL
 
@@ -164,7 +183,9 @@ def render(results: Results, pictures: frozenset[str]) -> str:
         *_comparison(results),
         *_learning(results, pictures),
         *_mr_parts(results),
-        *describe_conditions(settings, results.verdicts, results.taken),
+        *describe_conditions(
+            settings, results.taught_mrs, results.verdicts, results.taken
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -238,7 +259,13 @@ def _picture(name: str, caption: str) -> str:
 
 
 def _comparison(results: Results) -> list[str]:
-    parts = ["## Beside the paper", f"The published results: {SOURCE}."]
+    parts = [
+        "## Beside the paper",
+        f"The published results, over its 14 withheld patients: {SOURCE}.",
+    ]
+    beside = paper_rows(results.tables, read_published())
+    if len(beside) > 1:
+        parts.append(table(beside))
     if TEAMS in results.rankings:
         final = results.rankings[TEAMS]["final_rank"]
         parts.append(items(order_sentences(compare_orders(final))))

@@ -11,9 +11,10 @@ from typing import Any
 
 from hanseg_lab.challenge.methods import Method, choose_methods
 from hanseg_lab.challenge.settings import ChallengeSettings
-from hanseg_lab.training.recipe import Recipe, read_recipe
+from hanseg_lab.training.recipe import Recipe, RegistrationRecipe, read_recipe
 from hanseg_lab.training.small_network import Smallness, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
+from hanseg_shared.documents import Backend
 from hanseg_shared.grid import Vector
 
 BATCH = 2
@@ -66,15 +67,30 @@ def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
+def registration_here(
+    method: Method, settings: ChallengeSettings
+) -> RegistrationRecipe | None:
+    """Return how a method's MRs are registered in the miniature; None without."""
+    if not method.is_trained:
+        return None
+    wanted = scale_recipe(method, settings).registration
+    if wanted is None or wanted.backend is not Backend.ANTS or settings.ants:
+        return wanted
+    return wanted.model_copy(update={"backend": Backend.ELASTIX})
+
+
+def registration_name(registration: RegistrationRecipe) -> str:
+    """Return the name of a way to register, such as ``rigid-elastix``."""
+    return f"{registration.kind.value}-{registration.backend.value}"
+
+
 def tried_with_mrs(settings: ChallengeSettings) -> tuple[Method, ...]:
     """Return the methods of which it is seen what the MR buys."""
     wanted = choose_methods(settings.mr_methods)
     return tuple(
         method
         for method in settings.chosen
-        if method in wanted
-        and method.is_trained
-        and scale_recipe(method, settings).registration is not None
+        if method in wanted and registration_here(method, settings) is not None
     )
 
 

@@ -26,13 +26,18 @@ from hanseg_lab.challenge.places import (
     around,
     cases_in,
 )
-from hanseg_lab.challenge.scale import scale_recipe, tried_with_mrs
+from hanseg_lab.challenge.scale import (
+    registration_here,
+    registration_name,
+    scale_recipe,
+    tried_with_mrs,
+)
 from hanseg_lab.challenge.settings import ChallengeSettings
 from hanseg_lab.phantom.folder import SET_FOLDER
 from hanseg_lab.training.recipe import RegistrationRecipe
 from hanseg_lab.training.run import fold_folder
 from hanseg_lab.training.state import CHECKPOINT_FILE
-from hanseg_shared.documents import Backend, TransformKind
+from hanseg_shared.documents import TransformKind
 from hanseg_shared.result_files import REPORT
 
 
@@ -69,15 +74,6 @@ class Stages:
             self._report(),
         )
 
-    def registration_of(self, method: Method) -> RegistrationRecipe | None:
-        """Return how a method's MRs are registered here; None without."""
-        if not method.is_trained:
-            return None
-        wanted = scale_recipe(method, self.settings).registration
-        if wanted is None or wanted.backend is not Backend.ANTS or self.settings.ants:
-            return wanted
-        return wanted.model_copy(update={"backend": Backend.ELASTIX})
-
     def _data(self, part: str) -> Step:
         settings = self.settings
         teaches = part == TRAINING
@@ -111,13 +107,13 @@ class Stages:
     def _registrations(self, trained: Sequence[Method]) -> list[Step]:
         found = {}
         for method in trained:
-            registration = self.registration_of(method)
+            registration = registration_here(method, self.settings)
             if registration is not None:
-                found[name_of(registration)] = self._register(registration)
+                found[registration_name(registration)] = self._register(registration)
         return list(found.values())
 
     def _register(self, registration: RegistrationRecipe) -> Step:
-        kind = name_of(registration)
+        kind = registration_name(registration)
         folder, cases = self.places.registered(kind), self.places.data(TRAINING)
 
         names = [f"case_{seed:02d}" for seed in self.settings.training_seeds]
@@ -149,8 +145,12 @@ class Stages:
 
     def _train(self, method: Method) -> Step:
         recipe = scale_recipe(method, self.settings)
-        registration = self.registration_of(method)
+        registration = registration_here(method, self.settings)
         folder = self.places.training(method)
+        registered: list[object] = []
+        if registration is not None:
+            kind = registration_name(registration)
+            registered = ["--registered", self.places.registered(kind)]
         content = recipe.model_dump_json(indent=2, exclude_defaults=True) + "\n"
 
         def work() -> Taken:
@@ -161,9 +161,7 @@ class Stages:
             taken = self._hanseg(
                 ("train", method.name),
                 ["train", file, "--data", self.places.data(TRAINING)],
-                []
-                if registration is None
-                else ["--registered", self.places.registered(name_of(registration))],
+                registered,
                 ["--name", method.model, "--version", "1", "--out", folder],
                 ["--resume"] if begun else [],
                 one_thread=True,
@@ -173,7 +171,7 @@ class Stages:
 
         needs = [f"data {TRAINING}"]
         if registration is not None:
-            needs.append(f"register {name_of(registration)}")
+            needs.append(f"register {registration_name(registration)}")
         return Step(
             "train",
             method.name,
@@ -191,7 +189,7 @@ class Stages:
             needs.append(f"train {method.name}")
         else:
             needs.append(f"data {TRAINING}")
-        registration = self.registration_of(method)
+        registration = registration_here(method, self.settings)
         return Step(
             "batch",
             method.name,
@@ -207,7 +205,7 @@ class Stages:
             ("batch", method.name),
             ["batch", self.places.data(TESTING), "--model", method.model],
             ["--out", self.places.predictions(method)],
-            _options(self.registration_of(method)),
+            _options(registration_here(method, self.settings)),
             environment=self._with_models,
         )
 
@@ -283,7 +281,7 @@ class Stages:
     def _mr_trial(self, method: Method, given: MrInput) -> Step:
         folder = self.places.mr_trial(method, given)
         subject = f"{method.name} {given.slug}"
-        options = _options(self.registration_of(method))
+        options = _options(registration_here(method, self.settings))
         if given.registration is not None:
             options = ["--registration", given.registration.value]
 
@@ -325,11 +323,6 @@ class Stages:
             log=self.places.log(*step),
             environment=threads | (environment or {}),
         )
-
-
-def name_of(registration: RegistrationRecipe) -> str:
-    """Return the name of a way to register, such as ``rigid-elastix``."""
-    return f"{registration.kind.value}-{registration.backend.value}"
 
 
 def _options(registration: RegistrationRecipe | None) -> list[str]:

@@ -13,10 +13,11 @@ from typing import Any
 from hanseg_lab.challenge.markdown import bold
 from hanseg_lab.evaluation.evaluation import number
 from hanseg_lab.evaluation.methods import MetricTable
-from hanseg_lab.evaluation.paper import ALL_ORGANS, FINAL_RANKS
+from hanseg_lab.evaluation.paper import ALL_ORGANS, FINAL_RANKS, PaperTable
 from hanseg_lab.evaluation.standing import FACTORS, organ_lines, overall_figures
 from hanseg_lab.evaluation.structures import in_label_order
 from hanseg_lab.evaluation.summary import statistics
+from hanseg_shared.metrics.metric import Metric
 
 MEDIAN = "median (IQR)"
 
@@ -73,4 +74,28 @@ def ranking_rows(document: Mapping[str, Any]) -> Rows:
         total = sum(each["rank"][method] for each in metrics.values())
         paper = str(FINAL_RANKS.get(method, "-"))
         rows.append([method, *map(str, figures), str(total), str(final[method]), paper])
+    return rows
+
+
+def paper_rows(tables: Mapping[Metric, MetricTable], paper: PaperTable) -> Rows:
+    """Return a line a method of the paper: mean ± SD over all organs, here and there.
+
+    Methods that did not take part are left out.
+    """
+    header = ["method"]
+    for metric in tables:
+        header += [f"{metric.value} here", f"{metric.value} in the paper"]
+    rows = [header]
+    for method in paper.methods:
+        row = [method]
+        for metric, found in tables.items():
+            line = paper.find(metric, ALL_ORGANS, method)
+            if line is not None and method in found.methods:
+                mean, sd = overall_figures(found, found.methods.index(method))
+                row += [
+                    f"{mean:.1f} ± {number(sd)}",
+                    f"{line.mean:.1f} ± {line.sd:.1f}",
+                ]
+        if len(row) == len(header):
+            rows.append(row)
     return rows

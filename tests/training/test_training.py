@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hanseg_lab.training import data, log
+from hanseg_lab.training import data, log, loop
 from hanseg_lab.training.cli import train
 from hanseg_lab.training.data import (
     SampleFiles,
@@ -139,6 +139,26 @@ def test_no_case_teaches_the_fold_that_holds_it_out():
         assert not {*taught.real, *taught.phantoms} & {*unseen.real, *unseen.phantoms}
         held_out += [*unseen.real, *unseen.phantoms]
     assert sorted(held_out) == sorted((*files.real, *files.phantoms))
+
+
+def test_one_case_cannot_be_held_out_by_one_of_several_folds():
+    files = SampleFiles((Path("only"),), ())
+    with pytest.raises(OptionError, match="but one case"):
+        files.split(fold=0, folds=5)
+
+
+def test_folds_that_hold_nothing_out_see_and_are_evaluated_on_all(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loop, "CHECK_EVERY", 1)
+    plan = until(recipe, 1).model_copy(
+        update={"folds": 2, "phantoms": 1, "folds_hold_out": False}
+    )
+    package = run_training(plan, out=tmp_path)
+    assert package is not None
+    assert len({each.sha256 for each in package.folds}) == 2
+    (row,) = read_log(tmp_path / "fold_1")
+    assert 0 <= row["held_out_dice"] <= 1
 
 
 def curve(folder: Path) -> list[dict[str, float]]:

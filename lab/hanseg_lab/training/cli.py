@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -20,6 +20,9 @@ from hanseg_shared.terminal import (
 
 if TYPE_CHECKING:
     from hanseg_lab.training.recipe import Recipe
+
+Scale = Literal["smoke", "by_heart"]
+"""Smaller than the recipe says: to see that it runs, or that it learns."""
 
 
 @click.command()
@@ -68,6 +71,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Train a few iterations only, as a test that everything runs.",
 )
+@click.option(
+    "--by-heart",
+    is_flag=True,
+    help="Train at a small scale until one case is learnt by heart, in minutes, as a"
+    " test that the recipe can learn; give it one case.",
+)
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in --out.")
 @click.option(
     "--start",
@@ -102,6 +111,7 @@ def train(
     name: str | None,
     version: str | None,
     smoke: bool,
+    by_heart: bool,
     resume: bool,
     start: Path | None,
     minutes: float | None,
@@ -120,8 +130,11 @@ def train(
         "processor_minutes": processor_minutes,
         "iterations": iterations,
     }
+    if smoke and by_heart:
+        raise click.UsageError("--smoke and --by-heart are two scales; choose one")
+    scale: Scale | None = "smoke" if smoke else "by_heart" if by_heart else None
+    chosen = _choose_recipe(recipe, ends, scale)
     if only_plan:
-        chosen = _choose_recipe(recipe, ends, smoke=smoke)
         _print_plan(chosen, data, out or Path(), registered=registered)
         return
     if out is None:
@@ -129,7 +142,6 @@ def train(
     if export is not None:
         _export_data(recipe, data, out, registered=registered)
         return
-    chosen = _choose_recipe(recipe, ends, smoke=smoke)
     from hanseg_lab.training.console import training_bar
     from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
     from hanseg_lab.training.run import Identity, run_training
@@ -155,14 +167,16 @@ def train(
 
 
 def _choose_recipe(
-    name: str, ends: Mapping[str, float | None], *, smoke: bool
+    name: str, ends: Mapping[str, float | None], scale: Scale | None
 ) -> Recipe:
-    """Return the recipe of that name, with what the options say of its end."""
+    """Return the recipe of that name at a scale, with what the options say of its end."""
+    from hanseg_lab.training.by_heart import by_heart
     from hanseg_lab.training.recipe import read_recipe
     from hanseg_lab.training.smoke import shrink_recipe
 
     recipe = read_recipe(name)
-    recipe = shrink_recipe(recipe) if smoke else recipe
+    if scale is not None:
+        recipe = {"smoke": shrink_recipe, "by_heart": by_heart}[scale](recipe)
     return recipe.model_copy(update={k: v for k, v in ends.items() if v is not None})
 
 

@@ -21,6 +21,7 @@ from hanseg_lab.training.datasets.registered_mr import (
 from hanseg_lab.training.prepare import case_sample, phantom_sample
 from hanseg_lab.training.recipe import Recipe
 from hanseg_lab.training.sample import SAMPLE_VERSION
+from hanseg_shared.errors import OptionError
 from hanseg_shared.grid import Vector
 
 logger = logging.getLogger(__name__)
@@ -54,17 +55,23 @@ class SampleFiles:
 
         Each case is held out in one fold, by its place in the order. With a single
         fold none is; see `run.choose_training_cases`.
+
+        Raises:
+            OptionError: Nothing would be left to train on.
         """
         if folds == 1:
             return self, SampleFiles((), ())
         unseen = SampleFiles(self.real[fold::folds], self.phantoms[fold::folds])
-        return (
-            SampleFiles(
-                tuple(each for each in self.real if each not in unseen.real),
-                tuple(each for each in self.phantoms if each not in unseen.phantoms),
-            ),
-            unseen,
+        seen = SampleFiles(
+            tuple(each for each in self.real if each not in unseen.real),
+            tuple(each for each in self.phantoms if each not in unseen.phantoms),
         )
+        if not (seen.real or seen.phantoms):
+            raise OptionError(
+                f"{folds} folds hold out a part of the cases each, and there is but one"
+                " case; give two, or a recipe with one fold"
+            )
+        return seen, unseen
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ COLUMNS = (
     "dice_loss",
     "size_loss",
     "held_out_dice_loss",
+    "held_out_dice",
 )
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from hanseg_lab.training.log import TrainingLog
 from hanseg_lab.training.loss import Losses
 from hanseg_lab.training.malloc import keep_memory
+from hanseg_lab.training.patch_dice import PatchDice
 from hanseg_lab.training.processes import TrainingProcess
 from hanseg_lab.training.recipe import Recipe
 from hanseg_lab.training.sample import Sample
@@ -109,7 +110,7 @@ def train(
             state.processor_seconds + processor_seconds
         )
         if evaluation is not None and state.iteration % CHECK_EVERY == 0:
-            figures["held_out_dice_loss"] = evaluation.dice_loss(state, process.device)
+            figures |= evaluation.figures(state, process.device)
         progress(share_done(recipe, state.spent))
         if log is not None:
             log.add(state, figures)
@@ -196,12 +197,17 @@ class _Evaluation:
         return cls(tuple(source.draw(number) for number in range(CHECK_BATCHES)))
 
     @torch.no_grad()
-    def dice_loss(self, state: TrainingState, device: torch.device) -> float:
-        """Return the mean Dice loss of the averaged weights."""
+    def figures(self, state: TrainingState, device: torch.device) -> dict[str, float]:
+        """Return the averaged weights' mean Dice loss, and their organs' mean Dice."""
         settings, precision = state.trainee.settings, state.trainee.precision
         average = Trainee(state.average.eval(), settings, precision)
-        losses = [average(batch.to(device)).dice.item() for batch in self.batches]
-        return sum(losses) / len(losses)
+        losses, dice = [], PatchDice()
+        for batch in (each.to(device) for each in self.batches):
+            losses.append(average(batch).dice.item())
+            dice.add(average.find(batch), batch)
+        figures = {"held_out_dice_loss": sum(losses) / len(losses)}
+        mean = dice.mean()
+        return figures if mean is None else figures | {"held_out_dice": mean}
 
 
 def _log(

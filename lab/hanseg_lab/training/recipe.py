@@ -148,6 +148,9 @@ class Recipe(Document):
         inference: How the model is run.
         folds: Networks that are trained, each without its part of the cases; with
             one, `held_out` says which cases it does not see.
+        folds_hold_out: Whether each fold is trained without its part of the cases;
+            otherwise all see all of them, in patches of their own, and are evaluated
+            on them.
         phantoms: How many simulated patients are made.
         held_out: Every so many-th real case is kept from training, for choosing.
         real_a_batch: Patches of real cases in a batch.
@@ -190,6 +193,7 @@ class Recipe(Document):
     optimiser: OptimiserRecipe = OptimiserRecipe()
     inference: InferenceRecipe = InferenceRecipe()
     folds: Annotated[int, Field(ge=1, le=20)] = 1
+    folds_hold_out: bool = True
     phantoms: Count = 300
     held_out: Annotated[int, Field(ge=2)] = 14
     real_a_batch: Annotated[int, Field(ge=0)] = 1

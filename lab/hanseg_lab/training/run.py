@@ -157,7 +157,7 @@ def run_training(
             state = train(
                 process,
                 recipe,
-                _cases(*_split(files, len(chosen), fold, recipe.folds), process),
+                _cases(*_split(files, len(chosen), fold, recipe), process),
                 folder,
                 resume=resume and _has_begun(folder, fold),
                 fold=fold,
@@ -197,9 +197,10 @@ def choose_training_cases(
 ) -> tuple[Sequence[Case], Sequence[Case]]:
     """Return the cases to train on, and those that no network trains on.
 
-    With several folds there are none of the latter: each case is held out in one fold.
+    With several folds there are none of the latter: each case is held out in one fold,
+    or in none.
     """
-    if recipe.folds > 1:
+    if recipe.folds > 1 or not recipe.folds_hold_out:
         return cases, ()
     return (
         training_cases(cases, held_out=recipe.held_out),
@@ -218,7 +219,7 @@ def _has_begun(folder: Path, fold: int) -> bool:
 
 
 def _split(
-    files: SampleFiles, chosen: int, fold: int, folds: int
+    files: SampleFiles, chosen: int, fold: int, recipe: Recipe
 ) -> tuple[SampleFiles, SampleFiles]:
     """Return the samples that a fold's network sees, and those it is evaluated on.
 
@@ -226,12 +227,14 @@ def _split(
         files: Real cases to train on come first, then those that none trains on.
         chosen: How many are to train on.
         fold: The network's number.
-        folds: How many networks there are.
+        recipe: Says how many networks there are, and whether they hold out cases.
     """
-    if folds == 1:
+    if not recipe.folds_hold_out:
+        return files, files
+    if recipe.folds == 1:
         seen = SampleFiles(files.real[:chosen], files.phantoms)
         return seen, SampleFiles(files.real[chosen:], ())
-    return files.split(fold=fold, folds=folds)
+    return files.split(fold=fold, folds=recipe.folds)
 
 
 def _cases(seen: SampleFiles, unseen: SampleFiles, process: TrainingProcess) -> Cases:

@@ -49,6 +49,19 @@ class Trainee(nn.Module):
             scales, batch.allowed, batch.groups, batch.sizes, settings=self.settings
         )
 
+    def find(self, batch: TrainingBatch) -> torch.Tensor:
+        """Return the label that is found at each voxel, ``(N, D, H, W)``.
+
+        In a batch about an organ it is that or the background.
+        """
+        images = batch.channels
+        with self._autocast(images):
+            if isinstance(self.network, BinaryBank):
+                score = self.network.score(images, ORGANS[batch.organ - 1])[:, 0]
+                return (score > 0).to(torch.int32) * batch.organ
+            logits: torch.Tensor = self.network(images)
+        return logits.argmax(dim=1)
+
     def _one_organ(self, bank: BinaryBank, batch: TrainingBatch) -> Losses:
         """Return the losses of the network of the organ that the batch is about."""
         with self._autocast(batch.channels):

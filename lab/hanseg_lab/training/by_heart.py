@@ -1,0 +1,103 @@
+"""A recipe at a scale at which it learns one case by heart in minutes of a processor.
+
+Whoever cannot learn one case by heart cannot learn at all: labels that are mirrored, a
+loss without a slope, a rate that diverges, folds that are averaged wrongly all show
+in minutes what they would show after a week.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hanseg_lab.training.recipe import BINARY, Recipe, VariationRecipe
+from hanseg_lab.training.small_network import Smallness, shrink_network
+from hanseg_segmentation.network.binary import owner
+from hanseg_segmentation.packages.package import NetworkSpec
+from hanseg_shared.organs import ORGANS
+
+SPACING_MM = (4.0, 4.0, 4.0)
+"""Of the network's grid and its samples; a case on such a grid is not resampled."""
+
+PATCH = (32, 48, 48)
+
+ITERATIONS = 600
+"""Of each network."""
+
+ITERATIONS_OF_ONE = 80
+"""Of each network of a bank, which knows a single organ and its counterpart."""
+
+WARM_UP_SHARE = 0.04
+"""Most of a training that is spent on warming up: that of `default`, by the 2500
+iterations that it is given."""
+
+SMALLNESS = Smallness(
+    width=lambda width: max(8, min(width // 2, 64)),
+    deepest=4,
+    most_stages=5,
+    side_features=16,
+)
+
+BATCH = 2
+"""Most patches of a batch."""
+
+
+def by_heart(recipe: Recipe) -> Recipe:
+    """Return the recipe at the scale at which it learns one case by heart.
+
+    Grid, patch, batch, widths, folds and iterations shrink, every fold sees every case,
+    and no simulated patients are added. Patches lie on the case's own voxels, neither
+    turned nor scaled, blurred or noisy. What a method is made of stays: images and what
+    is left out of them, flips, loss, optimiser, the shape of its schedule, and how it
+    is run.
+    """
+    iterations = ITERATIONS
+    if recipe.network.kind == BINARY:
+        iterations = ITERATIONS_OF_ONE * len({owner(each) for each in ORGANS})
+    return recipe.model_copy(
+        update={
+            "spacing_mm": SPACING_MM,
+            "sample_spacing_mm": SPACING_MM,
+            "patch": PATCH,
+            "real_a_batch": min(BATCH, recipe.real_a_batch + recipe.phantoms_a_batch),
+            "phantoms_a_batch": 0,
+            "phantoms": 1,
+            "network": NetworkSpec(
+                kind=recipe.network.kind,
+                config=shrink_network(dict(recipe.network.config), SMALLNESS),
+            ),
+            "variation": turn_down(recipe.variation),
+            "folds": min(recipe.folds, 3 if recipe.inference.combine == "vote" else 2),
+            "folds_hold_out": False,
+            "minutes": None,
+            "iterations": iterations,
+            "optimiser": recipe.optimiser.model_copy(
+                update={
+                    "warm_up": min(
+                        recipe.optimiser.warm_up, int(WARM_UP_SHARE * iterations)
+                    )
+                }
+            ),
+        }
+    )
+
+
+def turn_down(variation: VariationRecipe) -> VariationRecipe:
+    """Return a variation of patches that look as the case does.
+
+    What stays is the method's own, or what the model is run with: where patches are
+    cut, flips, and images that are left out.
+    """
+    still: dict[str, Any] = {
+        "rotation_degrees": 0.0,
+        "scale": (1.0, 1.0),
+        "unmoved_share": 1.0,
+        "truncation_share": 0.0,
+        "misregistration_mm": 0.0,
+        "misrotation_degrees": 0.0,
+        "mirror_share": 0.0,
+        "mr_gamma": (1.0, 1.0),
+        "coarse_share": 0.0,
+        "noise_hu": 0.0,
+        "metal_share": 0.0,
+    }
+    return variation.model_copy(update=still)

@@ -1,0 +1,118 @@
+"""The scale at which recipes learn one case by heart: small, and the recipe's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from hanseg_lab.training.by_heart import (
+    ITERATIONS_OF_ONE,
+    SPACING_MM,
+    WARM_UP_SHARE,
+    by_heart,
+)
+from hanseg_lab.training.cli import train
+from hanseg_lab.training.label_sets import CLASSES
+from hanseg_lab.training.log import read_log
+from hanseg_lab.training.prepare import phantom_sample
+from hanseg_lab.training.recipe import BINARY, Recipe, read_recipe, recipe_names
+from hanseg_lab.training.sample import Sample
+from hanseg_lab.training.smoke import shrink_recipe
+from hanseg_lab.training.state import new_state
+from hanseg_lab.training.training_batches import Batches, Stream
+from hanseg_segmentation.network.binary import owner
+from hanseg_segmentation.packages.package import read_package
+from hanseg_shared.organs import ORGANS
+
+pytestmark = pytest.mark.torch
+
+METHOD = (
+    "channels",
+    "loss",
+    "inference",
+    "registration",
+    "merged_sides",
+    "normalisation",
+)
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return phantom_sample(3, spacing=SPACING_MM)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_method_stays_the_recipes_own(name: str):
+    whole, small = read_recipe(name), by_heart(read_recipe(name))
+    assert small.network.kind == whole.network.kind
+    for setting in METHOD:
+        assert getattr(small, setting) == getattr(whole, setting)
+    for setting in ("kind", "learning_rate", "fall", "exponent", "largest_gradient"):
+        assert getattr(small.optimiser, setting) == getattr(whole.optimiser, setting)
+    for setting in ("flip_axes", "mr_share", "ct_dropped_share", "organ_share"):
+        assert getattr(small.variation, setting) == getattr(whole.variation, setting)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_by_heart_is_a_valid_recipe(name: str):
+    small = by_heart(read_recipe(name))
+    assert Recipe.model_validate_json(small.model_dump_json()) == small
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_warming_up_is_a_small_part_of_a_short_training(name: str):
+    small = by_heart(read_recipe(name))
+    assert small.optimiser.warm_up <= WARM_UP_SHARE * small.iterations
+
+
+def test_a_vote_keeps_a_majority():
+    assert by_heart(read_recipe("cwlg102")).folds == 3
+    assert by_heart(read_recipe("chb-quantif")).folds == 2
+    assert by_heart(read_recipe("eli1")).folds == 1
+
+
+def test_a_bank_trains_each_of_its_networks():
+    small = by_heart(read_recipe("cwlg102"))
+    assert small.network.kind == BINARY
+    networks = {owner(each) for each in ORGANS}
+    assert small.iterations == ITERATIONS_OF_ONE * len(networks)
+
+
+@pytest.mark.parametrize("name", ["default", "eli1"])
+def test_patches_show_the_cases_own_voxels(name: str, sample: Sample):
+    recipe = by_heart(read_recipe(name))
+    batch = Batches(recipe, (), [sample], Stream(0)).draw(0)
+    known = set(sample.sets.tolist())
+    assert set(batch.allowed.flatten().tolist()) <= known | {1}
+    assert batch.channels.shape[2:] == recipe.patch
+
+
+@pytest.mark.parametrize("name", ["default", "cwlg102", "mamaa"])
+def test_a_network_says_which_label_it_finds(name: str, sample: Sample):
+    recipe = shrink_recipe(read_recipe(name))
+    batch = Batches(recipe, (), [sample], Stream(0)).draw(0)
+    with torch.no_grad():
+        found = new_state(recipe).trainee.find(batch)
+    assert found.shape == batch.allowed.shape
+    known = {0, batch.organ} if batch.organ else set(range(CLASSES))
+    assert set(found.flatten().tolist()) <= known
+
+
+def test_the_command_trains_one_case_at_that_scale(tmp_path: Path):
+    words = ["eli1", "--by-heart", "--iterations", "2", "--name", "ours", "--out"]
+    result = CliRunner().invoke(train, [*words, str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert [row["iteration"] for row in read_log(tmp_path)] == [2]
+    package = read_package(tmp_path / "model")
+    assert package.spacing_mm == SPACING_MM
+    assert package.provenance["simulated_patients"] == "1"
+
+
+def test_a_training_has_one_scale(tmp_path: Path):
+    words = ["eli1", "--by-heart", "--smoke", "--out", str(tmp_path)]
+    result = CliRunner().invoke(train, words)
+    assert result.exit_code == 2
+    assert "choose one" in result.output

@@ -211,8 +211,8 @@ pictures-page: $(DEV_STAMP) page ## Take the pictures of every page in docs/pict
 	$(BIN)/python -m benchmarks.page --jobs 40 --docs docs/pictures
 
 .PHONY: recipes
-recipes: $(DEV_STAMP) ## Train, run and score every recipe, small, in one table
-	$(BIN)/python benchmarks/recipes.py
+recipes: $(DEV_STAMP) ## Prove that each recipe can learn: one patient by heart
+	$(BIN)/python benchmarks/recipes.py $(if $(RECIPES),--recipes $(RECIPES))
 
 CHALLENGE ?= run
 .PHONY: challenge

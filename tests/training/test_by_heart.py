@@ -116,3 +116,21 @@ def test_a_training_has_one_scale(tmp_path: Path):
     result = CliRunner().invoke(train, words)
     assert result.exit_code == 2
     assert "choose one" in result.output
+
+
+def test_patches_of_an_organs_network_may_show_other_places(sample: Sample):
+    recipe = shrink_recipe(read_recipe("cwlg102"))
+    for share, least, most in ((1.0, 20, 20), (0.5, 1, 19), (0.0, 0, 0)):
+        variation = recipe.variation.model_copy(update={"organ_share": share})
+        source = Batches(
+            recipe.model_copy(update={"variation": variation}), (), [sample], Stream(0)
+        )
+        rng = source.stream.at(0)
+        about = [source._choose_place(7, rng) for _ in range(20)]
+        assert least <= about.count(1 << 7) <= most
+        assert least <= 20 - about.count(None) <= most
+
+
+def test_networks_of_all_organs_leave_the_place_to_the_cutter(sample: Sample):
+    source = Batches(by_heart(read_recipe("default")), (), [sample], Stream(0))
+    assert source._choose_place(0, source.stream.at(0)) is None

@@ -1,6 +1,6 @@
 """A recipe at a scale at which it learns one case by heart in minutes of a processor.
 
-Whoever cannot learn one case by heart cannot learn at all: labels that are mirrored, a
+What cannot learn one case by heart cannot learn at all: labels that are mirrored, a
 loss without a slope, a rate that diverges, folds that are averaged wrongly all show
 in minutes what they would show after a week.
 """
@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hanseg_lab.training.recipe import BINARY, Recipe, VariationRecipe
+from hanseg_lab.training.recipe import (
+    BINARY,
+    OptimiserRecipe,
+    Recipe,
+    VariationRecipe,
+)
 from hanseg_lab.training.small_network import Smallness, shrink_network
 from hanseg_segmentation.network.binary import owner
 from hanseg_segmentation.packages.package import NetworkSpec
@@ -29,6 +34,10 @@ ITERATIONS_OF_ONE = 80
 WARM_UP_SHARE = 0.04
 """Most of a training that is spent on warming up: that of `default`, by the 2500
 iterations that it is given."""
+
+SGD_RATE = 0.01
+"""Least rate of stochastic gradient descent, nnU-Net's: a lower one is for the many
+iterations, or the weights to begin with, that are not had here."""
 
 SMALLNESS = Smallness(
     width=lambda width: max(8, min(width // 2, 64)),
@@ -70,13 +79,18 @@ def by_heart(recipe: Recipe) -> Recipe:
             "folds_hold_out": False,
             "minutes": None,
             "iterations": iterations,
-            "optimiser": recipe.optimiser.model_copy(
-                update={
-                    "warm_up": min(
-                        recipe.optimiser.warm_up, int(WARM_UP_SHARE * iterations)
-                    )
-                }
-            ),
+            "optimiser": shorten_schedule(recipe.optimiser, iterations),
+        }
+    )
+
+
+def shorten_schedule(optimiser: OptimiserRecipe, iterations: int) -> OptimiserRecipe:
+    """Return an optimiser whose schedule has its shape in so few iterations."""
+    rate = optimiser.learning_rate
+    return optimiser.model_copy(
+        update={
+            "warm_up": min(optimiser.warm_up, int(WARM_UP_SHARE * iterations)),
+            "learning_rate": max(rate, SGD_RATE) if optimiser.kind == "sgd" else rate,
         }
     )
 

@@ -112,8 +112,10 @@ class Batches:
         organ = 0
         if self.recipe.network.kind == BINARY:
             organ = int(rng.integers(1, len(ORGANS) + 1))
-        about = 1 << organ if organ else None
-        patches = [cut.cut(sample, about=about) for sample in self._choose_samples(rng)]
+        patches = [
+            cut.cut(sample, about=self._choose_place(organ, rng))
+            for sample in self._choose_samples(rng)
+        ]
         if self.recipe.merged_sides:
             patches = [merge_sides(each) for each in patches]
         return TrainingBatch.of(patches, organ=organ)
@@ -135,6 +137,17 @@ class Batches:
             finally:
                 for each in waiting:
                     each.cancel()
+
+    def _choose_place(self, organ: int, rng: np.random.Generator) -> int | None:
+        """Return the set of labels that a patch is cut about; None leaves it open.
+
+        An organ's own network sees other places too, unless all patches are to be about
+        organs: where it is run, nothing keeps it to the organ's surroundings.
+        """
+        share = self.recipe.variation.organ_share
+        if not organ or (share < 1 and rng.random() >= share):
+            return None
+        return 1 << organ
 
     def _choose_samples(self, rng: np.random.Generator) -> list[Sample]:
         recipe = self.recipe

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from hanseg_lab.training.by_heart import (
     ITERATIONS_OF_ONE,
+    SGD_RATE,
     SPACING_MM,
     WARM_UP_SHARE,
     by_heart,
@@ -50,7 +51,7 @@ def test_the_method_stays_the_recipes_own(name: str):
     assert small.network.kind == whole.network.kind
     for setting in METHOD:
         assert getattr(small, setting) == getattr(whole, setting)
-    for setting in ("kind", "learning_rate", "fall", "exponent", "largest_gradient"):
+    for setting in ("kind", "fall", "exponent", "weight_decay", "largest_gradient"):
         assert getattr(small.optimiser, setting) == getattr(whole.optimiser, setting)
     for setting in ("flip_axes", "mr_share", "ct_dropped_share", "organ_share"):
         assert getattr(small.variation, setting) == getattr(whole.variation, setting)
@@ -60,6 +61,13 @@ def test_the_method_stays_the_recipes_own(name: str):
 def test_a_recipe_by_heart_is_a_valid_recipe(name: str):
     small = by_heart(read_recipe(name))
     assert Recipe.model_validate_json(small.model_dump_json()) == small
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [("chb-quantif", SGD_RATE), ("eli1", 0.01), ("mamaa", 0.001)]
+)
+def test_only_a_rate_for_weights_to_begin_with_is_raised(name: str, rate: float):
+    assert by_heart(read_recipe(name)).optimiser.learning_rate == rate
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -16,9 +16,8 @@ from hanseg_lab.training.recipe import (
     VariationRecipe,
 )
 from hanseg_lab.training.small_network import Smallness, shrink_network
-from hanseg_segmentation.network.binary import owner
 from hanseg_segmentation.packages.package import NetworkSpec
-from hanseg_shared.organs import ORGANS
+from hanseg_shared.organs import ORGANS, Side
 
 SPACING_MM = (4.0, 4.0, 4.0)
 """Of the network's grid and its samples; a case on such a grid is not resampled."""
@@ -61,7 +60,9 @@ def by_heart(recipe: Recipe) -> Recipe:
     """
     iterations = ITERATIONS
     if recipe.network.kind == BINARY:
-        iterations = ITERATIONS_OF_ONE * len({owner(each) for each in ORGANS})
+        iterations = ITERATIONS_OF_ONE * sum(
+            each.side is not Side.RIGHT for each in ORGANS
+        )
     return recipe.model_copy(
         update={
             "spacing_mm": SPACING_MM,

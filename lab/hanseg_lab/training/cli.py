@@ -169,7 +169,7 @@ def train(
 def _choose_recipe(
     name: str, ends: Mapping[str, float | None], scale: Scale | None
 ) -> Recipe:
-    """Return the recipe of that name at a scale, with what the options say of its end."""
+    """Return the recipe of that name at a scale, which ends as options say."""
     from hanseg_lab.training.by_heart import by_heart
     from hanseg_lab.training.recipe import read_recipe
     from hanseg_lab.training.smoke import shrink_recipe

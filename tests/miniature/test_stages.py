@@ -40,6 +40,7 @@ def test_the_road_in_the_products_own_commands(tmp_path: Path):
     assert product.subcommands() == [
         *["phantom"] * 4,
         *["register"] * 2,
+        "inputs",
         *["train"] * 4,
         "copy",
         *["batch"] * 4,
@@ -82,8 +83,15 @@ def test_each_method_is_run_with_its_own_registration(tmp_path: Path):
     }
     kinds = {
         model.removeprefix("challenge-"): option(words, "--registration")
+        if "--registration" in words
+        else "none"
         for model, words in batches.items()
     }
+    folders = {model: Path(words[2]).name for model, words in batches.items()}
+    assert folders["challenge-eli1"] == "testing"
+    assert (
+        folders["challenge-turbomiki"] == folders["challenge-default-ct"] == "without"
+    )
     assert kinds == {
         "eli1": "rigid",
         "chb-quantif": "affine",
@@ -150,13 +158,13 @@ def test_a_finished_challenge_runs_nothing_again(tmp_path: Path):
 
 
 @pytest.mark.parametrize("half_done", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("number", range(22))
+@pytest.mark.parametrize("number", range(23))
 def test_an_interrupted_run_goes_on_at_the_same_command(
     tmp_path: Path, number: int, half_done: bool
 ):
     whole = FakeProduct()
     finish(tmp_path / "whole", whole)
-    assert len(whole.commands) == 22
+    assert len(whole.commands) == 23
     dying = FakeProduct(interrupt_at=number, half_done=half_done)
     with pytest.raises(KeyboardInterrupt):
         finish(tmp_path / "cut", dying)
@@ -175,7 +183,7 @@ def test_an_interrupted_run_goes_on_at_the_same_command(
 
 
 def test_a_killed_training_is_resumed(tmp_path: Path):
-    dying = FakeProduct(interrupt_at=6, half_done=True)
+    dying = FakeProduct(interrupt_at=7, half_done=True)
     with pytest.raises(KeyboardInterrupt):
         finish(tmp_path, dying)
     assert dying.commands[-1][1] == "train"

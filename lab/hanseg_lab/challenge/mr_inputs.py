@@ -54,8 +54,11 @@ class MrInput:
         return None if self.off_mm is None else TransformKind.NONE
 
 
+CT_ALONE = MrInput("without", "CT alone", whose=None)
+"""No MR: also what methods get that do not use one."""
+
 MR_INPUTS = (
-    MrInput("without", "CT alone", whose=None),
+    CT_ALONE,
     MrInput("another", "another's MR", whose=1),
     MrInput("off-2", "MR 2 mm off", off_mm=2.0),
     MrInput("off-5", "MR 5 mm off", off_mm=5.0),

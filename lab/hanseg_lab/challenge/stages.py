@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from hanseg_lab.challenge.commands import HANSEG, ONE_THREAD, OWN, Runner
 from hanseg_lab.challenge.files import copy_folder, write_atomically
 from hanseg_lab.challenge.ledger import Step, Taken
 from hanseg_lab.challenge.methods import Method
-from hanseg_lab.challenge.mr_inputs import MR_INPUTS, MrInput
+from hanseg_lab.challenge.mr_inputs import CT_ALONE, MR_INPUTS, MrInput
 from hanseg_lab.challenge.places import (
     ALL,
     AROUND_SHARES,
@@ -37,7 +38,6 @@ from hanseg_lab.phantom.folder import SET_FOLDER
 from hanseg_lab.training.recipe import RegistrationRecipe
 from hanseg_lab.training.run import fold_folder
 from hanseg_lab.training.state import CHECKPOINT_FILE
-from hanseg_shared.documents import TransformKind
 from hanseg_shared.result_files import REPORT
 
 
@@ -66,6 +66,7 @@ class Stages:
         return (
             *(self._data(part) for part in (TRAINING, TESTING)),
             *self._registrations(trained),
+            *(self._mr_input(given) for given in self._inputs(trained)),
             *(self._train(method) for method in by_length),
             *(self._contour(method) for method in methods),
             *(self._evaluate(method) for method in methods),
@@ -185,11 +186,13 @@ class Stages:
     def _contour(self, method: Method) -> Step:
         work = self._batch if method.is_trained else self._copy
         needs = [f"data {TESTING}"]
-        if method.is_trained:
-            needs.append(f"train {method.name}")
-        else:
-            needs.append(f"data {TRAINING}")
         registration = registration_here(method, self.settings)
+        if not method.is_trained:
+            needs.append(f"data {TRAINING}")
+        else:
+            needs.append(f"train {method.name}")
+            if registration is None:
+                needs.append(f"inputs {CT_ALONE.slug}")
         return Step(
             "batch",
             method.name,
@@ -203,11 +206,17 @@ class Stages:
     def _batch(self, method: Method) -> Taken:
         return self._hanseg(
             ("batch", method.name),
-            ["batch", self.places.data(TESTING), "--model", method.model],
+            ["batch", self._cases_for(method), "--model", method.model],
             ["--out", self.places.predictions(method)],
             _options(registration_here(method, self.settings)),
             environment=self._with_models,
         )
+
+    def _cases_for(self, method: Method) -> Path:
+        """Return the test cases as a method gets them: without MR if it has no use."""
+        if registration_here(method, self.settings) is None:
+            return self.places.cases_with(CT_ALONE)
+        return self.places.data(TESTING)
 
     @property
     def _with_models(self) -> dict[str, str]:
@@ -254,14 +263,16 @@ class Stages:
         needs = tuple(f"evaluate {method.name}" for method in methods)
         return Step("rank", "", folder, work, {}, needs)
 
+    def _inputs(self, trained: Sequence[Method]) -> tuple[MrInput, ...]:
+        """Return the inputs that are needed besides the test cases as they are."""
+        if tried_with_mrs(self.settings):
+            return MR_INPUTS
+        uses_mr = [registration_here(m, self.settings) is not None for m in trained]
+        return () if all(uses_mr) else (CT_ALONE,)
+
     def _mr_trials(self) -> list[Step]:
         methods = tried_with_mrs(self.settings)
-        if not methods:
-            return []
-        return [
-            *(self._mr_input(given) for given in MR_INPUTS),
-            *(self._mr_trial(m, given) for m in methods for given in MR_INPUTS),
-        ]
+        return [self._mr_trial(m, given) for m in methods for given in MR_INPUTS]
 
     def _mr_input(self, given: MrInput) -> Step:
         seeds, folder = self.settings.test_seeds, self.places.cases_with(given)
@@ -327,7 +338,7 @@ class Stages:
 
 def _options(registration: RegistrationRecipe | None) -> list[str]:
     if registration is None:
-        return ["--registration", TransformKind.NONE.value]
+        return []
     kind, backend = registration.kind.value, registration.backend.value
     return ["--registration", kind, "--backend", backend]
 

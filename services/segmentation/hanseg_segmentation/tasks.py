@@ -30,7 +30,13 @@ from hanseg_shared.documents import (
     StageTime,
 )
 from hanseg_shared.errors import JobStateError, ModelError
-from hanseg_shared.io import read_ct, read_labels, read_mr, write_volume
+from hanseg_shared.io import (
+    read_ct,
+    read_labels,
+    read_mr,
+    read_registered_mr,
+    write_volume,
+)
 from hanseg_shared.jobs.messages import SOFT_LIMIT_SHARE
 from hanseg_shared.jobs.record import Job, StageResult
 from hanseg_shared.jobs.stages import Stage
@@ -185,10 +191,14 @@ def _write_view(place: Workplace, result: CaseResult) -> tuple[ResultFile, ...]:
     folder = place.folder / "shown"
     write_view_ct(folder / VIEW_CT, result.images.ct)
     if place.job.registration and place.job.registration.verdict != MrVerdict.ABSENT:
-        mr = read_mr(_fetch(place, REGISTERED_MR))
-        field_of_view = read_labels(_fetch(place, FIELD_OF_VIEW))
-        write_view_mr(folder / VIEW_MR, mr, field_of_view)
+        _write_shown_mr(place, folder / VIEW_MR)
     return place.publish_files(folder)
+
+
+def _write_shown_mr(place: Workplace, path: Path) -> None:
+    """Write the registered MR, which is empty where it lies beside the CT."""
+    mr = read_registered_mr(_fetch(place, REGISTERED_MR))
+    write_view_mr(path, mr, read_labels(_fetch(place, FIELD_OF_VIEW)))
 
 
 def _finish(job: Job, packaging_since: float, now: float) -> JobDocument:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         read_labels,
         read_mask,
         read_mr,
+        read_registered_mr,
     )
     from hanseg_shared.io.sandbox import check_case_in_child
     from hanseg_shared.io.write import write_volume
@@ -48,6 +49,7 @@ __all__ = [
     "read_labels",
     "read_mask",
     "read_mr",
+    "read_registered_mr",
     "write_volume",
 ]
 
@@ -58,7 +60,14 @@ _MODULES = {
     "formats": ("ImageFormat", "is_dicom_input"),
     "header": ("ImageHeader", "read_header"),
     "limits": ("DEFAULT_LIMITS", "Limits"),
-    "read": ("read_ct", "read_image", "read_labels", "read_mask", "read_mr"),
+    "read": (
+        "read_ct",
+        "read_image",
+        "read_labels",
+        "read_mask",
+        "read_mr",
+        "read_registered_mr",
+    ),
     "confined": ("Confines",),
     "sandbox": ("check_case_in_child",),
     "write": ("write_volume",),

@@ -71,6 +71,23 @@ def read_mr(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     return _volume(array, header)
 
 
+def read_registered_mr(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
+    """Return an MR on the grid of a CT, as a registration wrote it, as float32.
+
+    It may be of one value, which `read_mr` refuses: a pose that was rejected can put
+    the whole MR beside the CT.
+
+    Args:
+        path: A NIfTI, NRRD or MHA file.
+        limits: Caps on what is read.
+
+    Raises:
+        ImageError: The file cannot be read; the subclasses say why.
+    """
+    image = read_image(path, limits=limits)
+    return image.with_array(image.array.astype(np.float32, copy=False))
+
+
 def read_image(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Volume:
     """Return any scalar volume with its values as they are, whatever they mean.
 

@@ -15,7 +15,7 @@ from hanseg_segmentation.results.case_result import CaseResult
 from hanseg_shared.dicom.template import TEMPLATE_FILE, Template
 from hanseg_shared.documents import NATURAL_OUTPUTS, DicomReport
 from hanseg_shared.errors import JobStateError
-from hanseg_shared.io import read_labels, read_mr
+from hanseg_shared.io import read_labels, read_registered_mr
 from hanseg_shared.io.dicom.source import (
     IDENTITY_FILE,
     SOURCE_FILE,
@@ -113,7 +113,7 @@ def _read_mr(
     field_of_view = place.fetch_intermediate(FIELD_OF_VIEW)
     if mr is None or field_of_view is None:
         return None, None
-    return read_mr(mr), read_labels(field_of_view)
+    return read_registered_mr(mr), read_labels(field_of_view)
 
 
 def read_matrix(path: Path) -> npt.NDArray[np.float64] | None:

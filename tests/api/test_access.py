@@ -68,6 +68,8 @@ NEEDED: dict[tuple[str, str], set[Scope]] = {
     ("/v1/jobs/{job_id}/cancel", "post"): {Scope.SUBMIT},
     ("/v1/jobs/{job_id}/retry", "post"): {Scope.SUBMIT},
     ("/v1/jobs/{job_id}/results", "get"): {Scope.READ},
+    ("/v1/jobs/{job_id}/results.zip", "get"): {Scope.READ},
+    ("/v1/jobs/{job_id}/results.zip", "head"): {Scope.READ},
     ("/v1/jobs/{job_id}/results/{name}", "get"): {Scope.READ},
     ("/v1/jobs/{job_id}/results/{name}", "head"): {Scope.READ},
     ("/v1/jobs/{job_id}/view/{image}", "get"): {Scope.READ},

@@ -30,6 +30,7 @@ METHODS = {
     "/v1/jobs/{job_id}/cancel": {"post"},
     "/v1/jobs/{job_id}/events": {"get"},
     "/v1/jobs/{job_id}/results": {"get"},
+    "/v1/jobs/{job_id}/results.zip": {"get", "head"},
     "/v1/jobs/{job_id}/results/{name}": {"get", "head"},
     "/v1/jobs/{job_id}/retry": {"post"},
     "/v1/jobs/{job_id}/review": {"get"},

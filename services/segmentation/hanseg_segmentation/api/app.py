@@ -35,6 +35,7 @@ from hanseg_segmentation.api.intake.admission import free_bytes
 from hanseg_segmentation.api.places import Shares
 from hanseg_segmentation.api.reservations import Reservations
 from hanseg_segmentation.api.routes import (
+    archive,
     batches,
     catalogue,
     commissioning,
@@ -70,6 +71,7 @@ from hanseg_shared.settings import Settings
 ROUTERS = (
     jobs.router,
     worklist.router,
+    archive.router,
     results.router,
     view.router,
     review.router,

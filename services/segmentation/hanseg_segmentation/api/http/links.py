@@ -37,6 +37,11 @@ def result_path(job_id: str, name: str) -> str:
     return f"{job_path(job_id)}/results/{quote(name)}"
 
 
+def zip_path(job_id: str) -> str:
+    """Return where all results of a job are, as one archive."""
+    return f"{job_path(job_id)}/results.zip"
+
+
 def review_path(job_id: str) -> str:
     """Return where a job's review is."""
     return f"{job_path(job_id)}/review"
@@ -97,6 +102,7 @@ def _links(job: Job) -> dict[str, str]:
     links = {"self": path, "events": f"{path}/events"}
     if job.state is JobState.SUCCEEDED:
         links["results"] = f"{path}/results"
+        links["zip"] = zip_path(job.id)
         links["review"] = f"{path}/review"
     if not job.state.is_final:
         links["cancel"] = f"{path}/cancel"

@@ -24,7 +24,12 @@ from hanseg_segmentation.api.http.headers import (
     range_applies,
     wants_multipart_dicom,
 )
-from hanseg_segmentation.api.http.links import JOBS, job_path, result_path
+from hanseg_segmentation.api.http.links import (
+    JOBS,
+    job_path,
+    result_path,
+    zip_path,
+)
 from hanseg_segmentation.api.http.owned import SeenJob
 from hanseg_segmentation.api.http.problem_responses import (
     NOT_ACCEPTABLE,
@@ -57,9 +62,16 @@ router = APIRouter(tags=["results"], route_class=GuardedRoute)
 DICOM = "application/dicom"
 RELATED = "multipart/related"
 
-_ACCEPT_RANGES = {
+ACCEPT_RANGES = {
     "Accept-Ranges": {
         "description": "`bytes`: ranges are answered.",
+        "schema": {"type": "string"},
+        "required": True,
+    }
+}
+CONTENT_RANGE = {
+    "Content-Range": {
+        "description": "Which bytes of how many.",
         "schema": {"type": "string"},
         "required": True,
     }
@@ -84,22 +96,14 @@ _WHOLE = {
     200: {
         "description": "The file.",
         "content": _FILE,
-        "headers": ETAG | _ACCEPT_RANGES | _DIGEST,
+        "headers": ETAG | ACCEPT_RANGES | _DIGEST,
     }
 }
 _PART = {
     206: {
         "description": "The bytes that were asked for.",
         "content": _FILE,
-        "headers": ETAG
-        | _DIGEST
-        | {
-            "Content-Range": {
-                "description": "Which bytes of how many.",
-                "schema": {"type": "string"},
-                "required": True,
-            }
-        },
+        "headers": ETAG | _DIGEST | CONTENT_RANGE,
     }
 }
 _LISTED = describe_answer(200, "The files and where they are.", model=ResultList)
@@ -150,7 +154,7 @@ def list_results(
         ListedFile(
             **file.model_dump(),
             href=result_path(job.id, file.name),
-            withheld=_why_withheld(context, file),
+            withheld=why_withheld(context, file),
         )
         for file in job.files
     )
@@ -160,7 +164,7 @@ def list_results(
             job=job.id,
             state=job.state,
             files=files,
-            links={"self": f"{path}/results", "job": path},
+            links={"self": f"{path}/results", "zip": zip_path(job.id), "job": path},
         ),
         headers={"Vary": "Accept"},
     )
@@ -235,14 +239,15 @@ async def fetch_result(
     file = await run_sync(_find_file, context, job, name)
     headers = make_headers(file)
     if not none_match(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers=_validators(headers))
+        return Response(status_code=304, headers=make_validators(headers))
     asked = range_ if range_applies(if_range, headers["ETag"]) else None
-    part = _parse_range(asked, file.bytes)
+    part = find_range(asked, file.bytes)
     if may_redirect(context.services.settings, principal, job, file):
         address = await run_sync(sign_download, context, job.id, file)
         if address is not None:
             return Response(
-                status_code=307, headers=_validators(headers) | {"Location": address}
+                status_code=307,
+                headers=make_validators(headers) | {"Location": address},
             )
     await run_sync(require_unaltered, context, job.id, file)
     if part is None:
@@ -264,7 +269,7 @@ async def fetch_result(
         200: {
             "description": "What a GET would answer, without the bytes.",
             "content": _FILE,
-            "headers": ETAG | _ACCEPT_RANGES | _DIGEST,
+            "headers": ETAG | ACCEPT_RANGES | _DIGEST,
         }
     }
     | _UNCHANGED
@@ -277,7 +282,7 @@ def head_result(
     file = _find_file(context, job, name)
     headers = make_headers(file)
     if not none_match(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers=_validators(headers))
+        return Response(status_code=304, headers=make_validators(headers))
     headers["Content-Length"] = str(file.bytes)
     return Response(headers=headers, media_type=file.media_type)
 
@@ -319,7 +324,7 @@ def _find_file(context: Context, job: Job, name: str) -> ResultFile:
     return file
 
 
-def _why_withheld(context: Context, file: ResultFile) -> str | None:
+def why_withheld(context: Context, file: ResultFile) -> str | None:
     """Return why a file is not sent; None if it is."""
     if not context.services.settings.require_review or file.media_type != DICOM:
         return None
@@ -337,7 +342,7 @@ def _require_released(context: Context, file: ResultFile) -> None:
     Raises:
         RefusedError: It waits for a review, or gives way to what was signed.
     """
-    if why := _why_withheld(context, file):
+    if why := why_withheld(context, file):
         raise RefusedError(NOT_REVIEWED, why)
 
 
@@ -372,6 +377,16 @@ def require_unaltered(context: Context, job_id: str, file: ResultFile) -> None:
     Raises:
         RefusedError: It was altered; the problem names it.
     """
+    for _ in read_unaltered(context, job_id, file):
+        pass
+
+
+def read_unaltered(context: Context, job_id: str, file: ResultFile) -> Iterator[bytes]:
+    """Yield a file's bytes, and raise at their end if the job wrote others.
+
+    Raises:
+        RefusedError: It was altered; the problem names it.
+    """
     _require_stored(context, job_id, file)
     digest, size = hashlib.sha256(), 0
     for chunk in context.services.store.read_range(
@@ -379,6 +394,7 @@ def require_unaltered(context: Context, job_id: str, file: ResultFile) -> None:
     ):
         digest.update(chunk)
         size += len(chunk)
+        yield chunk
     if size == file.bytes and digest.hexdigest() == file.sha256:
         return
     logger.error("result %s of job %s was altered in the store", file.name, job_id)
@@ -400,11 +416,17 @@ def make_headers(file: ResultFile) -> dict[str, str]:
     }
 
 
-def _validators(headers: Mapping[str, str]) -> dict[str, str]:
+def make_validators(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return what is said of a file that is not sent."""
     return {name: headers[name] for name in ("ETag", "Cache-Control")}
 
 
-def _parse_range(asked: str | None, size: int) -> ByteRange | None:
+def find_range(asked: str | None, size: int) -> ByteRange | None:
+    """Return the range that is asked for of `size` bytes; None if all are.
+
+    Raises:
+        RefusedError: There are no such bytes.
+    """
     try:
         return parse_range(asked, size)
     except UnsatisfiableRangeError as error:

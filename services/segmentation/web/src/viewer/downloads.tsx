@@ -13,7 +13,8 @@ const WORDS: [name: string, words: string][] = [
   ["report.dcm", "Report"],
 ];
 
-/** Links to the files of a signed review; the MR's slices are left to programs. */
+/** Links to the files of a signed review, the MR's slices left to programs; and to all
+ * of the job's results in one archive, which names itself. */
 export function Downloads({ store }: { store: CaseStore }) {
   const files = store.review.value?.files ?? [];
   const offered = WORDS.flatMap(([name, words]) => {
@@ -30,6 +31,11 @@ export function Downloads({ store }: { store: CaseStore }) {
           </a>
         </li>
       ))}
+      <li>
+        <a href={address(`v1/jobs/${store.id}/results.zip`)} download>
+          Download all
+        </a>
+      </li>
     </ul>
   );
 }

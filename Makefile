@@ -198,6 +198,10 @@ bench-evaluation: $(DEV_STAMP) ## Speed of the evaluation beside surface-distanc
 bench-load: $(DEV_STAMP) ## 300 small jobs by 16 clients, 1 GB sent, 1,100 silent connections
 	$(BIN)/python -m benchmarks.load
 
+.PHONY: bench-service
+bench-service: $(DEV_STAMP) ## 300 jobs by 16 clients, default model, 1 and 2 workers (1 hour)
+	$(BIN)/python -m benchmarks.throughput $(BENCH_ARGS)
+
 .PHONY: bench-page
 bench-page: $(DEV_STAMP) page ## Worklist of 1,000 jobs and viewer of a large CT, in Chromium
 	$(BIN)/python -m benchmarks.page $(if $(JSON),--json)

@@ -21,7 +21,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.crowd import cost_of_a_look, send_alone, send_crowd, summarise
+from benchmarks.load.crowd import (
+    Case,
+    cost_of_a_look,
+    send_alone,
+    send_crowd,
+    summarise,
+)
 from benchmarks.load.service import running
 from benchmarks.load.silent import endure
 from benchmarks.load.uploads import send_large
@@ -42,19 +48,20 @@ PARTS = ("crowd", "upload", "silent")
 
 def measure_crowd(ct: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Send jobs one by one, then by many clients."""
+    case = Case(ct)
     with running() as service:
-        alone = send_alone(service, ct)
+        alone = send_alone(service, case)
         started = time.monotonic()
         crowd, memory = send_crowd(
             service,
-            ct,
+            [case],
             jobs=options.jobs,
             clients=options.clients,
             seconds=options.seconds,
         )
         seconds = time.monotonic() - started
         load = os.getloadavg()[0]
-        look_ms, livez_ms = cost_of_a_look(service, ct)
+        look_ms, livez_ms = cost_of_a_look(service, case)
     parts = ("overhead", "waiting", "between", "noticing", "stages")
     rows = [summarise(f"alone: {name}", getattr(alone, name)) for name in parts]
     kinds = ("submit", "poll", "download", "livez")
@@ -68,7 +75,7 @@ def measure_crowd(ct: Path, options: argparse.Namespace) -> dict[str, Any]:
         "load_average": round(load, 1),
         "rows": [asdict(row) for row in rows],
         "processor_ms": {"look at a job": look_ms, "livez": livez_ms},
-        "memory_mb": {name: asdict(held) for name, held in memory.held.items()},
+        "memory_mb": {name: held.row() for name, held in memory.held.items()},
     }
 
 

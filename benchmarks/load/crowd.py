@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -32,11 +34,21 @@ JSON = "application/json"
 FINAL = {"succeeded", "failed", "cancelled", "expired"}
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is sent: a CT, its MR if any, and the model that contours it."""
+
+    ct: Path
+    mr: Path | None = None
+    model: str = NAME
+
+
 @dataclass(slots=True)
 class Times:
     """Seconds by kind of request, and of each job what it took beyond them.
 
     Attributes:
+        by_stage: What each stage took, by its name; `stages` has their sums.
         waiting: From the row to the first claim.
         between: Between stages, in which messages travel.
         noticing: Until the client asked again and knew, and all the rest.
@@ -51,6 +63,7 @@ class Times:
     between: list[float] = field(default_factory=list)
     noticing: list[float] = field(default_factory=list)
     stages: list[float] = field(default_factory=list)
+    by_stage: dict[str, list[float]] = field(default_factory=dict)
     failed: int = 0
 
 
@@ -63,15 +76,14 @@ def timed(into: list[float], call: Callable[[], httpx.Response]) -> httpx.Respon
     return answer
 
 
-def send_case(service: Service, ct: Path, times: Times, *, poll_seconds: float) -> str:
+def send_case(
+    service: Service, case: Case, times: Times, *, poll_seconds: float
+) -> str:
     """Submit a case, poll until it is final, download its labels; return its place."""
     with service.client() as client:
         started = time.perf_counter()
-        with ct.open("rb") as file:
-            files: dict[str, tuple[str | None, IO[bytes] | str, str]] = {
-                "ct": ("ct.nii.gz", file, "application/gzip"),
-                "request": (None, json.dumps({"options": {"model": NAME}}), JSON),
-            }
+        with ExitStack() as opened:
+            files = _open_form(case, opened)
             answer = timed(times.submit, lambda: client.post("/v1/jobs", files=files))
         requests = times.submit[-1]
         place = answer.headers["location"]
@@ -90,12 +102,28 @@ def send_case(service: Service, ct: Path, times: Times, *, poll_seconds: float) 
     return place
 
 
+def _open_form(
+    case: Case, opened: ExitStack
+) -> dict[str, tuple[str | None, IO[bytes] | str, str]]:
+    """Return the form of a submission, whose files are open as long as the stack."""
+    form: dict[str, tuple[str | None, IO[bytes] | str, str]] = {
+        "request": (None, json.dumps({"options": {"model": case.model}}), JSON)
+    }
+    for role, path in (("ct", case.ct), ("mr", case.mr)):
+        if path is not None:
+            file = opened.enter_context(path.open("rb"))
+            form[role] = (f"{role}.nii.gz", file, "application/gzip")
+    return form
+
+
 def split(times: Times, job: dict[str, Any], seconds: float) -> None:
     """Note what of a job's time its stages were, and what the rest was."""
     created, begun, ended = (
         datetime.fromisoformat(job[f"{what}_at"]).timestamp()
         for what in ("created", "started", "finished")
     )
+    for stage in job["stages"]:
+        times.by_stage.setdefault(stage["name"], []).append(stage["seconds"])
     stages = sum(stage["seconds"] for stage in job["stages"])
     times.stages.append(stages)
     times.overhead.append(seconds - stages)
@@ -122,23 +150,28 @@ def summarise(name: str, seconds: list[float]) -> Row:
     return Row(name, len(seconds), round(1e3 * cuts[9], 1), round(1e3 * cuts[18], 1))
 
 
-def send_alone(service: Service, ct: Path) -> Times:
+def send_alone(service: Service, case: Case, *, jobs: int = ALONE) -> Times:
     """Send jobs one after the other."""
-    send_case(service, ct, Times(), poll_seconds=ALONE_SECONDS)  # loads the model
+    send_case(service, case, Times(), poll_seconds=ALONE_SECONDS)  # loads the model
     times = Times()
-    for _ in range(ALONE):
-        send_case(service, ct, times, poll_seconds=ALONE_SECONDS)
+    for _ in range(jobs):
+        send_case(service, case, times, poll_seconds=ALONE_SECONDS)
     return times
 
 
 def send_crowd(
-    service: Service, ct: Path, *, jobs: int, clients: int, seconds: float
+    service: Service,
+    cases: Sequence[Case],
+    *,
+    jobs: int,
+    clients: int,
+    seconds: float,
 ) -> tuple[Times, MemoryWatch]:
     """Send jobs by many clients at once, while somebody asks whether the API lives.
 
     Args:
         service: Where.
-        ct: The case, the same each time.
+        cases: What is sent, in turn.
         jobs: How many are sent ...
         clients: ... and by how many at a time.
         seconds: After so long nobody sends any more.
@@ -149,9 +182,9 @@ def send_crowd(
     times, over = Times(), threading.Event()
     deadline = time.monotonic() + seconds
 
-    def send() -> None:
+    def send(case: Case) -> None:
         if time.monotonic() < deadline:
-            send_case(service, ct, times, poll_seconds=CROWD_SECONDS)
+            send_case(service, case, times, poll_seconds=CROWD_SECONDS)
 
     def ask_if_alive() -> None:
         with service.client() as client:
@@ -162,7 +195,8 @@ def send_crowd(
     asking.start()
     try:
         with MemoryWatch(service) as memory, ThreadPoolExecutor(clients) as pool:
-            for each in [pool.submit(send) for _ in range(jobs)]:
+            sent = itertools.islice(itertools.cycle(cases), jobs)
+            for each in [pool.submit(send, case) for case in sent]:
                 each.result()
     finally:
         over.set()
@@ -170,9 +204,9 @@ def send_crowd(
     return times, memory
 
 
-def cost_of_a_look(service: Service, ct: Path) -> tuple[float, float]:
+def cost_of_a_look(service: Service, case: Case) -> tuple[float, float]:
     """Return the API's processor time, ms, for a look at a job, and for `/livez`."""
-    place = send_case(service, ct, Times(), poll_seconds=ALONE_SECONDS)
+    place = send_case(service, case, Times(), poll_seconds=ALONE_SECONDS)
     costs = []
     with service.client() as client:
         for path in (place, "/livez"):

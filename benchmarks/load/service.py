@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,8 @@ _ROLES = {
     "hanseg_registration.worker": "registration",
     "sweep": "sweep",
     "redis-server": "Redis",
+    "waiting_worker segmentation": "segmentation",
+    "waiting_worker registration": "registration",
 }
 """What a command line tells about a process."""
 
@@ -78,10 +80,13 @@ class Service:
 
 
 @contextmanager
-def running(*, files: int | None = None) -> Iterator[Service]:
+def running(
+    *, files: int | None = None, settings: Mapping[str, str] = SETTINGS
+) -> Iterator[Service]:
     """Run `hanseg serve` in a folder of its own.
 
     Args:
+        settings: Variables of its environment.
         files: Its limit of open files, beyond which it cannot go; the machine's own
             without.
     """
@@ -93,7 +98,7 @@ def running(*, files: int | None = None) -> Iterator[Service]:
         served = subprocess.Popen(
             [hanseg, "serve", "--port", str(port), "--data", str(data)],
             stderr=(Path(folder) / "serve.log").open("wb"),
-            env=os.environ | SETTINGS | {"HANSEG_MODELS": str(models)},
+            env=os.environ | settings | {"HANSEG_MODELS": str(models)},
             preexec_fn=None if files is None else lambda: _limit_files(files),
         )
         try:
@@ -124,17 +129,33 @@ def _wait_until_ready(service: Service, served: subprocess.Popen[bytes]) -> None
     raise SystemExit("the service did not become ready")
 
 
+COURSE_POINTS = 60
+"""Of a run's memory, so many measurements are kept in its table."""
+
+
 @dataclass(slots=True)
 class Held:
-    """Memory of the processes of one kind, MB: at first, at most, in the end."""
+    """Memory of the processes of one kind, MB: at first, at most, in the end.
+
+    Attributes:
+        course: Every measurement, in order.
+    """
 
     first: int
     most: int
     last: int
+    course: list[int] = field(default_factory=list, repr=False)
 
     def note(self, now: int) -> None:
         """Take a later measurement in."""
         self.most, self.last = max(self.most, now), now
+        self.course.append(now)
+
+    def row(self) -> dict[str, int | list[int]]:
+        """Return it for a table, with no more than `COURSE_POINTS` of its course."""
+        every = -(-len(self.course) // COURSE_POINTS) or 1
+        ends = {"first": self.first, "most": self.most, "last": self.last}
+        return ends | {"course": self.course[::every]}
 
 
 @dataclass

@@ -10,7 +10,10 @@ JOB = {
     "created_at": "2026-01-31T12:00:00Z",
     "started_at": "2026-01-31T12:00:00.250000Z",
     "finished_at": "2026-01-31T12:00:02Z",
-    "stages": [{"seconds": 1.0}, {"seconds": 0.5}],
+    "stages": [
+        {"name": "registering", "seconds": 1.0},
+        {"name": "segmenting", "seconds": 0.5},
+    ],
 }
 
 
@@ -18,6 +21,7 @@ def test_overhead_is_all_of_a_jobs_time_but_its_stages():
     times = Times()
     split(times, JOB, 2.125)  # of which the client noticed the last eighth
     assert times.stages == pytest.approx([1.5])
+    assert times.by_stage == {"registering": [1.0], "segmenting": [0.5]}
     assert times.waiting == pytest.approx([0.25])
     assert times.between == pytest.approx([0.25])
     assert times.noticing == pytest.approx([0.125])

@@ -1,0 +1,1 @@
+"""How many jobs the service finishes in an hour, and what of that its stages are."""

@@ -89,7 +89,7 @@ def measure(case: str, stack: Stack, tables: Tables, request: JobRequest) -> Rec
     blow = BLOWS[case]
     second = second_worker(stack, blow) if blow.signal is signal.SIGSTOP else None
     stack.wait_until_ready()
-    with Client(stack.url) as client:
+    with Client(stack.url, retry=None) as client:
         job_id = client.submit(request).id
 
     def watch(condition: Callable[[Job], bool]) -> Job:

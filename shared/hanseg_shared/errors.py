@@ -39,7 +39,13 @@ class HansegError(Exception):
 
     A message may repeat words of a file. What would not be seen in it, such as control
     characters and marks that turn the direction of writing, is spelt out.
+
+    Attributes:
+        problem_type: Of the service's problem that it stands for, a URI of
+            RFC 9457; empty where no service said it.
     """
+
+    problem_type: str = ""
 
     def __init__(self, message: str) -> None:
         message = _make_visible(message)

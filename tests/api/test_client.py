@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
-from hanseg_shared.client import Client, JobRequest
+from hanseg_shared.client import AsyncClient, Client, JobRequest
 from hanseg_shared.documents import JobOptions, JobState, TransformKind
 from hanseg_shared.errors import (
     InputError,
@@ -23,7 +25,7 @@ from tests.api.running import Running
 
 @pytest.fixture
 def client(running: Running) -> Iterator[Client]:
-    with Client(f"http://127.0.0.1:{running.port}") as found:
+    with Client(f"http://127.0.0.1:{running.port}", retry=None) as found:
         yield found
 
 
@@ -104,3 +106,33 @@ def test_a_service_is_ready_when_its_workers_live(client, services):
     for queue in QueueName:
         services.tables.workers.report_ready(queue, queue=queue, device="cpu")
     assert client.is_ready()
+
+
+FILES = {"segmentation.nii.gz": bytes(range(256)) * 9000, "masks/Eye_AL.nii.gz": b"m"}
+
+
+def test_all_results_come_in_one_archive(client, request_, worker, tmp_path):
+    job_id = client.submit(request_).id
+    worker.succeed(job_id, FILES)
+    with zipfile.ZipFile(client.download_zip(job_id, tmp_path / "r.zip")) as found:
+        assert {name: found.read(name) for name in found.namelist()} == FILES
+
+
+def test_the_async_client_is_understood_as_well(running, request_, worker, tmp_path):
+    async def contour() -> None:
+        async with AsyncClient(f"http://127.0.0.1:{running.port}") as client:
+            job = await client.submit(request_, idempotency_key="k")
+            again = await client.submit(request_, idempotency_key="k")
+            assert again.id == job.id
+            worker.succeed(job.id, FILES)
+            seen = [each.state async for each in client.follow(job.id)]
+            assert seen == [JobState.SUCCEEDED]
+            await client.download(job.id, tmp_path / "out")
+            await client.download_zip(job.id, tmp_path / "r.zip")
+            with pytest.raises(JobStateError) as raised:
+                await client.cancel(job.id)
+            assert raised.value.problem_type == "urn:hanseg:problem:wrong-state"
+
+    anyio.run(contour)
+    for name, content in FILES.items():
+        assert (tmp_path / "out" / name).read_bytes() == content

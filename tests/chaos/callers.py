@@ -114,14 +114,14 @@ class Callers:
         """
         for thread in self._threads:
             thread.join(max(0.0, self._deadline - time.monotonic()))
-        with Client(self._house.url) as client:
+        with Client(self._house.url, retry=None) as client:
             for sent in self.sent:
                 for job_id in sent.job_ids:
                     self._await_end(client, job_id)
         return self.sent
 
     def _send(self, mine: list[Sent]) -> None:
-        with Client(self._house.url) as client:
+        with Client(self._house.url, retry=None) as client:
             for sent in mine:
                 self._send_until_accepted(client, sent)
                 if sent.key in self._twice:

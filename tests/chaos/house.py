@@ -136,7 +136,7 @@ class House:
 
     def client(self) -> Client:
         """Return a client of its own; the caller closes it."""
-        return Client(self.url)
+        return Client(self.url, retry=None)
 
     def __enter__(self) -> Self:
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
+import zipfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -45,12 +47,21 @@ class FakeService:
     cancelled: list[str] = field(default_factory=list)
     sent: dict[str, bytes] = field(default_factory=dict)
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: list[httpx.Response | Exception] = field(default_factory=list)
+    asked: list[httpx.Request] = field(default_factory=list)
 
     @property
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self.answer)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request, by the next of `failures` if there is one."""
+        self.asked.append(request)
+        if self.failures:
+            failure = self.failures.pop(0)
+            if isinstance(failure, Exception):
+                raise failure
+            return failure
         path = request.url.path
         if path == "/readyz":
             return httpx.Response(200, json={"ready": True, "checks": []})
@@ -62,7 +73,7 @@ class FakeService:
             return self._create(request)
         if path == "/v1/jobs":
             return self._list(request)
-        found = re.fullmatch(r"/v1/jobs/(\w+)(?:/(\w+))?(?:/(.+))?", unquote(path))
+        found = re.fullmatch(r"/v1/jobs/(\w+)(?:/([\w.]+))?(?:/(.+))?", unquote(path))
         assert found, path
         job_id, part, name = found.groups()
         if job_id not in self.jobs:
@@ -112,6 +123,8 @@ class FakeService:
             return httpx.Response(200, text=self._events(job_id))
         if part == "review":
             return httpx.Response(200, text=self.reviews[job_id].model_dump_json())
+        if part == "results.zip":
+            return httpx.Response(200, content=self._archive(job_id))
         if name is None:
             signed = self.reviews.get(job_id)
             handed_on = [f.model_dump() for f in signed.files] if signed else []
@@ -170,6 +183,13 @@ class FakeService:
         while not self.jobs[job_id].state.is_final:
             lines.append(f"event: job\ndata: {self._step(job_id).model_dump_json()}\n")
         return "\n".join(lines) + "\n"
+
+    def _archive(self, job_id: str) -> bytes:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            content = self._record(job_id)
+            archive.writestr("job.json", b"?" + content if self.damage else content)
+        return packed.getvalue()
 
     def _record(self, job_id: str) -> bytes:
         return self.jobs[job_id].model_dump_json().encode()

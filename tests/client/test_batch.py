@@ -36,7 +36,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 def client(service):
-    with Client("http://service", transport=service.transport) as client:
+    with Client("http://service", transport=service.transport, retry=None) as client:
         yield client
 
 
@@ -166,10 +166,10 @@ def test_a_batch_gives_a_service_that_starts_again_its_time(batch, client, servi
     calls = iter(range(1000))
 
     class Flaky(Client):
-        def _send(self, method, path, **arguments):
+        def _call(self, call):
             if next(calls) % 3 == 1:
                 raise ServiceUnavailableError("the service broke off")
-            return super()._send(method, path, **arguments)
+            return super()._call(call)
 
     client.__class__ = Flaky
     batch.pause = pauses.append
@@ -182,7 +182,7 @@ def test_a_batch_gives_up_a_service_that_stays_away(batch, client):
     pauses: list[float] = []
 
     class Away(Client):
-        def _send(self, method, path, **arguments):
+        def _call(self, call):
             raise ServiceUnavailableError("no service answers")
 
     client.__class__ = Away
@@ -302,7 +302,9 @@ def opened(monkeypatch, service) -> list[str]:
     @contextmanager
     def open_client(*_, **__):
         found.append("opened")
-        with Client("http://service", transport=service.transport) as client:
+        with Client(
+            "http://service", transport=service.transport, retry=None
+        ) as client:
             yield client
 
     monkeypatch.setattr(session, "open_client", open_client)

@@ -13,6 +13,7 @@ from hanseg_shared import errors
 from hanseg_shared.client import Client, JobRequest
 from hanseg_shared.client.address import is_this_machine
 from hanseg_shared.client.console import BarReporter, JsonReporter, share_done
+from hanseg_shared.client.fetching import _FileSink
 from hanseg_shared.client.results_folder import replace_results, require_writable
 from hanseg_shared.client.segment import (
     PAUSE_SECONDS,
@@ -30,7 +31,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 def client(service):
-    with Client("http://service", transport=service.transport) as client:
+    with Client("http://service", transport=service.transport, retry=None) as client:
         yield client
 
 
@@ -117,7 +118,7 @@ def test_each_status_becomes_an_error(client, service, request_, status, error):
 def test_another_servers_error_page_is_told_as_such():
     page = httpx.MockTransport(lambda _: httpx.Response(502, text="<html>"))
     with (
-        Client("http://proxy", transport=page) as client,
+        Client("http://proxy", transport=page, retry=None) as client,
         pytest.raises(errors.ServiceUnavailableError, match="502 without a reason"),
     ):
         client.job("x")
@@ -128,7 +129,9 @@ def test_a_service_that_is_away_is_told_with_its_address():
         raise httpx.ConnectError("refused", request=request)
 
     with (
-        Client("http://nowhere:1", transport=httpx.MockTransport(refuse)) as client,
+        Client(
+            "http://nowhere:1", transport=httpx.MockTransport(refuse), retry=None
+        ) as client,
         pytest.raises(errors.ServiceUnavailableError, match="http://nowhere:1/"),
     ):
         client.job("x")
@@ -196,9 +199,10 @@ def test_a_service_cannot_choose_where_on_the_disk_its_files_go(
     client, service, request_, tmp_path, monkeypatch
 ):
     escaping = ListedFile(name="../../x", sha256="0" * 64, bytes=1, media_type="a/b")
-    monkeypatch.setattr(client, "results", lambda _: (escaping,))
+    job = client.submit(request_)
+    monkeypatch.setattr(service, "_file", lambda _: escaping.model_dump())
     with pytest.raises(errors.StoreError, match="no file name"):
-        client.download("job0", tmp_path / "out")
+        client.download(job.id, tmp_path / "out")
 
 
 def test_a_full_disk_is_told_as_such(client, request_, tmp_path, monkeypatch):
@@ -207,7 +211,7 @@ def test_a_full_disk_is_told_as_such(client, request_, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(client, "download_file", full)
+    monkeypatch.setattr(_FileSink, "write", full)
     with pytest.raises(errors.ServiceUnavailableError, match="no space is left"):
         client.download(job.id, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -312,7 +316,7 @@ def test_a_service_of_this_command_alone_has_nothing_to_fetch_later(
 def test_an_answer_of_another_version_is_told(tmp_path):
     strange = httpx.MockTransport(lambda _: httpx.Response(200, json={"id": 1}))
     with (
-        Client("http://service", transport=strange) as client,
+        Client("http://service", transport=strange, retry=None) as client,
         pytest.raises(errors.ServiceUnavailableError, match="same version"),
     ):
         client.job("x")

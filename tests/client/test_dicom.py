@@ -32,7 +32,7 @@ def service(monkeypatch) -> FakeService:
 
     @contextmanager
     def opened(url, **_):
-        with Client("http://service", transport=made.transport) as client:
+        with Client("http://service", transport=made.transport, retry=None) as client:
             yield client
 
     monkeypatch.setattr(session, "open_client", opened)
@@ -42,7 +42,7 @@ def service(monkeypatch) -> FakeService:
 
 @pytest.fixture
 def client(service: FakeService):
-    with Client("http://service", transport=service.transport) as client:
+    with Client("http://service", transport=service.transport, retry=None) as client:
         yield client
 
 

@@ -41,7 +41,9 @@ def service(monkeypatch) -> FakeService:
 
     @contextmanager
     def running(url):
-        with Client(url or "http://service", transport=made.transport) as client:
+        with Client(
+            url or "http://service", transport=made.transport, retry=None
+        ) as client:
             client.require_service()
             yield client
 

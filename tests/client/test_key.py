@@ -61,7 +61,7 @@ def test_a_key_is_sent_with_what_needs_it_only():
         return httpx.Response(200, json={"ready": True, "templates": []})
 
     transport = httpx.MockTransport(answer)
-    with Client("http://service", transport=transport, key="k") as client:
+    with Client("http://service", transport=transport, key="k", retry=None) as client:
         assert client.is_ready()
         client.templates()
     assert seen == {"/readyz": None, "/v1/templates": "Bearer k"}
@@ -71,7 +71,7 @@ def test_a_service_that_lets_nobody_in_is_told_of(home):
     body = {"type": "t", "title": "A key", "status": 401, "detail": "a key is needed"}
     transport = httpx.MockTransport(lambda _: httpx.Response(401, json=body))
     with (
-        Client("http://service", transport=transport) as client,
+        Client("http://service", transport=transport, retry=None) as client,
         pytest.raises(ServiceUnavailableError, match="a key is needed"),
     ):
         client.templates()

@@ -5,6 +5,7 @@ The libraries of the other extras are hidden from a process that runs the real c
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -13,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+import hanseg_shared
 from hanseg_shared.stack.redis_server import free_port
 from tests.client.fake_service import FakeService
 from tests.client.http_server import serving
@@ -135,3 +139,44 @@ def test_without_the_clients_libraries_a_line_says_what_to_install(tmp_path):
     ended = hanseg("segment", ct, "--out", tmp_path / "out", hidden=lacking)
     assert (ended.returncode, ended.stderr.count("\n")) == (4, 1)
     assert "httpx, which is not installed; install it with: pip" in ended.stderr
+
+
+IMPORTED = """
+import sys
+import hanseg_shared.client
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def test_importing_the_client_imports_no_library_that_is_not_its_own():
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True
+    )
+    assert not set(ended.stdout.split()) & set(HEAVY)
+    assert "httpx" in ended.stdout.split()
+
+
+def test_what_is_installed_with_the_client_is_small_and_typed():
+    """Of all that its requirements pull, and what these do in turn."""
+    heavy = {"simpleitk-simpleelastix", "torch", "scipy", "matplotlib", "pydicom"}
+    heavy |= {"celery", "redis", "sqlalchemy", "fsspec", "fastapi", "numba"}
+    needed = requirements("hanseg-shared", {"client"})
+    assert {"httpx", "pydantic", "numpy", "anyio"} <= needed
+    assert not needed & heavy
+    assert len(needed) < 40
+    assert (Path(hanseg_shared.__file__).parent / "py.typed").is_file()
+
+
+def requirements(name: str, extras: set[str], seen: set[str] | None = None) -> set[str]:
+    """Return the distributions that one needs here, with some of its extras."""
+    found = set() if seen is None else seen
+    for line in importlib.metadata.requires(name) or ():
+        needed = Requirement(line)
+        asked = ({"extra": extra} for extra in extras or {""})
+        if needed.marker and not any(map(needed.marker.evaluate, asked)):
+            continue
+        again = canonicalize_name(needed.name)
+        if again == canonicalize_name(name) or again not in found:
+            found.add(again)
+            requirements(again, set(needed.extras), found)
+    return found

@@ -62,7 +62,7 @@ def stack(settings: Settings) -> Iterator[Stack]:
 @pytest.fixture
 def client(stack: Stack) -> Iterator[Client]:
     stack.wait_until_ready()  # the test before may have killed something
-    with Client(stack.url) as client:
+    with Client(stack.url, retry=None) as client:
         yield client
 
 

@@ -19,8 +19,9 @@ from hanseg_lab.evaluation.landmarks import (
     brain_points,
     landmark_error,
 )
-from hanseg_shared.client.client import Client, JobRequest
+from hanseg_shared.client.client import Client
 from hanseg_shared.client.console import make_reporter
+from hanseg_shared.client.request import JobRequest
 from hanseg_shared.client.segment import segment_case
 from hanseg_shared.client.session import open_client
 from hanseg_shared.client.tables import print_organs

@@ -69,7 +69,9 @@ class Bridge:
             password=settings.password,
             transport=orthanc,
         )
-        self._client = Client(settings.url, transport=service, key=settings.secret_key)
+        self._client = Client(
+            settings.url, transport=service, key=settings.secret_key, retry=None
+        )
         self.ledger = Ledger(settings.data)
         self._watch = Watch(self._orthanc, self.ledger, settings, clock)
         self._work = Work(self._orthanc, self._client, self.ledger, settings, clock)

@@ -24,7 +24,8 @@ from hanseg_dicom.records import Case, CaseState, Delivery, DeliveryState
 from hanseg_dicom.settings import BridgeSettings
 from hanseg_dicom.uids import series_uid_of
 from hanseg_shared.client.answers import error_of
-from hanseg_shared.client.client import Client, JobRequest
+from hanseg_shared.client.client import Client
+from hanseg_shared.client.request import JobRequest
 from hanseg_shared.documents import DicomOutput, JobDocument, JobState
 from hanseg_shared.errors import (
     HansegError,

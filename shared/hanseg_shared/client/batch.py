@@ -20,8 +20,9 @@ from typing import Protocol, Self
 
 from pydantic import ValidationError
 
-from hanseg_shared.client.client import Client, JobRequest
+from hanseg_shared.client.client import Client
 from hanseg_shared.client.inputs import sent_sha256
+from hanseg_shared.client.request import JobRequest
 from hanseg_shared.client.segment import LOST_TOUCH, PAUSE_SECONDS
 from hanseg_shared.csv_cells import safe_row
 from hanseg_shared.documents import JobDocument, JobOptions, JobState, OrganResult

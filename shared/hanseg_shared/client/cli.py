@@ -17,7 +17,7 @@ from hanseg_shared.errors import JobError, OptionError
 from hanseg_shared.terminal import json_option, print_event
 
 if TYPE_CHECKING:
-    from hanseg_shared.client.client import JobRequest
+    from hanseg_shared.client.request import JobRequest
 
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -101,9 +101,9 @@ def segment(
     CT and MR are image files, or folders or zip archives of DICOM; a folder of DICOM
     may hold both. Uses a running service, or starts one for the time of this command.
     """
-    from hanseg_shared.client.client import JobRequest
     from hanseg_shared.client.console import make_reporter
     from hanseg_shared.client.inputs import check_headers
+    from hanseg_shared.client.request import JobRequest
     from hanseg_shared.client.results_folder import require_writable
     from hanseg_shared.client.segment import segment_case
     from hanseg_shared.client.session import open_client

@@ -3,112 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, TypeAdapter
 
-from hanseg_shared.client.address import address, is_this_machine
-from hanseg_shared.client.answers import parse_answer, raise_problem, translate_errors
-from hanseg_shared.client.inputs import open_part
-from hanseg_shared.client.results_folder import move_into, writing
+from hanseg_shared.client import calls, fetching
+from hanseg_shared.client.answers import raise_problem, translate_errors
+from hanseg_shared.client.connection import EVENTS_TIMEOUT, Connection, open_parts
+from hanseg_shared.client.following import Following
+from hanseg_shared.client.request import JobRequest
+from hanseg_shared.client.steps import (
+    SOME_TRIES,
+    Call,
+    Fetch,
+    Retry,
+    Step,
+    Steps,
+    Work,
+)
 from hanseg_shared.dicom.template import Template
-from hanseg_shared.documents import (
-    JobDocument,
-    JobOptions,
-    ListedFile,
-    Priority,
-    ResultFile,
-)
-from hanseg_shared.errors import (
-    ServiceUnavailableError,
-    StoreError,
-)
-from hanseg_shared.result_files import REVIEWED
-from hanseg_shared.review.documents import (
-    Correction,
-    CorrectionList,
-    ReviewDocument,
-)
+from hanseg_shared.documents import JobDocument, ListedFile, ResultFile
+from hanseg_shared.errors import HansegError
+from hanseg_shared.review.documents import Correction, ReviewDocument
 
 if TYPE_CHECKING:
     from hanseg_shared.signing.sheet import SignedSheet
 
-TIMEOUT = httpx.Timeout(10.0, read=120.0, write=120.0)
-"""Reading waits longest: the service checks the images before it answers."""
-
-LARGEST_PAGE = 200
-"""Most jobs that the service lists at a time."""
-
-_FILES = TypeAdapter(tuple[ListedFile, ...])
-
-
-class _JobPage(BaseModel):
-    """What is needed of a page of jobs."""
-
-    jobs: list[JobDocument]
-    next: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobRequest:
-    """What is sent to have one case contoured.
-
-    Attributes:
-        ct: The planning CT: an image file, a DICOM file, or a zip archive or folder of
-            DICOM files, which may hold the MR's series as well. A folder is packed.
-        mr: The T1 MR, likewise.
-        options: What is to be done.
-        case: The caller's name for it.
-        reg: A DICOM registration of `mr` to `ct`, to use instead of the service's own.
-        ct_series: Series Instance UID of the CT to take, where there are several.
-        mr_series: The same of the MR.
-        template: A template to use that the service does not know.
-        is_urgent: Whether it is to be done before routine cases; the key needs the
-            scope ``urgent``.
-    """
-
-    ct: Path
-    mr: Path | None = None
-    options: JobOptions = field(default_factory=JobOptions)
-    case: str | None = None
-    reg: Path | None = None
-    ct_series: str | None = None
-    mr_series: str | None = None
-    template: Template | None = None
-    is_urgent: bool = False
-
-    @property
-    def parts(self) -> dict[str, Path]:
-        """The files by the names under which they are sent."""
-        parts = {"ct": self.ct, "mr": self.mr, "reg": self.reg}
-        return {name: path for name, path in parts.items() if path is not None}
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """What is sent beside the files."""
-        template = self.template and self.template.model_dump(mode="json")
-        body = {
-            "options": self.options.model_dump(mode="json"),
-            "case": self.case,
-            "ct_series": self.ct_series,
-            "mr_series": self.mr_series,
-            "template_document": template,
-            "priority": Priority.URGENT.value if self.is_urgent else None,
-        }
-        return {name: value for name, value in body.items() if value is not None}
+T = TypeVar("T")
 
 
 class Client:
     """A connection to one service.
+
+    Any call may raise `ServiceUnavailableError`: nobody answers, the key opens nothing
+    (`KeyRefusedError`), or the service takes it later (`BusyError`) and all tries are
+    used up. A job, file or template that is not there is a `JobNotFoundError`.
 
     Args:
         url: The service's address, such as ``http://127.0.0.1:8000``; see `address`.
@@ -116,6 +50,8 @@ class Client:
         lasting: Whether the service outlives this command: its jobs can be fetched
             later then.
         key: What opens the service; None sends none.
+        retry: How often a call is tried; None tries once.
+        pause: Waits for so many seconds.
 
     Raises:
         OptionError: `url` is no address.
@@ -128,20 +64,16 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         lasting: bool = True,
         key: str | None = None,
+        retry: Retry | None = SOME_TRIES,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.url = address(url)
+        self._to = Connection.to(url, key, retry)
+        self.url = self._to.url
         self.lasting = lasting
-        # sent with what needs it only, so that a stranger at the address who is asked
-        # whether it is the service does not get it
-        self._key = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._http = httpx.Client(
-            base_url=self.url,
-            timeout=TIMEOUT,
-            transport=transport,
-            trust_env=not is_this_machine(self.url),
-        )
+        self._pause = pause
+        self._http = httpx.Client(transport=transport, **self._to.options)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -161,14 +93,7 @@ class Client:
 
         Any other program that listens there is not ready: it gets no patient's images.
         """
-        try:
-            answer = self._http.get("/readyz", timeout=3.0)
-            told = answer.json()
-        except (httpx.HTTPError, ValueError):
-            return False
-        return (
-            answer.is_success and isinstance(told, dict) and told.get("ready") is True
-        )
+        return self._run(calls.look_whether_ready())
 
     def require_service(self) -> None:
         """Return if the contouring service answers, whether or not it takes jobs now.
@@ -176,46 +101,36 @@ class Client:
         Raises:
             ServiceUnavailableError: It does not.
         """
-        try:
-            told = self._http.get("/livez", timeout=3.0).json()
-        except (httpx.HTTPError, ValueError):
-            told = None
-        if not isinstance(told, dict) or told.get("status") != "alive":
-            raise ServiceUnavailableError(
-                f"no contouring service answers at {self.url}; start one with `hanseg "
-                "serve` (with --data for the jobs of that folder), or name another "
-                "with --url"
-            )
+        self._run(calls.require_service(self.url))
 
     def submit(
         self, request: JobRequest, *, idempotency_key: str | None = None
     ) -> JobDocument:
         """Send a case; with a key, sending it again makes no second job.
 
+        A key of your own makes it safe to send the case again after your program has
+        ended; where this call is tried again by itself, it has one anyway.
+
         Raises:
             InputError: The service refuses the images or the options.
             ServiceUnavailableError: It does not answer, or takes no job now.
         """
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        with contextlib.ExitStack() as opened:
-            files = {
-                part: (path.name, opened.enter_context(open_part(path)))
-                for part, path in request.parts.items()
-            }
-            answer = self._send(
-                "POST",
-                "/v1/jobs",
-                data={"request": json.dumps(request.body)},
-                files=files,
-                headers=headers,
-            )
-        return parse_answer(JobDocument, answer.content)
+        return self._run(calls.submit(request, idempotency_key, self._to.retry))
 
     def job(self, job_id: str, *, wait_seconds: int = 0) -> JobDocument:
         """Return a job, after at most `wait_seconds` if it is not finished."""
-        headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
-        answer = self._send("GET", f"/v1/jobs/{job_id}", headers=headers)
-        return parse_answer(JobDocument, answer.content)
+        return self._run(calls.look_at_job(job_id, wait_seconds, self._to.retry))
+
+    def wait(self, job_id: str, *, timeout_seconds: float = math.inf) -> JobDocument:
+        """Return a job once it is finished, also if it has failed.
+
+        Raises:
+            TimeoutError: It was not in time; the job goes on.
+        """
+        steps = calls.wait_for_job(
+            job_id, timeout_seconds, time.monotonic, self._to.retry
+        )
+        return self._run(steps)
 
     def jobs(
         self, *, limit: int, filters: Mapping[str, str | list[str]] | None = None
@@ -226,33 +141,27 @@ class Client:
             limit: How many at most.
             filters: Query parameters of ``GET /v1/jobs``, such as ``case``.
         """
-        found: list[JobDocument] = []
-        pages = {"limit": str(min(limit, LARGEST_PAGE)), **(filters or {})}
-        answer = self._send("GET", "/v1/jobs", params=pages)
-        while True:
-            page = parse_answer(_JobPage, answer.content)
-            found += page.jobs
-            if page.next is None or len(found) >= limit:
-                return found[:limit], page.next is not None or len(found) > limit
-            answer = self._send("GET", str(answer.url.join(page.next)))
+        return self._run(calls.list_jobs(limit, filters, self._to.retry))
 
     def follow(self, job_id: str) -> Iterator[JobDocument]:
-        """Yield the job at each change, until it is finished."""
-        with (
-            translate_errors(),
-            self._http.stream(
-                "GET",
-                f"/v1/jobs/{job_id}/events",
-                timeout=httpx.Timeout(10.0, read=60.0),
-                headers=self._key,
-            ) as answer,
-        ):
-            if answer.is_error:
-                answer.read()
-                raise_problem(answer)
-            for line in answer.iter_lines():
-                if line.startswith("data:"):
-                    yield parse_answer(JobDocument, line[len("data:") :])
+        """Yield the job at each change, until it is finished.
+
+        A stream that breaks off is taken up again where it was.
+        """
+        following = Following(job_id, self._to.retry)
+        while not following.is_over:
+            try:
+                with self._stream(
+                    following.path, following.headers, timeout=EVENTS_TIMEOUT
+                ) as answer:
+                    for line in answer.iter_lines():
+                        if job := following.take(line):
+                            yield job
+                seconds = following.end(answer.status_code)
+            except HansegError as error:
+                seconds = following.fail(error)
+            if not following.is_over:
+                self._pause(seconds)
 
     def cancel(self, job_id: str) -> JobDocument:
         """Cancel a job and return it; its worker may still have to hear of it.
@@ -260,8 +169,7 @@ class Client:
         Raises:
             JobStateError: It has ended already.
         """
-        answer = self._send("POST", f"/v1/jobs/{job_id}/cancel")
-        return parse_answer(JobDocument, answer.content)
+        return self._run(calls.cancel(job_id, self._to.retry))
 
     def retry(self, job_id: str) -> JobDocument:
         """Queue a failed or cancelled job again; returns the new job.
@@ -269,17 +177,15 @@ class Client:
         Raises:
             JobStateError: It is neither, or its images are gone.
         """
-        answer = self._send("POST", f"/v1/jobs/{job_id}/retry")
-        return parse_answer(JobDocument, answer.content)
+        return self._run(calls.try_again(job_id, self._to.retry))
 
     def delete(self, job_id: str) -> None:
         """Delete a job's files at once."""
-        self._send("DELETE", f"/v1/jobs/{job_id}")
+        self._run(calls.delete(job_id, self._to.retry))
 
     def templates(self) -> list[dict[str, Any]]:
         """Return the templates that the service knows, each with its newest version."""
-        listed = self._send("GET", "/v1/templates").json()
-        return list(listed["templates"])
+        return self._run(calls.list_templates(self._to.retry))
 
     def template(self, name: str) -> Template:
         """Return a template, ``name`` or ``name@version``.
@@ -287,11 +193,7 @@ class Client:
         Raises:
             JobNotFoundError: There is none.
         """
-        name, _, version = name.partition("@")
-        path = f"/v1/templates/{quote(name, safe='')}"
-        if version:
-            path += f"/versions/{quote(version, safe='')}"
-        return parse_answer(Template, self._send("GET", path).content)
+        return self._run(calls.look_at_template(name, self._to.retry))
 
     def save_template(self, template: Template) -> Template:
         """Save a template as a new version, and return it with its version.
@@ -300,21 +202,15 @@ class Client:
             InputError: It cannot be used.
             JobStateError: It ships with the service and cannot be changed.
         """
-        answer = self._send(
-            "PUT",
-            f"/v1/templates/{quote(template.name, safe='')}",
-            json=template.model_dump(mode="json"),
-        )
-        return parse_answer(Template, answer.content)
+        return self._run(calls.save_template(template, self._to.retry))
 
     def signing_keys(self) -> list[str]:
         """Return the public keys that the service signs results with, in base64."""
-        listed = self._send("GET", "/v1/signing-keys").json()
-        return [str(each["key"]) for each in listed["keys"]]
+        return self._run(calls.list_signing_keys(self._to.retry))
 
     def register_sheet(self, signed: SignedSheet) -> None:
         """Have the service keep the sheet of a commissioning; needs scope `admin`."""
-        self._send("POST", "/v1/commissioning", json=signed.model_dump(mode="json"))
+        self._run(calls.register_sheet(signed, self._to.retry))
 
     def send_sheet_file(self, signed: SignedSheet, name: str, content: bytes) -> None:
         """Have the service keep a file that a registered sheet names, as it was signed.
@@ -324,26 +220,15 @@ class Client:
             name: What the sheet calls the file.
             content: The whole file.
         """
-        sheet = hashlib.sha256(signed.sheet.canonical()).hexdigest()
-        self._send(
-            "PUT",
-            f"/v1/commissioning/{sheet}/files/{quote(name, safe='')}",
-            content=content,
-        )
+        self._run(calls.send_sheet_file(signed, name, content, self._to.retry))
 
     def results(self, job_id: str) -> tuple[ListedFile, ...]:
         """Return the list of a finished job's files, those withheld among them."""
-        answer = self._send("GET", f"/v1/jobs/{job_id}/results")
-        listed = [
-            {k: v for k, v in file.items() if k in ListedFile.model_fields}
-            for file in answer.json()["files"]
-        ]
-        return _FILES.validate_python(listed)
+        return self._run(fetching.list_results(job_id, self._to.retry))
 
     def review(self, job_id: str) -> ReviewDocument:
         """Return what was said so far of a job's results."""
-        answer = self._send("GET", f"/v1/jobs/{job_id}/review")
-        return ReviewDocument.model_validate_json(answer.content)
+        return self._run(calls.look_at_review(job_id, self._to.retry))
 
     def send_correction(
         self, job_id: str, file: Path, *, organ: str | None = None
@@ -359,14 +244,7 @@ class Client:
             InputError: The service refuses the file.
             JobStateError: The results are gone, or their review is signed.
         """
-        answer = self._send(
-            "POST",
-            f"/v1/jobs/{job_id}/review/corrections",
-            params={} if organ is None else {"organ": organ},
-            content=file.read_bytes(),
-            headers={"Content-Type": "application/octet-stream"},
-        )
-        return parse_answer(ReviewDocument, answer.content)
+        return self._run(calls.send_correction(job_id, file, organ, self._to.retry))
 
     def corrections(
         self, *, limit: int, model: str | None = None
@@ -377,9 +255,7 @@ class Client:
             limit: How many at most.
             model: Of which model alone, as name and version.
         """
-        asked = {"limit": str(limit)} | ({} if model is None else {"model": model})
-        answer = self._send("GET", "/v1/statistics/corrections", params=asked)
-        return parse_answer(CorrectionList, answer.content).corrections
+        return self._run(calls.list_corrections(limit, model, self._to.retry))
 
     def download(self, job_id: str, folder: Path) -> None:
         """Fetch all results into a folder, each checked against its hash.
@@ -392,16 +268,22 @@ class Client:
             ServiceUnavailableError: The service broke off, or the disk is full.
             StoreError: A file's bytes do not match its hash, or cannot be written.
         """
-        with writing(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(
-                prefix=f".{folder.name}-", dir=folder.parent
-            ) as partial:
-                for file in self.results(job_id):
-                    if file.withheld or file.name.startswith(f"{REVIEWED}/"):
-                        continue
-                    self.download_file(job_id, file, Path(partial))
-                move_into(Path(partial), folder)
+        self._run(fetching.fetch_all(job_id, folder, self._to.retry))
+
+    def download_zip(self, job_id: str, target: Path) -> Path:
+        """Fetch all results as one zip archive, which appears when it is whole.
+
+        Each file in it is compared with its hash. What a signed review hands on is
+        among them, in ``reviewed/``.
+
+        Returns:
+            `target`, which is replaced if it exists.
+
+        Raises:
+            ServiceUnavailableError: The service broke off, or the disk is full.
+            StoreError: The archive is damaged, or cannot be written.
+        """
+        return self._run(fetching.fetch_archive(job_id, target, self._to.retry))
 
     def download_file(self, job_id: str, file: ResultFile, folder: Path) -> Path:
         """Fetch one result into a folder, checked against its hash; returns its path.
@@ -410,41 +292,69 @@ class Client:
             ServiceUnavailableError: The service broke off.
             StoreError: The bytes do not match the hash.
         """
-        target = _inside(folder, file.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        with (
-            translate_errors(),
-            self._http.stream(
-                "GET",
-                f"/v1/jobs/{job_id}/results/{quote(file.name)}",
-                headers=self._key,  # another host, such as a store, does not get it
-                follow_redirects=True,
-            ) as answer,
-            target.open("wb") as sink,
-        ):
-            if answer.is_error:
-                answer.read()
-                raise_problem(answer)
-            for chunk in answer.iter_bytes():
-                digest.update(chunk)
-                sink.write(chunk)
-        if digest.hexdigest() != file.sha256:
-            raise StoreError(f"{file.name} was damaged on its way; fetch it again")
-        return target
+        return self._run(fetching.fetch_file(job_id, file, folder, self._to.retry))
 
-    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
-        headers = {**arguments.pop("headers", {}), **self._key}
-        with translate_errors():
-            answer = self._http.request(method, path, headers=headers, **arguments)
+    def _run(self, steps: Steps[T]) -> T:
+        """Take all steps of a call and return what it is for."""
+        with contextlib.closing(steps):
+            try:
+                step = next(steps)
+                while True:
+                    try:
+                        result = self._take(step)
+                    except (HansegError, OSError) as error:
+                        step = steps.throw(error)
+                    else:
+                        step = steps.send(result)
+            except StopIteration as end:
+                found: T = end.value
+                return found
+
+    def _take(self, step: Step) -> object:
+        if isinstance(step, Call):
+            return self._call(step)
+        if isinstance(step, Work):
+            return step.do()
+        if isinstance(step, Fetch):
+            self._fetch(step)
+        else:
+            self._pause(step.seconds)
+        return None
+
+    def _call(self, call: Call) -> httpx.Response:
+        with contextlib.ExitStack() as held:
+            files = open_parts(call, held)
+            arguments = self._to.arguments(call, files)
+            with translate_errors():
+                answer = self._http.request(call.method, call.path, **arguments)
         if answer.is_error:
             raise_problem(answer)
         return answer
 
+    def _fetch(self, fetch: Fetch) -> None:
+        with self._stream(fetch.path, {}) as answer:
+            fetch.sink.begin()
+            for chunk in answer.iter_bytes():
+                fetch.sink.write(chunk)
 
-def _inside(folder: Path, name: str) -> Path:
-    """Return a path below a folder, whatever a service calls its files."""
-    target = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise StoreError(f"the service names a result {name!r}, which is no file name")
-    return target
+    @contextlib.contextmanager
+    def _stream(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        **options: Any,  # noqa: ANN401 - httpx's own
+    ) -> Iterator[httpx.Response]:
+        with (
+            translate_errors(),
+            self._http.stream(
+                "GET",
+                path,
+                headers={**headers, **self._to.key},
+                follow_redirects=True,
+                **options,
+            ) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+                raise_problem(answer)
+            yield answer

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hanseg_shared.client.answers import error_of
-from hanseg_shared.client.client import Client, JobRequest
+from hanseg_shared.client.client import Client
 from hanseg_shared.client.console import Reporter
+from hanseg_shared.client.request import JobRequest
 from hanseg_shared.documents import JobDocument, JobState
 from hanseg_shared.errors import (
     HansegError,

@@ -52,7 +52,7 @@ def open_client(
     given = url or os.environ.get(URL_VARIABLE)
     settings = read_settings()
     address = given or f"http://{settings.host}:{settings.port}"
-    with Client(address, key=find_key()) as client:
+    with Client(address, key=find_key(), retry=None) as client:
         if client.is_ready():
             yield client
             return
@@ -80,7 +80,7 @@ def open_running(url: str | None) -> Iterator[Client]:
     given = url or os.environ.get(URL_VARIABLE)
     settings = read_settings()
     address = given or f"http://{settings.host}:{settings.port}"
-    with Client(address, key=find_key()) as client:
+    with Client(address, key=find_key(), retry=None) as client:
         client.require_service()
         yield client
 
@@ -98,7 +98,7 @@ def _start_stack(
         own = sign_as_user(own)
         with (
             Stack(own, announce=announce) as stack,
-            Client(stack.url, lasting=data is not None) as client,
+            Client(stack.url, lasting=data is not None, retry=None) as client,
         ):
             stack.wait_until_ready()
             announce(describe_key(own, client.signing_keys()))

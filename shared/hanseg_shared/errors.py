@@ -17,6 +17,7 @@ HansegError
  ├─ JobError                    a job cannot do what was asked of it
  │   ├─ JobNotFoundError
  │   ├─ JobStateError           the job's state does not allow it
+ │   │   └─ TooManyWebhooksError one caller has as many webhooks as it may
  │   ├─ JobCancelledError       the job was cancelled while it was worked on
  │   └─ LeaseLostError          another worker owns the job now
  ├─ OutputError                 a written result does not say what it should
@@ -115,6 +116,10 @@ class JobNotFoundError(JobError):
 
 class JobStateError(JobError):
     """The job's state does not allow what was asked."""
+
+
+class TooManyWebhooksError(JobStateError):
+    """The caller has as many webhooks as one caller may."""
 
 
 class JobCancelledError(JobError):

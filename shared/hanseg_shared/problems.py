@@ -74,6 +74,9 @@ KINDS: dict[type[errors.HansegError], ProblemKind] = {
     errors.JobStateError: ProblemKind(
         "wrong-state", "The job's state does not allow it", 409
     ),
+    errors.TooManyWebhooksError: ProblemKind(
+        "too-many-webhooks", "One caller has too many webhooks", 409
+    ),
     errors.JobCancelledError: ProblemKind("cancelled", "The job was cancelled", 409),
     errors.LeaseLostError: ProblemKind(
         "lease-lost", "Another worker has the job now", 409

@@ -25,6 +25,7 @@ from hanseg_shared.faults import sentence_of
 from hanseg_shared.logs import LogForm
 from hanseg_shared.settings_of_database import DatabaseSettings
 from hanseg_shared.settings_of_store import StoreSettings
+from hanseg_shared.settings_of_webhooks import WebhookSettings
 
 SECRETS_FOLDERS = (Path("/run/hanseg"), Path("/run/secrets"))
 """Where secrets are files: what the containers made among themselves, and what the site
@@ -87,6 +88,7 @@ OF_COMPOSE = frozenset(
         "HANSEG_TLS_PORT",
         "HANSEG_TLS_PUBLISH",
         "HANSEG_TLS_REDIRECT_PUBLISH",
+        "HANSEG_WEBHOOK_EGRESS",
     }
 )
 """What docker-compose.yml and the broker's container read; shells may have them."""
@@ -125,7 +127,7 @@ def default_data_folder() -> Path:
     return Path(base) / "hanseg"
 
 
-class Settings(DatabaseSettings, StoreSettings, BaseSettings):
+class Settings(DatabaseSettings, StoreSettings, WebhookSettings, BaseSettings):
     """What the API and both workers must know; seconds and bytes throughout."""
 
     model_config = SettingsConfigDict(

@@ -37,7 +37,7 @@ from hanseg_shared.jobs.services import Services, open_tables
 from hanseg_shared.jobs.store import PayloadStore
 from hanseg_shared.settings import Settings
 from tests.api.fakes import CT, FakeWorker
-from tests.api.requests import ending, new_job, upload
+from tests.api.requests import ending, new_job, new_webhook, upload
 from tests.api.test_openapi import METHODS
 from tests.jobs.fakes import FakePublisher
 
@@ -150,6 +150,7 @@ def make_things(api: TestClient, worker: FakeWorker) -> dict[str, str]:
         "job_id": job_id,
         "upload_id": upload(api, CT),
         "batch_id": str(api.post("/v1/batches", json=batch).json()["id"]),
+        "webhook_id": new_webhook(api),
         "name": RESULT,
         "organ": "Eye_AL",
         "template_name": "default",

@@ -96,3 +96,9 @@ def leftovers(services: Services) -> list[str]:
     files = [path.name for path in scratch.rglob("*")] if scratch.exists() else []
     rows = [job.id for job in services.tables.jobs.list_page(limit=10).jobs]
     return files + rows + services.store.owners()
+
+
+def new_webhook(api: TestClient) -> str:
+    """Make a webhook and return its id."""
+    made = api.post("/v1/webhooks", json={"url": "https://example.org/hanseg"})
+    return str(made.json()["id"])

@@ -23,7 +23,7 @@ from hanseg_shared.jobs.tables.sessions import session_id
 from hanseg_shared.result_files import SEGMENTATION, VIEW_CT
 from tests.api.conftest import FAST, make_app, opened, settings_of, write_models
 from tests.api.fakes import CT, FakeChecker, FakeConverter, FakeWorker
-from tests.api.requests import ending, new_job, upload
+from tests.api.requests import ending, new_job, new_webhook, upload
 from tests.api.test_openapi import METHODS
 from tests.jobs.fakes import FakePublisher
 from tests.review.cases import SMALLER, pack, write_labels
@@ -93,6 +93,13 @@ NEEDED: dict[tuple[str, str], set[Scope]] = {
     ("/v1/uploads/{upload_id}", "get"): {Scope.SUBMIT},
     ("/v1/uploads/{upload_id}", "delete"): {Scope.SUBMIT},
     ("/v1/uploads/{upload_id}/content", "put"): {Scope.SUBMIT},
+    ("/v1/webhooks", "get"): {Scope.READ},
+    ("/v1/webhooks", "post"): {Scope.SUBMIT},
+    ("/v1/webhooks/{webhook_id}", "get"): {Scope.READ},
+    ("/v1/webhooks/{webhook_id}", "delete"): {Scope.SUBMIT},
+    ("/v1/webhooks/{webhook_id}/deliveries", "get"): {Scope.READ},
+    ("/v1/webhooks/{webhook_id}/ping", "post"): {Scope.SUBMIT},
+    ("/v1/webhooks/{webhook_id}/rotate", "post"): {Scope.SUBMIT},
     ("/v1/batches", "post"): {Scope.SUBMIT},
     ("/v1/batches/{batch_id}", "get"): {Scope.READ},
     ("/v1/batches/{batch_id}", "delete"): {Scope.SUBMIT},
@@ -105,7 +112,10 @@ NEEDED: dict[tuple[str, str], set[Scope]] = {
 OWNED = {
     each
     for each in NEEDED
-    if any(part in each[0] for part in ("{job_id}", "{upload_id}", "{batch_id}"))
+    if any(
+        part in each[0]
+        for part in ("{job_id}", "{upload_id}", "{batch_id}", "{webhook_id}")
+    )
 }
 
 GUARDED = [each for each in OPERATIONS if each not in OPEN_TO_ALL]
@@ -216,6 +226,7 @@ def make_things(anna: TestClient, worker: FakeWorker, folder: Path) -> dict[str,
         "job_id": job_id,
         "upload_id": upload(anna, CT),
         "batch_id": str(anna.post("/v1/batches", json=batch).json()["id"]),
+        "webhook_id": new_webhook(anna),
         "name": RESULT,
         "image": "ct.nii.gz",
         "template_name": "default",

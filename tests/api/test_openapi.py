@@ -59,6 +59,11 @@ METHODS = {
     "/v1/uploads": {"post"},
     "/v1/uploads/{upload_id}": {"get", "delete"},
     "/v1/uploads/{upload_id}/content": {"put"},
+    "/v1/webhooks": {"get", "post"},
+    "/v1/webhooks/{webhook_id}": {"get", "delete"},
+    "/v1/webhooks/{webhook_id}/deliveries": {"get"},
+    "/v1/webhooks/{webhook_id}/ping": {"post"},
+    "/v1/webhooks/{webhook_id}/rotate": {"post"},
 }
 
 
@@ -127,7 +132,12 @@ def test_every_parameter_is_described(operations):
 
 
 def test_what_was_accepted_has_a_location(operations):
-    for name in ("post /v1/jobs", "post /v1/batches", "post /v1/uploads"):
+    for name in (
+        "post /v1/jobs",
+        "post /v1/batches",
+        "post /v1/uploads",
+        "post /v1/webhooks",
+    ):
         accepted = operations[name]["responses"]
         made = accepted.get("202") or accepted["201"]
         assert made["headers"]["Location"]["required"]

@@ -72,6 +72,7 @@ def test_only_what_is_published_is_on_a_network_with_a_way_out(config: dict[str,
     networks = {name: set(s["networks"]) for name, s in config["services"].items()}
     assert config["networks"]["back"]["internal"]
     assert networks.pop("api") == {"front", "back"}
+    assert networks.pop("sweep") == {"hooks", "back"}
     assert networks.pop("orthanc", {"imaging", "back"}) == {"imaging", "back"}
     assert networks.pop("tls", {"front"}) == {"front"}
     assert all(found == {"back"} for found in networks.values())

@@ -295,6 +295,17 @@ def test_peers_narrow_the_ways_out():
     ]
 
 
+def test_a_site_lets_the_sweep_tell_its_receivers():
+    rule = {
+        "ports": [{"port": 8443, "protocol": "TCP"}],
+        "to": [{"ipBlock": {"cidr": "10.1.0.7/32"}}],
+    }
+    chart = render({"networkPolicies": {"ofSweep": [rule]}})
+    for part, open_ in (("sweep", True), ("api", False)):
+        spec = chart.find("NetworkPolicy", f"hanseg-{part}")["spec"]
+        assert (rule in spec["egress"]) is open_
+
+
 def test_the_names_of_ingress_and_service_are_allowed(large, charts):
     def hosts(chart: Rendered) -> str:
         return variables(dict(chart.containers())["hanseg-api"])["HANSEG_HOSTS"]

@@ -164,6 +164,7 @@ class Job:
     priority: Priority = Priority.ROUTINE
     passed_over: int = 0
     put_off: bool = False
+    announced: bool = False
 
     def input(self, role: str) -> InputSummary | None:
         """Return the input of a role (``ct`` or ``mr``), None if there is none."""

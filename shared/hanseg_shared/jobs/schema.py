@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from hanseg_shared.access import LOCAL_OWNER
 
-REVISION = "0.2.0_17"
+REVISION = "0.2.0_18"
 """The last migration, after which a database has these tables."""
 
 metadata = MetaData()
@@ -78,6 +78,7 @@ jobs = Table(
     Column("priority", String(16), nullable=False, server_default="routine"),
     Column("passed_over", Integer, nullable=False, server_default="0"),
     Column("put_off", Boolean, nullable=False, server_default=sa.false()),
+    Column("announced", Boolean, nullable=False, server_default=sa.false()),
     Index(
         "jobs_by_turn",
         "state",
@@ -91,6 +92,7 @@ jobs = Table(
     ),
     Index("jobs_by_counted", "counted", "state"),
     Index("jobs_by_summed", "summed", "state"),
+    Index("jobs_by_announced", "announced", "state"),
     Index("jobs_by_state", "state", "token"),
     Index("jobs_by_time", "created_at", "id"),
     Index("jobs_by_batch", "batch_id"),
@@ -330,6 +332,50 @@ dead_letters = Table(
     Index("dead_letters_by_time", "at"),
 )
 """Messages that the broker gave up, for a person to look at; their jobs go on."""
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("owned_by", String(255), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", String(255), nullable=False),
+    Column("secret", String(128), nullable=False),
+    Column("previous_secret", String(128)),
+    Column("previous_until", Float),
+    Column("created_at", Float, nullable=False),
+    Column("failing_since", Float),
+    Column("disabled_at", Float),
+    Column("disabled_why", String(16)),
+    Column("token", String(32)),
+    Column("lease_until", Float),
+    Column("turn_at", Float, nullable=False, server_default="0"),
+    Index("webhooks_by_owner", "owned_by", "created_at"),
+)
+"""Where owners are told what became of their jobs; `events` are separated by blanks.
+The secrets sign messages, and are therefore kept as they are."""
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("webhook_id", String(32), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("job_id", String(36)),
+    Column("state", String(16)),
+    Column("outcome", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Float, nullable=False),
+    Column("tried_at", Float),
+    Column("status", Integer),
+    Column("failure", String(32)),
+    Column("created_at", Float, nullable=False),
+    Index("webhook_deliveries_due", "webhook_id", "outcome", "due_at"),
+    Index("webhook_deliveries_by_time", "created_at"),
+    Index("webhook_deliveries_by_job", "job_id"),
+)
+"""Messages to webhooks, and what became of them; deleted with what they tell of."""
 
 workers = Table(
     "workers",

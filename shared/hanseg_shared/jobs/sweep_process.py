@@ -1,6 +1,8 @@
 """The sweep as a process of its own: ``python -m hanseg_shared.jobs.sweep_process``.
 
-Any number of them may run, on any number of machines.
+It sends the messages to webhooks, too, in threads of their own: no receiver, however
+slow, keeps what has expired from being deleted. Any number of them may run, on any
+number of machines.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import sys
 import threading
 
 from hanseg_shared.errors import HansegError
+from hanseg_shared.jobs.messenger import sending
 from hanseg_shared.jobs.passes import attempt_pass
 from hanseg_shared.jobs.pulse import SWEEP, give_pulse
 from hanseg_shared.jobs.services import open_tables
@@ -51,15 +54,17 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     """Sweep at intervals until it is told to stop.
 
     Raises:
+        OptionError: The file of HANSEG_WEBHOOK_AUTHORITIES cannot be read.
         ServiceUnavailableError: The database cannot be opened.
     """
     tables = open_tables(settings)
     try:
         sweeper = Sweeper(tables, open_store(settings), settings)
-        while not stopping.is_set():
-            attempt_pass("sweep", sweeper.run_once)
-            give_pulse(SWEEP)
-            stopping.wait(PASS_SECONDS)
+        with sending(tables, settings, stopping):
+            while not stopping.is_set():
+                attempt_pass("sweep", sweeper.run_once)
+                give_pulse(SWEEP)
+                stopping.wait(PASS_SECONDS)
     finally:
         tables.close()
 

@@ -22,6 +22,7 @@ from hanseg_shared.jobs.tables.tables import Tables
 from hanseg_shared.jobs.wall_clock import WallClock, steady_time
 from hanseg_shared.problems import EXPIRED
 from hanseg_shared.settings import Settings
+from hanseg_shared.webhooks.schedule import KEPT_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -231,3 +232,4 @@ class Sweeper:
         self._tables.keys.drop_old(older_than_seconds=KEY_SECONDS)
         self._tables.workers.drop_dead(unseen_for_seconds=DEAD_WORKER_SECONDS)
         self._tables.dead_letters.drop_old(older_than_seconds=LETTER_SECONDS)
+        self._tables.deliveries.drop_old(older_than_seconds=KEPT_SECONDS)

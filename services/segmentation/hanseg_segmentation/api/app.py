@@ -53,6 +53,7 @@ from hanseg_segmentation.api.routes import (
     templates,
     uploads,
     view,
+    webhooks,
     worklist,
 )
 from hanseg_segmentation.api.versions import Versions
@@ -80,6 +81,7 @@ ROUTERS = (
     uploads.router,
     stow.router,
     templates.router,
+    webhooks.router,
     batches.router,
     catalogue.router,
     commissioning.router,

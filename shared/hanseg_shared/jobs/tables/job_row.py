@@ -121,6 +121,7 @@ _EMPTY: dict[str, Any] = {
     "put_off": False,
     "counted": False,
     "summed": False,
+    "announced": False,
     "version": 1,
     "inputs": [],
     "remarks": [],

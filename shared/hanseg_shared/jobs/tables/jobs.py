@@ -31,6 +31,7 @@ from hanseg_shared.jobs.schema import (
     uploads,
 )
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.tables.deliveries import forget_deliveries
 from hanseg_shared.jobs.tables.job_row import (
     Ending,
     known_states,
@@ -324,6 +325,7 @@ class JobsTable:
                 .returning(jobs.c.id, jobs.c.batch_id)
             ).all()
             forget_facts(connection, [row.id for row in dropped])
+            forget_deliveries(connection, [row.id for row in dropped])
             _drop_empty_batches(connection, {row.batch_id for row in dropped})
         return [row.id for row in dropped]
 
@@ -373,6 +375,7 @@ class JobsTable:
                 "flag_count": None,
                 "dicom": None,
                 "error": problem.model_dump(mode="json", exclude_none=True),
+                "announced": False,
             }
             changed = connection.execute(
                 jobs.update()
@@ -382,6 +385,8 @@ class JobsTable:
             buried = bool(changed.rowcount)
             connection.execute(quarantine.delete().where(quarantine.c.job_id == job_id))
             forget_review(connection, job_id)
+            if buried:  # else they tell of that alone
+                forget_deliveries(connection, [job_id])
             _forget_batch_name(connection, job_id)
 
         self._database.write_at_need(bury)

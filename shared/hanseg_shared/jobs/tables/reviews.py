@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -28,7 +28,7 @@ class ReviewsTable:
         on_change: What else is done with a change.
     """
 
-    def __init__(self, database: Database, on_change: OnChange | None = None) -> None:
+    def __init__(self, database: Database, on_change: Sequence[OnChange] = ()) -> None:
         self._database = database
         self._on_change = on_change
 
@@ -87,8 +87,8 @@ class ReviewsTable:
                     **mark_change(now),
                 )
             )
-            if self._on_change is not None:
-                self._on_change(connection, known, review)
+            for note in self._on_change:
+                note(connection, known, review)
         return review
 
     def _all(self, job_id: str) -> list[ReviewDocument]:

@@ -13,6 +13,7 @@ from hanseg_shared.jobs.tables.batches import BatchesTable
 from hanseg_shared.jobs.tables.claims import Claims
 from hanseg_shared.jobs.tables.commissioning import CommissioningSheets
 from hanseg_shared.jobs.tables.dead_letters import DeadLetters
+from hanseg_shared.jobs.tables.deliveries import Deliveries
 from hanseg_shared.jobs.tables.dicom_instances import DicomInstancesTable
 from hanseg_shared.jobs.tables.drains import Drains
 from hanseg_shared.jobs.tables.installation import Installation
@@ -29,6 +30,7 @@ from hanseg_shared.jobs.tables.tallies import Tallies
 from hanseg_shared.jobs.tables.templates import TemplatesTable
 from hanseg_shared.jobs.tables.turns import Turns
 from hanseg_shared.jobs.tables.uploads import UploadsTable
+from hanseg_shared.jobs.tables.webhooks import WebhooksTable
 from hanseg_shared.jobs.tables.workers import WorkersTable
 from hanseg_shared.jobs.tables.worklist import Worklist
 
@@ -62,6 +64,8 @@ class Tables:
         turns: Whose turn it is.
         drains: Hosts and workers that are to take no new job.
         dead_letters: Messages that the broker gave up.
+        webhooks: Where owners are told what became of their jobs.
+        deliveries: Messages to webhooks.
     """
 
     database: Database
@@ -88,6 +92,8 @@ class Tables:
     turns: Turns
     drains: Drains
     dead_letters: DeadLetters
+    webhooks: WebhooksTable
+    deliveries: Deliveries
 
     @classmethod
     def of(
@@ -111,7 +117,7 @@ class Tables:
         ending = Ending(retention_seconds, input_seconds, record_seconds)
         reader = JobReader(database, ending)
         audit = AuditTable(database, anchor)
-        turns = Turns(database)
+        turns, deliveries = Turns(database), Deliveries(database)
         return cls(
             database=database,
             jobs=JobsTable(database, ending, reader),
@@ -132,11 +138,15 @@ class Tables:
             installation=Installation(database),
             signing_keys=SigningKeys(database),
             commissioning=CommissioningSheets(database),
-            reviews=ReviewsTable(database, on_change=note_review),
+            reviews=ReviewsTable(
+                database, on_change=(note_review, deliveries.note_review)
+            ),
             statistics=Statistics(database),
             turns=turns,
             drains=Drains(database),
             dead_letters=DeadLetters(database),
+            webhooks=WebhooksTable(database),
+            deliveries=deliveries,
         )
 
     def named_payloads(self, job: Job) -> set[str]:

@@ -64,6 +64,7 @@ class TallyName(StrEnum):
     ORGAN_FLAGS = "organ_flags"
     ORGAN_VOLUME_ML = "organ_volume_ml"
     DEAD_LETTERS = "dead_letters"
+    WEBHOOKS = "webhook_deliveries"
 
 
 class Tallies:

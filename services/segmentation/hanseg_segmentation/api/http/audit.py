@@ -31,11 +31,14 @@ NOT_AUDITED = frozenset(
         "get_template",
         "get_template_version",
         "get_upload",
+        "get_webhook",
         "list_commissionings",
         "list_models",
         "list_organs",
         "list_signing_keys",
         "list_templates",
+        "list_webhook_deliveries",
+        "list_webhooks",
         "livez",
         "metrics",
         "openapi",
@@ -57,7 +60,7 @@ NOTED_ALL_THE_SAME = frozenset({("sign_in", 401)})
 
 ERROR = 500
 
-_SUBJECTS = ("job_id", "upload_id", "batch_id", "sheet", "name")
+_SUBJECTS = ("job_id", "upload_id", "batch_id", "webhook_id", "sheet", "name")
 
 
 class Audit:

@@ -44,6 +44,13 @@ async def _batch_id(batch_id: Annotated[str, _id_path("The batch's id.")]) -> st
     return _require_id("batch", batch_id)
 
 
+async def _webhook_id(
+    webhook_id: Annotated[str, _id_path("The webhook's id.")],
+) -> str:
+    return _require_id("webhook", webhook_id)
+
+
 JobId = Annotated[str, Depends(_job_id)]
 UploadId = Annotated[str, Depends(_upload_id)]
 BatchId = Annotated[str, Depends(_batch_id)]
+WebhookId = Annotated[str, Depends(_webhook_id)]

@@ -23,6 +23,7 @@ WORKLIST = "/v1/worklist"
 UPLOADS = "/v1/uploads"
 BATCHES = "/v1/batches"
 TEMPLATES = "/v1/templates"
+WEBHOOKS = "/v1/webhooks"
 SESSION = "/v1/session"
 STUDIES = "/v1/dicom-web/studies"
 
@@ -80,6 +81,11 @@ def batch_path(batch_id: str) -> str:
 def batch_jobs_path(batch_id: str) -> str:
     """Return where a batch's jobs are listed."""
     return published(f"{JOBS}?{urlencode({'batch': batch_id})}")
+
+
+def webhook_path(webhook_id: str) -> str:
+    """Return where a webhook is."""
+    return published(f"{WEBHOOKS}/{webhook_id}")
 
 
 def session_path() -> str:

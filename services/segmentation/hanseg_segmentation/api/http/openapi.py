@@ -29,6 +29,7 @@ TAGS = [
     {"name": "dicomweb", "description": "Store DICOM instances for a job (STOW-RS)."},
     {"name": "templates", "description": "What a structure set holds, site by site."},
     {"name": "batches", "description": "Queue many cases at once."},
+    {"name": "webhooks", "description": "Have ended jobs told to other programs."},
     {"name": "catalogue", "description": "Organs and models."},
     {"name": "session", "description": "Sign in to the page with a key."},
     {"name": "health", "description": "For monitoring."},

@@ -10,11 +10,12 @@ from typing import Annotated
 from fastapi import Depends
 
 from hanseg_segmentation.api.context import ContextDep
-from hanseg_segmentation.api.http.ids import BatchId, JobId, UploadId
+from hanseg_segmentation.api.http.ids import BatchId, JobId, UploadId, WebhookId
 from hanseg_segmentation.api.http.problem_responses import FORBIDDEN, RefusedError
 from hanseg_segmentation.api.principal import Principal, PrincipalDep
 from hanseg_shared.errors import JobNotFoundError
 from hanseg_shared.jobs.record import Job
+from hanseg_shared.jobs.tables.webhooks import Webhook
 
 
 def require_sight(principal: Principal, owner: str, what: str) -> None:
@@ -89,6 +90,22 @@ def _batch_to_change(
     return batch_id
 
 
+def _seen_webhook(
+    webhook_id: WebhookId, context: ContextDep, principal: PrincipalDep
+) -> Webhook:
+    webhook = context.services.tables.webhooks.get(webhook_id)
+    require_sight(principal, webhook.owned_by, f"webhook {webhook_id}")
+    return webhook
+
+
+def _webhook_to_change(
+    webhook_id: WebhookId, context: ContextDep, principal: PrincipalDep
+) -> str:
+    owner = context.services.tables.webhooks.get(webhook_id).owned_by
+    require_change(principal, owner, f"webhook {webhook_id}")
+    return webhook_id
+
+
 JobToSee = Annotated[str, Depends(_job_to_see)]
 SeenJob = Annotated[Job, Depends(_seen_job)]
 """The job itself, read once."""
@@ -97,3 +114,7 @@ JobToChange = Annotated[str, Depends(_job_to_change)]
 UploadToChange = Annotated[str, Depends(_upload_to_change)]
 BatchToChange = Annotated[str, Depends(_batch_to_change)]
 BatchToSee = Annotated[str, Depends(_batch_to_see)]
+SeenWebhook = Annotated[Webhook, Depends(_seen_webhook)]
+"""The webhook itself, read once."""
+
+WebhookToChange = Annotated[str, Depends(_webhook_to_change)]

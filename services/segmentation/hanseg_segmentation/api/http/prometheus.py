@@ -52,6 +52,10 @@ COUNTERS = {
         "Messages that the broker gave up, by its reason; their jobs go on.",
         ("reason",),
     ),
+    TallyName.WEBHOOKS: (
+        "Messages to webhooks, by outcome; failed attempts, which are repeated, too.",
+        ("outcome",),
+    ),
     TallyName.LEASES_EXPIRED: ("Stages taken from dead or silent workers.", ()),
     TallyName.MODEL_JOBS: ("Ended jobs that were contoured, by model.", ("model",)),
     TallyName.MR_VERDICTS: ("What became of the MR of ended jobs.", ("verdict",)),

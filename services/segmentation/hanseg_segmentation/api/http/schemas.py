@@ -33,6 +33,7 @@ from hanseg_shared.documents import (
 )
 from hanseg_shared.io.dicom.source import Uid
 from hanseg_shared.organs import Evidence, Side
+from hanseg_shared.webhooks.documents import LONGEST_URL, EventType
 
 MOST_CASES = 200
 """Most cases of one batch: all are looked at before it is accepted."""
@@ -132,6 +133,27 @@ class StudyCase(CaseRequest):
     )
 
     study: Uid
+
+
+class WebhookRequest(Document):
+    """Where what is to be told: by default everything there is to tell.
+
+    The `url` begins with `https://` and leads to a public address, unless the service's
+    settings allow others.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"url": "https://example.org/hanseg", "events": ["job.succeeded"]}
+            ]
+        }
+    )
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
+    events: Annotated[
+        tuple[EventType, ...], Field(min_length=1, max_length=len(EventType))
+    ] = tuple(EventType)
 
 
 class UploadRequest(Document):

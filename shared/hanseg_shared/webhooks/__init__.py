@@ -1,0 +1,1 @@
+"""Webhooks: what a service tells other programs, signed as Standard Webhooks."""

@@ -122,6 +122,17 @@ def test_ants_registers_where_it_is_asked_for(tmp_path: Path):
     assert backends == {"affine": "ants", "rigid": "elastix"}
 
 
+def test_bare_label_maps_are_scored_by_han_segs_numbers(tmp_path: Path):
+    product = FakeProduct()
+    finish(tmp_path, product)
+    labels = {
+        Path(option(words, "--out")).name: "--labels" in words
+        for words in product.commands
+        if words[1] == "evaluate"
+    }
+    assert [name for name, given in labels.items() if given] == ["nearest"]
+
+
 def test_models_are_run_from_the_challenges_own_folder(tmp_path: Path):
     product = FakeProduct()
     finish(tmp_path, product)
@@ -300,6 +311,6 @@ def test_what_lies_around_a_patient_depends_on_the_seed_alone():
     assert around(5) == around(5)
     found = [around(seed) for seed in range(200)]
     shares = [sum("mask" in each for each in found), sum("circle" in e for e in found)]
-    assert 80 < shares[0] < 120
+    assert 15 < shares[0] < 50
     assert 40 < shares[1] < 80
     assert () in found

@@ -55,6 +55,10 @@ FIGURE_2 = tuple(f"boxes_{metric.value}" for metric in RANKED)
 SIGNIFICANCE = tuple(f"significance_{metric.value}" for metric in RANKED)
 
 
+MOST_NAMED = 6
+"""Organs that a sentence names."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MrTrial:
     """A method on the same cases with other MRs.
@@ -365,7 +369,11 @@ def learning_sentences(results: Results) -> list[str]:
     for method in results.settings.chosen:
         lost = lost_organs(results, method)
         if lost and method.is_trained:
-            lines.append(f"{method.name} has found no {', '.join(lost)}.")
+            more = len(lost) - MOST_NAMED
+            end = f" and {more} more" if more > 0 else ""
+            lines.append(
+                f"{method.name} has found no {', '.join(lost[:MOST_NAMED])}{end}."
+            )
         if method.least_dsc is not None and means[method.name] < method.least_dsc:
             lines.append(
                 f"{method.name} reaches {100 * means[method.name]:.1f} % of the"

@@ -1,6 +1,7 @@
 """The steps of a challenge, each made of commands of the product.
 
-data -> register -> train METHOD -> batch METHOD -> evaluate METHOD -> rank -> report
+data -> register -> train METHOD -> batch METHOD -> evaluate METHOD -> rank -> report;
+and for what the MR buys: data -> inputs -> mr METHOD -> report.
 """
 
 from __future__ import annotations
@@ -116,7 +117,6 @@ class Stages:
     def _register(self, registration: RegistrationRecipe) -> Step:
         kind = registration_name(registration)
         folder, cases = self.places.registered(kind), self.places.data(TRAINING)
-
         names = [f"case_{seed:02d}" for seed in self.settings.training_seeds]
 
         def work() -> Taken:
@@ -233,11 +233,13 @@ class Stages:
 
     def _evaluate(self, method: Method) -> Step:
         folder = self.places.scores(method)
+        # a job says what the numbers of its label map mean; a bare map does not
+        labels = [] if method.is_trained else ["--labels", "han-seg"]
 
         def work() -> Taken:
             return self._hanseg(
                 ("evaluate", method.name),
-                ["evaluate", self.places.predictions(method)],
+                ["evaluate", self.places.predictions(method), *labels],
                 [self.places.data(TESTING), "--empty", "challenge", "--out", folder],
             )
 
@@ -286,8 +288,11 @@ class Stages:
                 environment=ONE_THREAD,
             )
 
+        made_from = {"off_mm": given.off_mm, "whose": given.whose}
         needs = (f"data {TESTING}",)
-        return Step("inputs", given.slug, folder, work, {}, needs, one_thread=True)
+        return Step(
+            "inputs", given.slug, folder, work, made_from, needs, one_thread=True
+        )
 
     def _mr_trial(self, method: Method, given: MrInput) -> Step:
         folder = self.places.mr_trial(method, given)

@@ -24,7 +24,10 @@ DOTS_PER_INCH = 110
 REFERENCE_COLOUR = "#1a9850"
 PREDICTION_COLOUR = "#d73027"
 BETTER_COLOUR, WORSE_COLOUR = "#66bd63", "#f2a08c"
-BOX_COLOURS = ("#4575b4", "#d73027", "#1a9850", "#984ea3", "#ff7f00", "#666666")
+BOX_COLOURS = (
+    *("#4575b4", "#d73027", "#1a9850", "#984ea3", "#ff7f00", "#666666"),
+    *("#17becf", "#a6761d", "#e7298a", "#b5a800", "#000000", "#9ecae1"),
+)
 MARGIN_VOXELS = 4
 
 AROUND_MM = 20.0

@@ -111,6 +111,60 @@ def test_no_gradient_is_taken_from_memory_of_others(depth):
         assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize(
+    ("kernel", "size"),
+    [
+        ((3, 1, 1), (2, 8, 8)),
+        ((5, 1, 1), (3, 4, 4)),
+        ((5, 1, 1), (4, 8, 8)),
+        ((1, 5, 5), (8, 1, 8)),
+    ],
+)
+def test_separable_kernels_wider_than_the_image_learn_from_it_alone(kernel, size):
+    """oneDNN adds what lies beyond: finite memory of others spoils gradients too."""
+    padding = tuple(edge // 2 for edge in kernel)
+    convolve = Conv3d(8, 8, kernel, padding=padding, groups=8, bias=False)
+    convolve = convolve.to(memory_format=LAST)  # type: ignore[call-overload]
+    given = [among((2, 8, *size), value) for value in (0.0, 1e30, math.nan)]
+    gradients = []
+    for images, value in zip(given, (0.0, 1e30, math.nan), strict=True):
+        leave_behind(value)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = convolve(images)
+        slope = among(tuple(found.shape), value).to(found.dtype)
+        gradients += torch.autograd.grad(found, convolve.weight, slope)
+    assert torch.equal(gradients[0], gradients[1])
+    assert torch.equal(gradients[0], gradients[2])
+
+
+@pytest.mark.parametrize("size", [(3, 8, 2), (4, 8, 2), (6, 4, 2)])
+@pytest.mark.parametrize("learns", [True, False])
+def test_steps_over_an_image_smaller_than_the_kernel_see_it_alone(size, learns):
+    convolve = Conv3d(16, 16, 3, stride=2, padding=1, bias=False)
+    convolve = convolve.to(memory_format=LAST)  # type: ignore[call-overload]
+    answers = []
+    for value in (0.0, math.nan):
+        leave_behind(value)
+        images = among((2, 16, *size), value)
+        with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16):
+            answers.append(convolve(images).detach())
+    assert torch.equal(answers[0], answers[1])
+
+
+def leave_behind(value: float) -> None:
+    """Leave memory of many sizes that was filled with a value, free to be had."""
+    _ = [torch.full((1 << size,), value, dtype=torch.bfloat16) for size in range(6, 20)]
+
+
+def among(shape: tuple[int, ...], value: float) -> torch.Tensor:
+    """Return the same image each time, channels last, with a value around it."""
+    count, channels, *size = shape
+    whole = torch.full((8192 + math.prod(shape),), value, dtype=torch.bfloat16)
+    inside = whole[4096 : 4096 + math.prod(shape)].view(count, *size, channels)
+    inside.copy_(torch.randn(inside.shape, generator=torch.Generator().manual_seed(1)))
+    return inside.permute(0, 4, 1, 2, 3)
+
+
 def among_nan(shape: tuple[int, ...]) -> torch.Tensor:
     """Return an image in bfloat16, channels last, with NaN before and behind it."""
     count, channels, *size = shape

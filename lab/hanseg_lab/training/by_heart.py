@@ -22,7 +22,10 @@ from hanseg_shared.organs import ORGANS, Side
 SPACING_MM = (4.0, 4.0, 4.0)
 """Of the network's grid and its samples; a case on such a grid is not resampled."""
 
-PATCH = (32, 48, 48)
+PATCH = (24, 32, 32)
+
+PATCH_OF_ONE = (16, 32, 32)
+"""Of a bank: 64 x 128 x 128 mm, about as much as `cwlg102`'s own patches show."""
 
 ITERATIONS = 600
 """Of each network."""
@@ -58,16 +61,15 @@ def by_heart(recipe: Recipe) -> Recipe:
     is left out of them, flips, loss, optimiser, the shape of its schedule, and how it
     is run.
     """
-    iterations = ITERATIONS
+    patch, iterations = PATCH, ITERATIONS
     if recipe.network.kind == BINARY:
-        iterations = ITERATIONS_OF_ONE * sum(
-            each.side is not Side.RIGHT for each in ORGANS
-        )
+        networks = sum(each.side is not Side.RIGHT for each in ORGANS)
+        patch, iterations = PATCH_OF_ONE, ITERATIONS_OF_ONE * networks
     return recipe.model_copy(
         update={
             "spacing_mm": SPACING_MM,
             "sample_spacing_mm": SPACING_MM,
-            "patch": PATCH,
+            "patch": patch,
             "real_a_batch": min(BATCH, recipe.real_a_batch + recipe.phantoms_a_batch),
             "phantoms_a_batch": 0,
             "phantoms": 1,

@@ -70,20 +70,27 @@ class Conv3d(nn.Conv3d):
         )
 
     def _reads_beyond(self, images: torch.Tensor) -> bool:
-        """Whether oneDNN would take the weights' gradient from memory of others.
+        """Whether oneDNN would take an answer or a gradient from memory of others.
 
-        For images two voxels deep it reads beyond their ends in bfloat16 (seen with
-        PyTorch 2.13 and AVX-512): mostly nothing is changed by what lies there, and
-        sometimes every weight of the network is NaN after the step.
+        For images smaller than the kernel along an axis it reads beyond their ends in
+        bfloat16 (seen with PyTorch 2.13, AVX-512 and AMX): the weights' gradient of
+        kernels that see one channel is wrong, by up to two thirds, after any step; of
+        other kernels mostly nothing is changed by what lies there, and sometimes every
+        weight of the network is NaN after the step. Where the kernel takes steps of
+        two, the answer itself may be NaN.
         """
         return (
-            torch.is_grad_enabled()
-            and images.device.type == "cpu"
-            and images.shape[2] == 2
-            and self.kernel_size[0] > 1
+            images.device.type == "cpu"
             and torch.is_autocast_enabled("cpu")
+            and self._is_wider_than(images)
+            and (torch.is_grad_enabled() or self.stride != (1, 1, 1))
             and not is_recorded()
         )
+
+    def _is_wider_than(self, images: torch.Tensor) -> bool:
+        """Whether the kernel is, along an axis, larger than the image."""
+        edges = zip(images.shape[2:], self.kernel_size, strict=True)
+        return any(size < edge for size, edge in edges)
 
     @property
     def _is_pointwise(self) -> bool:

@@ -27,10 +27,10 @@ PATCH = (24, 32, 32)
 PATCH_OF_ONE = (16, 32, 32)
 """Of a bank: 64 x 128 x 128 mm, about as much as `cwlg102`'s own patches show."""
 
-ITERATIONS = 600
+ITERATIONS = 1500
 """Of each network."""
 
-ITERATIONS_OF_ONE = 80
+ITERATIONS_OF_ONE = 120
 """Of each network of a bank, which knows a single organ and its counterpart."""
 
 WARM_UP_SHARE = 0.04

@@ -19,8 +19,8 @@ PREDICTIONS, SCORES = "predictions", "scores"
 AROUND_SHARES = {"head-rest": 0.15, "mask": 0.15, "circle": 0.3}
 """How often each thing lies around a patient, or cuts the shoulders off.
 
-With a head rest or a mask, the service rejects many a right registration of these
-patients, since their skin seems to lie elsewhere; were they more, this would be a
+With a head rest or a mask, the service rejects MRs that it uses without them, since the
+skin seems to lie elsewhere: of two patients in four. Were they more, this would be a
 competition without MR.
 """
 

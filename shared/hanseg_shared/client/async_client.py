@@ -9,7 +9,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+)
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -18,7 +24,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from hanseg_shared.client import calls, fetching
+from hanseg_shared.client import calls, fetching, webhook_calls
 from hanseg_shared.client.answers import raise_problem, translate_errors
 from hanseg_shared.client.connection import EVENTS_TIMEOUT, Connection, open_parts
 from hanseg_shared.client.following import Following
@@ -36,6 +42,12 @@ from hanseg_shared.dicom.template import Template
 from hanseg_shared.documents import JobDocument, ListedFile, ResultFile
 from hanseg_shared.errors import HansegError
 from hanseg_shared.review.documents import Correction, ReviewDocument
+from hanseg_shared.webhooks.documents import (
+    DeliveryDocument,
+    EventType,
+    NewWebhookDocument,
+    WebhookDocument,
+)
 
 if TYPE_CHECKING:
     from hanseg_shared.signing.sheet import SignedSheet
@@ -159,6 +171,42 @@ class AsyncClient:
     async def save_template(self, template: Template) -> Template:
         """Save a template as a new version, and return it with its version."""
         return await self._run(calls.save_template(template, self._to.retry))
+
+    async def create_webhook(
+        self, url: str, events: Collection[EventType] = ()
+    ) -> NewWebhookDocument:
+        """Have what becomes of jobs told to an address; the secret comes this once."""
+        return await self._run(webhook_calls.create(url, events, self._to.retry))
+
+    async def webhooks(self) -> tuple[WebhookDocument, ...]:
+        """Return the webhooks of the key's owner, the newest last."""
+        return await self._run(webhook_calls.list_all(self._to.retry))
+
+    async def webhook(self, webhook_id: str) -> WebhookDocument:
+        """Return a webhook: how it stands, without its secret."""
+        return await self._run(webhook_calls.look_at(webhook_id, self._to.retry))
+
+    async def rotate_webhook(self, webhook_id: str) -> NewWebhookDocument:
+        """Give a webhook a new secret; for a day messages are signed with both."""
+        return await self._run(webhook_calls.rotate(webhook_id, self._to.retry))
+
+    async def delete_webhook(self, webhook_id: str) -> None:
+        """Delete a webhook with its messages."""
+        await self._run(webhook_calls.delete(webhook_id, self._to.retry))
+
+    async def test_webhook(
+        self, webhook_id: str, *, timeout_seconds: float = 30.0
+    ) -> DeliveryDocument:
+        """Send a test, and return what came of it; it still waits if time is over."""
+        steps = webhook_calls.test(
+            webhook_id, timeout_seconds, time.monotonic, self._to.retry
+        )
+        return await self._run(steps)
+
+    async def webhook_deliveries(self, webhook_id: str) -> tuple[DeliveryDocument, ...]:
+        """Return a webhook's newest messages and what became of them."""
+        steps = webhook_calls.list_deliveries(webhook_id, self._to.retry)
+        return await self._run(steps)
 
     async def signing_keys(self) -> list[str]:
         """Return the public keys that the service signs results with, in base64."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
-from hanseg_shared.client import calls, fetching
+from hanseg_shared.client import calls, fetching, webhook_calls
 from hanseg_shared.client.answers import raise_problem, translate_errors
 from hanseg_shared.client.connection import EVENTS_TIMEOUT, Connection, open_parts
 from hanseg_shared.client.following import Following
@@ -30,6 +30,12 @@ from hanseg_shared.dicom.template import Template
 from hanseg_shared.documents import JobDocument, ListedFile, ResultFile
 from hanseg_shared.errors import HansegError
 from hanseg_shared.review.documents import Correction, ReviewDocument
+from hanseg_shared.webhooks.documents import (
+    DeliveryDocument,
+    EventType,
+    NewWebhookDocument,
+    WebhookDocument,
+)
 
 if TYPE_CHECKING:
     from hanseg_shared.signing.sheet import SignedSheet
@@ -203,6 +209,50 @@ class Client:
             JobStateError: It ships with the service and cannot be changed.
         """
         return self._run(calls.save_template(template, self._to.retry))
+
+    def create_webhook(
+        self, url: str, events: Collection[EventType] = ()
+    ) -> NewWebhookDocument:
+        """Have what becomes of jobs told to an address; the secret comes this once.
+
+        Args:
+            url: Where messages go.
+            events: What is told; everything, if none is named.
+
+        Raises:
+            InputError: Nothing may be sent there.
+            JobStateError: One caller may have no more webhooks.
+        """
+        return self._run(webhook_calls.create(url, events, self._to.retry))
+
+    def webhooks(self) -> tuple[WebhookDocument, ...]:
+        """Return the webhooks of the key's owner, the newest last."""
+        return self._run(webhook_calls.list_all(self._to.retry))
+
+    def webhook(self, webhook_id: str) -> WebhookDocument:
+        """Return a webhook: how it stands, without its secret."""
+        return self._run(webhook_calls.look_at(webhook_id, self._to.retry))
+
+    def rotate_webhook(self, webhook_id: str) -> NewWebhookDocument:
+        """Give a webhook a new secret; for a day messages are signed with both."""
+        return self._run(webhook_calls.rotate(webhook_id, self._to.retry))
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Delete a webhook with its messages."""
+        self._run(webhook_calls.delete(webhook_id, self._to.retry))
+
+    def test_webhook(
+        self, webhook_id: str, *, timeout_seconds: float = 30.0
+    ) -> DeliveryDocument:
+        """Send a test, and return what came of it; it still waits if time is over."""
+        steps = webhook_calls.test(
+            webhook_id, timeout_seconds, time.monotonic, self._to.retry
+        )
+        return self._run(steps)
+
+    def webhook_deliveries(self, webhook_id: str) -> tuple[DeliveryDocument, ...]:
+        """Return a webhook's newest messages and what became of them."""
+        return self._run(webhook_calls.list_deliveries(webhook_id, self._to.retry))
 
     def signing_keys(self) -> list[str]:
         """Return the public keys that the service signs results with, in base64."""

@@ -10,6 +10,9 @@ import anyio
 import pytest
 
 from hanseg_shared.client import AsyncClient, Client, JobRequest
+from hanseg_shared.client.watch.arrivals import Arrivals
+from hanseg_shared.client.watch.journal import Journal
+from hanseg_shared.client.watch.run import Places, WatchRun
 from hanseg_shared.documents import JobOptions, JobState, TransformKind
 from hanseg_shared.errors import (
     InputError,
@@ -21,6 +24,7 @@ from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.stages import Stage
 from tests.api.fakes import CT, MR, NO_IMAGE
 from tests.api.running import Running
+from tests.io.files import written
 
 
 @pytest.fixture
@@ -136,3 +140,27 @@ def test_the_async_client_is_understood_as_well(running, request_, worker, tmp_p
     anyio.run(contour)
     for name, content in FILES.items():
         assert (tmp_path / "out" / name).read_bytes() == content
+
+
+def test_a_watched_folder_is_contoured(client, worker, tmp_path, services):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    written(folder / "anna.zip", b"PK\x03\x04CT of anna")
+    told: list[str] = []
+    with Journal(out) as journal:
+        run = WatchRun(
+            client,
+            Arrivals(folder, 0.0, needs_marker=False, clock=lambda: 0.0),
+            journal,
+            JobOptions(),
+            Places(out, tmp_path / "processed", tmp_path / "failed"),
+            lambda event, *_, **__: told.append(event),
+        )
+        run.round()
+        [record] = run.in_flight
+        worker.succeed(record.job, FILES)
+        run.round()
+    assert told == ["sent", "done"]
+    assert services.tables.jobs.get(record.job).case_name == "anna"
+    for name, content in FILES.items():
+        assert (out / "anna" / name).read_bytes() == content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -167,6 +167,24 @@ def find_cases(folder: Path | str, *, dicom: bool = True) -> FoundCases:
     return FoundCases(
         tuple(sorted(cases, key=lambda case: natural(case.name))), passed_over
     )
+
+
+def case_of_files(name: str, files: Sequence[Path]) -> CaseFiles:
+    """Return the case that image files side by side are, by their names.
+
+    Args:
+        name: The case.
+        files: Its images in one folder; masks and the like among them are not taken.
+
+    Raises:
+        InputError: None may be a CT, or it is unclear which is which.
+    """
+    folder = _Folder(files[0].parent, is_root=True, of_masks=False)
+    images = [_Image(path, parse_name(image_stem(path) or "")) for path in files]
+    usable = [image for image in images if _may_be_input(image, folder)]
+    if not usable:
+        raise InputError(f"{files[0]}: {_reason_to_pass(images[0], folder)}")
+    return _make_only_case(normalise(name), folder, usable)
 
 
 class _Search:

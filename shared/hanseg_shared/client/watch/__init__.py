@@ -1,0 +1,1 @@
+"""A folder that cases are put into: each is sent once, when all of it has arrived."""

@@ -61,7 +61,7 @@ def test_the_api_draws_no_pictures_and_the_workers_serve_no_web():
 def test_a_client_needs_neither_itk_nor_a_broker_nor_a_database():
     assert names("shared[client]") == {
         *("click", "jaxtyping", "numpy", "pydantic", "pydantic-settings"),
-        *("cryptography", "httpx", "rich"),
+        *("anyio", "cryptography", "httpx", "rich"),
     }
 
 

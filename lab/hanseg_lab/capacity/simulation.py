@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import simpy
 
-from hanseg_lab.capacity.turns import Case, Due, make_queues
+from hanseg_lab.capacity.turns import FOLLOWING, Case, Due, make_queues
 from hanseg_shared.jobs.messages import QueueName
 from hanseg_shared.jobs.stages import Stage
 
@@ -22,7 +22,7 @@ Seconds = npt.NDArray[np.float64]
 
 Events = Generator[simpy.Event, object, None]
 
-_STAGES = list(Stage)
+_INDEX = {stage: index for index, stage in enumerate(Stage)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ class _Simulation:
         self._choosing_until = 0.0
         self._queues = make_queues(most_running=pool.most_running)
         self._idle: dict[QueueName, list[simpy.Event]] = {q: [] for q in self._queues}
-        self._due_since = np.zeros((len(cases), len(_STAGES)))
-        self._waits = np.zeros((len(cases), len(_STAGES)))
+        self._due_since = np.zeros((len(cases), len(_INDEX)))
+        self._waits = np.zeros((len(cases), len(_INDEX)))
         self._done_at = np.zeros(len(cases))
         self._busy = dict.fromkeys(self._queues, 0.0)
 
@@ -129,7 +129,7 @@ class _Simulation:
 
     def _make_due(self, number: int, stage: Stage) -> None:
         case = self._cases[number]
-        self._due_since[number, _STAGES.index(stage)] = self._environment.now
+        self._due_since[number, _INDEX[stage]] = self._environment.now
         self._queues[stage.queue].add(Due(number, stage, case.owner, case.urgent))
         self._wake(stage.queue)
 
@@ -149,7 +149,7 @@ class _Simulation:
                 self._idle[queue].append(woken)
                 yield woken
                 continue
-            index = _STAGES.index(due.stage)
+            index = _INDEX[due.stage]
             waited = environment.now - self._due_since[due.number, index]
             self._waits[due.number, index] = waited
             seconds = self._cases[due.number].seconds[index]
@@ -168,7 +168,7 @@ class _Simulation:
         if self._pool.most_running is not None:  # a place of the owner's is free
             for each in self._queues:
                 self._wake(each)
-        following = due.stage.following
+        following = FOLLOWING[due.stage]
         if following is None:
             self._done_at[due.number] = self._environment.now
             return

@@ -50,16 +50,18 @@ class Service:
     Attributes:
         url: Where its API answers.
         data: Its folder.
-        process: The supervisor's.
+        process: That which started the others.
+        started_by: What that one is.
     """
 
     url: str
     data: Path
     process: psutil.Process
+    started_by: str = "supervisor"
 
     def family(self) -> dict[str, list[psutil.Process]]:
         """Return its processes by what they do; who has just ended is left out."""
-        found: dict[str, list[psutil.Process]] = {"supervisor": [self.process]}
+        found: dict[str, list[psutil.Process]] = {self.started_by: [self.process]}
         for each in self.process.children(recursive=True):
             try:
                 line = " ".join(each.cmdline())

@@ -61,4 +61,5 @@ def run_house(workers: int, *, stage_seconds: float | None = None) -> Iterator[S
         models = Path(folder) / "models"
         write_quick_model(models)
         with kind(Path(folder), workers=workers, models=models) as house:
-            yield Service(house.url, house.settings.data, psutil.Process())
+            data = house.settings.data
+            yield Service(house.url, data, psutil.Process(), started_by="benchmark")

@@ -65,7 +65,7 @@ def make_settings(
         port=free_port(),
         access="keys",
         root_path=root_path,
-        reconcile_seconds=0.5,
+        reconcile_seconds=5.0,  # rare, as tests do jobs that workers could take
         min_free_bytes=0,
         threads=1,
     )

@@ -134,8 +134,6 @@ class ShownCase:
             size=labels.grid.size,
             spacing_mm=labels.grid.spacing,
         )
-        job = NewJob(id=job_id, inputs=(summary,), case_name=name, owned_by=owner)
-        self._tables.jobs.create(job)
         segmented = StageResult(
             organs=_organs(labels),
             model=ModelSummary(name="phantom", version="1", sha256="a" * 64),
@@ -144,6 +142,9 @@ class ShownCase:
             intermediate=(files[VIEW_CT], files[VIEW_MR]),
             files=(files[SEGMENTATION],),
         )
+        job = NewJob(id=job_id, inputs=(summary,), case_name=name, owned_by=owner)
+        # from here on at once: the service's own workers may want the job too
+        self._tables.jobs.create(job)
         for stage, result in (
             (Stage.REGISTER, StageResult(registration=REPORT)),
             (Stage.SEGMENT, segmented),

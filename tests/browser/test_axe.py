@@ -79,6 +79,7 @@ def test_a_review_on_its_way_and_signed(signed_in, stack, shown, scheme):
     page.goto(f"{stack.url}/jobs/{job_id}/view")
     page.locator("canvas[data-ready]").wait_for()
     page.get_by_role("button", name="Accept registration").click()
+    page.locator(".registration .said", has_text="accepted by clemens").wait_for()
     page.locator(f"[data-organ={DOUBTED}] button.organ-name").click()
     page.locator(f"[data-reject={DOUBTED}]").wait_for()
     page.keyboard.press("r")

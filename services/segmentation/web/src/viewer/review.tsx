@@ -216,6 +216,8 @@ export function RegistrationPanel({ store }: { store: CaseStore }) {
           {said.remark}
         </p>
       )}
+      {/* keeps the line's place, so that no organ moves under the next click */}
+      {!said && judgeable && <p class="said small">not judged yet</p>}
       {judgeable && !rejecting.value && (
         <div class="buttons">
           <button

@@ -108,6 +108,22 @@ def colour_share(page: Any, name: str) -> float:
     )
 
 
+def test_a_judged_registration_moves_no_organ_under_the_next_click(open_case):
+    page = open_case("carla")
+
+    def places() -> dict[str, float]:
+        found = page.locator("[data-organ]")
+        return {
+            each.get_attribute("data-organ"): each.bounding_box()["y"]
+            for each in found.all()
+        }
+
+    before = places()
+    page.get_by_role("button", name="Accept registration").click()
+    page.locator(".registration .said", has_text="accepted by carla").wait_for()
+    assert places() == before
+
+
 def test_a_case_is_reviewed_with_the_keyboard_and_signed(open_case):
     page = open_case("clara")
     page.get_by_role("button", name="Accept registration").click()

@@ -23,23 +23,29 @@ if TYPE_CHECKING:
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def _check_job_id(_: click.Context, __: click.Parameter, job_id: str) -> str:
-    """Return a job's id, which goes into a path.
-
-    Raises:
-        OptionError: It is none.
-    """
-    if not re.fullmatch("[0-9a-f]{32}", job_id):
-        raise OptionError(
-            f"{job_id!r} is no job's id, which is 32 hexadecimal digits; "
-            "`hanseg jobs list` shows them"
-        )
-    return job_id
-
-
-_JOB = click.argument("job_id", metavar="JOB", callback=_check_job_id)
-
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def id_argument(kind: str, *, metavar: str) -> Callable[[Command], Command]:
+    """Return an argument for an id, which goes into a path: ``job_id`` for a job.
+
+    Args:
+        kind: Of what; `hanseg KINDs list` shows the ids.
+        metavar: What the help calls it.
+    """
+
+    def check(_: click.Context, __: click.Parameter, told: str) -> str:
+        if not re.fullmatch("[0-9a-f]{32}", told):
+            raise OptionError(
+                f"{told!r} is no {kind}'s id, which is 32 hexadecimal digits; "
+                f"`hanseg {kind}s list` shows them"
+            )
+        return told
+
+    return click.argument(f"{kind}_id", metavar=metavar, callback=check)
+
+
+_JOB = id_argument("job", metavar="JOB")
 
 
 def of_a_service(command: Command) -> Command:

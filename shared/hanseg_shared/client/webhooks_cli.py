@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from hanseg_shared.client.jobs_cli import of_a_service
-from hanseg_shared.errors import JobStateError, OptionError
+from hanseg_shared.client.jobs_cli import id_argument, of_a_service
+from hanseg_shared.errors import JobStateError
 from hanseg_shared.terminal import print_event, table_of, tell
 from hanseg_shared.webhooks.documents import EventType, Outcome
 
@@ -26,21 +25,7 @@ def webhooks() -> None:
     """Have ended jobs told to other programs, by a running service."""
 
 
-def _check_id(_: click.Context, __: click.Parameter, webhook_id: str) -> str:
-    """Return a webhook's id, which goes into a path.
-
-    Raises:
-        OptionError: It is none.
-    """
-    if not re.fullmatch("[0-9a-f]{32}", webhook_id):
-        raise OptionError(
-            f"{webhook_id!r} is no webhook's id, which is 32 hexadecimal digits; "
-            "`hanseg webhooks list` shows them"
-        )
-    return webhook_id
-
-
-_ID = click.argument("webhook_id", metavar="ID", callback=_check_id)
+_ID = id_argument("webhook", metavar="ID")
 
 
 @webhooks.command()

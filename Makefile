@@ -96,7 +96,7 @@ test-compose: $(DEV_STAMP) wheelhouse ## Build and start the containers and send
 	$(BIN)/python -m pytest -m compose $(PYTEST_ARGS)
 
 .PHONY: test
-test: $(DEV_STAMP) ## Run all tests but those that need Docker, chaos and hosts
+test: $(DEV_STAMP) ## Run all tests except those for containers, chaos, hosts and the browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not compose and not chaos and not hosts and not browser" $(PYTEST_ARGS)
 
 .PHONY: test-browser
@@ -164,7 +164,7 @@ coverage: $(DEV_STAMP) ## Run the tests and report branch coverage
 	$(BIN)/coverage report
 
 .PHONY: bench
-bench: bench-registration bench-inference bench-validation bench-phantoms bench-evaluation bench-rtstruct ## Run every benchmark
+bench: bench-registration bench-inference bench-validation bench-phantoms bench-evaluation bench-rtstruct ## Run the main benchmarks
 
 .PHONY: bench-registration
 bench-registration: $(DEV_STAMP) ## Registration: accuracy, honesty, speed beside peers

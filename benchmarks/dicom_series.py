@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from benchmarks.rtstruct import peak_mib
 from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 from tests.io.dicom.made_series import (
@@ -101,7 +102,7 @@ def _read(folder: Path, kind: str) -> Row:
     from hanseg_shared.io.dicom.dicom_file import DicomFile
 
     files = [DicomFile(path, path.name) for path in sorted(folder.iterdir())]
-    before = _peak_mib()
+    before = peak_mib()
     began, cpu_began = time.perf_counter(), time.process_time()
     case = read_case(files)
     return Row(
@@ -109,15 +110,9 @@ def _read(folder: Path, kind: str) -> Row:
         files=len(files),
         seconds=time.perf_counter() - began,
         cpu_seconds=time.process_time() - cpu_began,
-        peak_mib=_peak_mib() - before,
+        peak_mib=peak_mib() - before,
         volume_mib=case.ct.array.nbytes / 2**20,
     )
-
-
-def _peak_mib() -> float:
-    """Return the most memory this process has had, since it began to be Python's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def rows(kinds: list[str]) -> list[Row]:

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hanseg_lab.challenge.commands import ELSEWHERE
 from hanseg_lab.evaluation.evaluation import RESULTS
 from hanseg_lab.training.by_heart import SPACING_MM
 from hanseg_lab.training.learnt import BY_HEART_DSC, Learnt, mean_curve, read_learnt
@@ -104,7 +105,8 @@ def hanseg(arguments: Sequence[object], *, models: Path | None = None) -> float:
     Raises:
         subprocess.CalledProcessError: It failed; its own words are on the screen.
     """
-    environment: Mapping[str, str] = os.environ | (
+    own = {k: v for k, v in os.environ.items() if k not in ELSEWHERE}
+    environment: Mapping[str, str] = own | (
         {} if models is None else {"HANSEG_MODELS": str(models)}
     )
     start = time.perf_counter()

@@ -24,16 +24,17 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from deploy.lock import ENVIRONMENTS
 from deploy.requirements import requirements
 
 IMAGES = {
-    "hanseg-api": ("shared[postgres,s3]", "services/segmentation[api,oidc]"),
-    "hanseg-registration": ("shared[postgres,s3]", "services/registration"),
-    "hanseg-segmentation": ("shared[postgres,s3]", "services/segmentation[worker]"),
-    "hanseg-dicom": ("services/dicom",),
-    "hanseg-challenge": ("deploy/grand-challenge",),
+    "hanseg-api": ENVIRONMENTS["api"],
+    "hanseg-registration": ENVIRONMENTS["registration"],
+    "hanseg-segmentation": ENVIRONMENTS["worker"],
+    "hanseg-dicom": ENVIRONMENTS["bridge"],
+    "hanseg-challenge": ENVIRONMENTS["challenge"],
 }
-"""The images of the project and what each is built of, as the Dockerfiles say."""
+"""The images of the project and what each is built of."""
 
 PAGES = {"hanseg-api": Path(__file__).parents[1] / "services/segmentation/web"}
 """The images that hold a page, and where its sources are."""

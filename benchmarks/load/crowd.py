@@ -144,10 +144,18 @@ class Row:
 
 def summarise(name: str, seconds: list[float]) -> Row:
     """Return median and 95th percentile."""
-    if len(seconds) < 2:
-        seconds = [*seconds, *seconds] or [float("nan")] * 2
-    cuts = statistics.quantiles(seconds, n=20, method="inclusive")
-    return Row(name, len(seconds), round(1e3 * cuts[9], 1), round(1e3 * cuts[18], 1))
+    p50, p95 = percentiles(seconds)
+    return Row(name, len(seconds), round(1e3 * p50, 1), round(1e3 * p95, 1))
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """Return median and 95th percentile; NaN where there is no value."""
+    if not values:
+        return float("nan"), float("nan")
+    if len(values) == 1:
+        return values[0], values[0]
+    cuts = statistics.quantiles(values, n=20, method="inclusive")
+    return cuts[9], cuts[18]
 
 
 def send_alone(service: Service, case: Case, *, jobs: int = ALONE) -> Times:

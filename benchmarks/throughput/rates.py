@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.load.crowd import percentiles
+
 from hanseg_shared.jobs.stages import Stage
 
 HOUR_SECONDS = 3600.0
@@ -92,6 +94,6 @@ def take_rate(
 
 
 def _summarise(name: str, taken: Sequence[float]) -> StageRow:
-    cuts = statistics.quantiles([*taken, *taken], n=20, method="inclusive")
-    figures = (statistics.fmean(taken), statistics.pstdev(taken), cuts[9], cuts[18])
+    spread = (statistics.fmean(taken), statistics.pstdev(taken))
+    figures = (*spread, *percentiles(taken))
     return StageRow(name, len(taken), *(round(each, 3) for each in figures))

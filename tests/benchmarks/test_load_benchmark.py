@@ -33,6 +33,12 @@ def test_times_are_told_by_median_and_95th_percentile():
     assert (row.count, row.p50_ms, row.p95_ms) == (101, 50.0, 95.0)
 
 
+def test_one_time_counts_once_and_none_not_at_all():
+    row = summarise("poll", [0.25])
+    assert (row.count, row.p50_ms, row.p95_ms) == (1, 250.0, 250.0)
+    assert summarise("poll", []).count == 0
+
+
 def test_the_tables_fit_a_terminal(capsys):
     row = {"name": "alone: overhead", "count": 10, "p50_ms": 135.1, "p95_ms": 12217.5}
     report_crowd(

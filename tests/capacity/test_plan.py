@@ -56,6 +56,12 @@ def test_a_longer_limit_allows_more_cases():
     )
 
 
+def test_a_goal_that_nothing_keeps_allows_no_cases():
+    one = planner(1, limit_seconds=1.0)
+    assert one.most_cases_a_day() == 0
+    assert one.plan_day(0.0).figures.late_share == 0.0
+
+
 def test_nobody_waits_where_few_cases_come():
     day = planner(10).plan_day(20.0)
     assert day.figures.routine.p95_seconds == pytest.approx(0.1, abs=0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,10 +17,6 @@ from hanseg_lab.challenge import commands
 from hanseg_lab.challenge.cli import challenge
 from hanseg_lab.challenge.commands import HANSEG, ChildCommands, locked
 from hanseg_shared.errors import JobStateError, OptionError, ProcessLostError
-
-
-def _python(words: list[str]) -> list[str]:
-    return [sys.executable, *words[1:]]
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +73,22 @@ def test_a_command_can_be_ended(tmp_path: Path):
     runner.stop()
     thread.join(20)
     assert len(failures) == 1
+
+
+def test_a_command_ends_with_the_main_thread_that_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(child: subprocess.Popen[bytes]) -> tuple[int, float]:
+        begun.append(child)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "_wait", interrupted)
+    wait = "import threading; threading.Event().wait(60)"
+    with pytest.raises(KeyboardInterrupt):
+        ChildCommands()([HANSEG, "-c", wait], log=tmp_path / "one.log")
+    assert begun[0].returncode == -signal.SIGTERM
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path):

@@ -66,8 +66,9 @@ class ClinicFigures:
         cls, outcome: Outcome, *, limit_seconds: float, owners: str = ""
     ) -> ClinicFigures:
         """Take the figures of the cases whose owner's name begins so."""
-        mine = np.array([case.owner.startswith(owners) for case in outcome.cases])
-        urgent = np.array([case.urgent for case in outcome.cases])
+        cases = outcome.cases
+        mine = np.array([case.owner.startswith(owners) for case in cases], dtype=bool)
+        urgent = np.array([case.urgent for case in cases], dtype=bool)
         every = Waits.of(outcome, mine, limit_seconds=limit_seconds)
         return cls(
             Waits.of(outcome, mine & urgent, limit_seconds=limit_seconds),

@@ -239,6 +239,8 @@ def _names(
     found = [step for step in steps if step.stage == (stage or STAGES[-1])]
     if subject is not None:
         found = [step for step in found if step.subject.lower() == subject.lower()]
+    if not found and subject is None:
+        raise OptionError(f"there is nothing to do for {stage} with these methods")
     if not found:
         there = ", ".join(step.subject for step in steps if step.stage == stage)
         raise OptionError(f"{stage} has no {subject!r}; there are {there}")

@@ -105,6 +105,10 @@ class ChildCommands:
                 self._alive.add(child)
             try:
                 status, processor_seconds = _wait(child)
+            except BaseException:  # interrupted here, where `stop` would come too late
+                child.terminate()
+                child.wait()
+                raise
             finally:
                 with self._guard:
                     self._alive.discard(child)

@@ -42,7 +42,7 @@ class ChallengeSettings(Document):
     """
 
     training_cases: Annotated[int, Field(ge=2)] = 42
-    test_cases: Annotated[int, Field(ge=1)] = 14
+    test_cases: Annotated[int, Field(ge=2)] = 14
     first_seed: Annotated[int, Field(ge=0)] = 1
     ct_spacing_mm: Annotated[float, Field(ge=0.5, le=10)] = 2.0
     undrawn_share: Annotated[float, Field(ge=0, lt=1)] = 0.05

@@ -85,17 +85,20 @@ class Stages:
 
         def work() -> Taken:
             there = cases_in(folder)
-            return _total(
-                self._hanseg(
-                    ("data", part),
-                    ["phantom", "--count", 1, "--first-seed", seed],
-                    ["--spacing", settings.ct_spacing_mm, "--undrawn", undrawn],
-                    [word for each in around(seed) for word in ("--around", each)],
-                    ["--out", folder],
-                    one_thread=True,
-                )
-                for seed in seeds
-                if f"case_{seed:02d}" not in there
+            return sum(
+                (
+                    self._hanseg(
+                        ("data", part),
+                        ["phantom", "--count", 1, "--first-seed", seed],
+                        ["--spacing", settings.ct_spacing_mm, "--undrawn", undrawn],
+                        [word for each in around(seed) for word in ("--around", each)],
+                        ["--out", folder],
+                        one_thread=True,
+                    )
+                    for seed in seeds
+                    if f"case_{seed:02d}" not in there
+                ),
+                Taken(),
             )
 
         made_from = {
@@ -123,15 +126,18 @@ class Stages:
             images = [
                 (name, cases / SET_FOLDER / name / f"{name}_IMG_") for name in names
             ]
-            return _total(
-                self._hanseg(
-                    ("register", kind),
-                    ["register", f"{start}CT.nrrd", f"{start}MR_T1.nrrd"],
-                    ["--out", folder / name, *_options(registration)],
-                    one_thread=True,
-                )
-                for name, start in images
-                if not (folder / name / REPORT).exists()
+            return sum(
+                (
+                    self._hanseg(
+                        ("register", kind),
+                        ["register", f"{start}CT.nrrd", f"{start}MR_T1.nrrd"],
+                        ["--out", folder / name, *_options(registration)],
+                        one_thread=True,
+                    )
+                    for name, start in images
+                    if not (folder / name / REPORT).exists()
+                ),
+                Taken(),
             )
 
         return Step(
@@ -252,14 +258,20 @@ class Stages:
         folder = self.places.ranking(ALL).parent
 
         def work() -> Taken:
-            return _total(
-                self._hanseg(
-                    ("rank", which),
-                    ["rank", *(self.places.scores(m) / "results.csv" for m in them)],
-                    ["--out", self.places.ranking(which), "--paper"],
-                )
-                for which, them in rankings.items()
-                if len(them) > 1
+            return sum(
+                (
+                    self._hanseg(
+                        ("rank", which),
+                        [
+                            "rank",
+                            *(self.places.scores(m) / "results.csv" for m in them),
+                        ],
+                        ["--out", self.places.ranking(which), "--paper"],
+                    )
+                    for which, them in rankings.items()
+                    if len(them) > 1
+                ),
+                Taken(),
             )
 
         needs = tuple(f"evaluate {method.name}" for method in methods)
@@ -346,10 +358,3 @@ def _options(registration: RegistrationRecipe | None) -> list[str]:
         return []
     kind, backend = registration.kind.value, registration.backend.value
     return ["--registration", kind, "--backend", backend]
-
-
-def _total(parts: Iterable[Taken]) -> Taken:
-    total = Taken()
-    for each in parts:
-        total += each
-    return total

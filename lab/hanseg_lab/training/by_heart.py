@@ -34,8 +34,7 @@ ITERATIONS_OF_ONE = 120
 """Of each network of a bank, which knows a single organ and its counterpart."""
 
 WARM_UP_SHARE = 0.04
-"""Most of a training that is spent on warming up: that of `default`, by the 2500
-iterations that it is given."""
+"""Largest share of a training that is spent on warming up."""
 
 SGD_RATE = 0.01
 """Least rate of stochastic gradient descent, nnU-Net's: a lower one is for the many

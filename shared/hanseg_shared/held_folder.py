@@ -51,17 +51,8 @@ def _make_held(path: Path) -> int:
 
 def is_abandoned(path: Path) -> bool:
     """Whether the folder is there and nobody holds it; False where none can tell."""
-    descriptor = _open(path)
-    if descriptor is None:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(descriptor)
+    with trying_to_hold(_open(path), fcntl.LOCK_SH) as is_free:
+        return is_free
 
 
 def remove_abandoned(path: Path, *, only_contents: bool = False) -> bool:
@@ -71,18 +62,37 @@ def remove_abandoned(path: Path, *, only_contents: bool = False) -> bool:
         path: The folder.
         only_contents: Leaves the folder itself, which says that its process is dead.
     """
-    descriptor = _open(path)
-    if descriptor is None:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
+    with trying_to_hold(_open(path), fcntl.LOCK_EX) as is_free:
+        if not is_free:
+            return False
         if only_contents:
             return _empty(path)
         shutil.rmtree(path, ignore_errors=True)
         return True
+
+
+@contextmanager
+def trying_to_hold(descriptor: int | None, how: int) -> Iterator[bool]:
+    """Lock what is open, if nobody holds it, and close it at the end.
+
+    Args:
+        descriptor: What it was opened as; None if it is not there.
+        how: `fcntl.LOCK_SH` to look, `fcntl.LOCK_EX` to remove.
+
+    Yields:
+        Whether it is there and nobody held it; False where none can tell.
+    """
+    if descriptor is None:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except OSError:
+        is_free = False
+    else:
+        is_free = True
+    try:
+        yield is_free
     finally:
         os.close(descriptor)
 

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from hanseg_shared.held_folder import trying_to_hold
 from hanseg_shared.jobs.stores.files import Payload, hash_open
 
 logger = logging.getLogger(__name__)
@@ -243,12 +244,7 @@ def _remove_dead(draft: Path) -> bool:
         descriptor = os.open(draft, os.O_RDWR)
     except OSError:
         return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        draft.unlink(missing_ok=True)
-        return True
-    finally:
-        os.close(descriptor)
+    with trying_to_hold(descriptor, fcntl.LOCK_EX) as is_dead:
+        if is_dead:
+            draft.unlink(missing_ok=True)
+        return is_dead

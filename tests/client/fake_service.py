@@ -48,6 +48,8 @@ class FakeService:
     sent: dict[str, bytes] = field(default_factory=dict)
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: list[httpx.Response | Exception] = field(default_factory=list)
+    troubled: set[str] = field(default_factory=set)
+    """Cases at which the service meets a fault of its own."""
     asked: list[httpx.Request] = field(default_factory=list)
 
     @property
@@ -78,6 +80,8 @@ class FakeService:
         job_id, part, name = found.groups()
         if job_id not in self.jobs:
             return _problem(404, f"there is no job {job_id}")
+        if self.jobs[job_id].case in self.troubled:
+            return _problem(500, "an unforeseen fault")
         return self._about(job_id, part, name)
 
     def _answer_template(self, request: httpx.Request, name: str) -> httpx.Response:
@@ -142,6 +146,8 @@ class FakeService:
         if key in self.keys:
             return _document(self.jobs[self.keys[key]], 202)
         sent = self.sent = _form(body)
+        if json.loads(sent["request"]).get("case") in self.troubled:
+            return _problem(500, "an unforeseen fault")
         job_id = f"job{len(self.jobs)}"
         job = JobDocument(
             id=job_id,

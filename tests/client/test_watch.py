@@ -262,6 +262,26 @@ class TestKinds:
         assert why in told
         assert nothing_is_sent(house)
 
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("anna/ct.nii", "anna_ct.nii"),
+            ("anna/ct.nii", "anna.zip"),
+            ("anna.zip", "anna_ct.nii"),
+        ],
+    )
+    def test_two_cases_of_one_name_are_not_taken_for_one(self, moving, names):
+        for seed, name in enumerate(names):
+            moving.put(name, seed)
+        moving.settle()
+        first, second = (name.split("/")[0] for name in names)
+        [told] = moving.told("passed over")
+        assert f"{first}, {second}: they are of one name, anna" in told
+        assert nothing_is_sent(moving)
+        (moving.folder / first).rename(moving.folder / first.replace("anna", "bert"))
+        moving.settle(12)
+        assert len(moving.results) + len(moving.told("failed")) == 2
+
     def test_a_link_to_a_folder_is_not_followed(self, house):
         house.put("../elsewhere/anna_ct.nii")
         (house.folder / "link").symlink_to(house.root / "elsewhere")
@@ -410,6 +430,35 @@ class TestKilled:
         house.service.road = FakeService().road
         house.settle(12)
         assert house.results == ["anna"]
+
+    def test_a_job_that_is_lost_while_nobody_watches_is_sent_again(self, house):
+        house.service.road = (JobState.QUEUED,)
+        house.put("anna_ct.nii")
+        house.settle(2)
+        house.service.jobs.clear()
+        house.service.keys.clear()
+        house.service.road = FakeService().road
+        house.start()
+        house.settle(12)
+        assert house.results == ["anna"]
+        assert house.told("failed") == []
+
+    @pytest.mark.parametrize("is_gone", [False, True])
+    def test_images_that_changed_are_not_sent_for_a_lost_job(self, house, is_gone):
+        house.service.road = (JobState.QUEUED,)
+        path = house.put("anna_ct.nii")
+        house.settle(2)
+        house.service.jobs.clear()
+        house.service.keys.clear()
+        house.service.road = FakeService().road
+        if is_gone:
+            path.unlink()
+        else:
+            house.put("anna_ct.nii", 1)
+        house.settle(12)
+        assert house.results == ([] if is_gone else ["anna-2"])
+        assert len(house.told("lost")) == 1
+        assert house.run.put_off == {"anna"}
 
     def test_the_state_holds_no_secret_and_is_its_users_own(self, house):
         house.put("anna_ct.nii")
@@ -603,6 +652,46 @@ class TestLoop:
         keep_watching(house.run, once=True, poll_seconds=5.0, stopping=stop)
         assert stop.waits[0] == 17.0
         assert house.results == ["anna"]
+
+    def test_a_case_that_the_service_cannot_take_keeps_no_other_waiting(self, house):
+        house.service.troubled = {"anna"}
+        house.put("anna_ct.nii")
+        house.put("bert_ct.nii", 1)
+        stop = Stop(house)
+        keep_watching(house.run, once=True, poll_seconds=5.0, stopping=stop)
+        assert house.results == ["bert"]
+        assert house.run.put_off == {"anna"}
+        [told] = house.told("waiting")
+        assert "anna: tried again: an unforeseen fault" in told
+        house.service.troubled = set()
+        house.start()
+        keep_watching(house.run, once=True, poll_seconds=5.0, stopping=Stop(house))
+        assert house.results == ["anna", "bert"]
+        assert house.run.put_off == set()
+
+    def test_a_case_that_the_service_cannot_take_is_tried_now_and_then(self, house):
+        house.service.troubled = {"anna"}
+        house.put("anna_ct.nii")
+        stop = Stop(house, rounds=39)
+        keep_watching(house.run, once=False, poll_seconds=5.0, stopping=stop)
+        sent = [each for each in house.service.asked if each.method == "POST"]
+        assert len(sent) == 3
+        assert len(house.told("waiting")) == 1
+
+    def test_a_job_that_the_service_cannot_show_keeps_no_other_waiting(self, house):
+        house.service.road = (JobState.QUEUED,)
+        house.put("anna_ct.nii")
+        house.settle(1)
+        house.service.road = FakeService().road
+        house.service.troubled = {"anna"}
+        house.put("bert_ct.nii", 1)
+        keep_watching(house.run, once=True, poll_seconds=5.0, stopping=Stop(house))
+        assert house.results == ["bert"]
+        assert house.run.put_off == {"anna"}
+        house.service.troubled = set()
+        keep_watching(house.run, once=True, poll_seconds=5.0, stopping=Stop(house))
+        assert house.results == ["anna", "bert"]
+        assert len(house.service.jobs) == 2
 
     def test_a_key_that_opens_nothing_ends_it(self, house):
         body = {"type": "urn:x", "title": "t", "status": 401, "detail": "another key"}

@@ -120,6 +120,11 @@ def watch(
         print_event("ended", succeeded=done, failed=lost, under_way=len(run.in_flight))
     if once and lost:
         raise JobError(f"{lost} of {done + lost} cases have no results")
+    if once and run.put_off:
+        raise JobError(
+            f"{', '.join(sorted(run.put_off))}: not done, because of the service; the "
+            "next start tries again"
+        )
 
 
 def _names_dicom(*, dicom: bool, template: str | None, **_: object) -> str:

@@ -9,6 +9,7 @@ arrived when nothing of it has changed for a while, or when the sender says so b
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -65,11 +66,22 @@ class Arrival:
         if self.fault:
             raise InputError(self.fault)
         first = self.paths[0]
+        if len(self.paths) > 1 and any(_is_whole_case(path) for path in self.paths):
+            named = ", ".join(path.name for path in self.paths)
+            raise InputError(
+                f"{named}: they are of one name, {self.name}, and each may be a case; "
+                "rename all but one"
+            )
         if first.is_dir():
             return _only_case(self.name, first)
         if first.suffix.lower() == ".zip":
             return CaseFiles(self.name, first)
         return case_of_files(self.name, self.paths)
+
+
+def _is_whole_case(path: Path) -> bool:
+    """Whether something is a case by itself, and not an image of one."""
+    return path.is_dir() or path.suffix.lower() == ".zip"
 
 
 def _only_case(name: str, folder: Path) -> CaseFiles:
@@ -90,6 +102,7 @@ class _Watched:
     signature: str
     since: float
     has_changed: bool = False
+    not_before: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -134,6 +147,11 @@ class Arrivals:
         """Take an arrival for one that is still being written."""
         self._watched[arrival.name].has_changed = True
 
+    def put_off(self, arrival: Arrival, seconds: float) -> None:
+        """Leave an arrival alone for so long, or until something of it changes."""
+        self.postpone(arrival)
+        self._watched[arrival.name].not_before = self.clock() + seconds
+
     def is_unchanged(self, arrival: Arrival) -> bool:
         """Whether an arrival is still what it was when it was looked at."""
         return _walk(arrival.paths, self.folder) == arrival.files
@@ -153,6 +171,8 @@ class Arrivals:
             self._watched[arrival.name] = known
         if arrival.is_unfinished or not arrival.files:
             known.has_changed = True
+            return False
+        if now < known.not_before:
             return False
         if arrival.markers:
             return True

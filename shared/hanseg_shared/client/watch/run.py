@@ -29,11 +29,15 @@ from hanseg_shared.documents import JobDocument, JobOptions, JobState
 from hanseg_shared.errors import (
     HansegError,
     InputError,
+    JobError,
     JobNotFoundError,
     JobStateError,
     ServiceUnavailableError,
 )
 from hanseg_shared.io.cases import CaseFiles
+
+PUT_OFF_SECONDS = 60.0
+"""How long a case is left alone that the service had trouble to take."""
 
 
 class Report(Protocol):
@@ -71,6 +75,8 @@ class WatchRun:
         report: Told what happens.
         needs_dicom: What asks for DICOM, such as ``--dicom``; empty if nothing does.
         counts: How many cases ended how in this run.
+        put_off: Names of cases that are tried again later: the service has lost their
+            job, or has a trouble of its own, an answer of 500 most often.
     """
 
     client: Client
@@ -81,6 +87,7 @@ class WatchRun:
     report: Report
     needs_dicom: str = ""
     counts: dict[CaseState, int] = field(default_factory=dict)
+    put_off: set[str] = field(default_factory=set)
     _here: dict[str, Arrival] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
 
@@ -112,8 +119,9 @@ class WatchRun:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to do unless something else arrives."""
-        return not self.in_flight and not self.arrivals.is_waiting
+        """Whether there is nothing to do now unless something else arrives."""
+        goes_on = any(record.name not in self.put_off for record in self.in_flight)
+        return not goes_on and not self.arrivals.is_waiting
 
     def _take(self, arrival: Arrival) -> None:
         """Send what has arrived, unless it is known."""
@@ -159,6 +167,7 @@ class WatchRun:
         return self._send(self.journal.put(begun), case, arrival)
 
     def _send(self, record: Record, case: CaseFiles, arrival: Arrival) -> Record | None:
+        self.put_off.discard(record.name)
         try:
             self._check(case)
             named = CaseFiles(record.name, case.ct, case.mr)
@@ -168,6 +177,10 @@ class WatchRun:
         except InputError as error:
             self._here[record.content] = arrival
             self._fail(record, error.message)
+            return None
+        except JobError as error:
+            self._put_off(record, error)
+            self.arrivals.put_off(arrival, PUT_OFF_SECONDS)
             return None
         found = self.journal.put(record.model_copy(update={"job": job.id}))
         with_mr = "CT and MR" if case.mr else case.ct.name
@@ -184,23 +197,37 @@ class WatchRun:
         for position, record in enumerate(self.in_flight):
             assert record.job is not None
             wait = POLL_SECONDS if position == 0 else 0
+            self.put_off.discard(record.name)
             try:
                 job = self.client.job(record.job, wait_seconds=wait)
             except JobNotFoundError:
                 self._forget_job(record)
                 continue
+            except JobError as error:
+                self._put_off(record, error)
+                continue
             if job.state.is_final:
                 self._finish(record, job)
 
+    def _put_off(self, record: Record, error: JobError) -> None:
+        """Tell once that the service cannot do with a case what it should."""
+        self.put_off.add(record.name)
+        self._tell_once(record.name, f"{record.name}: tried again: {error.message}")
+
     def _forget_job(self, record: Record) -> None:
-        """Have a case sent again whose job the service does not know any more."""
-        if record.content not in self._here:
-            self._fail(record, f"the service does not know its job {record.job}")
-            return
-        arrival = self._here.pop(record.content)
-        self._say("lost", f"{record.name}: the service has lost its job; sent again")
-        lost = self.journal.put(record.model_copy(update={"job": None}))
-        self._send(lost, arrival.case(), arrival)
+        """Have a case whose job the service does not know sent as if it arrived now.
+
+        Its images are looked at anew for that: they may have changed since.
+        """
+        self._here.pop(record.content, None)
+        self.put_off.add(record.name)
+        self._say(
+            "lost",
+            f"{record.name}: the service does not know its job {record.job} any more; "
+            "its images are sent again if they are still here",
+            job=record.job,
+        )
+        self.journal.put(record.model_copy(update={"job": None}))
 
     def _finish(self, record: Record, job: JobDocument) -> None:
         if job.state is not JobState.SUCCEEDED:

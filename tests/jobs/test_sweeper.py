@@ -164,6 +164,19 @@ class TestSweep:
 
         assert store.owners() == ["young"]
 
+    def test_a_step_that_always_fails_keeps_no_orphan(
+        self, tables, sweeper, store, tmp_path, monkeypatch
+    ):
+        def fail(**_: object) -> None:
+            raise StoreError("it cannot be summed up")
+
+        age(store, "old", put(store, "old", tmp_path), ORPHAN_SECONDS + 60.0)
+        monkeypatch.setattr(tables.statistics, "take_ended", fail)
+        with pytest.raises(StoreError, match="cannot be summed up"):
+            sweeper.run_once()
+
+        assert store.owners() == []
+
     def test_a_store_of_another_database_loses_nothing(
         self, services, tmp_path, caplog
     ):

@@ -315,6 +315,23 @@ def test_heartbeats_outlive_any_fault_of_the_database(settings, start, monkeypat
     assert failed.is_set()
 
 
+def test_heartbeats_outlive_a_scratch_folder_that_cannot_be_read(start, monkeypatch):
+    again = threading.Event()
+    swept = []
+
+    def fail(_: Scratch) -> None:
+        swept.append(1)
+        if len(swept) > 1:
+            again.set()
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(worker_child, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(Scratch, "sweep", fail)
+    start(Preparation())
+
+    assert again.wait(10.0)
+
+
 class TestScratch:
     def test_folders_of_workers_that_were_killed_are_removed(self, settings):
         names = ("attempt-j-1", "request-r", "hanseg-check-c", "hanseg-old", "else")

@@ -91,8 +91,14 @@ class Sweeper:
             HansegError: What the first failing step raised, after all were tried.
         """
         do_all(
-            self.expire, self._forget_deleted, self._sum_up, self._tidying.run_if_due
+            self.expire,
+            self._forget_deleted,
+            self._sum_up,
+            self._tidying.run_if_due,
+            self._sweep_if_due,
         )
+
+    def _sweep_if_due(self) -> None:
         if self._steady() >= self._orphans_at:
             self._orphans_at = self._steady() + ORPHANS_EVERY_SECONDS
             self.sweep()

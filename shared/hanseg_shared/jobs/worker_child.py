@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from celery.worker import state as celery_state
@@ -32,6 +33,7 @@ from hanseg_shared.jobs.keeper import STOP_SIGNALS
 from hanseg_shared.jobs.leash import die_with_parent
 from hanseg_shared.jobs.machine_faults import is_machine_fault
 from hanseg_shared.jobs.messages import QueueName
+from hanseg_shared.jobs.passes import do_all
 from hanseg_shared.jobs.pulse import give_pulse
 from hanseg_shared.jobs.scratch import Scratch
 from hanseg_shared.jobs.services import Services, open_services
@@ -355,16 +357,20 @@ class PreforkChild:
 
     def _beat(self, services: Services) -> None:
         tidying = CacheTidying(services.store, services.tables)
+        scratch = Scratch(self._settings.scratch)
+        tell = partial(self._tell_the_database, services.tables, tidying)
         while not self._stopping.is_set():
             self._news.clear()
             try:
-                self._finds_itself_drained(services.tables)
-                self._report(services.tables)
-                tidying.run_if_due()
+                do_all(tell, scratch.sweep)  # another host's is nobody else's
             except Exception as error:  # noqa: BLE001 - whatever it is, try again
-                logger.warning("no heartbeat: %s", error)
+                logger.warning("the heartbeat met this: %s", error)
             self._news.wait(HEARTBEAT_SECONDS)
-            Scratch(self._settings.scratch).sweep()  # another host's is nobody else's
+
+    def _tell_the_database(self, tables: Tables, tidying: CacheTidying) -> None:
+        self._finds_itself_drained(tables)
+        self._report(tables)
+        tidying.run_if_due()
 
     def _report(self, tables: Tables) -> None:
         queue = self._plan.queue

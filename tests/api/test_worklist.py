@@ -9,11 +9,15 @@ import pytest
 from anyio import from_thread
 
 from hanseg_segmentation.api.principal import LOCAL, Principal
-from hanseg_segmentation.api.worklist_lines import line_events
+from hanseg_segmentation.api.worklist_lines import Changes, line_events
 from hanseg_shared.access import Scope
+from hanseg_shared.jobs.record import NewJob
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.tables.worklist import SETTLING_SECONDS
 from tests.api.fakes import MR
 from tests.api.requests import assert_problem, new_job
+from tests.jobs.fakes import CT, FakeClock
 
 
 async def always() -> bool:
@@ -153,3 +157,48 @@ def test_progress_is_an_event(app, api, services):
         if each[0] == "ready" or each[1]["state"] == "registering"
     ] or [("", None)] * 2
     assert line["progress"] == {"stage": "registering", "done": 0.0}
+
+
+@pytest.fixture
+def clock(services, monkeypatch) -> FakeClock:
+    """The database's time."""
+    found = FakeClock()
+    monkeypatch.setattr(services.tables.database, "time", found)
+    return found
+
+
+def create(tables: Tables, *job_ids: str) -> None:
+    tables.batches.create(None, [NewJob(id=job_id, inputs=(CT,)) for job_id in job_ids])
+
+
+def test_what_comes_after_a_large_batch_is_told(services, clock):
+    tables = services.tables
+    changes = Changes(tables, None, since=tables.database.now())
+    batch = [f"{number:032x}" for number in range(200)]
+    create(tables, *batch)
+    assert {line.id for line in changes.look()} == set(batch)
+    clock.advance(SETTLING_SECONDS / 4)
+    create(tables, "f" * 32)
+    assert [line.id for line in changes.look()] == ["f" * 32]
+    assert changes.look() == []
+
+
+def test_a_change_that_becomes_visible_late_is_told(services, clock):
+    tables = services.tables
+    changes = Changes(tables, None, since=tables.database.now())
+    clock.advance(SETTLING_SECONDS / 2)
+    assert changes.look() == []
+    clock.advance(-SETTLING_SECONDS / 2)
+    create(tables, "a" * 32)  # it bears a time from before that look
+    assert [line.id for line in changes.look()] == ["a" * 32]
+
+
+def test_a_quiet_stream_reads_nothing_again(services, clock):
+    tables = services.tables
+    changes = Changes(tables, None, since=tables.database.now())
+    create(tables, "a" * 32)
+    clock.advance(SETTLING_SECONDS + 1)
+    assert len(changes.look()) == 1
+    read_again = changes.since - SETTLING_SECONDS
+    assert tables.worklist.list_changes([], since=read_again) == []
+    assert changes.look() == []

@@ -13,11 +13,11 @@ from hanseg_segmentation.api.principal import Principal
 from hanseg_segmentation.api.watching import RECONNECT_MS, News, follow
 from hanseg_shared.jobs.record import moment
 from hanseg_shared.jobs.schema import jobs
+from hanseg_shared.jobs.tables.tables import Tables
 from hanseg_shared.jobs.tables.worklist import (
     SETTLING_SECONDS,
     Line,
     StageSeconds,
-    Worklist,
     seconds_left,
 )
 
@@ -73,23 +73,31 @@ def _document(line: Line, principal: Principal, left: float | None) -> WorklistL
 
 
 @dataclass
-class _Changes:
-    """What has changed since the last look, each change once."""
+class Changes:
+    """What has changed since the last look, each change once.
 
-    worklist: Worklist
+    Attributes:
+        tables: Where the jobs are.
+        owned_by: Whose jobs alone are looked for; None for everybody's.
+        since: The database's time of the last look.
+    """
+
+    tables: Tables
     owned_by: str | None
     since: float
     _told: dict[str, int] = field(default_factory=dict)
 
     def look(self) -> list[Line]:
+        """Return the lines that are new since the last look, the first change first."""
+        now = self.tables.database.now()
         conditions = [] if self.owned_by is None else [jobs.c.owned_by == self.owned_by]
         # a change may become visible after a later one has: look back a little
-        found = self.worklist.list_changes(
+        found = self.tables.worklist.list_changes(
             conditions, since=self.since - SETTLING_SECONDS
         )
         new = [line for line in found if self._told.get(line.id) != line.version]
         self._told = {line.id: line.version for line in found}
-        self.since = max((line.updated_at for line in found), default=self.since)
+        self.since = now
         return new
 
 
@@ -108,9 +116,8 @@ async def line_events(
             each event and each comment.
     """
     tables = context.services.tables
-    changes = _Changes(
-        tables.worklist, principal.sees_only, await run_sync(tables.database.now)
-    )
+    now = await run_sync(tables.database.now)
+    changes = Changes(tables, principal.sees_only, since=now)
 
     async def look() -> News:
         lines = await run_sync(changes.look)

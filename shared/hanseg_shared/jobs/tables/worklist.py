@@ -32,16 +32,13 @@ from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.tables.job_row import STAGES, UNREADABLE
 from hanseg_shared.jobs.tables.quarantine import JobReader
 
-MOST_CHANGES = 200
-"""How many changed lines are read at once; the others come with the next look."""
-
 HISTORY = 40
 """How many of the last jobs of a model say how long its stages take."""
 
 HISTORY_SECONDS = 5.0
 """How long it is taken to be the same: every open worklist asks for it."""
 
-SETTLING_SECONDS = 2.0
+SETTLING_SECONDS = 5.0
 """A change may become visible so much later than the time it bears."""
 
 _NONE: sa.ColumnElement[int] = sa.literal_column("0")
@@ -190,7 +187,6 @@ class Worklist:
             sa.select(*_COLUMNS)
             .where(jobs.c.updated_at > since, *conditions)
             .order_by(jobs.c.updated_at)
-            .limit(MOST_CHANGES)
         )
         return self._read(query)
 

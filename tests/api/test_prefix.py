@@ -17,11 +17,15 @@ from hanseg_segmentation.api.http.prefix import require_free
 from hanseg_shared.access import Scope
 from hanseg_shared.errors import OptionError
 from hanseg_shared.problems import DEADLINE
+from hanseg_shared.result_files import SEGMENTATION
 from hanseg_shared.settings import BAD_SETTINGS, Settings
 from hanseg_shared.stack.redis_server import free_port
 from tests.api.fakes import CT, MR, USED
 from tests.api.requests import announce, assert_problem, new_job, upload
+from tests.api.test_commissioning import NAMED, PDF, sheet, signed
+from tests.api.test_corrections import paint
 from tests.api.test_stow import body, instances
+from tests.review.cases import SMALLER, pack, write_labels
 
 PREFIX = "/contouring"
 IN_TEXT = re.compile(rb"^Content-Location: (\S+)\r$|href=\"(\S*?)\"", re.MULTILINE)
@@ -120,6 +124,24 @@ def test_a_job_and_its_results_and_review(api, worker):
     api.post(f"/v1/jobs/{job}/review/organs", json=said)
     api.get(f"/v1/jobs/{job}/review/versions")
     assert len(walk(api)) > 10
+
+
+def test_a_corrected_mask(api, worker, tmp_path):
+    job = new_job(api)
+    label_map = write_labels(tmp_path / "own.nii.gz").read_bytes()
+    worker.succeed(job, {SEGMENTATION: label_map}, contoured={"Brainstem": 0.4})
+    saved = paint(api, f"/v1/jobs/{job}/review", pack(SMALLER))
+    assert saved.json()["organs"][0]["mask"]["href"] in walk(api)
+
+
+def test_a_commissioning_and_a_file_beside_its_sheet(api):
+    made = signed(sheet().model_copy(update={"files": (NAMED,)}))
+    sha256 = api.post("/v1/commissioning", json=made).json()["sha256"]
+    path = f"/v1/commissioning/{sha256}/files/{NAMED.name}"
+    assert api.put(path, content=PDF).status_code == 204
+    (found,) = api.get("/v1/commissioning").json()["sheets"]
+    assert found["files"][0]["href"] == PREFIX + path
+    assert PREFIX + path in walk(api)
 
 
 def test_pages_of_a_list_follow_each_other(api):

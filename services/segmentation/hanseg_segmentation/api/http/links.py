@@ -25,6 +25,7 @@ BATCHES = "/v1/batches"
 TEMPLATES = "/v1/templates"
 WEBHOOKS = "/v1/webhooks"
 SESSION = "/v1/session"
+COMMISSIONING = "/v1/commissioning"
 STUDIES = "/v1/dicom-web/studies"
 
 
@@ -86,6 +87,11 @@ def batch_jobs_path(batch_id: str) -> str:
 def webhook_path(webhook_id: str) -> str:
     """Return where a webhook is."""
     return published(f"{WEBHOOKS}/{webhook_id}")
+
+
+def commissioning_file_path(sheet: str, name: str) -> str:
+    """Return where a file beside a commissioning's sheet is."""
+    return published(f"{COMMISSIONING}/{sheet}/files/{quote(name)}")
 
 
 def session_path() -> str:

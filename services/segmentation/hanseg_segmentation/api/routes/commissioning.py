@@ -17,6 +17,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.http.access import needs
 from hanseg_segmentation.api.http.headers import attachment
+from hanseg_segmentation.api.http.links import COMMISSIONING, commissioning_file_path
 from hanseg_segmentation.api.http.parsing import StrictRoute
 from hanseg_segmentation.api.http.problem_responses import INVALID, RefusedError
 from hanseg_segmentation.api.http.respond import (
@@ -34,8 +35,6 @@ from hanseg_shared.jobs.tables.commissioning import SHOWN, RegisteredSheet
 from hanseg_shared.signing.keys import PublicKey
 from hanseg_shared.signing.manifest import ManifestFile
 from hanseg_shared.signing.sheet import CommissioningSheet, SheetOrigin, SignedSheet
-
-COMMISSIONING = "/v1/commissioning"
 
 SOFTWARE = "hanseg-segmentation"
 """The distribution whose version stands for the service's."""
@@ -248,7 +247,7 @@ def _kept(known: RegisteredSheet, sheet: CommissioningSheet) -> tuple[KeptFile, 
             name=each.name,
             bytes=each.bytes,
             media_type=_media_type(each.name) or "application/octet-stream",
-            href=FILE_PATH.format(sheet=known.sha256, file_name=each.name),
+            href=commissioning_file_path(known.sha256, each.name),
         )
         for each in sheet.files
         if each.name in known.files

@@ -124,6 +124,16 @@ def test_a_secret_is_replaced(anna):
     assert rotated.json()["previous_secret_until"] is not None
 
 
+def test_an_admin_who_replaces_anothers_secret_sees_the_host(anna, client):
+    path = anna.post("/v1/webhooks", json={"url": URL}).json()["links"]["self"]
+    assert anna.post(f"{path}/rotate").json()["url"] == URL
+    rotated = client("carl", Scope.ADMIN).post(f"{path}/rotate")
+    assert rotated.status_code == 200
+    assert rotated.json()["url"] == "https://example.org/"
+    assert rotated.json()["secret"].startswith("whsec_")  # to hand on to the owner
+    assert "hidden" not in rotated.text
+
+
 def test_a_test_is_due_at_once_and_what_came_of_it_is_seen(anna, services):
     path = f"/v1/webhooks/{new_webhook(anna)}"
     sent = anna.post(f"{path}/ping")

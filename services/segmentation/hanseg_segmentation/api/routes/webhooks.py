@@ -69,7 +69,8 @@ def create_webhook(
         most=settings.max_webhooks_a_caller,
     )
     headers = {"Location": webhook_path(made.id)}
-    return answer(_document_with_secret(made), status=201, headers=headers)
+    made_document = _document_with_secret(made, url=made.url)
+    return answer(made_document, status=201, headers=headers)
 
 
 @router.get(
@@ -83,7 +84,8 @@ def create_webhook(
 def list_webhooks(context: ContextDep, principal: PrincipalDep) -> Response:
     """Return the caller's own webhooks, the newest last, without their secrets."""
     found = context.services.tables.webhooks.list(principal.owner)
-    return answer(WebhookList(webhooks=tuple(_document(each) for each in found)))
+    listed = tuple(_document(each, url=each.url) for each in found)
+    return answer(WebhookList(webhooks=listed))
 
 
 @router.get(
@@ -127,10 +129,15 @@ def delete_webhook(webhook_id: WebhookToChange, context: ContextDep) -> Response
     )
     | describe_problems(404, 422),
 )
-def rotate_webhook(webhook_id: WebhookToChange, context: ContextDep) -> Response:
-    """Give a webhook a new secret; for 24 hours messages are signed with both."""
+def rotate_webhook(
+    webhook_id: WebhookToChange, context: ContextDep, principal: PrincipalDep
+) -> Response:
+    """Give a webhook a new secret; for 24 hours messages are signed with both.
+
+    Of somebody else's address an admin gets the host, as where it is looked at.
+    """
     rotated = context.services.tables.webhooks.rotate(webhook_id)
-    return answer(_document_with_secret(rotated))
+    return answer(_document_with_secret(rotated, url=_url_for(principal, rotated)))
 
 
 @router.post(
@@ -184,14 +191,14 @@ def _url_for(principal: Principal, webhook: Webhook) -> str:
     return f"{parts.scheme}://{parts.netloc}/"
 
 
-def _document(webhook: Webhook, *, url: str | None = None) -> WebhookDocument:
-    return WebhookDocument(**_members(webhook, url or webhook.url))
+def _document(webhook: Webhook, *, url: str) -> WebhookDocument:
+    return WebhookDocument(**_members(webhook, url))
 
 
-def _document_with_secret(webhook: Webhook) -> NewWebhookDocument:
+def _document_with_secret(webhook: Webhook, *, url: str) -> NewWebhookDocument:
     until = webhook.previous_until
     return NewWebhookDocument(
-        **_members(webhook, webhook.url),
+        **_members(webhook, url),
         secret=webhook.secrets[0],
         previous_secret_until=None if until is None else moment(until),
     )

@@ -7,14 +7,18 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import pytest
 
+from hanseg_segmentation.api.http.gate import Gate
+from hanseg_segmentation.api.http.problem_responses import RefusedError
 from hanseg_segmentation.api.http.tokens import (
     KEPT_SECONDS,
     PAUSE_SECONDS,
     Refusal,
     TokenVerifier,
 )
+from hanseg_segmentation.api.principal import Principal
 from hanseg_shared.access import Scope
 from hanseg_shared.errors import OptionError, ServiceUnavailableError
 from hanseg_shared.settings import Settings
@@ -122,6 +126,23 @@ def test_the_clocks_may_differ_a_little(provider):
     assert not isinstance(verifier(provider).verify(late), Refusal)
     strict = verifier(provider, oidc_leeway_seconds=0.0)
     assert isinstance(strict.verify(late), Refusal)
+
+
+def test_a_token_that_ends_meanwhile_opens_no_more(provider, services):
+    """Streams of events last longer than tokens do."""
+    found = verifier(provider, oidc_leeway_seconds=5.0).verify(
+        provider.token(exp=(end := int(time.time()) + 60))
+    )
+    assert isinstance(found, Principal)
+    assert found.expires_at == end + 5
+    now = end + 4.9
+    gate = Gate(services, now=lambda: now)
+    assert anyio.run(gate.is_still_valid, found)
+    anyio.run(gate.require_still_valid, found)
+    now = end + 5.0
+    assert not anyio.run(gate.is_still_valid, found)
+    with pytest.raises(RefusedError, match="the token opens nothing any more"):
+        anyio.run(gate.require_still_valid, found)
 
 
 def test_unsigned_and_secretly_signed_tokens_are_refused(provider):

@@ -22,6 +22,8 @@ class Principal:
         address: Where the request came from.
         session_id: The session in a browser that the key was shown to begin; None
             where the key itself came.
+        expires_at: When the token that was sent opens nothing any more, in seconds
+            since 1970; None where none was.
     """
 
     owner: str
@@ -29,6 +31,7 @@ class Principal:
     scopes: frozenset[Scope] = frozenset()
     address: str = ""
     session_id: str | None = None
+    expires_at: float | None = None
 
     @property
     def share(self) -> str:

@@ -88,10 +88,15 @@ class Gate:
     Args:
         services: The keys and the settings.
         clock: Monotonic, in seconds.
+        now: The time of day that tokens end by, in seconds since 1970.
     """
 
     def __init__(
-        self, services: Services, *, clock: Callable[[], float] = time.monotonic
+        self,
+        services: Services,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         settings = services.settings
         self._keys = services.tables.api_keys
@@ -99,6 +104,7 @@ class Gate:
         self._needs_key = settings.needs_key
         self._tokens = TokenVerifier.of(settings)
         self._clock = clock
+        self._now = now
         self._verifying = CapacityLimiter(VERIFIED_AT_ONCE)
         rate = settings.key_requests_per_second
         self._rate = Buckets(size=rate * BURST_SECONDS, per_second=rate, clock=clock)
@@ -166,7 +172,8 @@ class Gate:
         if principal.session_id is not None:
             return await run_sync(self._sessions.find, principal.session_id) is not None
         if principal.key_id is None:
-            return True
+            expires_at = principal.expires_at
+            return expires_at is None or self._now() < expires_at
         standing = await run_sync(self._keys.standing, principal.key_id)
         return standing is KeyStanding.VALID
 
@@ -174,12 +181,14 @@ class Gate:
         """Return if a caller who waited may still see the answer.
 
         Raises:
-            RefusedError: The key was revoked meanwhile, or its time is over.
+            RefusedError: The key was revoked meanwhile, or its time is over, or the
+                token's.
         """
         if not await self.is_still_valid(principal):
+            key_id = principal.key_id
+            what = "the token" if key_id is None else f"the key {key_id}"
             raise unauthenticated(
-                f"the key {principal.key_id} opens nothing any more",
-                error="invalid_token",
+                f"{what} opens nothing any more", error="invalid_token"
             )
 
     def count_bytes(self, principal: Principal, size: int) -> None:

@@ -130,7 +130,11 @@ class TokenVerifier:
                 f"the token's claim {self._settings.oidc_owner_claim} is no name that "
                 "an owner can have"
             )
-        return Principal(owner, scopes=with_implied(self._scopes(claims)))
+        return Principal(
+            owner,
+            scopes=with_implied(self._scopes(claims)),
+            expires_at=int(claims["exp"]) + self._settings.oidc_leeway_seconds,
+        )
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
         told = claims.get(self._settings.oidc_scope_claim, "")

@@ -112,6 +112,24 @@ def test_a_rejected_mr_is_not_written(results, report, pair):
     assert not (results / MR_SERIES).exists()
 
 
+def test_dicom_of_an_earlier_registration_is_replaced(results, report, pair):
+    assert write_dicom(results, report, case_of(pair)) == []
+    (results / MR_SERIES / "of_the_first.dcm").touch()
+    assert write_dicom(results, report, case_of(pair)) == []
+    assert len(list((results / MR_SERIES).iterdir())) == pair.ct.grid.size[2]
+    assert (results / REG).is_file()
+
+
+def test_a_rejected_mr_leaves_no_dicom_of_an_earlier_registration(
+    results, report, pair
+):
+    write_dicom(results, report, case_of(pair))
+    rejected = report.model_copy(update={"verdict": MrVerdict.REJECTED})
+    write_dicom(results, rejected, case_of(pair))
+    assert not (results / MR_SERIES).exists()
+    assert not (results / REG).exists()
+
+
 def test_a_deformation_is_no_spatial_registration(results, report, pair):
     grid = pair.ct.grid.crop((0, 0, 0), (8, 8, 8))
     field = Deformation(np.zeros((3, *grid.shape)), grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,6 +136,8 @@ def require_case(images: ImageFiles, ct: Path) -> None:
 def write_dicom(folder: Path, report: RegistrationReport, case: DicomCase) -> list[str]:
     """Write the registration and the registered MR as DICOM, and read them back.
 
+    Those of an earlier registration in the folder are removed.
+
     Args:
         folder: Where the registration's other results are.
         report: The verdict.
@@ -146,6 +149,9 @@ def write_dicom(folder: Path, report: RegistrationReport, case: DicomCase) -> li
     Raises:
         OutputError: An object does not read back as what it should say.
     """
+    (folder / REG).unlink(missing_ok=True)
+    if (folder / MR_SERIES).exists():
+        shutil.rmtree(folder / MR_SERIES)
     if report.verdict is not MrVerdict.USED:
         return ["no DICOM was written: the MR was rejected, and is not to be used"]
     from hanseg_shared.dicom.gate import require_mr_series

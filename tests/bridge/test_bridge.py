@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 
 import pytest
 
+from hanseg_dicom import work
+from hanseg_dicom.archive import write_archive
 from hanseg_dicom.errors import OrthancAccessError, OrthancUnavailableError
 from hanseg_dicom.records import CaseState
 from hanseg_shared.documents import DicomOutput, JobState
@@ -400,6 +404,37 @@ def test_a_damaged_file_in_orthanc_fails_its_case_alone(begun: World):
     assert set(begun.states) == {CaseState.FAILED, CaseState.DONE}
     (failed,) = (e for e in begun.cases if e.state is CaseState.FAILED)
     assert "500 to /instances/.../file: The file is damaged" in failed.reason
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+    """Let the disk have no room for the next so many archives."""
+    left = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) for _ in range(times)]
+
+    def write(orthanc, instances, path) -> None:
+        if left:
+            raise left.pop()
+        write_archive(orthanc, instances, path)
+
+    monkeypatch.setattr(work, "write_archive", write)
+
+
+def test_a_full_disk_puts_off_its_case_alone(begun: World, monkeypatch):
+    fill_disk(monkeypatch, times=1)
+    begun.orthanc.receive(*pair("one"), *pair("other"))
+    begun.round()
+    late, sent = sorted(begun.cases, key=lambda each: -each.attempts)
+    assert [late.state, sent.state] == [CaseState.FOUND, CaseState.SUBMITTED]
+    assert late.reason.endswith("cannot be used: No space left on device")
+    begun.run()
+    assert begun.states == [CaseState.DONE] * 2
+
+
+def test_a_disk_that_stays_full_is_given_up_after_a_while(begun: World, monkeypatch):
+    fill_disk(monkeypatch, times=100)
+    begun.orthanc.receive(*pair())
+    begun.run()
+    assert begun.states == [CaseState.FAILED]
+    assert begun.cases[0].reason.startswith("given up after 4 times: the data folder")
 
 
 def test_a_service_that_comes_back_gets_the_case(begun: World):

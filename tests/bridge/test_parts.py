@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from hanseg_dicom import cli
 from hanseg_dicom.archive import write_archive
 from hanseg_dicom.bridge import Bridge, is_running, sole_bridge
 from hanseg_dicom.choice import MANUFACTURER
@@ -200,6 +201,28 @@ class TestCommands:
         assert events[1]["reason"] == "the CT is tilted"
         assert [events[-1][n] for n in ("under_way", "failed", "done")] == [1, 1, 1]
         assert isinstance(done.exception, JobError)
+
+    def test_of_too_many_cases_those_under_way_are_listed(
+        self, ledger: Ledger, tmp_path: Path, monkeypatch
+    ):
+        monkeypatch.setattr(cli, "SHOWN", 3)
+        ledger.put("beat", "1e12")
+        under_way = [find(ledger, n, CaseState.SUBMITTED) for n in ("1.1", "1.2")]
+        failed = {find(ledger, n, CaseState.FAILED) for n in ("1.3", "1.4")}
+        with sole_bridge(tmp_path):
+            done = invoke("status", "--json")
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        *listed, last = (each["case"] for each in events[:-1])
+        assert set(listed) == set(under_way)
+        assert last in failed
+
+    def test_a_superseded_case_is_not_done(self, ledger: Ledger, tmp_path: Path):
+        ledger.put("beat", "1e12")
+        find(ledger, "1.1", CaseState.DONE)
+        find(ledger, "1.2", CaseState.SUPERSEDED, "its images are gone")
+        with sole_bridge(tmp_path):
+            done = invoke("status")
+        assert "0 under way, 0 failed, 1 done" in done.stdout
 
     def test_status_of_a_bridge_whose_cases_are_done_is_success(
         self, ledger: Ledger, tmp_path: Path

@@ -146,7 +146,9 @@ def _print_status(
     cases = ledger.cases()
     open_cases = [each for each in cases if each.state not in ENDED]
     failed = [each for each in cases if each.state is CaseState.FAILED]
-    shown = cases if everything else [*open_cases, *failed][-SHOWN:]
+    newest = [*failed, *open_cases][-SHOWN:]  # of too many, failed ones are left out
+    open_first = sorted(newest, key=lambda each: each.state is CaseState.FAILED)
+    shown = cases if everything else open_first
     waiting = ledger.waiting()
     if as_json:
         for each in shown:
@@ -154,7 +156,7 @@ def _print_status(
     elif shown:
         rows = [(e.name, e.state, e.job or "", _time(e), e.reason) for e in shown]
         print_table(("case", "state", "job", "since (UTC)", "reason"), rows)
-    done = len(cases) - len(open_cases) - len(failed)
+    done = sum(each.state is CaseState.DONE for each in cases)
     tell(
         "status",
         f"{len(open_cases)} under way, {len(failed)} failed, {done} done; "

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from hanseg_shared.documents import DicomOutput, JobOptions
 
-_NEED_AN_MR = frozenset({DicomOutput.REG, DicomOutput.MR})
+OF_A_USED_MR = frozenset({DicomOutput.REG, DicomOutput.MR})
+"""What there is only with an MR, and only if that was not rejected."""
 
 
 class PlannedInstance(BaseModel):
@@ -53,5 +54,5 @@ class Plan(BaseModel):
         Outputs that need an MR are left out where there is none.
         """
         if not self.mr:
-            outputs = tuple(each for each in outputs if each not in _NEED_AN_MR)
+            outputs = tuple(each for each in outputs if each not in OF_A_USED_MR)
         return JobOptions(outputs=outputs, template=template)

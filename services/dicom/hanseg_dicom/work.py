@@ -20,6 +20,7 @@ from hanseg_dicom.errors import (
 )
 from hanseg_dicom.ledger import Ledger
 from hanseg_dicom.orthanc import Orthanc
+from hanseg_dicom.plan import OF_A_USED_MR
 from hanseg_dicom.records import Case, CaseState, Delivery, DeliveryState
 from hanseg_dicom.settings import BridgeSettings
 from hanseg_dicom.uids import series_uid_of
@@ -69,10 +70,6 @@ FILES = {
     DicomOutput.REPORT: REVIEW_PAGE,
 }
 """What each output is called among the results; a name that ends in / is a folder."""
-
-
-OF_A_USED_MR = frozenset({DicomOutput.REG, DicomOutput.MR})
-"""What there is only if the MR was not rejected."""
 
 
 def pause_seconds(attempts: int) -> float:
@@ -132,6 +129,10 @@ class Work:
                 self._fail_for_now(case, error)
             except HansegError as error:
                 self._fail(case, error.message)
+            except OSError as error:
+                what = f"the data folder {self._settings.data} cannot be used"
+                why = StoreError(f"{what}: {error.strerror or error}")
+                self._fail_for_now(case, why)
 
     # sent
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+
+import httpx
+import numpy as np
 import pytest
 
+from hanseg_lab.phantom import make_case
 from hanseg_shared.access import Scope
 from hanseg_shared.jobs.services import open_tables
+from hanseg_shared.jobs.store import PayloadStore
+from hanseg_shared.organs import organ
 from hanseg_shared.stack import Stack
 from tests.browser.conftest import CASE_MS, make_settings
 from tests.browser.prefix_proxy import publish
+from tests.browser.shown_case import SPACING, ShownCase
 
 PREFIX = "/contouring"
 
@@ -33,7 +41,12 @@ def service(below, her_key):
         yield stack.url
 
 
-@pytest.mark.parametrize("takes_off", [False, True], ids=["left there", "taken off"])
+either_proxy = pytest.mark.parametrize(
+    "takes_off", [False, True], ids=["left there", "taken off"]
+)
+
+
+@either_proxy
 def test_a_case_is_sent_below_a_path(browser, service, her_key, case, takes_off):
     with publish(service, PREFIX, takes_off=takes_off) as address:
         context = browser.new_context()
@@ -59,3 +72,45 @@ def test_a_case_is_sent_below_a_path(browser, service, her_key, case, takes_off)
         page.get_by_label("Access key").wait_for()
         context.close()
     assert [each for each in asked if not each.startswith(address)] == []
+
+
+@pytest.fixture(scope="module")
+def corrected(below, service, tmp_path_factory):
+    """A case whose one parotid gland was corrected, and the key of who did it."""
+    tables = open_tables(below)
+    shown = ShownCase(
+        tables, PayloadStore(below.store), tmp_path_factory.mktemp("shown")
+    )
+    job_id = shown.make("rita")
+    scopes = frozenset({Scope.READ, Scope.REVIEW})
+    key = tables.api_keys.create("rita", scopes).text
+    tables.close()
+    labels = make_case(11, ct_spacing=SPACING, mr=False).labels.array
+    mask = labels == organ("Parotid_L").label
+    mask[: mask.shape[0] // 2] = False
+    answer = httpx.put(
+        f"{service}/v1/jobs/{job_id}/review/organs/Parotid_L/mask",
+        content=gzip.compress(mask.astype(np.uint8).tobytes()),
+        headers={"Content-Type": "application/gzip", "Authorization": f"Bearer {key}"},
+    )
+    assert answer.is_success, answer.text
+    return job_id, key
+
+
+@either_proxy
+def test_a_correction_is_seen_below_a_path(browser, service, corrected, takes_off):
+    job_id, key = corrected
+    with publish(service, PREFIX, takes_off=takes_off) as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{address}/")
+        page.get_by_label("Access key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_text("Live").wait_for()
+        with page.expect_response(lambda told: "/masks/" in told.url) as told:
+            page.goto(f"{address}/jobs/{job_id}/view")
+            page.locator("canvas[data-ready]").wait_for()
+        context.close()
+    masks = f"{address}/v1/jobs/{job_id}/review/versions/1/masks"
+    assert told.value.url == f"{masks}/Parotid_L"
+    assert told.value.status == 200

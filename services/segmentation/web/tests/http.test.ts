@@ -1,5 +1,20 @@
-import { expect, test } from "vitest";
-import { errorOf, keepToken, sentenceCase, tokenHeaders } from "../src/core/http";
+import { afterEach, expect, test, vi } from "vitest";
+import {
+  address,
+  errorOf,
+  keepToken,
+  sentenceCase,
+  tokenHeaders,
+} from "../src/core/http";
+
+afterEach(() => vi.unstubAllGlobals());
+
+test("an address is below the prefix once, also that of the API's own link", () => {
+  vi.stubGlobal("document", { baseURI: "http://service/contouring/" });
+  const whole = "http://service/contouring/v1/jobs/a";
+  expect(address("v1/jobs/a")).toBe(whole);
+  expect(address("/contouring/v1/jobs/a")).toBe(whole);
+});
 
 test("a problem document is shown as its sentence", () => {
   const text = JSON.stringify({

@@ -24,9 +24,14 @@ export function tokenHeaders(method: string): Record<string, string> {
   return changes && csrfToken !== null ? { "X-CSRF-Token": csrfToken } : {};
 }
 
-/** The whole address of a path of the API, below whatever prefix the page is. */
+/**
+ * The whole address of a path of the API, below whatever prefix the page is.
+ *
+ * @param path Without a slash before it; a link of the API's, which begins with one, has
+ *   the prefix already.
+ */
 export function address(path: string): string {
-  return new URL(path.replace(/^\//, ""), document.baseURI).href;
+  return new URL(path, document.baseURI).href;
 }
 
 /** Send a request; resolves with a good answer only. */

@@ -6,6 +6,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { ApiError, sentenceOf } from "../core/http";
 import type { Desk } from "./commands";
 import { Tools } from "./correction/hand";
+import { followCorrections } from "./corrections";
 import { fetchUnpacked } from "./fetch-image";
 import type { Shape } from "./outline";
 import { Overlay } from "./overlay";
@@ -167,30 +168,6 @@ function followOwn(
     if (next === shown) return;
     shown = next;
     show(next === null ? null : scene.ownShape(next));
-  });
-}
-
-function followCorrections(scene: Scene, store: CaseStore): () => void {
-  let shown = "";
-  return effect(() => {
-    const edited = store.rows.value.filter((row) => row.said?.mask?.href);
-    const wanted = edited.map((row) => row.said?.mask?.sha256).join(" ");
-    if (wanted === shown) return;
-    shown = wanted;
-    Promise.all(
-      edited.map(async (row) => {
-        const path = row.said?.mask?.href ?? "";
-        const mask = await fetchUnpacked(path, new AbortController().signal);
-        return [row.label, new Uint8Array(mask)] as const;
-      }),
-    ).then(
-      (masks) => {
-        if (wanted === shown) scene.showCorrections(new Map(masks));
-      },
-      () => {
-        shown = "";
-      },
-    );
   });
 }
 

@@ -1,8 +1,20 @@
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import type { Line } from "../src/core/types";
-import { describeLeft, describeSeconds } from "../src/core/words";
+import { describeLeft } from "../src/core/words";
 import { FLAGS } from "../src/worklist/flags";
-import { lines, NO_FILTERS, queryOf, takeIn } from "../src/worklist/store";
+import {
+  batches,
+  filters,
+  lines,
+  NO_FILTERS,
+  queryOf,
+  takeIn,
+} from "../src/worklist/store";
+
+afterEach(() => {
+  filters.value = NO_FILTERS;
+  vi.unstubAllGlobals();
+});
 
 const LINE: Line = {
   id: "a",
@@ -48,9 +60,39 @@ test("a new job has the list read again", () => {
   expect(takeIn({ ...LINE, id: "new" })).toBe(false);
 });
 
+test("a job of a batch that ends in a narrowed list has it read again", () => {
+  const asked = vi.fn();
+  vi.stubGlobal("fetch", asked);
+  filters.value = { ...NO_FILTERS, state: "running" };
+  const line = { ...LINE, batch: "night" };
+  lines.value = [line];
+  expect(takeIn({ ...line, state: "succeeded", progress: null })).toBe(false);
+  expect(lines.value).toEqual([line]);
+  expect(asked).not.toHaveBeenCalled();
+});
+
+test("a review that changes in a narrowed list has it read again", () => {
+  filters.value = { ...NO_FILTERS, review: "open" };
+  const line: Line = { ...LINE, state: "succeeded", review: "open" };
+  lines.value = [line];
+  expect(takeIn({ ...line, review: "signed" })).toBe(false);
+  expect(takeIn({ ...line, version: 2 })).toBe(true);
+});
+
+test("a job of a batch that ends has the batch counted again", async () => {
+  const night = { id: "night", total: 1 };
+  vi.stubGlobal(
+    "fetch",
+    vi.fn(async () => Response.json(night)),
+  );
+  const line = { ...LINE, batch: "night" };
+  lines.value = [line];
+  expect(takeIn({ ...line, state: "succeeded", progress: null })).toBe(true);
+  expect(lines.value[0]?.state).toBe("succeeded");
+  await vi.waitFor(() => expect(batches.value).toEqual([night]));
+});
+
 test("times are said as people say them", () => {
-  expect(describeSeconds(125)).toBe("2 min 5 s");
-  expect(describeSeconds(3720)).toBe("1 h 2 min");
   expect(describeLeft(2)).toBe("a few seconds left");
   expect(describeLeft(41)).toBe("about 45 s left");
   expect(describeLeft(200)).toBe("about 4 min left");

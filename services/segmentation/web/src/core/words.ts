@@ -27,19 +27,6 @@ export function describeMr(line: Line): string {
   return "MR sent";
 }
 
-/** A length of time, such as `2 min 5 s`. */
-export function describeSeconds(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 60) {
-    const rest = whole % 60;
-    return minutes < 10 && rest > 0 ? `${minutes} min ${rest} s` : `${minutes} min`;
-  }
-  const hours = Math.floor(minutes / 60);
-  return `${hours} h ${minutes % 60} min`;
-}
-
 /** How much is left, rounded so that it does not flicker. */
 export function describeLeft(seconds: number): string {
   if (seconds < 5) return "a few seconds left";

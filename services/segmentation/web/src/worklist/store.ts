@@ -127,16 +127,14 @@ export function follow(): () => void {
 /** Put a changed line in its place; false if the list must be read again for that. */
 export function takeIn(line: Line): boolean {
   const shown = lines.value ?? [];
-  const index = shown.findIndex((each) => each.id === line.id);
-  const batchChanged = line.batch !== null && line.progress === null;
-  if (index < 0 || batchChanged) {
-    if (index < 0 || !replace(index, line)) return false;
-    void reloadBatches();
-    return true;
-  }
-  const before = shown[index];
-  if (isNarrowed(filters.value) && before?.state !== line.state) return false;
-  return replace(index, line);
+  const before = shown.find((each) => each.id === line.id);
+  if (!before) return false;
+  const mayLeave = before.state !== line.state || before.review !== line.review;
+  if (mayLeave && isNarrowed(filters.value)) return false;
+  keep([line]);
+  lines.value = shown.map((each) => (each.id === line.id ? line : each));
+  if (line.batch !== null && line.progress === null) void reloadBatches();
+  return true;
 }
 
 /** The seconds that a job still takes, counted down since its line came. */
@@ -144,14 +142,6 @@ export function leftNow(line: Line, now: number): number | null {
   if (line.seconds_left === null) return null;
   const since = (now - (cameAt.get(line.id) ?? now)) / 1000;
   return Math.max(0, line.seconds_left - since);
-}
-
-function replace(index: number, line: Line): boolean {
-  const shown = [...(lines.value ?? [])];
-  shown[index] = line;
-  keep([line]);
-  lines.value = shown;
-  return true;
 }
 
 function keep(found: Line[]): void {

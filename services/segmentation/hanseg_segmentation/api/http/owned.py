@@ -48,12 +48,6 @@ def require_change(principal: Principal, owner: str, what: str) -> None:
     )
 
 
-def _job_to_see(job_id: JobId, context: ContextDep, principal: PrincipalDep) -> str:
-    owner = context.services.tables.jobs.owner(job_id)
-    require_sight(principal, owner, f"job {job_id}")
-    return job_id
-
-
 def _seen_job(job_id: JobId, context: ContextDep, principal: PrincipalDep) -> Job:
     job = context.services.tables.jobs.get(job_id)
     require_sight(principal, job.owned_by, f"job {job_id}")
@@ -106,7 +100,6 @@ def _webhook_to_change(
     return webhook_id
 
 
-JobToSee = Annotated[str, Depends(_job_to_see)]
 SeenJob = Annotated[Job, Depends(_seen_job)]
 """The job itself, read once."""
 

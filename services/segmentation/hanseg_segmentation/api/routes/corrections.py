@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.http.access import GuardedRoute, needs
 from hanseg_segmentation.api.http.incoming import request_folder
-from hanseg_segmentation.api.http.owned import JobToSee
+from hanseg_segmentation.api.http.owned import SeenJob
 from hanseg_segmentation.api.http.problem_responses import UNSUPPORTED, RefusedError
 from hanseg_segmentation.api.http.respond import (
     ETAG,
@@ -25,7 +25,7 @@ from hanseg_segmentation.api.intake.correcting import correct, receive_file
 from hanseg_segmentation.api.intake.reviewing import open_review, require_organ
 from hanseg_segmentation.api.principal import Principal, PrincipalDep
 from hanseg_segmentation.api.routes.results import (
-    require_results,
+    refuse_without_results,
     send_whole,
 )
 from hanseg_segmentation.api.routes.review import (
@@ -40,6 +40,7 @@ from hanseg_segmentation.api.routes.review import (
 from hanseg_shared.access import Scope
 from hanseg_shared.documents import ResultFile
 from hanseg_shared.errors import JobNotFoundError
+from hanseg_shared.jobs.record import Job
 
 router = APIRouter(tags=["review"], route_class=GuardedRoute)
 
@@ -70,7 +71,7 @@ def _body(kind: str, description: str) -> dict[str, Any]:
     ),
 )
 async def save_mask(
-    job_id: JobToSee,
+    job: SeenJob,
     organ: Organ,
     request: Request,
     context: ContextDep,
@@ -88,7 +89,7 @@ async def save_mask(
         request,
         context,
         principal,
-        job_id,
+        job,
         organ=organ,
         painted=True,
         if_match=if_match,
@@ -108,7 +109,7 @@ async def save_mask(
     ),
 )
 async def send_correction(
-    job_id: JobToSee,
+    job: SeenJob,
     request: Request,
     context: ContextDep,
     principal: PrincipalDep,
@@ -126,7 +127,7 @@ async def send_correction(
     if organ is not None:
         require_organ(organ)
     return await _correct(
-        request, context, principal, job_id, organ=organ, if_match=if_match
+        request, context, principal, job, organ=organ, if_match=if_match
     )
 
 
@@ -147,15 +148,15 @@ async def send_correction(
     | describe_problems(404, 409, 410, 422),
 )
 def fetch_mask(
-    job_id: JobToSee,
+    job: SeenJob,
     version: Version,
     organ: Organ,
     context: ContextDep,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return an organ's corrected mask, as it is in a version of the review."""
-    require_results(context, job_id)
-    said = context.services.tables.reviews.get(job_id, version).organ(organ)
+    refuse_without_results(job)
+    said = context.services.tables.reviews.get(job.id, version).organ(organ)
     if said is None or said.mask is None:
         raise JobNotFoundError(
             f"in version {version} of the review that organ has no corrected mask"
@@ -164,21 +165,21 @@ def fetch_mask(
     file = ResultFile(
         name=f"{organ}.gz", sha256=mask.sha256, bytes=mask.bytes, media_type=GZIP
     )
-    return send_whole(context, job_id, file, if_none_match)
+    return send_whole(context, job.id, file, if_none_match)
 
 
 async def _correct(
     request: Request,
     context: Context,
     principal: Principal,
-    job_id: str,
+    job: Job,
     *,
     organ: str | None = None,
     painted: bool = False,
     if_match: str | None = None,
 ) -> Response:
     services = context.services
-    job = await run_sync(require_results, context, job_id)
+    refuse_without_results(job)
     # before anything of the body is received
     await run_sync(partial(open_review, services.tables, job, if_match=if_match))
     await run_sync(refuse_when_disk_is_full, context)

@@ -287,18 +287,6 @@ def head_result(
     return Response(headers=headers, media_type=file.media_type)
 
 
-def require_results(context: Context, job_id: str) -> Job:
-    """Return a job that has results.
-
-    Raises:
-        JobNotFoundError: There is none of that id.
-        RefusedError: It has none, or none any more.
-    """
-    job = context.services.tables.jobs.get(job_id)
-    refuse_without_results(job)
-    return job
-
-
 def refuse_without_results(job: Job) -> None:
     """Raise `RefusedError` if a job has no results, or none any more."""
     if job.state is JobState.EXPIRED:
@@ -349,7 +337,7 @@ def _require_released(context: Context, file: ResultFile) -> None:
 def _require_stored(context: Context, job_id: str, file: ResultFile) -> None:
     if not context.services.store.exists(job_id, file.sha256):
         # it may have been deleted just now
-        require_results(context, job_id)
+        refuse_without_results(context.services.tables.jobs.get(job_id))
         raise StoreError(f"result {file.name} of job {job_id} is not in the store")
 
 

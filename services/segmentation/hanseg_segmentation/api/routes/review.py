@@ -18,7 +18,7 @@ from hanseg_segmentation.api.http.links import (
     review_document,
     review_versions,
 )
-from hanseg_segmentation.api.http.owned import JobToSee
+from hanseg_segmentation.api.http.owned import SeenJob
 from hanseg_segmentation.api.http.parsing import StrictRoute
 from hanseg_segmentation.api.http.problem_responses import RefusedError
 from hanseg_segmentation.api.http.respond import (
@@ -44,7 +44,7 @@ from hanseg_segmentation.api.intake.reviewing import (
 from hanseg_segmentation.api.intake.signing import hand_on
 from hanseg_segmentation.api.intake.submission import submit_checked
 from hanseg_segmentation.api.principal import Principal, PrincipalDep
-from hanseg_segmentation.api.routes.results import require_results
+from hanseg_segmentation.api.routes.results import refuse_without_results
 from hanseg_shared.access import Scope
 from hanseg_shared.documents import ReviewState
 from hanseg_shared.errors import JobStateError
@@ -97,11 +97,11 @@ _UNCHANGED = describe_answer(304, "It is the version that is known.", headers=ET
     | describe_problems(404, 409, 410, 422),
 )
 def get_review(
-    job_id: JobToSee, context: ContextDep, if_none_match: IfNoneMatch = None
+    job: SeenJob, context: ContextDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Return what was said so far of a job's organs and registration."""
-    job = require_results(context, job_id)
-    review = context.services.tables.reviews.get(job_id)
+    refuse_without_results(job)
+    review = context.services.tables.reviews.get(job.id)
     headers = {"ETag": entity_tag(str(review.version))}
     if not none_match(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -116,11 +116,11 @@ def get_review(
     responses=describe_answer(200, "The newest first.", model=ReviewVersions)
     | describe_problems(404, 409, 410, 422),
 )
-def list_review_versions(job_id: JobToSee, context: ContextDep) -> Response:
+def list_review_versions(job: SeenJob, context: ContextDep) -> Response:
     """Return who has changed a review, when, and in what."""
-    require_results(context, job_id)
-    changes = context.services.tables.reviews.list_changes(job_id)
-    return answer(review_versions(job_id, changes))
+    refuse_without_results(job)
+    changes = context.services.tables.reviews.list_changes(job.id)
+    return answer(review_versions(job.id, changes))
 
 
 @router.get(
@@ -131,12 +131,10 @@ def list_review_versions(job_id: JobToSee, context: ContextDep) -> Response:
     responses=describe_answer(200, "That version.", model=ReviewDocument, headers=ETAG)
     | describe_problems(404, 409, 410, 422),
 )
-def get_review_version(
-    job_id: JobToSee, version: Version, context: ContextDep
-) -> Response:
+def get_review_version(job: SeenJob, version: Version, context: ContextDep) -> Response:
     """Return a version of a review; what it says never changes."""
-    job = require_results(context, job_id)
-    return answer_review(job, context.services.tables.reviews.get(job_id, version))
+    refuse_without_results(job)
+    return answer_review(job, context.services.tables.reviews.get(job.id, version))
 
 
 @router.put(
@@ -147,7 +145,7 @@ def get_review_version(
     responses=SAVED | describe_problems(400, 404, 409, 410, 412, 422),
 )
 def judge_organ(
-    job_id: JobToSee,
+    job: SeenJob,
     organ: Organ,
     said: OrganJudgement,
     context: ContextDep,
@@ -160,7 +158,7 @@ def judge_organ(
     version that has it stays.
     """
     named = NamedJudgement(organ=organ, verdict=said.verdict, reason=said.reason)
-    return _judge(context, principal, job_id, (named,), if_match)
+    return _judge(context, principal, job, (named,), if_match)
 
 
 @router.post(
@@ -171,14 +169,14 @@ def judge_organ(
     responses=SAVED | describe_problems(400, 404, 409, 410, 412, 422),
 )
 def judge_several(
-    job_id: JobToSee,
+    job: SeenJob,
     said: OrgansJudged,
     context: ContextDep,
     principal: PrincipalDep,
     if_match: IfMatch = None,
 ) -> Response:
     """Accept or reject several organs in one version."""
-    return _judge(context, principal, job_id, said.organs, if_match)
+    return _judge(context, principal, job, said.organs, if_match)
 
 
 @router.put(
@@ -189,7 +187,7 @@ def judge_several(
     responses=SAVED | describe_problems(400, 404, 409, 410, 412, 413, 422),
 )
 async def review_registration(
-    job_id: JobToSee,
+    job: SeenJob,
     said: RegistrationJudgement,
     request: Request,
     context: ContextDep,
@@ -201,7 +199,7 @@ async def review_registration(
     A rejection queues the CT alone as a new job of the same case, `ct_only_job`, once;
     this job keeps its results, and cannot be signed.
     """
-    job = await run_sync(require_results, context, job_id)
+    refuse_without_results(job)
     require_registration(job)
     tables = context.services.tables
     review = await run_sync(lambda: open_review(tables, job, if_match=if_match))
@@ -223,7 +221,7 @@ async def review_registration(
     responses=SAVED | describe_problems(400, 404, 409, 410, 412, 422),
 )
 async def sign_review(
-    job_id: JobToSee,
+    job: SeenJob,
     asked: SignatureRequest,
     request: Request,
     context: ContextDep,
@@ -236,7 +234,7 @@ async def sign_review(
     job, in `reviewed/`.
     """
     settings = context.services.settings
-    job = await run_sync(require_results, context, job_id)
+    refuse_without_results(job)
     signature = make_signature(asked, principal)
     async with request_folder(context) as folder:
         signed = await check_and_make(
@@ -257,7 +255,7 @@ async def sign_review(
     responses=SAVED | describe_problems(404, 409, 410, 412, 422),
 )
 def reopen_review(
-    job_id: JobToSee,
+    job: SeenJob,
     context: ContextDep,
     principal: PrincipalDep,
     if_match: IfMatch = None,
@@ -266,12 +264,12 @@ def reopen_review(
 
     What has been handed on already is not called back.
     """
-    job = require_results(context, job_id)
+    refuse_without_results(job)
     tables = context.services.tables
-    review = tables.reviews.get(job_id)
+    review = tables.reviews.get(job.id)
     require_version(review, if_match)
     if review.state is not ReviewState.SIGNED:
-        raise JobStateError(f"the review of job {job_id} is not signed")
+        raise JobStateError(f"the review of job {job.id} is not signed")
     change = make_change(review, ChangeKind.REOPENED, principal)
     return answer_review(job, save(tables, review.reopened(change)))
 
@@ -285,11 +283,11 @@ def answer_review(job: Job, review: ReviewDocument) -> Response:
 def _judge(
     context: Context,
     principal: Principal,
-    job_id: str,
+    job: Job,
     said: tuple[NamedJudgement, ...],
     if_match: str | None,
 ) -> Response:
-    job = require_results(context, job_id)
+    refuse_without_results(job)
     tables = context.services.tables
     review = open_review(tables, job, if_match=if_match)
     return answer_review(job, save(tables, judge_organs(job, review, said, principal)))

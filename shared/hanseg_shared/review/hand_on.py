@@ -91,7 +91,7 @@ class SignedFiles:
 
 def write_in_child(
     files: SignedFiles, review: SignedReview, out: Path, halt: Halt | None = None
-) -> tuple[str, ...]:
+) -> dict[str, str]:
     """Do what `write_signed` does, in a process of its own.
 
     Raises:
@@ -110,13 +110,13 @@ def write_in_child(
     }
     answer = run_confined(_MODULE, request, confines=CONFINES, halt=halt or Halt())
     if "left_out" in answer:
-        return tuple(answer["left_out"])
+        return dict(answer["left_out"])
     raise OutputError(answer.get("refused", "what was signed was not written"))
 
 
 def write_signed(
     files: SignedFiles, review: SignedReview, out: Path, halt: Halt | None = None
-) -> tuple[str, ...]:
+) -> dict[str, str]:
     """Write the label map of a signed review, and its DICOM objects; read them back.
 
     Args:
@@ -126,7 +126,7 @@ def write_signed(
         halt: Not looked at: this is what the child does.
 
     Returns:
-        A sentence for each structure that the structure set has not, and why.
+        The names of structures that the structure set has not, and why each.
 
     Raises:
         OutputError: No organ is left, or an object does not read back as it should.
@@ -143,7 +143,7 @@ def write_signed(
     if said.edited or said.rejected:
         _write_label_map(out / SEGMENTATION, corrected)
     if files.dicom is None:
-        return ()
+        return {}
     return _write_dicom(files.dicom, labels, corrected, review, said, out)
 
 
@@ -164,7 +164,7 @@ def _write_dicom(
     review: SignedReview,
     said: Review,
     out: Path,
-) -> tuple[str, ...]:
+) -> dict[str, str]:
     """Write the objects that are asked for; return what the structure set lacks."""
     from pydicom.config import disable_value_validation
 
@@ -182,7 +182,7 @@ def _write_dicom(
     template = Template.model_validate_json(files.template.read_bytes())
     reviewer = fit_name(review.reviewer, case.identity.character_set)
     said = replace(said, reviewer=reviewer)
-    missing: tuple[str, ...] = ()
+    missing: dict[str, str] = {}
     with disable_value_validation():
         if DicomOutput.RTSTRUCT in review.outputs:
             missing = _write_structures(
@@ -201,7 +201,7 @@ def _write_structures(
     template: Template,
     review: SignedReview,
     said: Review,
-) -> tuple[str, ...]:
+) -> dict[str, str]:
     from hanseg_shared.dicom import gate
     from hanseg_shared.dicom.organ_masks import OrganMasks
     from hanseg_shared.dicom.rtstruct import write_rtstruct
@@ -224,10 +224,7 @@ def _write_structures(
         organs=[each.name for each in review.organs if masks.has(each.name)],
         review=said,
     )
-    return tuple(
-        f"the structure set has no {each.name}: {each.reason}"
-        for each in written.left_out
-    )
+    return {each.name: each.reason for each in written.left_out}
 
 
 def _write_segments(
@@ -283,7 +280,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         left_out = write_signed(files, review, Path(request["out"]))
     except OutputError as error:
         return {"refused": error.message}
-    return {"left_out": list(left_out)}
+    return {"left_out": left_out}
 
 
 if __name__ == "__main__":

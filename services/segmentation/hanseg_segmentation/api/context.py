@@ -60,9 +60,10 @@ a folder. Raises `ImageError` if it cannot be used, and stops soon after it was
 halted."""
 
 
-WriteSigned = Callable[[SignedFiles, SignedReview, Path, Halt], tuple[str, ...]]
-"""Writes the structure set of a signed review to a folder, and returns what it has not;
-raises `OutputError` if it does not read back as it should."""
+WriteSigned = Callable[[SignedFiles, SignedReview, Path, Halt], dict[str, str]]
+"""Writes what is handed on of a signed review to a folder, and returns which structures
+its structure set has not, and why; raises `OutputError` if something does not read back
+as it should."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def _write(
     with take_turn(context.converting, halt), translate_disk_faults():
         missing = context.write_signed(files, said, out, halt)
         made = tuple(_keep(context.services, job, out, file) for file in wanted)
-    return made, left_out | _list_missing(missing)
+    return made, left_out | missing
 
 
 def _without_source(again: Sequence[ResultFile]) -> dict[str, str]:
@@ -142,13 +142,6 @@ def _keep(services: Services, job: Job, out: Path, file: ResultFile) -> ResultFi
     payload = services.store.put(job.id, out / file.name)
     written = {"sha256": payload.sha256, "bytes": payload.bytes}
     return _reviewed(file).model_copy(update=written)
-
-
-def _list_missing(sentences: tuple[str, ...]) -> dict[str, str]:
-    """Return why structures are left out, by their names."""
-    pairs = (each.removeprefix("the structure set has no ") for each in sentences)
-    split = (each.partition(": ") for each in pairs)
-    return {name: reason for name, _, reason in split}
 
 
 def _has_any(job: Job, said: SignedReview, review: ReviewDocument) -> bool:

@@ -93,7 +93,7 @@ class TestHowFarAWorkerIs:
         check = worker_check(api, QueueName.SEGMENTATION)
         assert (check["ok"], check["state"]) == (False, "loading")
         assert check["detail"].startswith(
-            "no segmentation worker is ready: one is loading since"
+            "no segmentation worker is ready: one has been loading for"
         )
         assert worker_check(api, QueueName.REGISTRATION)["state"] == "dead"
 

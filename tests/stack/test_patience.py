@@ -110,9 +110,10 @@ def test_the_computing_of_a_session_is_counted_with_its_children():
     assert cpu_seconds_of([None]) == 0
 
 
+LOADING = "one has been loading for 3 s"
 CHECKS = [
     {"name": "database", "ok": True, "detail": "answers"},
-    {"name": "segmentation worker", "ok": False, "detail": "one is loading since 3 s"},
+    {"name": "segmentation worker", "ok": False, "detail": LOADING},
 ]
 
 
@@ -122,7 +123,7 @@ CHECKS = [
         (httpx.Response(200, json={}), {}),
         (
             httpx.Response(503, json={"detail": "x", "checks": CHECKS}),
-            {"segmentation worker": "one is loading since 3 s"},
+            {"segmentation worker": LOADING},
         ),
         (httpx.Response(503, json={"detail": "full"}), {"api": "full"}),
         (httpx.Response(502, text="a proxy"), {"api": "the API does not answer"}),

@@ -182,7 +182,7 @@ def _check_unready_worker(
     if loading:
         first = min(loading, key=lambda status: status.since)
         seconds = max(0.0, now - first.since)
-        detail = f"no {name} is ready: one is loading since {seconds:.0f} s"
+        detail = f"no {name} is ready: one has been loading for {seconds:.0f} s"
         trouble = next((s.trouble for s in loading if s.trouble), None)
         if trouble:
             detail += f" and cannot work yet: {trouble}"

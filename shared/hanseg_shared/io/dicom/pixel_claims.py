@@ -34,7 +34,6 @@ _NAMES = {
 }
 _ALLOWED_BITS = (1, 8, 16, 32, 64)
 _WHOLE_NUMBER = re.compile(rb" *\+?([0-9]{1,12}) *\0?")
-_ITEM_HEADER_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)

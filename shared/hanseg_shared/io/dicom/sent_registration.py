@@ -17,11 +17,11 @@ from pydicom.dataset import Dataset
 
 from hanseg_shared.errors import ImageContentError
 from hanseg_shared.io.dicom.attributes import Attributes
+from hanseg_shared.io.dicom.sop_classes import SPATIAL_REGISTRATION
 from hanseg_shared.io.dicom.source import SentRegistration
 
-SPATIAL_REGISTRATION = "1.2.840.10008.5.1.4.1.1.66.1"
 DEFORMABLE_REGISTRATION = "1.2.840.10008.5.1.4.1.1.66.3"
-"""SOP classes (PS3.4 B.5)."""
+"""A SOP class (PS3.4 B.5)."""
 
 MATRIX_TYPES = ("RIGID", "RIGID_SCALE", "AFFINE")
 """Values of Frame of Reference Transformation Matrix Type (0070,030C)."""

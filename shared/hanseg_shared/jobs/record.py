@@ -192,11 +192,11 @@ class Job:
             progress=self.progress,
             attempt=self.total_attempts,
             created_at=moment(self.created_at),
-            started_at=_moment_or_none(self.started_at),
-            finished_at=_moment_or_none(self.finished_at),
-            inputs_expire_at=_moment_or_none(self.inputs_expire_at),
-            expires_at=_moment_or_none(self.expires_at),
-            record_expires_at=_moment_or_none(self.record_expires_at),
+            started_at=moment_or_none(self.started_at),
+            finished_at=moment_or_none(self.finished_at),
+            inputs_expire_at=moment_or_none(self.inputs_expire_at),
+            expires_at=moment_or_none(self.expires_at),
+            record_expires_at=moment_or_none(self.record_expires_at),
             stages=self.stages,
             inputs=self.inputs,
             remarks=self.remarks,
@@ -285,5 +285,6 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
-def _moment_or_none(seconds: float | None) -> datetime | None:
+def moment_or_none(seconds: float | None) -> datetime | None:
+    """Return seconds since 1970 as a UTC time; None stays None."""
     return None if seconds is None else moment(seconds)

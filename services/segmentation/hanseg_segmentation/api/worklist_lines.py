@@ -11,7 +11,7 @@ from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.schemas import WorklistLine
 from hanseg_segmentation.api.principal import Principal
 from hanseg_segmentation.api.watching import RECONNECT_MS, News, follow
-from hanseg_shared.jobs.record import moment
+from hanseg_shared.jobs.record import moment, moment_or_none
 from hanseg_shared.jobs.schema import jobs
 from hanseg_shared.jobs.tables.tables import Tables
 from hanseg_shared.jobs.tables.worklist import (
@@ -60,7 +60,7 @@ def _document(line: Line, principal: Principal, left: float | None) -> WorklistL
         batch=line.batch_id,
         owner=line.owned_by if principal.sees_only is None else None,
         created_at=moment(line.created_at),
-        finished_at=None if line.finished_at is None else moment(line.finished_at),
+        finished_at=moment_or_none(line.finished_at),
         progress=line.progress,
         seconds_left=left,
         model=line.model,

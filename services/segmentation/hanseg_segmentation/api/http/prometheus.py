@@ -212,11 +212,12 @@ class _Standing(Collector):
         )
         yield _count_due(tables.outbox.count_by_priority())
         drains = tables.drains.list()
-        yield _count_workers(tables.workers.statuses(), drains)
+        statuses = tables.workers.statuses()
+        yield _count_workers(statuses, drains)
         yield GaugeMetricFamily(
             "hanseg_drains", "Hosts and workers that are drained.", value=len(drains)
         )
-        proofs = [s for s in tables.workers.statuses() if s.proven_seconds is not None]
+        proofs = [s for s in statuses if s.proven_seconds is not None]
         yield _gauge(
             "hanseg_worker_proof_age_seconds",
             "How long ago a worker of the queue last proved that it can work.",

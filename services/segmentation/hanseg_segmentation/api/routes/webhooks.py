@@ -21,7 +21,7 @@ from hanseg_segmentation.api.http.respond import (
 from hanseg_segmentation.api.http.schemas import WebhookRequest
 from hanseg_segmentation.api.principal import Principal, PrincipalDep
 from hanseg_shared.access import Scope
-from hanseg_shared.jobs.record import moment
+from hanseg_shared.jobs.record import moment, moment_or_none
 from hanseg_shared.jobs.tables.deliveries import Delivery
 from hanseg_shared.jobs.tables.webhooks import Webhook
 from hanseg_shared.settings import Settings
@@ -196,31 +196,29 @@ def _document(webhook: Webhook, *, url: str) -> WebhookDocument:
 
 
 def _document_with_secret(webhook: Webhook, *, url: str) -> NewWebhookDocument:
-    until = webhook.previous_until
     return NewWebhookDocument(
         **_members(webhook, url),
         secret=webhook.secrets[0],
-        previous_secret_until=None if until is None else moment(until),
+        previous_secret_until=moment_or_none(webhook.previous_until),
     )
 
 
 def _members(webhook: Webhook, url: str) -> dict[str, Any]:
     path = webhook_path(webhook.id)
-    failing, disabled = webhook.failing_since, webhook.disabled_at
     return {
         "id": webhook.id,
         "url": url,
         "events": tuple(sorted(webhook.events)),
         "created_at": moment(webhook.created_at),
-        "failing_since": None if failing is None else moment(failing),
-        "disabled_at": None if disabled is None else moment(disabled),
+        "failing_since": moment_or_none(webhook.failing_since),
+        "disabled_at": moment_or_none(webhook.disabled_at),
         "disabled_why": webhook.disabled_why,
         "links": {"self": path, "deliveries": f"{path}/deliveries"},
     }
 
 
 def _delivery_document(delivery: Delivery) -> DeliveryDocument:
-    tried, waits = delivery.tried_at, delivery.outcome is Outcome.WAITING
+    waits = delivery.outcome is Outcome.WAITING
     return DeliveryDocument(
         id=delivery.id,
         type=delivery.event,
@@ -228,7 +226,7 @@ def _delivery_document(delivery: Delivery) -> DeliveryDocument:
         job=delivery.job_id,
         outcome=delivery.outcome,
         attempts=delivery.attempts,
-        tried_at=None if tried is None else moment(tried),
+        tried_at=moment_or_none(delivery.tried_at),
         next_at=moment(delivery.due_at) if waits else None,
         status=delivery.status,
         failure=delivery.failure,

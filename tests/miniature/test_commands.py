@@ -126,6 +126,14 @@ def test_the_status_of_an_empty_challenge(tmp_path: Path):
     assert lines[0] == "data training: to be done"
     assert "train CHB-QuantIF: to be done" in lines
     assert lines[-1] == "report: to be done"
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_tell_the_challenge_s_own_settings():
+    result = CliRunner().invoke(challenge, ["run", "--help"])
+    told = " ".join(result.output.split())
+    for words in ("in mm. [4 4 3]", "together. [40]", "for none. [default,eli1]"):
+        assert words in told
 
 
 @pytest.mark.parametrize("words", [["train", "nobody"], ["--methods", "nobody"]])

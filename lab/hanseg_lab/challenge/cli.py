@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hanseg_lab.challenge.methods import ATLAS, NEAREST, choose_methods, method_names
-from hanseg_lab.challenge.settings import decide_settings
+from hanseg_lab.challenge.methods import ATLAS, NEAREST, choose_methods
+from hanseg_lab.challenge.settings import (
+    ChallengeSettings,
+    decide_settings,
+    read_settings,
+)
 from hanseg_shared.errors import HansegError, OptionError
 
 if TYPE_CHECKING:
@@ -43,30 +47,51 @@ OUT = "~/hanseg-challenge"
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that decide what is done, and how."""
+    own = ChallengeSettings()
+    grid = " ".join(f"{mm:g}" for mm in own.grid_mm)
     settings = [
-        click.option("--training-cases", type=int, help="Patients to train on.  [42]"),
-        click.option("--test-cases", type=int, help="Patients to be scored on.  [14]"),
-        click.option("--first-seed", type=int, help="Seed of the first patient.  [1]"),
         click.option(
-            "--ct-spacing", "ct_spacing_mm", type=float, help="Of the CTs, mm.  [2]"
+            "--training-cases",
+            type=int,
+            help=f"Patients to train on.  [{own.training_cases}]",
+        ),
+        click.option(
+            "--test-cases",
+            type=int,
+            help=f"Patients to be scored on.  [{own.test_cases}]",
+        ),
+        click.option(
+            "--first-seed",
+            type=int,
+            help=f"Seed of the first patient.  [{own.first_seed}]",
+        ),
+        click.option(
+            "--ct-spacing",
+            "ct_spacing_mm",
+            type=float,
+            help=f"Of the CTs, mm.  [{own.ct_spacing_mm:g}]",
         ),
         click.option(
             "--grid",
             "grid_mm",
             type=(float, float, float),
-            help="Spacing x y z of the networks' grids in mm.  [4 4 3]",
+            help=f"Spacing x y z of the networks' grids in mm.  [{grid}]",
         ),
         click.option(
             "--processor-minutes",
             type=float,
-            help="Training budget of a method, all threads together.  [40]",
+            help="Training budget of a method, all threads together.  "
+            f"[{own.processor_minutes:g}]",
         ),
         click.option(
             "--ensemble-factor",
             type=float,
-            help="How many budgets a method of several networks gets, 1 to 2.  [2]",
+            help="How many budgets a method of several networks gets, 1 to 2.  "
+            f"[{own.ensemble_factor:g}]",
         ),
-        click.option("--folds", type=int, help="Most networks of a method.  [3]"),
+        click.option(
+            "--folds", type=int, help=f"Most networks of a method.  [{own.folds}]"
+        ),
         click.option(
             "--ants/--no-ants",
             default=None,
@@ -76,12 +101,13 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--methods",
             callback=_split,
-            help=f"Who competes, separated by commas.  [{','.join(method_names())}]",
+            help=f"Who competes, separated by commas.  [{','.join(own.methods)}]",
         ),
         click.option(
             "--mr-methods",
             callback=_split,
-            help="Of whom it is seen what the MR buys; '' for none.  [default,eli1]",
+            help="Of whom it is seen what the MR buys; '' for none.  "
+            f"[{','.join(own.mr_methods)}]",
         ),
     ]
     run = [
@@ -153,9 +179,9 @@ def run(
 
     folder = out.expanduser().resolve()
     with locked(folder) as lock, _ended_by_sigterm():
-        decide_settings(folder, given)
+        settings = decide_settings(folder, given)
         commands = ChildCommands(lock)
-        ledger = _ledger(folder, commands)
+        ledger = _ledger(folder, settings, commands)
         wanted = ledger.with_needs(_names(ledger.steps, stage, subject))
         failed = run_steps(
             wanted, ledger, at_once=at_once, tell=_tell, stop=commands.stop
@@ -174,7 +200,8 @@ def status(*, out: Path) -> None:
     from hanseg_lab.challenge.commands import ChildCommands
     from hanseg_lab.challenge.run import describe
 
-    ledger = _ledger(out.expanduser().resolve(), ChildCommands())
+    folder = out.expanduser().resolve()
+    ledger = _ledger(folder, read_settings(folder), ChildCommands())
     for step in ledger.steps:
         done = describe(ledger.taken(step)) if ledger.is_done(step) else "to be done"
         click.echo(f"{step.name}: {done}")
@@ -211,14 +238,14 @@ def inputs(
     click.echo(f"{written} cases written to {out}")
 
 
-def _ledger(folder: Path, commands: Runner) -> Ledger:
-    """Return the steps of the challenge in a folder, by the settings kept there."""
+def _ledger(folder: Path, settings: ChallengeSettings, commands: Runner) -> Ledger:
+    """Return the steps of the challenge in a folder."""
     from hanseg_lab.challenge.ledger import Ledger
     from hanseg_lab.challenge.places import Places
     from hanseg_lab.challenge.report import write_report
     from hanseg_lab.challenge.stages import Stages
 
-    settings, places = decide_settings(folder, {}), Places(folder)
+    places = Places(folder)
 
     def report() -> None:
         write_report(places, settings, ledger)

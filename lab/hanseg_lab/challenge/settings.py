@@ -81,18 +81,21 @@ class ChallengeSettings(Document):
         )
 
 
-def decide_settings(out: Path, given: Mapping[str, object]) -> ChallengeSettings:
-    """Return a folder's settings, changed as asked for, and keep them there.
+def read_settings(
+    out: Path, given: Mapping[str, object] | None = None
+) -> ChallengeSettings:
+    """Return a folder's settings, changed as asked for; nothing is written.
 
     Args:
-        out: The challenge's folder; created if need be.
+        out: The challenge's folder; where it has no settings they are the challenge's
+            own.
         given: Settings by name; None for those that are not asked for.
 
     Raises:
         OptionError: A value is not allowed, or the kept settings are damaged.
     """
     kept = out / FILE
-    asked = {name: value for name, value in given.items() if value is not None}
+    asked = {name: value for name, value in (given or {}).items() if value is not None}
     try:
         before = (
             ChallengeSettings.model_validate_json(kept.read_bytes())
@@ -103,6 +106,20 @@ def decide_settings(out: Path, given: Mapping[str, object]) -> ChallengeSettings
     except ValidationError as error:
         raise OptionError(f"{kept}: {first_fault(error)}") from None
     choose_methods((*settings.methods, *settings.mr_methods))
+    return settings
+
+
+def decide_settings(out: Path, given: Mapping[str, object]) -> ChallengeSettings:
+    """Return a folder's settings, changed as asked for, and keep them there.
+
+    Args:
+        out: The challenge's folder; created if need be.
+        given: See `read_settings`.
+
+    Raises:
+        OptionError: See `read_settings`.
+    """
+    settings = read_settings(out, given)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(kept, settings.model_dump_json(indent=2) + "\n")
+    write_atomically(out / FILE, settings.model_dump_json(indent=2) + "\n")
     return settings

@@ -54,7 +54,7 @@ def test_no_case_is_left_where_many_workers_choose_at_once():
     random = np.random.default_rng(0)
     at = np.sort(random.uniform(0, 200, 400))
     cases = [case(float(each), f"owner-{n % 3}") for n, each in enumerate(at)]
-    pool = Pool(7, 11, claim_seconds=0.3, between_seconds=0.2, most_running=4)
+    pool = Pool(7, 11, claim_seconds=0.3, between_seconds=0.2)
     assert (simulate(cases, pool).done_at > 0).all()
 
 
@@ -69,11 +69,6 @@ def test_a_batch_makes_a_planner_wait_for_one_stage_of_each_kind():
     cases = [*(case(0.0, "batch") for _ in range(50)), case(4.0, "planner")]
     outcome = simulate(cases, Pool(1, 1))
     assert outcome.waiting[-1] <= 10.0 + 25.0
-
-
-def test_an_owner_at_the_limit_leaves_workers_idle():
-    outcome = simulate([case(0.0), case(0.0)], Pool(2, 2, most_running=1))
-    assert outcome.done_at.max() == pytest.approx(70.0)
 
 
 def test_cases_must_come_in_the_order_of_time():

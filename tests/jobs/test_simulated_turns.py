@@ -27,12 +27,11 @@ class Both:
 
     tables: Tables
     clock: FakeClock
-    most_running: int | None
     jobs: list[str] = field(default_factory=list)
     working: list[tuple[Claimed, Due]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.queues = make_queues(most_running=self.most_running)
+        self.queues = make_queues()
 
     def send(self, owner: str, *, urgent: bool) -> None:
         """Send a case, a second after the one before."""
@@ -46,7 +45,7 @@ class Both:
     def choose(self, queue: QueueName) -> None:
         """Have a free worker of a queue choose; both must choose the same."""
         stages = tuple(stage for stage in Stage if stage.queue is queue)
-        wish = Wish(stages, most_running=self.most_running)
+        wish = Wish(stages)
         claimed = self.tables.claims.claim_next(wish, lease_seconds=1e6)
         due = self.queues[queue].take()
         if claimed is None or due is None:
@@ -61,19 +60,15 @@ class Both:
         assert self.tables.claims.finish_stage(
             claimed.job, claimed.stage, StageResult()
         )
-        self.queues[due.stage.queue].give_back(due)
         if (following := due.stage.following) is not None:
             later = Due(due.number, following, due.owner, due.urgent)
             self.queues[following.queue].add(later)
 
 
-@pytest.mark.parametrize("most_running", [None, 2])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_simulation_chooses_as_the_service_does(
-    tables, clock, seed: int, most_running: int | None
-):
+def test_the_simulation_chooses_as_the_service_does(tables, clock, seed: int):
     chance = random.Random(seed)
-    both = Both(tables, clock, most_running)
+    both = Both(tables, clock)
     for _ in range(STEPS):
         what = chance.choice(["send", "send", "register", "segment", "finish"])
         if what == "send":

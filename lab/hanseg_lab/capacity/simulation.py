@@ -35,14 +35,12 @@ class Pool:
         claim_seconds: What the database takes to choose a case; one worker at a time
             chooses, whatever their number.
         between_seconds: From a stage's end until the next one is due: messages travel.
-        most_running: How many stages of one owner may be at work; None for any number.
     """
 
     registration: int
     segmentation: int
     claim_seconds: float = 0.0
     between_seconds: float = 0.0
-    most_running: int | None = None
 
     def workers(self, queue: QueueName) -> int:
         """Return how many workers a queue has."""
@@ -106,7 +104,7 @@ class _Simulation:
         self._pool = pool
         self._environment = simpy.Environment()
         self._choosing_until = 0.0
-        self._queues = make_queues(most_running=pool.most_running)
+        self._queues = make_queues()
         self._idle: dict[QueueName, list[simpy.Event]] = {q: [] for q in self._queues}
         self._due_since = np.zeros((len(cases), len(_INDEX)))
         self._waits = np.zeros((len(cases), len(_INDEX)))
@@ -155,7 +153,7 @@ class _Simulation:
             seconds = self._cases[due.number].seconds[index]
             self._busy[queue] += seconds
             yield environment.timeout(seconds)
-            self._finish(due, queue)
+            self._finish(due)
 
     def _queue_to_choose(self) -> float:
         """Return in how many seconds a worker that comes now will have chosen."""
@@ -163,11 +161,7 @@ class _Simulation:
         self._choosing_until = begin + self._pool.claim_seconds
         return self._choosing_until - self._environment.now
 
-    def _finish(self, due: Due, queue: QueueName) -> None:
-        self._queues[queue].give_back(due)
-        if self._pool.most_running is not None:  # a place of the owner's is free
-            for each in self._queues:
-                self._wake(each)
+    def _finish(self, due: Due) -> None:
         following = FOLLOWING[due.stage]
         if following is None:
             self._done_at[due.number] = self._environment.now

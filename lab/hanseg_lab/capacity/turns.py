@@ -8,7 +8,6 @@ case. There is one model, so that no case is passed over for a loaded one.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hanseg_shared.jobs.messages import QueueName
@@ -53,17 +52,9 @@ class _Group:
 
 
 class DueCases:
-    """The stages that wait for one kind of worker, and whose turn it is.
+    """The stages that wait for one kind of worker, and whose turn it is."""
 
-    Args:
-        most_running: How many stages of one owner may be at work, in both queues
-            together (`HANSEG_MAX_RUNNING_JOBS_A_CALLER`); None for any number.
-        running: How many there are, by owner; shared by both queues.
-    """
-
-    def __init__(self, *, most_running: int | None, running: dict[str, int]) -> None:
-        self._most_running = most_running
-        self._running = running
+    def __init__(self) -> None:
         self._groups: dict[_Group, list[int]] = {}
         self._last_turn: dict[str, int] = {}
         self._turn = 0
@@ -74,34 +65,18 @@ class DueCases:
         heapq.heappush(self._groups.setdefault(group, []), due.number)
 
     def take(self) -> Due | None:
-        """Return the stage whose turn it is, which waits no longer; None if none may.
-
-        The caller says by `give_back` when the worker is free again.
-        """
-        group = min(self._list_eligible(), key=self._order, default=None)
+        """Return the stage whose turn it is, which waits no longer; None for none."""
+        group = min(self._groups, key=self._order, default=None)
         if group is None:
             return None
         waiting = self._groups[group]
         number = heapq.heappop(waiting)
         if not waiting:
             del self._groups[group]
-        self._running[group.owner] = self._running.get(group.owner, 0) + 1
-        if (
-            FOLLOWING[group.stage] is not None
-        ):  # the last stage, a short one, is no turn
+        if FOLLOWING[group.stage] is not None:  # the last, a short one, is no turn
             self._turn += 1
             self._last_turn[group.owner] = self._turn
         return Due(number, group.stage, group.owner, group.urgent)
-
-    def give_back(self, due: Due) -> None:
-        """Note that a stage is at work no longer."""
-        self._running[due.owner] -= 1
-
-    def _list_eligible(self) -> Iterable[_Group]:
-        if self._most_running is None:
-            return self._groups
-        most = self._most_running
-        return [g for g in self._groups if self._running.get(g.owner, 0) < most]
 
     def _order(self, group: _Group) -> tuple[bool, bool, int, int]:
         return (
@@ -112,10 +87,8 @@ class DueCases:
         )
 
 
-def make_queues(*, most_running: int | None = None) -> dict[QueueName, DueCases]:
+def make_queues() -> dict[QueueName, DueCases]:
     """Return an empty queue for each kind of worker."""
-    running: dict[str, int] = {}
     return {
-        name: DueCases(most_running=most_running, running=running)
-        for name in (QueueName.REGISTRATION, QueueName.SEGMENTATION)
+        name: DueCases() for name in (QueueName.REGISTRATION, QueueName.SEGMENTATION)
     }

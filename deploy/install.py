@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from deploy.lock import OF_THE_SITE, ROOT, Locked, choose, read_lock, wheels_of
+from deploy.lock import OF_THE_SITE, ROOT, Locked, choose, hash_of, read_lock, wheels_of
 
 ASKS_FOR_GPU = """
 from importlib.metadata import requires
@@ -57,9 +57,11 @@ def prefer_wheels(
     """
     here: dict[str, set[str]] = {}
     for folder in folders:
-        for path, name, sha256 in wheels_of(folder):
+        for path, name in wheels_of(folder):
             locked = packages.get(name)
-            if locked and sha256 in locked.hashes and _fits(path):
+            if locked is None:
+                continue
+            if (sha256 := hash_of(path)) in locked.hashes and _fits(path):
                 here.setdefault(name, set()).add(sha256)
     return {
         name: replace(each, hashes=frozenset(here.get(name, each.hashes)))

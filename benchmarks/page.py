@@ -167,8 +167,14 @@ def _work(services: Services, job_id: str, index: int) -> None:
         claims.finish_stage(job, stage, result)
 
 
-def measure(browser: Browser, url: str) -> dict[str, Any]:
-    """Return times of loads into an empty cache (ms), and the bytes of each kind."""
+def measure(browser: Browser, url: str, jobs: int) -> dict[str, Any]:
+    """Return times of loads into an empty cache (ms), and the bytes of each kind.
+
+    Args:
+        browser: Chromium.
+        url: The worklist's.
+        jobs: How many it has.
+    """
     paints, rows, sizes = [], [], {}
     for _ in range(LOADS):
         page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
@@ -188,7 +194,7 @@ def measure(browser: Browser, url: str) -> dict[str, Any]:
         page.context.close()
     scripts = {name: size for name, size in sizes.items() if name.endswith(".js")}
     return {
-        "jobs": JOBS,
+        "jobs": jobs,
         "first_contentful_paint_ms": round(statistics.median(paints)),
         "rows_shown_ms": round(statistics.median(rows)),
         "script_bytes_sent": sum(sent for sent, _ in scripts.values()),
@@ -249,7 +255,7 @@ def main() -> None:
         else:
             job_id = page_viewer.make_job(services)
             figures = {
-                "worklist": measure(browser, url),
+                "worklist": measure(browser, url, arguments.jobs),
                 "viewer": page_viewer.measure(browser, url, job_id),
             }
             tell(figures, as_json=arguments.json)

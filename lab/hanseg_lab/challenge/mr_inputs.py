@@ -16,6 +16,7 @@ import numpy as np
 
 from hanseg_lab.phantom import make_case
 from hanseg_lab.phantom.folder import SET_FOLDER
+from hanseg_lab.phantom.phantom_case import case_name
 from hanseg_registration.engines.elastix import place_at_start
 from hanseg_registration.geometry.motions import Motion, translation
 from hanseg_shared.documents import TransformKind
@@ -110,7 +111,7 @@ def write_cases(
     """
     written = 0
     for seed in seeds:
-        name = f"case_{seed:02d}"
+        name = case_name(seed)
         target = out / SET_FOLDER / name
         if target.exists():
             continue
@@ -120,7 +121,7 @@ def write_cases(
         shutil.copy(_image(testing, name, "CT"), draft / f"{name}_IMG_CT.nrrd")
         if given.whose is not None:
             owner = seeds[(seeds.index(seed) + given.whose) % len(seeds)]
-            mr = _image(testing, f"case_{owner:02d}", "MR_T1")
+            mr = _image(testing, case_name(owner), "MR_T1")
             here = draft / f"{name}_IMG_MR_T1.nrrd"
             if given.off_mm is None:
                 shutil.copy(mr, here)

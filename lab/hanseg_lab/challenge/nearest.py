@@ -9,7 +9,6 @@ the next like it.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from hanseg_lab.training.datasets.dataset import DatasetCase, contours_of
 from hanseg_lab.training.datasets.find import find_dataset
-from hanseg_registration.faults import library_fault
+from hanseg_registration.engines.elastix import execute
 from hanseg_registration.geometry.sampling import as_float, shrink
 from hanseg_shared.io import write_volume
 from hanseg_shared.itk import from_image, to_image
@@ -94,11 +93,9 @@ class ElastixMatcher:
             "DefaultPixelValue": ("0",),
         }
         transformix = sitk.TransformixImageFilter()
-        transformix.LogToConsoleOff()
-        transformix.LogToFileOff()
         transformix.SetMovingImage(to_image(labels))
         transformix.SetTransformParameterMap(maps)
-        _execute(transformix)
+        execute(transformix)
         array = from_image(transformix.GetResultImage()).array
         return ct.with_array(np.rint(array).astype(np.uint8))
 
@@ -112,24 +109,12 @@ def _run(
     fixed: Volume, moving: Volume, maps: Sequence[ParameterMap]
 ) -> sitk.ElastixImageFilter:
     elastix = sitk.ElastixImageFilter()
-    elastix.LogToConsoleOff()
-    elastix.LogToFileOff()
     elastix.SetNumberOfThreads(1)
     elastix.SetFixedImage(to_image(fixed))
     elastix.SetMovingImage(to_image(moving))
     elastix.SetParameterMap(list(maps))
-    _execute(elastix)
+    execute(elastix)
     return elastix
-
-
-def _execute(tool: sitk.ElastixImageFilter | sitk.TransformixImageFilter) -> None:
-    with tempfile.TemporaryDirectory(prefix="hanseg-elastix-") as folder:
-        tool.SetOutputDirectory(folder)  # it writes there whatever the map says
-        try:
-            tool.Execute()
-        except RuntimeError as error:
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            raise library_fault("elastix", lines[-1], Path(folder)) from error
 
 
 def _affine() -> ParameterMap:

@@ -38,17 +38,16 @@ from hanseg_lab.challenge.scale import (
 )
 from hanseg_lab.challenge.settings import ChallengeSettings
 from hanseg_lab.challenge.tables import Rows, organ_rows, paper_rows, ranking_rows
+from hanseg_lab.evaluation.evaluation import RESULTS
 from hanseg_lab.evaluation.methods import MetricTable, metric_table
 from hanseg_lab.evaluation.paper import SOURCE, read_published
-from hanseg_lab.evaluation.rank_report import RANKED
+from hanseg_lab.evaluation.rank_report import RANKED, RANKING
 from hanseg_lab.evaluation.ranking import RankingOptions
 from hanseg_lab.evaluation.scores import read_scores
 from hanseg_lab.evaluation.standing import organ_lines
 from hanseg_shared.client.batch import SUMMARY
 from hanseg_shared.metrics.metric import Metric
 from hanseg_shared.result_files import REPORT
-
-RANKING = "ranking.json"
 
 FIGURE_2 = tuple(f"boxes_{metric.value}" for metric in RANKED)
 
@@ -121,7 +120,7 @@ def read_results(
 ) -> Results:
     """Return what the steps left."""
     methods = settings.chosen
-    scores = {m.name: read_scores(places.scores(m) / "results.csv") for m in methods}
+    scores = {m.name: read_scores(places.scores(m) / RESULTS) for m in methods}
     worst = RankingOptions().worst
     rankings = {which: places.ranking(which) / RANKING for which in (ALL, TEAMS)}
     trained = [method for method in methods if method.is_trained]
@@ -146,7 +145,7 @@ def _read_mr_trial(places: Places, method: Method) -> MrTrial:
     for given in MR_INPUTS:
         trial = places.mr_trial(method, given)
         folders[given.name] = (trial / SCORES, trial / PREDICTIONS)
-    scores = {n: read_scores(s / "results.csv") for n, (s, _) in folders.items()}
+    scores = {n: read_scores(s / RESULTS) for n, (s, _) in folders.items()}
     return MrTrial(
         metric_table(scores, Metric.DSC),
         {name: _verdicts(found) for name, (_, found) in folders.items()},

@@ -35,7 +35,9 @@ from hanseg_lab.challenge.scale import (
     tried_with_mrs,
 )
 from hanseg_lab.challenge.settings import ChallengeSettings
+from hanseg_lab.evaluation.evaluation import RESULTS
 from hanseg_lab.phantom.folder import SET_FOLDER
+from hanseg_lab.phantom.phantom_case import case_name
 from hanseg_lab.training.recipe import RegistrationRecipe
 from hanseg_lab.training.run import fold_folder
 from hanseg_lab.training.state import CHECKPOINT_FILE
@@ -96,7 +98,7 @@ class Stages:
                         one_thread=True,
                     )
                     for seed in seeds
-                    if f"case_{seed:02d}" not in there
+                    if case_name(seed) not in there
                 ),
                 Taken(),
             )
@@ -120,7 +122,7 @@ class Stages:
     def _register(self, registration: RegistrationRecipe) -> Step:
         kind = registration_name(registration)
         folder, cases = self.places.registered(kind), self.places.data(TRAINING)
-        names = [f"case_{seed:02d}" for seed in self.settings.training_seeds]
+        names = [case_name(seed) for seed in self.settings.training_seeds]
 
         def work() -> Taken:
             images = [
@@ -264,7 +266,7 @@ class Stages:
                         ("rank", which),
                         [
                             "rank",
-                            *(self.places.scores(m) / "results.csv" for m in them),
+                            *(self.places.scores(m) / RESULTS for m in them),
                         ],
                         ["--out", self.places.ranking(which), "--paper"],
                     )

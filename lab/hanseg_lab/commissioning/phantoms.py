@@ -26,6 +26,9 @@ from hanseg_shared.result_files import TRANSFORM
 from hanseg_shared.signing.sheet import PhantomSheet
 from hanseg_shared.volume import Volume
 
+PHANTOM_NAME = "phantom_"
+"""How a phantom's case is called, before its position."""
+
 SEED = 20
 """Of the patient; any would do."""
 
@@ -93,7 +96,7 @@ class Phantom:
             place.mkdir(parents=True, exist_ok=True)
             ct = write_volume(stored_as(self.case.ct, position), place / "ct.nii.gz")
             mr = write_volume(self.case.mr, place / "mr.nii.gz")
-            cases.append(CaseFiles(f"phantom_{position}", ct, mr))
+            cases.append(CaseFiles(f"{PHANTOM_NAME}{position}", ct, mr))
         return cases
 
     def judge(

@@ -16,7 +16,7 @@ from hanseg_lab.commissioning.cases import draw_worst, pair_cases
 from hanseg_lab.commissioning.figures import describe_failures, judge_organs
 from hanseg_lab.commissioning.limits import Limits
 from hanseg_lab.commissioning.pdf import write_pdf
-from hanseg_lab.commissioning.phantoms import Phantom
+from hanseg_lab.commissioning.phantoms import PHANTOM_NAME, Phantom
 from hanseg_lab.commissioning.report import Picture, sheet_page
 from hanseg_lab.evaluation.empty import EmptyRule
 from hanseg_lab.evaluation.label_table import LabelTable
@@ -45,9 +45,6 @@ CASES, PHANTOMS, SHEET_FOLDER = "cases", "phantoms", "sheet"
 """Sub-folders of the output folder: results of both, and what is handed on."""
 
 PDF, PAGE, SCORES = "commissioning.pdf", "commissioning.html", "scores.csv"
-
-PHANTOM_NAME = "phantom_"
-"""How a phantom's case is called, before its position."""
 
 LONGEST = 700
 """Letters of a remark on the sheet."""

@@ -22,6 +22,9 @@ from hanseg_shared.csv_cells import safe_cell
 from hanseg_shared.errors import InputError, OptionError
 from hanseg_shared.metrics.metric import Metric
 
+RANKING = "ranking.json"
+"""Name of the file that has the ranking."""
+
 RANKED = (Metric.DSC, Metric.HD95)
 """The challenge's two metrics."""
 
@@ -62,7 +65,7 @@ def rank_files(
         )
     standing = _standing(scores, options, samples=samples, seed=seed, paper=paper)
     with all_or_nothing(out) as folder:
-        write_json(ranking_document(standing), folder / "ranking.json")
+        write_json(ranking_document(standing), folder / RANKING)
         _write_table(standing, folder / "ranking.csv")
         pictures = ranking_pictures(standing)
         for name, png in pictures.items():

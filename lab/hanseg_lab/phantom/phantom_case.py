@@ -114,7 +114,7 @@ def make_case(
         hu = surround(hu, outside_of(painted), ct_grid, surroundings, around)
     ct = Volume(hu, ct_grid)
     labels = Volume(painted.labels, ct_grid)
-    name = f"case_{seed:02d}"
+    name = case_name(seed)
     mr_from_ct = _mr_pose(stem, pose)
     mr_grid = _mr_grid(stem, mr_from_ct, mr_spacing, pose)
     signal = Volume(simulate_t1(painted, ct_spacing, imaging), ct_grid) if t1 else None
@@ -122,6 +122,11 @@ def make_case(
         return PhantomCase(name, ct, labels, t1=signal)
     image = _mr_image(patient, stem, mr_from_ct, mr_grid, imaging)
     return PhantomCase(name, ct, labels, image, signal, mr_from_ct)
+
+
+def case_name(seed: int) -> str:
+    """Return what the simulated patient of a seed is called."""
+    return f"case_{seed:02d}"
 
 
 def _relative(

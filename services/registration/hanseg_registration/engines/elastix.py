@@ -165,21 +165,32 @@ def find_transform(
         StoreError: The disk is full.
     """
     elastix = sitk.ElastixImageFilter()
-    elastix.LogToConsoleOff()
-    elastix.LogToFileOff()
     elastix.SetNumberOfThreads(THREADS)
     elastix.SetFixedImage(to_image(fixed))
     if region is not None:
         _restrict_samples(elastix, fixed, region, metrics=len(parameters["Metric"]))
     elastix.SetMovingImage(place_at_start(moving, start))
     elastix.SetParameterMap(_replace_seed(parameters, seed))
+    execute(elastix)
+    return dict(elastix.GetTransformParameterMap()[0])
+
+
+def execute(tool: sitk.ElastixImageFilter | sitk.TransformixImageFilter) -> None:
+    """Have elastix or transformix do its work, silently.
+
+    Raises:
+        RegistrationError: It gave up.
+        ProcessLostError: It got no memory.
+        StoreError: The disk is full.
+    """
+    tool.LogToConsoleOff()
+    tool.LogToFileOff()
     with tempfile.TemporaryDirectory(prefix="hanseg-elastix-") as folder:
-        elastix.SetOutputDirectory(folder)  # it writes there whatever the map says
+        tool.SetOutputDirectory(folder)  # it writes there whatever the map says
         try:
-            elastix.Execute()
+            tool.Execute()
         except RuntimeError as error:
             raise library_fault("elastix", _cause(error), Path(folder)) from error
-    return dict(elastix.GetTransformParameterMap()[0])
 
 
 def _restrict_samples(

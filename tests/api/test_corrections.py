@@ -52,7 +52,9 @@ def test_any_version_s_mask_is_fetched(api, review):
         answer = api.get(href)
         assert gzip.decompress(answer.content) == mask.astype(np.uint8).tobytes()
         known = {"If-None-Match": answer.headers["etag"]}
-        assert api.get(href, headers=known).status_code == 304
+        unchanged = api.get(href, headers=known)
+        assert unchanged.status_code == 304
+        assert unchanged.headers["cache-control"] == answer.headers["cache-control"]
     assert api.get(f"{review}/versions/0/masks/Brainstem").status_code == 404
     assert api.get(f"{review}/versions/1/masks/Lips").status_code == 404
 
@@ -97,6 +99,11 @@ def test_a_mask_of_another_type_is_refused(api, review):
     url = f"{review}/organs/Brainstem/mask"
     answer = api.put(url, content=pack(SMALLER), headers={"Content-Type": "text/plain"})
     assert_problem(answer, 415, "unsupported-media-type")
+
+
+def test_a_media_type_is_the_same_in_capitals_and_with_parameters(api, review):
+    named = {"Content-Type": "Application/GZIP ; level=9"}
+    assert paint(api, review, pack(SMALLER), **named).status_code == 200
 
 
 def test_corrections_go_with_the_results_and_not_with_the_images(api, review, services):

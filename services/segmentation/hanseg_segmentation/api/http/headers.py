@@ -1,7 +1,7 @@
 """HTTP header fields: entity tags, ranges, digests, preferences. Plain functions.
 
-RFC 9110 (8.8.3 ETag, 13 conditional requests, 14 ranges), RFC 9530 (digests),
-RFC 7240 (Prefer), RFC 6266 (Content-Disposition).
+RFC 9110 (8.3 Content-Type, 8.8.3 ETag, 13 conditional requests, 14 ranges),
+RFC 9530 (digests), RFC 7240 (Prefer), RFC 6266 (Content-Disposition).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+
+DICOM = "application/dicom"
 
 LONGEST_FIELD = 1024
 """A longer field is not honoured: a range or a preference may be ignored, and a tag or
@@ -73,8 +75,13 @@ def wants_multipart_dicom(accept: str | None) -> bool:
         kind, *parameters = (word.strip() for word in each.split(";"))
         if kind == "multipart/related":
             types = [p.partition("=")[2] for p in parameters if p.startswith("type=")]
-            return not types or types[0].strip('"') == "application/dicom"
+            return not types or types[0].strip('"') == DICOM
     return False
+
+
+def media_type_of(content_type: str | None) -> str:
+    """Return what ``Content-Type`` names, in small letters and without parameters."""
+    return (content_type or "").partition(";")[0].strip().lower()
 
 
 def range_applies(if_range: str | None, etag: str) -> bool:

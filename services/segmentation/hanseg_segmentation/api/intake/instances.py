@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastapi import Request
 
+from hanseg_segmentation.api.http.headers import DICOM
 from hanseg_segmentation.api.http.incoming import FileSink
 from hanseg_segmentation.api.http.multipart import Begin, read_parts
 from hanseg_segmentation.api.http.problem_responses import (
@@ -29,8 +30,6 @@ from hanseg_shared.io.dicom.preflight import USED
 from hanseg_shared.jobs.record import DicomInstance
 from hanseg_shared.jobs.services import Services
 from hanseg_shared.jobs.stores.files import Payload
-
-DICOM = "application/dicom"
 
 MOST_PARTS = 4096
 """Most instances of one transaction."""

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from hanseg_segmentation.api.context import Context
 from hanseg_segmentation.api.http.form import Form, read_form
+from hanseg_segmentation.api.http.headers import media_type_of
 from hanseg_segmentation.api.http.parsing import parse_document, read_json
 from hanseg_segmentation.api.http.problem_responses import (
     INVALID,
@@ -40,8 +41,7 @@ async def receive(
         JobStateError: It names an upload whose content was not sent yet.
         DiskFullError: There is no room for copies of what it names.
     """
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = media_type_of(request.headers.get("content-type"))
     if media_type == FORM:
         form = await read_form(
             request,

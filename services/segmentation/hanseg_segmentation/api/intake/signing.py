@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hanseg_segmentation.api.context import Context
+from hanseg_segmentation.api.http.headers import DICOM
 from hanseg_segmentation.api.http.problem_responses import translate_disk_faults
 from hanseg_segmentation.api.intake.correcting import fetch_attached
 from hanseg_segmentation.api.intake.preparing import take_turn
@@ -31,8 +32,6 @@ from hanseg_shared.review.documents import (
     ReviewSignature,
 )
 from hanseg_shared.review.hand_on import DicomFiles, SignedFiles, SignedReview
-
-DICOM = "application/dicom"
 
 WRITTEN = {
     RTSTRUCT: DicomOutput.RTSTRUCT,

@@ -7,10 +7,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from hanseg_segmentation.api.context import Context, ContextDep
@@ -24,6 +24,7 @@ from hanseg_segmentation.api.http.headers import (
 )
 from hanseg_segmentation.api.http.links import JOBS
 from hanseg_segmentation.api.http.owned import SeenJob
+from hanseg_segmentation.api.http.parameters import IfNoneMatch, IfRange, Range
 from hanseg_segmentation.api.http.respond import (
     ETAG,
     describe_answer,
@@ -33,7 +34,6 @@ from hanseg_segmentation.api.http.zip_layout import MEDIA_TYPE, Archive, Entry, 
 from hanseg_segmentation.api.routes.results import (
     ACCEPT_RANGES,
     CONTENT_RANGE,
-    IfNoneMatch,
     find_range,
     make_validators,
     read_unaltered,
@@ -79,15 +79,8 @@ async def fetch_results_zip(
     job: SeenJob,
     context: ContextDep,
     if_none_match: IfNoneMatch = None,
-    range_: Annotated[
-        str | None,
-        Header(
-            alias="Range", description="One range of bytes.", examples=["bytes=1024-"]
-        ),
-    ] = None,
-    if_range: Annotated[
-        str | None, Header(description="The ETag that the range belongs to.")
-    ] = None,
+    range_: Range = None,
+    if_range: IfRange = None,
 ) -> Response:
     """Return all results of a job in one archive, or one range of it.
 

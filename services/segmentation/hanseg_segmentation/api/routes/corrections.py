@@ -11,8 +11,10 @@ from fastapi.responses import StreamingResponse
 
 from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.http.access import GuardedRoute, needs
+from hanseg_segmentation.api.http.headers import media_type_of
 from hanseg_segmentation.api.http.incoming import request_folder
 from hanseg_segmentation.api.http.owned import SeenJob
+from hanseg_segmentation.api.http.parameters import IfNoneMatch
 from hanseg_segmentation.api.http.problem_responses import UNSUPPORTED, RefusedError
 from hanseg_segmentation.api.http.respond import (
     ETAG,
@@ -32,7 +34,6 @@ from hanseg_segmentation.api.routes.review import (
     REVIEW,
     SAVED,
     IfMatch,
-    IfNoneMatch,
     Organ,
     Version,
     answer_review,
@@ -83,7 +84,7 @@ async def save_mask(
     A mask that equals the model's own makes none.
     """
     require_organ(organ)
-    if request.headers.get("content-type", "").partition(";")[0] != GZIP:
+    if media_type_of(request.headers.get("content-type")) != GZIP:
         raise RefusedError(UNSUPPORTED, f"send the mask as {GZIP}")
     return await _correct(
         request,

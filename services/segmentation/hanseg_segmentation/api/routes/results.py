@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.http.access import GuardedRoute, needs
 from hanseg_segmentation.api.http.headers import (
+    DICOM,
     ByteRange,
     UnsatisfiableRangeError,
     attachment,
@@ -31,6 +32,7 @@ from hanseg_segmentation.api.http.links import (
     zip_path,
 )
 from hanseg_segmentation.api.http.owned import SeenJob
+from hanseg_segmentation.api.http.parameters import IfNoneMatch, IfRange, Range
 from hanseg_segmentation.api.http.problem_responses import (
     NOT_ACCEPTABLE,
     NOT_FINISHED,
@@ -59,7 +61,6 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["results"], route_class=GuardedRoute)
 
-DICOM = "application/dicom"
 RELATED = "multipart/related"
 
 ACCEPT_RANGES = {
@@ -88,7 +89,7 @@ _FILE: dict[str, Any] = {
     "application/gzip": {"schema": {"type": "string", "format": "binary"}},
     "application/json": {"schema": {}},
     "application/pdf": {"schema": {"type": "string", "format": "binary"}},
-    "application/dicom": {"schema": {"type": "string", "format": "binary"}},
+    DICOM: {"schema": {"type": "string", "format": "binary"}},
     "image/png": {"schema": {"type": "string", "format": "binary"}},
     "text/plain": {"schema": {"type": "string"}},
 }
@@ -122,9 +123,6 @@ _ELSEWHERE = describe_answer(
 
 Name = Annotated[
     str, Path(description="From the manifest.", examples=["segmentation.nii.gz"])
-]
-IfNoneMatch = Annotated[
-    str | None, Header(description="ETag of the file that is known.")
 ]
 
 
@@ -225,15 +223,8 @@ async def fetch_result(
     context: ContextDep,
     principal: PrincipalDep,
     if_none_match: IfNoneMatch = None,
-    range_: Annotated[
-        str | None,
-        Header(
-            alias="Range", description="One range of bytes.", examples=["bytes=0-1023"]
-        ),
-    ] = None,
-    if_range: Annotated[
-        str | None, Header(description="The ETag that the range belongs to.")
-    ] = None,
+    range_: Range = None,
+    if_range: IfRange = None,
 ) -> Response:
     """Return a result file, whole or one range of it, or where the store has it."""
     file = await run_sync(_find_file, context, job, name)
@@ -351,7 +342,7 @@ def send_whole(
     """
     headers = make_headers(file)
     if not none_match(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers={"ETag": headers["ETag"]})
+        return Response(status_code=304, headers=make_validators(headers))
     require_unaltered(context, job_id, file)
     return stream(context, job_id, file, ByteRange(0, file.bytes, file.bytes), headers)
 

@@ -19,6 +19,7 @@ from hanseg_segmentation.api.http.links import (
     review_versions,
 )
 from hanseg_segmentation.api.http.owned import SeenJob
+from hanseg_segmentation.api.http.parameters import IfNoneMatch
 from hanseg_segmentation.api.http.parsing import StrictRoute
 from hanseg_segmentation.api.http.problem_responses import RefusedError
 from hanseg_segmentation.api.http.respond import (
@@ -74,9 +75,6 @@ Version = Annotated[
 ]
 IfMatch = Annotated[
     str | None, Header(description="ETag of the newest version, as it must be.")
-]
-IfNoneMatch = Annotated[
-    str | None, Header(description="ETag of the version that is known.")
 ]
 
 SAVED = describe_answer(

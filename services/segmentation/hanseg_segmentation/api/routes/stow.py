@@ -12,6 +12,7 @@ from python_multipart.multipart import parse_options_header
 
 from hanseg_segmentation.api.context import Context, ContextDep
 from hanseg_segmentation.api.http.access import GuardedRoute, needs
+from hanseg_segmentation.api.http.headers import DICOM
 from hanseg_segmentation.api.http.incoming import request_folder
 from hanseg_segmentation.api.http.links import STUDIES, job_path
 from hanseg_segmentation.api.http.problem_responses import UNSUPPORTED, RefusedError
@@ -26,7 +27,6 @@ from hanseg_segmentation.api.http.schemas import StudyCase
 from hanseg_segmentation.api.intake.admission import refuse_when_disk_is_full
 from hanseg_segmentation.api.intake.idempotency import scope_key
 from hanseg_segmentation.api.intake.instances import (
-    DICOM,
     Stored,
     receive_instances,
     store_instances,

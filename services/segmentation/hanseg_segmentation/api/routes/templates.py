@@ -15,6 +15,7 @@ from hanseg_segmentation.api.http.links import (
     template_path,
     template_version_path,
 )
+from hanseg_segmentation.api.http.parameters import IfNoneMatch
 from hanseg_segmentation.api.http.parsing import StrictRoute
 from hanseg_segmentation.api.http.problem_responses import (
     CHANGED,
@@ -43,9 +44,6 @@ Name = Annotated[
 ]
 Version = Annotated[
     int, Path(ge=1, le=2**31 - 1, description="One of its versions.", examples=[1])
-]
-IfNoneMatch = Annotated[
-    str | None, Header(description="ETag of the version that is known.")
 ]
 IfMatch = Annotated[
     str | None,

@@ -12,6 +12,7 @@ from hanseg_segmentation.api.context import ContextDep
 from hanseg_segmentation.api.http.access import GuardedRoute, needs
 from hanseg_segmentation.api.http.links import JOBS
 from hanseg_segmentation.api.http.owned import SeenJob
+from hanseg_segmentation.api.http.parameters import IfNoneMatch
 from hanseg_segmentation.api.http.problem_responses import RefusedError
 from hanseg_segmentation.api.http.respond import (
     ETAG,
@@ -22,7 +23,6 @@ from hanseg_segmentation.api.routes.results import (
     refuse_without_results,
     send_whole,
 )
-from hanseg_segmentation.api.routes.review import IfNoneMatch
 from hanseg_shared.access import Scope
 from hanseg_shared.documents import MrVerdict, ResultFile
 from hanseg_shared.errors import JobNotFoundError

@@ -245,8 +245,7 @@ class Settings(DatabaseSettings, StoreSettings, WebhookSettings, BaseSettings):
     """By how much the provider's clock may differ."""
 
     stage_seconds: Annotated[int, Field(ge=10)] = 900
-    """Longest time one stage of a job may take. Every other limit follows from it:
-    the soft limit is 90 % of it, the broker's visibility timeout twice of it."""
+    """Longest time one stage of a job may take; it is told to end after 90 % of it."""
 
     stage_memory_bytes: Annotated[int, Field(ge=0)] = 0
     """Most memory that one stage of a job may hold, beyond which it is stopped; 0 takes

@@ -91,6 +91,15 @@ def publisher(settings: Settings) -> Iterator[BrokerPublisher]:
     publisher.close()
 
 
+def assert_takes(messages: int, app: Celery) -> None:
+    """A worker that starts anew takes what waits."""
+    fresh = Consumer(app)
+    for number in range(messages):
+        fresh.look(number + 1)
+        fresh.taken[number].ack()
+    fresh.close()
+
+
 def test_a_restart_is_an_error_of_which_celery_hears(server, app, publisher):
     consumer = Consumer(app)
     publisher.publish(TASK_SEGMENT, QueueName.SEGMENTATION, FIRST)
@@ -105,9 +114,32 @@ def test_a_restart_is_an_error_of_which_celery_hears(server, app, publisher):
     consumer.close()
     # nothing was taken by a connection that nobody reads
     assert publisher.waiting(QueueName.SEGMENTATION) == 1
-    fresh = Consumer(app)
     publisher.publish(TASK_SEGMENT, QueueName.SEGMENTATION, THIRD)
-    fresh.look(1)
-    fresh.taken[0].ack()
-    fresh.look(2)
-    fresh.close()
+    assert_takes(2, app)
+
+
+@pytest.mark.parametrize("end", ["ack", "reject"])
+def test_a_job_that_ends_while_redis_is_away_gives_its_place_back(
+    server, app, publisher, end
+):
+    consumer = Consumer(app)
+    publisher.publish(TASK_SEGMENT, QueueName.SEGMENTATION, FIRST)
+    consumer.look(1)
+    server.kill()
+    with suppress(*consumer.connection.connection_errors):
+        getattr(consumer.taken[0], end)()
+    with pytest.raises(consumer.connection.connection_errors):
+        consumer.look(2)
+    consumer.close()
+    server.start()
+    publisher.publish(TASK_SEGMENT, QueueName.SEGMENTATION, SECOND)
+    assert_takes(1, app)
+
+
+def test_a_message_that_its_worker_did_not_begin_is_another_ones(app, publisher):
+    ending = Consumer(app)
+    publisher.publish(TASK_SEGMENT, QueueName.SEGMENTATION, FIRST)
+    ending.look(1)
+    ending.connection.release()
+    ending.close()
+    assert_takes(1, app)

@@ -109,9 +109,7 @@ def _broker_configuration(settings: Settings) -> dict[str, Any]:
     queues = [name.value for name in QueueName]
     if is_rabbitmq(url):
         return rabbitmq.configuration(queues, url=url, ca=ca)
-    return redis_broker.configuration(
-        queues, visibility_seconds=2 * settings.stage_seconds, url=url, ca=ca
-    )
+    return redis_broker.configuration(queues, url=url, ca=ca)
 
 
 def is_rabbitmq(url: str) -> bool:

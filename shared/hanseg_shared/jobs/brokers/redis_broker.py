@@ -38,15 +38,12 @@ the line was cut, it would hear after two hours by Linux's own clock."""
 
 
 def configuration(
-    queues: Iterable[str], *, visibility_seconds: float, url: str, ca: Path | None
+    queues: Iterable[str], *, url: str, ca: Path | None
 ) -> dict[str, Any]:
     """Return what Celery must know of this kind of broker.
 
     Args:
         queues: Their names.
-        visibility_seconds: After so long a message that was not acknowledged is given
-            to another worker; above the hard limit, or one job would run on two
-            workers for ever.
         url: The broker's.
         ca: Certificates to trust; the system's by default.
     """
@@ -57,9 +54,11 @@ def configuration(
         # waits for an answer without end, and the worker takes no message any more.
         "worker_enable_remote_control": False,
         "broker_transport_options": {
-            "visibility_timeout": visibility_seconds,
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
+            # Redis knows no acknowledgements. kombu's imitation asks Redis to forget a
+            # message that is done: where that fails, as Redis is just restarted, the
+            # worker counts it as its own for ever and takes no other. A message that
+            # is lost with its worker is the reconciler's to send again, and sooner.
+            "ack_emulation": False,
             "socket_keepalive": True,
             "socket_keepalive_options": SILENCE,
             "socket_connect_timeout": 3,
@@ -71,7 +70,6 @@ def configuration(
             # of a worker that is busy. So the fault is raised, and Celery starts anew.
             "retry_on_timeout": False,
         },
-        "visibility_timeout": visibility_seconds,
     }
     if url.startswith(f"{TLS_SCHEME}:"):
         found["broker_use_ssl"] = _tls(ca)

@@ -165,6 +165,37 @@ def test_an_archive_that_is_none_leaves_nothing(bench, service, request_, tmp_pa
     assert not list((tmp_path / "new").iterdir())
 
 
+def test_one_file_takes_its_place_when_it_is_whole(bench, service, request_, tmp_path):
+    job = bench.run("submit", request_)
+    (listed,) = bench.run("results", job.id)
+    folder = tmp_path / "new"
+    assert bench.run("download_file", job.id, listed, folder) == folder / "job.json"
+    whole = (folder / "job.json").read_bytes()
+    service.damage = True
+    with pytest.raises(errors.StoreError, match=r"job\.json was damaged"):
+        bench.run("download_file", job.id, listed, folder)
+    service.failures = [httpx.ReadError("reset")]
+    bench.options["retry"] = None
+    with pytest.raises(ConnectionLostError):
+        bench.run("download_file", job.id, listed, folder)
+    assert [path.name for path in folder.iterdir()] == ["job.json"]
+    assert (folder / "job.json").read_bytes() == whole
+
+
+def test_a_file_that_cannot_be_written_is_told(bench, request_, tmp_path):
+    job = bench.run("submit", request_)
+    (listed,) = bench.run("results", job.id)
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.StoreError, match=r"cannot be written to .*/file"):
+        bench.run("download_file", job.id, listed, tmp_path / "file")
+
+
+def test_a_correction_that_is_not_there_is_told(bench, service, tmp_path):
+    with pytest.raises(errors.InputError, match=r"own\.dcm cannot be read: No such"):
+        bench.run("send_correction", "job0", tmp_path / "own.dcm")
+    assert service.asked == []
+
+
 def test_following_yields_every_state_to_the_end(bench, request_):
     job = bench.run("submit", request_)
     states = [seen.state for seen in bench.run("follow", job.id)]
@@ -242,6 +273,22 @@ def test_what_may_have_arrived_is_not_sent_twice(bench, service, tmp_path):
     with pytest.raises(ConnectionLostError, match="broke off: reset"):
         bench.run("send_correction", "job0", tmp_path / "own.dcm")
     assert bench.pauses == []
+
+
+@pytest.mark.parametrize("method", ["cancel", "delete_webhook", "test_webhook"])
+def test_what_is_answered_otherwise_the_second_time_is_sent_once(
+    bench, service, method
+):
+    service.failures = [httpx.ReadError("reset")]
+    with pytest.raises(ConnectionLostError, match="broke off: reset"):
+        bench.run(method, "0" * 32)
+    assert len(service.asked) == 1
+
+
+def test_deleting_a_job_is_sent_again(bench, service):
+    service.failures = [httpx.ReadError("reset"), httpx.Response(204)]
+    bench.run("delete", "job0")
+    assert len(service.asked) == 2
 
 
 def test_tries_are_used_up(bench, service):

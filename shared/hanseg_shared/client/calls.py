@@ -7,6 +7,7 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -16,10 +17,10 @@ from pydantic import BaseModel
 
 from hanseg_shared.client.answers import parse_answer
 from hanseg_shared.client.request import JobRequest
-from hanseg_shared.client.steps import Call, Pause, Retry, Steps, take
+from hanseg_shared.client.steps import Call, Pause, Retry, Steps, Work, take
 from hanseg_shared.dicom.template import Template
 from hanseg_shared.documents import JobDocument
-from hanseg_shared.errors import HansegError, ServiceUnavailableError
+from hanseg_shared.errors import HansegError, InputError, ServiceUnavailableError
 from hanseg_shared.review.documents import (
     Correction,
     CorrectionList,
@@ -152,7 +153,11 @@ def list_jobs(
 
 def cancel(job_id: str, retry: Retry) -> Steps[JobDocument]:
     """Cancel a job and return it."""
-    call = Call("POST", f"/v1/jobs/{job_id}/cancel")
+    call = Call(
+        "POST",
+        f"/v1/jobs/{job_id}/cancel",
+        is_repeatable=False,  # a job that was cancelled cannot be: 409
+    )
     return (yield from ask(JobDocument, call, retry))
 
 
@@ -224,15 +229,23 @@ def send_correction(
     job_id: str, file: Path, organ: str | None, retry: Retry
 ) -> Steps[ReviewDocument]:
     """Send corrected contours."""
+    content = yield Work(partial(_read, file))
     call = Call(
         "POST",
         f"/v1/jobs/{job_id}/review/corrections",
         params={} if organ is None else {"organ": organ},
-        content=file.read_bytes(),
+        content=content,
         headers={"Content-Type": "application/octet-stream"},
         is_repeatable=False,  # each makes a version
     )
     return (yield from ask(ReviewDocument, call, retry))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def list_corrections(

@@ -291,7 +291,7 @@ class Client:
             organ: Whose the one mask of the file is; None of contours that have names.
 
         Raises:
-            InputError: The service refuses the file.
+            InputError: The file cannot be read, or the service refuses it.
             JobStateError: The results are gone, or their review is signed.
         """
         return self._run(calls.send_correction(job_id, file, organ, self._to.retry))
@@ -338,9 +338,11 @@ class Client:
     def download_file(self, job_id: str, file: ResultFile, folder: Path) -> Path:
         """Fetch one result into a folder, checked against its hash; returns its path.
 
+        The file appears, or replaces an earlier one, only when it is whole.
+
         Raises:
-            ServiceUnavailableError: The service broke off.
-            StoreError: The bytes do not match the hash.
+            ServiceUnavailableError: The service broke off, or the disk is full.
+            StoreError: The bytes do not match the hash, or cannot be written.
         """
         return self._run(fetching.fetch_file(job_id, file, folder, self._to.retry))
 

@@ -52,21 +52,32 @@ def fetch_all(job_id: str, folder: Path, retry: Retry) -> Steps[None]:
             for file in listed:
                 if file.withheld or file.name.startswith(f"{REVIEWED}/"):
                     continue
-                yield from fetch_file(job_id, file, Path(partial_folder), retry)
+                yield from _fetch_file(job_id, file, Path(partial_folder), retry)
             yield Work(partial(move_into, Path(partial_folder), folder))
 
 
 def fetch_file(
     job_id: str, file: ResultFile, folder: Path, retry: Retry
 ) -> Steps[Path]:
-    """Fetch one result into a folder; returns its path."""
+    """Fetch one result into a folder, where it appears when it is whole.
+
+    Returns:
+        Its path.
+    """
+    with writing(folder):
+        return (yield from _fetch_file(job_id, file, folder, retry))
+
+
+def _fetch_file(
+    job_id: str, file: ResultFile, folder: Path, retry: Retry
+) -> Steps[Path]:
     target = _inside(folder, file.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
     path = f"/v1/jobs/{job_id}/results/{quote(file.name)}"
-    with _FileSink.opened(target) as sink:
-        yield from take(Fetch(path, sink), retry)
-    if sink.sha256 != file.sha256:
-        raise StoreError(f"{file.name} was damaged on its way; fetch it again")
+    with _arriving(target) as partial_file:
+        with _FileSink.opened(partial_file) as sink:
+            yield from take(Fetch(path, sink), retry)
+        if sink.sha256 != file.sha256:
+            raise StoreError(f"{file.name} was damaged on its way; fetch it again")
     return target
 
 
@@ -74,17 +85,26 @@ def fetch_archive(job_id: str, target: Path, retry: Retry) -> Steps[Path]:
     """Fetch all results as one zip archive; returns its path."""
     listed = yield from list_results(job_id, retry)
     expected = [file for file in listed if not file.withheld]
-    partial_file = target.with_name(f".{target.name}.partial")
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with _FileSink.opened(partial_file) as sink:
-                yield from take(Fetch(f"/v1/jobs/{job_id}/results.zip", sink), retry)
-            yield Work(partial(_require_files, partial_file, expected))
-            partial_file.replace(target)
-        finally:
-            partial_file.unlink(missing_ok=True)
+    with writing(target), _arriving(target) as partial_file:
+        with _FileSink.opened(partial_file) as sink:
+            yield from take(Fetch(f"/v1/jobs/{job_id}/results.zip", sink), retry)
+        yield Work(partial(_require_files, partial_file, expected))
     return target
+
+
+@contextmanager
+def _arriving(target: Path) -> Iterator[Path]:
+    """Give a hidden file beside `target`, which takes its place if the block succeeds.
+
+    If not, nothing of it is left.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = target.with_name(f".{target.name}.partial")
+    try:
+        yield partial_file
+        partial_file.replace(target)
+    finally:
+        partial_file.unlink(missing_ok=True)
 
 
 class _FileSink:

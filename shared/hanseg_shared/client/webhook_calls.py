@@ -51,7 +51,12 @@ def rotate(webhook_id: str, retry: Retry) -> Steps[NewWebhookDocument]:
 
 def delete(webhook_id: str, retry: Retry) -> Steps[None]:
     """Delete a webhook."""
-    yield from take(Call("DELETE", f"{PATH}/{webhook_id}"), retry)
+    call = Call(
+        "DELETE",
+        f"{PATH}/{webhook_id}",
+        is_repeatable=False,  # one that was deleted is not found: 404
+    )
+    yield from take(call, retry)
 
 
 def list_deliveries(
@@ -68,7 +73,11 @@ def test(
 ) -> Steps[DeliveryDocument]:
     """Send a test, and return it once it was sent or the time is over."""
     until = clock() + timeout_seconds
-    call = Call("POST", f"{PATH}/{webhook_id}/ping")
+    call = Call(
+        "POST",
+        f"{PATH}/{webhook_id}/ping",
+        is_repeatable=False,  # each sends a message
+    )
     sent = yield from ask(DeliveryDocument, call, retry)
     while sent.outcome is Outcome.WAITING and clock() < until:
         yield Pause(LOOK_SECONDS)

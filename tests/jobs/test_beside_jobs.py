@@ -5,10 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from hanseg_shared.documents import JobState
 from hanseg_shared.errors import JobNotFoundError, LeaseLostError
 from hanseg_shared.jobs.record import NewJob, WorkerState, WorkerStatus
+from hanseg_shared.jobs.schema import workers
 from hanseg_shared.jobs.tables.keys import LEASE_SECONDS, KeyClaim, KeyState
 from tests.jobs.fakes import CT, EPOCH, make_with_key, new_job
 
@@ -130,28 +132,30 @@ class TestIdempotencyKeys:
         }
 
 
+def list_takers(tables) -> list[str]:
+    """Return the names of the workers that an API of version 0.1.0 reckons with."""
+    with tables.database.read() as connection:
+        return list(connection.execute(sa.select(workers.c.name)).scalars())
+
+
 class TestWorkers:
-    def test_a_worker_is_live_while_it_is_heard_of(self, tables, clock):
+    def test_a_worker_is_silent_since_it_was_heard_of_last(self, tables, clock):
         tables.workers.report_ready("a-1", queue="registration", device="cpu")
         clock.advance(10.0)
         tables.workers.report_ready("b-1", queue="segmentation", device="cuda")
         tables.workers.report_ready("b-1", queue="segmentation", device="cuda")
         clock.advance(10.0)
 
-        assert tables.workers.list_live(seen_within_seconds=15.0) == {
-            "segmentation": ["b-1"]
-        }
-        assert tables.workers.list_live(seen_within_seconds=20.0) == {
-            "registration": ["a-1"],
-            "segmentation": ["b-1"],
-        }
+        silent = {s.name: s.silent_seconds for s in tables.workers.statuses()}
+        assert silent == {"a-1": 20.0, "b-1": 10.0}
 
     def test_a_worker_that_leaves_is_forgotten(self, tables):
         tables.workers.report_ready("a-1", queue="registration", device="cpu")
         tables.workers.forget("a-1")
         tables.workers.forget("never-seen")
 
-        assert tables.workers.list_live(seen_within_seconds=15.0) == {}
+        assert tables.workers.statuses() == []
+        assert list_takers(tables) == []
 
     def test_a_worker_says_how_far_it_is_and_since_when(self, tables, clock):
         tables.workers.report_loading(
@@ -176,10 +180,12 @@ class TestWorkers:
             proven_seconds=0.0,
         )
 
-    def test_a_worker_that_loads_is_not_live(self, tables):
+    def test_a_worker_that_loads_takes_no_jobs(self, tables):
+        tables.workers.report_ready("a-1", queue="registration", device="cpu")
+        assert list_takers(tables) == ["a-1"]
         tables.workers.report_loading("a-1", queue="registration", trouble=None)
 
-        assert tables.workers.list_live(seen_within_seconds=15.0) == {}
+        assert list_takers(tables) == []
 
     def test_a_worker_that_leaves_says_nothing_more(self, tables):
         tables.workers.report_loading("a-1", queue="registration", trouble=None)
@@ -202,6 +208,5 @@ class TestWorkers:
         tables.workers.report_ready("a-2", queue="registration", device="cpu")
 
         assert tables.workers.drop_dead(unseen_for_seconds=60.0) == 1
-        assert tables.workers.list_live(seen_within_seconds=1e9) == {
-            "registration": ["a-2"]
-        }
+        assert [s.name for s in tables.workers.statuses()] == ["a-2"]
+        assert list_takers(tables) == ["a-2"]

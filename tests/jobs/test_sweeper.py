@@ -206,7 +206,7 @@ class TestSweep:
         sweeper.sweep()
 
         assert isinstance(tables.keys.reserve("k", "g"), KeyClaim)
-        assert tables.workers.list_live(seen_within_seconds=1e12) == {}
+        assert tables.workers.statuses() == []
 
 
 class Stubborn:

@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -355,6 +356,24 @@ def database_time(connection: Connection) -> float:
             ).scalar_one()
         )
     return time.time()  # SQLite serves one host
+
+
+def take_turns(connection: Connection, number: int) -> None:
+    """Wait until no other transaction has the lock of a number; keep it to the end.
+
+    SQLite needs none: it has one writer at a time.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
+
+def insert_into(
+    connection: Connection, table: sa.Table
+) -> postgresql.Insert | sqlite.Insert:
+    """Return an insert that may say what happens where there is such a row."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 @contextmanager

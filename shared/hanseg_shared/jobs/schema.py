@@ -385,6 +385,7 @@ workers = Table(
     Column("device", String(64), nullable=False),
     Column("seen_at", Float, nullable=False),
 )
+"""Workers that take jobs, for an API of version 0.1.0; see `worker_states`."""
 
 worker_states = Table(
     "worker_states",

@@ -22,6 +22,7 @@ from hanseg_shared.jobs.database import (
     Connections,
     Database,
     connect,
+    take_turns,
     translate_errors,
 )
 from hanseg_shared.jobs.schema import REVISION
@@ -86,8 +87,7 @@ def _lock(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # neither a large table nor another process's migration is cut short
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-    # SQLite's transaction was begun as a writer's, and there is one writer at a time
+    take_turns(connection, ADVISORY_LOCK)
 
 
 def _read_revision(connection: Connection) -> str | None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from hanseg_shared.errors import ServiceUnavailableError
 from hanseg_shared.jobs.audit import Anchor, Entry, Event, Head, find_fault
-from hanseg_shared.jobs.database import Database
+from hanseg_shared.jobs.database import Database, take_turns
 from hanseg_shared.jobs.schema import audit
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,7 @@ class AuditTable:
 
         `note` is the next step, once the transaction has ended.
         """
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
+        take_turns(connection, LOCK_NUMBER)
         now = self._database.time(connection)
         entry = Entry.after(_head(connection), event, at=now)
         connection.execute(

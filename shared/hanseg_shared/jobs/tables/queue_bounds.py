@@ -17,6 +17,7 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
     TooManyJobsError,
 )
+from hanseg_shared.jobs.database import take_turns
 from hanseg_shared.jobs.schema import jobs
 
 LOCK_NUMBER = 0x71756575
@@ -76,8 +77,7 @@ def require_room(
     """
     if bounds is None:
         return
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
+    take_turns(connection, LOCK_NUMBER)
     bounds.require_room(connection, owned_by, count)
 
 

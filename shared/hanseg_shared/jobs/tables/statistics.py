@@ -15,11 +15,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hanseg_shared.documents import FINAL_STATES, JobState, MrVerdict, ReviewState
 from hanseg_shared.flags import FlagCode
-from hanseg_shared.jobs.database import Database
+from hanseg_shared.jobs.database import Database, insert_into
 from hanseg_shared.jobs.schema import daily_sums, jobs, organ_facts
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.tables.loose_json import items, member, number, parse
@@ -274,7 +273,7 @@ def add_sums(
     ]
     if not rows:
         return
-    insert = _dialect(connection).insert(daily_sums)
+    insert = insert_into(connection, daily_sums)
     statement = insert.on_conflict_do_update(
         index_elements=list(daily_sums.primary_key.columns),
         set_={"value": daily_sums.c.value + insert.excluded.value},
@@ -303,7 +302,7 @@ def _fact_of(job_id: str, key: Key, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _insert_facts(connection: Connection, facts: list[dict[str, Any]]) -> None:
     if facts:
-        insert = _dialect(connection).insert(organ_facts).on_conflict_do_nothing()
+        insert = insert_into(connection, organ_facts).on_conflict_do_nothing()
         connection.execute(insert, facts)
 
 
@@ -378,10 +377,6 @@ def _sum_review(review: ReviewDocument) -> Sums:
 def _add(sums: Sums, more: Sums, times: int = 1) -> None:
     for place, value in more.items():
         sums[place] = sums.get(place, 0.0) + times * value
-
-
-def _dialect(connection: Connection) -> Any:  # noqa: ANN401 - one of two modules
-    return postgresql if connection.dialect.name == "postgresql" else sqlite
 
 
 def _name_model(summary: object) -> str:

@@ -17,11 +17,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hanseg_shared.documents import FINAL_STATES, JobState, MrVerdict
 from hanseg_shared.flags import FlagCode
-from hanseg_shared.jobs.database import Database
+from hanseg_shared.jobs.database import Database, insert_into
 from hanseg_shared.jobs.schema import jobs, tallies
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.tables.loose_json import items, member, number, parse
@@ -129,8 +128,7 @@ def add(connection: Connection, points: Mapping[tuple[str, Labels], float]) -> N
     """Add to counts, in the caller's transaction."""
     if not points:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(tallies)
+    insert = insert_into(connection, tallies)
     statement = insert.on_conflict_do_update(
         index_elements=[tallies.c.name, tallies.c.labels],
         set_={"value": tallies.c.value + insert.excluded.value},

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hanseg_shared.documents import JobState, Priority
-from hanseg_shared.jobs.database import Database
+from hanseg_shared.jobs.database import Database, take_turns
 from hanseg_shared.jobs.schema import api_keys, jobs, turns
 from hanseg_shared.jobs.stages import Stage
 
@@ -83,8 +83,7 @@ class Turns:
 
         Until the transaction ends, no other worker chooses.
         """
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
+        take_turns(connection, LOCK_NUMBER)
         groups = self._list_eligible(connection, wish)
         if not groups:
             return None

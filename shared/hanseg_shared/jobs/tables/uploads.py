@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from hanseg_shared.access import LOCAL_OWNER
 from hanseg_shared.errors import JobNotFoundError, TooManyUploadsError
-from hanseg_shared.jobs.database import Database
+from hanseg_shared.jobs.database import Database, take_turns
 from hanseg_shared.jobs.record import Upload
 from hanseg_shared.jobs.schema import uploads
 
@@ -118,8 +118,7 @@ class UploadsTable:
 
 def _require_few(connection: Connection, owned_by: str, most: int) -> None:
     """Raise unless an owner may announce one more; others who do so wait their turn."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
+    take_turns(connection, LOCK_NUMBER)
     announced = connection.execute(
         sa.select(sa.func.count())
         .select_from(uploads)

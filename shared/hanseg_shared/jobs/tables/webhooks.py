@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hanseg_shared.errors import JobNotFoundError, TooManyWebhooksError
-from hanseg_shared.jobs.database import Database
+from hanseg_shared.jobs.database import Database, take_turns
 from hanseg_shared.jobs.schema import webhook_deliveries, webhooks
 from hanseg_shared.webhooks.documents import EventType
 from hanseg_shared.webhooks.signature import make_secret
@@ -168,8 +168,7 @@ def read_webhook(row: sa.Row[tuple[object, ...]], now: float) -> Webhook:
 
 
 def _require_few(connection: Connection, owned_by: str, most: int) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
+    take_turns(connection, LOCK_NUMBER)
     count = connection.execute(
         sa.select(sa.func.count()).where(webhooks.c.owned_by == owned_by)
     ).scalar_one()

@@ -100,26 +100,6 @@ class WorkersTable:
             for row in rows
         ]
 
-    def list_live(self, *, seen_within_seconds: float) -> dict[str, list[str]]:
-        """Return the names of live workers by queue.
-
-        A report from the future was made before the clock was set back: a worker that
-        is alive has reported again since.
-        """
-        with self._database.read() as connection:
-            now = self._database.time(connection)
-            rows = connection.execute(
-                sa.select(workers.c.queue, workers.c.name).where(
-                    workers.c.seen_at.between(
-                        now - seen_within_seconds, now + FUTURE_SECONDS
-                    )
-                )
-            ).all()
-        found: dict[str, list[str]] = {}
-        for queue, name in rows:
-            found.setdefault(queue, []).append(name)
-        return found
-
     def drop_dead(self, *, unseen_for_seconds: float) -> int:
         """Forget workers that died without a word; return how many."""
         with self._database.write() as connection:

@@ -6,12 +6,10 @@ Exit status: 0 done, 2 bad input, 3 the job failed, 4 no service.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from types import FrameType
@@ -25,6 +23,7 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
 )
 from hanseg_shared.missing import missing_library
+from hanseg_shared.signal_handlers import handling
 from hanseg_shared.terminal import (
     json_is_asked,
     json_option,
@@ -123,7 +122,7 @@ def main() -> None:
     """Run the command line; every error is one line."""
     as_json = json_is_asked(sys.argv[1:])
     try:
-        with _interrupt_by(signal.SIGTERM, signal.SIGHUP):
+        with handling((signal.SIGTERM, signal.SIGHUP), _interrupt):
             status = hanseg.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         status = INTERRUPTED
@@ -149,26 +148,12 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@contextlib.contextmanager
-def _interrupt_by(*numbers: signal.Signals) -> Iterator[None]:
-    """Take signals that end a process for Ctrl-C, so that everything is cleaned up.
+def _interrupt(_: int, __: FrameType | None) -> None:
+    """Take a signal for Ctrl-C, so that everything is cleaned up.
 
-    Patients' images would be left in a temporary folder otherwise. A signal that is
-    ignored, as by ``nohup``, stays so.
+    Patients' images would be left in a temporary folder otherwise.
     """
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    raise KeyboardInterrupt
 
 
 def _report(message: str, status: int, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import click
@@ -89,6 +90,11 @@ def tell(event: str, sentence: str, *, as_json: bool, **members: object) -> None
         print_event(event, message=sentence, **members)
     else:
         click.echo(sentence)
+
+
+def minute_of(moment: datetime) -> str:
+    """Return a moment as people read it, to the minute, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def print_table(

@@ -199,14 +199,27 @@ class TestTemplates:
         assert status == 2
         assert "nowhere" in told
 
-    def test_a_batch_takes_names_only(self, hanseg, service, patient, tmp_path):
+    @pytest.mark.parametrize("command", ["batch", "watch"])
+    def test_many_cases_take_names_only(
+        self, hanseg, service, patient, tmp_path, command
+    ):
         file = tmp_path / "clinic.json"
         file.write_text(CLINIC.model_dump_json())
         status, _, told = hanseg(
-            "batch", patient, "--template", file, "--out", tmp_path / "out"
+            command, patient, "--template", file, "--out", tmp_path / "out"
         )
         assert status == 2
         assert "hanseg templates put" in told
+
+    @pytest.mark.parametrize("asked", [("--dicom",), ("--template", "clinic")])
+    def test_a_batch_that_needs_dicom_says_why(self, hanseg, service, tmp_path, asked):
+        folder = tmp_path / "in"
+        folder.mkdir()
+        written(folder / "anna_ct.nii.gz", nifti())
+        status, _, told = hanseg("batch", folder, *asked, "--out", tmp_path / "out")
+        assert status == 2
+        assert f"{asked[0]} needs DICOM" in told
+        assert service.jobs == {}
 
 
 def test_the_states_of_a_job_are_the_same(client, patient):

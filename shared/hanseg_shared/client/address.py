@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 import httpx
 
+from hanseg_shared.binding import is_loopback
 from hanseg_shared.errors import OptionError
 
 PORTS = 65536
@@ -43,7 +43,6 @@ def _no_address(url: str, why: str) -> OptionError:
 def is_this_machine(url: str) -> bool:
     """Whether an address is of this machine: no proxy is asked to reach that."""
     try:
-        host = httpx.URL(url).host
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except (httpx.InvalidURL, ValueError):
+        return is_loopback(httpx.URL(url).host)
+    except httpx.InvalidURL:
         return False

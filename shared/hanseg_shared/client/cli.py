@@ -161,15 +161,11 @@ def batch(
     from hanseg_shared.io.cases import find_cases
 
     require_writable(out)
-    options, template = read_choice(**chosen)
-    if template is not None:
-        raise OptionError(
-            "--template of a batch is a name; save the file with `hanseg templates put`"
-        )
+    options, needs_dicom = read_choice_for_many(**chosen)
     found = find_cases(folder)
-    if options.outputs or options.template != DEFAULT_TEMPLATE:
+    if needs_dicom:
         for case in found.cases:
-            require_dicom(case.ct, because="--dicom or --template")
+            require_dicom(case.ct, because=needs_dicom)
     service = out / ".service"
     with make_batch_reporter(len(found.cases), as_json=as_json) as reporter:
         for each in found.passed_over:
@@ -252,6 +248,25 @@ def read_choice(
             f"no {name} can be called {value!r}; `hanseg {name}s` lists those there are"
         ) from error
     return options, document
+
+
+def read_choice_for_many(
+    **chosen: Any,  # noqa: ANN401 - as of `read_choice`
+) -> tuple[JobOptions, str]:
+    """Return the options of many jobs, and which of them needs DICOM, if one does.
+
+    Raises:
+        OptionError: One has no such value, or the template is a file.
+    """
+    options, template = read_choice(**chosen)
+    if template is not None:
+        raise OptionError(
+            "--template of many cases is a name; save the file with `hanseg templates "
+            "put`"
+        )
+    if options.outputs:
+        return options, "--dicom"
+    return options, "" if options.template == DEFAULT_TEMPLATE else "--template"
 
 
 def names_file(template: str) -> bool:

@@ -54,6 +54,19 @@ def of_a_service(command: Command) -> Command:
     return json_option(key_option(url(command)))
 
 
+@contextmanager
+def running_service(url: str | None) -> Iterator[Client]:
+    """Connect to a service that runs, for the time of a block.
+
+    Raises:
+        ServiceUnavailableError: None answers.
+    """
+    from hanseg_shared.client.session import open_running
+
+    with open_running(url) as client:
+        yield client
+
+
 @click.group()
 def jobs() -> None:
     """Look at the jobs of a running service, fetch, cancel and retry them.
@@ -94,7 +107,7 @@ def list_jobs(
 
     wanted = {"case": case, "batch": batch, "state": list(states) or None}
     filters = {name: value for name, value in wanted.items() if value is not None}
-    with _service(url) as client:
+    with running_service(url) as client:
         found, more = client.jobs(limit=limit, filters=filters)
     if as_json:
         for job in found:
@@ -113,7 +126,7 @@ def show(job_id: str, url: str | None, as_json: bool) -> None:
     """Show the job JOB: its state, its organs, and why it failed if it did."""
     from hanseg_shared.client.tables import print_job
 
-    with _service(url) as client:
+    with running_service(url) as client:
         job = client.job(job_id)
     if as_json:
         print_event("job", job=job.model_dump(mode="json"))
@@ -130,7 +143,7 @@ def fetch(job_id: str, out: Path, url: str | None, as_json: bool) -> None:
     from hanseg_shared.client.results_folder import require_writable
 
     require_writable(out)
-    with _service(url) as client:
+    with running_service(url) as client:
         client.download(job_id, out)
     tell("fetched", f"results: {out}", as_json=as_json, job=job_id, out=str(out))
 
@@ -140,7 +153,7 @@ def fetch(job_id: str, out: Path, url: str | None, as_json: bool) -> None:
 @of_a_service
 def cancel(job_id: str, url: str | None, as_json: bool) -> None:
     """Cancel the unfinished job JOB."""
-    with _service(url) as client:
+    with running_service(url) as client:
         job = client.cancel(job_id)
     told = "is cancelled" if job.state.is_final else "is being cancelled"
     _tell_job("cancelled", f"job {job.id} {told}", job, as_json=as_json)
@@ -154,7 +167,7 @@ def retry(job_id: str, url: str | None, as_json: bool) -> None:
 
     The service still has its images. Asked again, it answers the same new job.
     """
-    with _service(url) as client:
+    with running_service(url) as client:
         job = client.retry(job_id)
     line = f"job {job.id} ({job.state}) is job {job_id} once more"
     _tell_job("retried", line, job, as_json=as_json)
@@ -168,7 +181,7 @@ def review(job_id: str, out: Path | None, url: str | None, as_json: bool) -> Non
     """Show what was said of the results of the job JOB, and fetch what was signed."""
     from hanseg_shared.result_files import REVIEWED
 
-    with _service(url) as client:
+    with running_service(url) as client:
         said = client.review(job_id)
         if out is not None:
             if not said.files:
@@ -193,14 +206,6 @@ def _describe(said: ReviewDocument) -> Iterator[str]:
         yield f"registration: {said.registration.verdict}"
     if said.unjudged:
         yield f"not judged: {', '.join(said.unjudged)}"
-
-
-@contextmanager
-def _service(url: str | None) -> Iterator[Client]:
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
-        yield client
 
 
 def _tell_job(event: str, line: str, job: JobDocument, *, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC
 
 import click
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from hanseg_shared.documents import JobDocument, OrganResult
 from hanseg_shared.organs import Evidence, OrganStatus
-from hanseg_shared.terminal import print_table, table_of
+from hanseg_shared.terminal import minute_of, print_table, table_of
 
 COLOURS = {
     OrganStatus.CONTOURED: "green",
@@ -60,7 +59,10 @@ def print_job(job: JobDocument) -> None:
 
 def print_jobs(jobs: Sequence[JobDocument]) -> None:
     """Print jobs: the whole id of each, its state, when it was created, its case."""
-    rows = [(each.id, f"{each.state} {_time(each)}", each.case or "") for each in jobs]
+    rows = [
+        (each.id, f"{each.state} {minute_of(each.created_at)}", each.case or "")
+        for each in jobs
+    ]
     print_table(("job", "state, created (UTC)", "case"), rows, whole=("job",))
 
 
@@ -74,11 +76,7 @@ def _lines_of(job: JobDocument) -> Iterator[str]:
         yield f"case: {job.case}"
     if job.batch is not None:
         yield f"batch: {job.batch}"
-    yield f"created: {_time(job)} UTC"
-
-
-def _time(job: JobDocument) -> str:
-    return job.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    yield f"created: {minute_of(job.created_at)} UTC"
 
 
 def _row(organ: OrganResult) -> tuple[str | Text, ...]:

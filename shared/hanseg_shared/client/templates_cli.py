@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hanseg_shared.client.jobs_cli import of_a_service
+from hanseg_shared.client.jobs_cli import of_a_service, running_service
 from hanseg_shared.terminal import print_event, table_of, tell
 
 
@@ -21,9 +21,7 @@ def list_templates(url: str | None, as_json: bool) -> None:
     """List the templates, each with its newest version."""
     from rich.console import Console
 
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
+    with running_service(url) as client:
         found = client.templates()
     if as_json:
         for each in found:
@@ -39,9 +37,7 @@ def list_templates(url: str | None, as_json: bool) -> None:
 @of_a_service
 def show(name: str, url: str | None, as_json: bool) -> None:
     """Print the template NAME, or NAME@VERSION, as JSON."""
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
+    with running_service(url) as client:
         found = client.template(name)
     if as_json:
         print_event("template", **found.model_dump(mode="json"))
@@ -55,10 +51,9 @@ def show(name: str, url: str | None, as_json: bool) -> None:
 def put(file: Path, url: str | None, as_json: bool) -> None:
     """Save the template in FILE as a new version."""
     from hanseg_shared.client.cli import read_template
-    from hanseg_shared.client.session import open_running
 
     template = read_template(file)
-    with open_running(url) as client:
+    with running_service(url) as client:
         saved = client.save_template(template)
     tell(
         "saved",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hanseg_shared.client.cli import FOLDER, job_options, read_choice
+from hanseg_shared.client.cli import FOLDER, job_options, read_choice_for_many
 from hanseg_shared.errors import JobError, OptionError
 from hanseg_shared.terminal import print_event, tell
 
@@ -81,12 +81,7 @@ def watch(
         if place is not None:
             _require_outside(place, folder, option)
             require_writable(place)
-    options, template = read_choice(**chosen)
-    if template is not None:
-        raise OptionError(
-            "--template of a folder is a name; save the file with `hanseg templates "
-            "put`"
-        )
+    options, needs_dicom = read_choice_for_many(**chosen)
 
     def report(event: str, sentence: str, **members: object) -> None:
         tell(event, sentence, as_json=as_json, **members)
@@ -109,7 +104,7 @@ def watch(
             options,
             Places(out, processed, failed),
             report,
-            needs_dicom=_names_dicom(**chosen),
+            needs_dicom=needs_dicom,
         )
         report("watching", f"watching {folder}; results: {out}")
         keep_watching(run, once=once, poll_seconds=poll, stopping=stopping)
@@ -125,13 +120,6 @@ def watch(
             f"{', '.join(sorted(run.put_off))}: not done, because of the service; the "
             "next start tries again"
         )
-
-
-def _names_dicom(*, dicom: bool, template: str | None, **_: object) -> str:
-    """Return what asks for DICOM images; empty if nothing does."""
-    if dicom:
-        return "--dicom"
-    return "--template" if template is not None else ""
 
 
 def _require_outside(place: Path, folder: Path, option: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from hanseg_shared.client.jobs_cli import id_argument, of_a_service
+from hanseg_shared.client.jobs_cli import (
+    id_argument,
+    of_a_service,
+    running_service,
+)
 from hanseg_shared.errors import JobStateError
-from hanseg_shared.terminal import print_event, table_of, tell
+from hanseg_shared.terminal import minute_of, print_event, table_of, tell
 from hanseg_shared.webhooks.documents import EventType, Outcome
 
 if TYPE_CHECKING:
@@ -42,9 +45,7 @@ def create(
     address: str, events: tuple[str, ...], url: str | None, as_json: bool
 ) -> None:
     """Have what becomes of your jobs told to ADDRESS, and show the secret this once."""
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
+    with running_service(url) as client:
         made = client.create_webhook(address, [EventType(each) for each in events])
     _show_secret("webhook", made, as_json=as_json)
 
@@ -55,9 +56,7 @@ def list_webhooks(url: str | None, as_json: bool) -> None:
     """List your webhooks, the newest last."""
     from rich.console import Console
 
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
+    with running_service(url) as client:
         found = client.webhooks()
     if as_json:
         for each in found:
@@ -74,9 +73,7 @@ def deliveries(webhook_id: str, url: str | None, as_json: bool) -> None:
     """List the newest messages of the webhook ID, and what became of each."""
     from rich.console import Console
 
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
+    with running_service(url) as client:
         found = client.webhook_deliveries(webhook_id)
     if as_json:
         for each in found:
@@ -84,7 +81,7 @@ def deliveries(webhook_id: str, url: str | None, as_json: bool) -> None:
         return
     rows = [
         (
-            _minute(each.timestamp),
+            minute_of(each.timestamp),
             each.type,
             each.job or "",
             str(each.attempts),
@@ -101,9 +98,7 @@ def deliveries(webhook_id: str, url: str | None, as_json: bool) -> None:
 @of_a_service
 def rotate(webhook_id: str, url: str | None, as_json: bool) -> None:
     """Give the webhook ID a new secret; for a day messages are signed with both."""
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
+    with running_service(url) as client:
         rotated = client.rotate_webhook(webhook_id)
     _show_secret("rotated", rotated, as_json=as_json)
 
@@ -113,9 +108,7 @@ def rotate(webhook_id: str, url: str | None, as_json: bool) -> None:
 @of_a_service
 def delete(webhook_id: str, url: str | None, as_json: bool) -> None:
     """Delete the webhook ID with its messages."""
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
+    with running_service(url) as client:
         client.delete_webhook(webhook_id)
     line = f"webhook {webhook_id} is deleted"
     tell("deleted", line, as_json=as_json, id=webhook_id)
@@ -129,9 +122,7 @@ def test(webhook_id: str, url: str | None, as_json: bool) -> None:
 
     A webhook that was disabled is enabled again if the test succeeds.
     """
-    from hanseg_shared.client.session import open_running
-
-    with open_running(url) as client:
+    with running_service(url) as client:
         sent = client.test_webhook(webhook_id)
     if sent.outcome is not Outcome.DELIVERED:
         raise JobStateError(f"the test of webhook {webhook_id}: {_describe(sent)}")
@@ -151,7 +142,7 @@ def _stand(webhook: WebhookDocument) -> str:
     if webhook.disabled_at is not None:
         return f"disabled: {webhook.disabled_why}"
     if webhook.failing_since is not None:
-        return f"failing since {_minute(webhook.failing_since)}"
+        return f"failing since {minute_of(webhook.failing_since)}"
     return "in use"
 
 
@@ -166,7 +157,3 @@ def _describe(delivery: DeliveryDocument) -> str:
     if delivery.attempts and why:
         return f"waiting, after: {why}"
     return "waiting; does the service's sweep run?"
-
-
-def _minute(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M")

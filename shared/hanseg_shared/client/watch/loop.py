@@ -13,6 +13,7 @@ from hanseg_shared.client.answers import BusyError, KeyRefusedError
 from hanseg_shared.client.segment import LOST_TOUCH, PAUSE_SECONDS
 from hanseg_shared.client.watch.run import WatchRun
 from hanseg_shared.errors import ServiceUnavailableError
+from hanseg_shared.signal_handlers import handling
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -82,12 +83,5 @@ def stopped_by_signals(say: Callable[[], None]) -> Iterator[threading.Event]:
         stopping.set()
         say()
 
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    try:
+    with handling(STOP_SIGNALS, stop):
         yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

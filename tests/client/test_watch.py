@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hanseg_shared.client import Client, KeyRefusedError
+from hanseg_shared.client import Client, KeyRefusedError, inputs
 from hanseg_shared.client.batch import IN_FLIGHT
 from hanseg_shared.client.segment import LOST_TOUCH
 from hanseg_shared.client.watch.arrivals import Arrivals
@@ -27,6 +27,7 @@ from hanseg_shared.client.watch.run import Places, WatchRun
 from hanseg_shared.client.watch_cli import watch
 from hanseg_shared.documents import JobDocument, JobOptions, JobState, Problem
 from hanseg_shared.errors import OptionError, ServiceUnavailableError, StoreError
+from hanseg_shared.file_hash import file_sha256
 from tests.client.fake_service import FakeService
 from tests.client.http_server import serving
 from tests.io.files import VOXELS, nifti, written
@@ -133,6 +134,19 @@ class TestArriving:
         house.now = SETTLE
         house.run.round()
         assert house.jobs == ["anna"]
+
+    def test_its_images_are_read_once_for_their_hashes(self, house, monkeypatch):
+        read: list[str] = []
+
+        def count(path: Path) -> str:
+            read.append(path.name)
+            return file_sha256(path)
+
+        monkeypatch.setattr(inputs, "file_sha256", count)
+        house.put("anna_ct.nii")
+        house.settle()
+        assert read == ["anna_ct.nii"]
+        assert house.results == ["anna"]
 
     def test_a_file_that_grows_is_waited_for(self, house):
         path = house.put("anna_ct.nii")

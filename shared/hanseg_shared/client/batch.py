@@ -151,7 +151,9 @@ class BatchRun:
         try:
             done = self._done_before(case)
             if done is None:
-                self.in_flight[case.name] = submit_once(self.client, case, self.options)
+                self.in_flight[case.name] = submit_once(
+                    self.client, case, self.options, hashes=hash_images(case)
+                )
         except InputError as error:
             self._settle(
                 case.name, CaseOutcome(case.name, REFUSED, reason=error.message)
@@ -233,10 +235,19 @@ class BatchProgress(Protocol):
         """The cases that the service has."""
 
 
-def submit_once(client: Client, case: CaseFiles, options: JobOptions) -> JobDocument:
-    """Submit a case unless the service has it; one that failed gets a new try."""
+def submit_once(
+    client: Client, case: CaseFiles, options: JobOptions, *, hashes: Sequence[str]
+) -> JobDocument:
+    """Submit a case unless the service has it; one that failed gets a new try.
+
+    Args:
+        client: The service.
+        case: What is sent.
+        options: What is to be done.
+        hashes: See `hash_images`.
+    """
     request = JobRequest(case.ct, case.mr, options, case.name)
-    fingerprint = case_fingerprint(case, options)
+    fingerprint = _fingerprint(case.name, options, hashes)
     attempt = 1
     while True:
         job = client.submit(request, idempotency_key=f"batch-{fingerprint}-{attempt}")
@@ -246,12 +257,20 @@ def submit_once(client: Client, case: CaseFiles, options: JobOptions) -> JobDocu
         attempt += 1
 
 
-def case_fingerprint(case: CaseFiles, options: JobOptions) -> str:
-    """Return a hash of the case's name and images and of the options."""
+def _fingerprint(name: str, options: JobOptions, hashes: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for part in (case.name, options.model_dump_json(), *_hashes(case)):
+    for part in (name, options.model_dump_json(), *hashes):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()
+
+
+def hash_images(case: CaseFiles) -> list[str]:
+    """Return the SHA-256 of what is sent of the CT, and of the MR if there is one.
+
+    Raises:
+        InputError: One cannot be read.
+    """
+    return [sent_sha256(path) for path in (case.ct, case.mr) if path is not None]
 
 
 def finished_cases(
@@ -283,7 +302,7 @@ def read_finished(
     except ValidationError:
         return None
     sent = [image.sent_sha256 or image.sha256 for image in job.inputs]
-    same_inputs = list(dict.fromkeys(sent)) == _hashes(case)
+    same_inputs = list(dict.fromkeys(sent)) == hash_images(case)
     return job if same_inputs and job.options == options else None
 
 
@@ -338,7 +357,3 @@ def write_summary(path: Path, outcomes: Sequence[CaseOutcome]) -> None:
         for outcome in outcomes:
             writer.writerow(safe_row(getattr(outcome, name) for name in names))
     partial.replace(path)
-
-
-def _hashes(case: CaseFiles) -> list[str]:
-    return [sent_sha256(path) for path in (case.ct, case.mr) if path is not None]

@@ -18,10 +18,11 @@ from hanseg_shared.client.batch import (
     IN_FLIGHT,
     POLL_SECONDS,
     count_found,
+    hash_images,
     submit_once,
 )
 from hanseg_shared.client.client import Client
-from hanseg_shared.client.inputs import check_headers, require_dicom, sent_sha256
+from hanseg_shared.client.inputs import check_headers, require_dicom
 from hanseg_shared.client.watch.arrivals import Arrival, Arrivals
 from hanseg_shared.client.watch.journal import CaseState, Journal, Record
 from hanseg_shared.client.watch.moving import move_away
@@ -144,7 +145,7 @@ class WatchRun:
         """Look into an arrival; returns what is known of it now, None if nothing."""
         try:
             case = arrival.case()
-            content = _content_of(case)
+            hashes = hash_images(case)
         except InputError as error:
             if isinstance(error.__cause__, OSError):  # locked by its writer, perhaps
                 self._tell_once(arrival.name, f"not yet: {error.message}")
@@ -154,6 +155,7 @@ class WatchRun:
             return None
         if not self.arrivals.is_unchanged(arrival):
             return None
+        content = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
         known = self.journal.records.get(content)
         if known is not None and not self._is_wanted(known, arrival):
             return self.journal.put(
@@ -164,14 +166,16 @@ class WatchRun:
             name=self.journal.free_name(arrival.name, self.places.out),
         )
         begun = Record(content=content, name=record.name, signature=arrival.signature)
-        return self._send(self.journal.put(begun), case, arrival)
+        return self._send(self.journal.put(begun), case, arrival, hashes)
 
-    def _send(self, record: Record, case: CaseFiles, arrival: Arrival) -> Record | None:
+    def _send(
+        self, record: Record, case: CaseFiles, arrival: Arrival, hashes: Sequence[str]
+    ) -> Record | None:
         self.put_off.discard(record.name)
         try:
             self._check(case)
             named = CaseFiles(record.name, case.ct, case.mr)
-            job = submit_once(self.client, named, self.options)
+            job = submit_once(self.client, named, self.options, hashes=hashes)
         except JobStateError:
             return None  # a request of before the last stop is still worked on
         except InputError as error:
@@ -316,13 +320,3 @@ class WatchRun:
         if (name, sentence) not in self._told:
             self._told.add((name, sentence))
             self.report("waiting", sentence, name=name)
-
-
-def _content_of(case: CaseFiles) -> str:
-    """Return a hash of what is sent of a case's images.
-
-    Raises:
-        InputError: One cannot be read.
-    """
-    sent: Sequence[str] = [sent_sha256(each) for each in (case.ct, case.mr) if each]
-    return hashlib.sha256("\n".join(sent).encode()).hexdigest()

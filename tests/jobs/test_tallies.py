@@ -65,6 +65,12 @@ def test_an_ended_job_is_counted_once(tables):
     assert count(tables, TallyName.ORGAN_FLAGS, flag="pieces_removed") == 1
 
 
+def test_nobody_who_writes_is_waited_for_where_nothing_has_ended(tables):
+    new_job(tables)
+    with tables.database.write():
+        assert tables.tallies.take_ended() == 0
+
+
 def test_a_volume_is_counted_between_its_bounds(tables):
     finish(tables)
     name = TallyName.ORGAN_VOLUME_ML

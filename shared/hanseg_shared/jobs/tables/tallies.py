@@ -75,17 +75,14 @@ class Tallies:
     def take_ended(self) -> int:
         """Count the jobs that ended and were not counted yet; return how many."""
         taken = 0
+        waiting = (jobs.c.counted.is_(False), jobs.c.state.in_(FINAL_STATES))
+        some = sa.select(jobs.c.id).where(*waiting).limit(MOST_AT_ONCE)
         while True:
+            with self._database.read() as connection:  # mostly, there is none
+                if connection.execute(some.limit(1)).first() is None:
+                    return taken
             with self._database.write() as connection:
-                some = (
-                    sa.select(jobs.c.id)
-                    .where(jobs.c.counted.is_(False), jobs.c.state.in_(FINAL_STATES))
-                    .limit(MOST_AT_ONCE)
-                )
-                found = count_jobs(connection, jobs.c.id.in_(some))
-            taken += found
-            if found < MOST_AT_ONCE:
-                return taken
+                taken += count_jobs(connection, jobs.c.id.in_(some))
 
     def read(self) -> dict[str, dict[Labels, float]]:
         """Return every count by its name and labels."""

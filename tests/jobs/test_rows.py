@@ -18,6 +18,7 @@ from hanseg_shared.errors import JobNotFoundError
 from hanseg_shared.jobs.record import NewJob, StageResult
 from hanseg_shared.jobs.schema import jobs
 from hanseg_shared.jobs.stages import Stage
+from hanseg_shared.jobs.tables.worklist import JobFilter
 from tests.jobs.fakes import CT, EPOCH, PROBLEM, claim, new_job, unsent
 
 OPTIONS = JobOptions(
@@ -123,11 +124,14 @@ class TestPaging:
         new_job(tables)
         cancelled = tables.jobs.request_cancel(new_job(tables, batch_id="b").id)
         page = tables.jobs.list_page(
-            limit=9, states=(JobState.QUEUED,), created_after=EPOCH, batch_id="b"
+            limit=9,
+            created_after=EPOCH,
+            found_by=JobFilter(states=(JobState.QUEUED,), batch_id="b"),
         )
 
         assert [job.id for job in page.jobs] == [wanted.id]
-        page = tables.jobs.list_page(limit=9, states=tuple(FINAL_STATES))
+        ended = JobFilter(states=tuple(FINAL_STATES))
+        page = tables.jobs.list_page(limit=9, found_by=ended)
         assert [job.id for job in page.jobs] == [cancelled.id]
 
 

@@ -13,6 +13,7 @@ from hanseg_shared.jobs.record import NewJob, StageResult
 from hanseg_shared.jobs.stages import Stage
 from hanseg_shared.jobs.sweeper import Sweeper
 from hanseg_shared.jobs.tables.tables import Tables
+from hanseg_shared.jobs.tables.worklist import JobFilter
 from hanseg_shared.jobs.upgrade import open_database
 from tests.jobs.fakes import CT, EPOCH, PROBLEM, claim, new_job, watch
 
@@ -97,7 +98,9 @@ def test_results_and_names_go_next(job, tables, services, sweeper, clock):
 
 def test_the_record_goes_last_and_its_batch_with_it(tables, sweeper, clock):
     batch = tables.batches.create("spring", [NewJob(id="e" * 32, inputs=(CT,))])
-    [member] = tables.jobs.list_page(limit=9, batch_id=batch.id).jobs
+    [member] = tables.jobs.list_page(
+        limit=9, found_by=JobFilter(batch_id=batch.id)
+    ).jobs
     tables.claims.fail(claim(tables, member), PROBLEM)
     watch(sweeper, clock, 99.0 * HOUR)
     assert tables.jobs.get(member.id).state is JobState.EXPIRED

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from hanseg_shared.documents import FINAL_STATES, JobState, Problem, ReviewState
+from hanseg_shared.documents import FINAL_STATES, JobState, Problem
 from hanseg_shared.errors import JobNotFoundError, JobStateError
 from hanseg_shared.jobs.database import Database
 from hanseg_shared.jobs.record import (
@@ -45,7 +45,7 @@ from hanseg_shared.jobs.tables.queue_bounds import QueueBounds, require_room
 from hanseg_shared.jobs.tables.reviews import forget_review
 from hanseg_shared.jobs.tables.statistics import forget_facts, sum_jobs
 from hanseg_shared.jobs.tables.tallies import count_jobs
-from hanseg_shared.jobs.tables.worklist import JobFilter
+from hanseg_shared.jobs.tables.worklist import JobFilter, newest_first
 
 NO_FILTER = JobFilter()
 
@@ -145,40 +145,15 @@ class JobsTable:
         *,
         limit: int,
         before: tuple[float, str] | None = None,
-        states: tuple[JobState, ...] = (),
         created_after: float | None = None,
-        batch_id: str | None = None,
         case_name: str | None = None,
-        owned_by: str | None = None,
-        reviews: tuple[ReviewState, ...] = (),
         found_by: JobFilter = NO_FILTER,
     ) -> JobPage:
-        """Return jobs, newest first, that were created before a position.
-
-        Those of states of review are only jobs that have results.
-        """
-        query = sa.select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-        if before is not None:
-            moment, job_id = before
-            query = query.where(
-                sa.or_(
-                    jobs.c.created_at < moment,
-                    sa.and_(jobs.c.created_at == moment, jobs.c.id < job_id),
-                )
-            )
-        query = query.where(*found_by.conditions())
-        if states:
-            query = query.where(jobs.c.state.in_(states))
-        if reviews:
-            query = query.where(
-                jobs.c.review.in_(reviews), jobs.c.state == JobState.SUCCEEDED
-            )
-        if owned_by is not None:
-            query = query.where(jobs.c.owned_by == owned_by)
+        """Return jobs, newest first, that were created before a position."""
+        query = sa.select(jobs).where(*found_by.conditions())
+        query = newest_first(query, before)
         if created_after is not None:
             query = query.where(jobs.c.created_at > created_after)
-        if batch_id is not None:
-            query = query.where(jobs.c.batch_id == batch_id)
         if case_name is not None:
             query = query.where(jobs.c.case_name.in_(list_spellings(case_name)))
         rows = self._reader.read(query.limit(limit + 1))

@@ -78,12 +78,20 @@ class JobFilter:
         verdicts: What was found about the MR.
         flag: A flag that some organ has.
         model: The model's name.
+        states: In which the job is.
+        reviews: States of review, of jobs that have results.
+        batch_id: The batch of which it is.
+        owned_by: Whose it is.
     """
 
     search: str | None = None
     verdicts: tuple[MrVerdict, ...] = ()
     flag: FlagCode | None = None
     model: str | None = None
+    states: tuple[JobState, ...] = ()
+    reviews: tuple[ReviewState, ...] = ()
+    batch_id: str | None = None
+    owned_by: str | None = None
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """Return what must hold of a row."""
@@ -101,6 +109,15 @@ class JobFilter:
             found.append(jobs.c.flag_count > _NONE)
         if self.model is not None:
             found.append(jobs.c.model_name == self.model)
+        if self.states:
+            found.append(jobs.c.state.in_(self.states))
+        if self.reviews:
+            found.append(jobs.c.review.in_(self.reviews))
+            found.append(jobs.c.state == JobState.SUCCEEDED)
+        if self.batch_id is not None:
+            found.append(jobs.c.batch_id == self.batch_id)
+        if self.owned_by is not None:
+            found.append(jobs.c.owned_by == self.owned_by)
         return found
 
 
@@ -169,11 +186,7 @@ class Worklist:
             limit: How many lines a page has.
             before: The last line of the page before: when it was created, and its id.
         """
-        query = sa.select(*_COLUMNS).where(*conditions)
-        query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-        if before is not None:
-            position = sa.tuple_(jobs.c.created_at, jobs.c.id)
-            query = query.where(position < before)
+        query = newest_first(sa.select(*_COLUMNS).where(*conditions), before)
         lines = self._read(query.limit(limit + 1))
         shown = tuple(lines[:limit])
         more = len(lines) > limit
@@ -251,6 +264,16 @@ class Worklist:
     def _rows(self, query: sa.Select[Any]) -> list[Row[Any]]:
         with self._database.read() as connection:
             return list(connection.execute(query).all())
+
+
+def newest_first(
+    query: sa.Select[Any], before: tuple[float, str] | None
+) -> sa.Select[Any]:
+    """Return a query for its rows in order, those before a position if there is one."""
+    query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+    if before is None:
+        return query
+    return query.where(sa.tuple_(jobs.c.created_at, jobs.c.id) < before)
 
 
 def seconds_left(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
-import sqlalchemy as sa
 from fastapi import Depends, Query
 
 from hanseg_segmentation.api.http.schemas import Id, Label
 from hanseg_shared.documents import JobState, MrVerdict, ReviewState
 from hanseg_shared.flags import FlagCode
-from hanseg_shared.jobs.schema import jobs
 from hanseg_shared.jobs.tables.worklist import JobFilter
 
 
@@ -31,43 +28,6 @@ def _job_filter(
         str | None,
         Query(max_length=64, description="Only jobs for the model of this name."),
     ] = None,
-) -> JobFilter:
-    return JobFilter(search, tuple(verdict or ()), flag, model)
-
-
-JobFilterDep = Annotated[JobFilter, Depends(_job_filter)]
-
-
-@dataclass(frozen=True, slots=True)
-class LineFilter:
-    """Which lines of the worklist are asked for."""
-
-    found_by: JobFilter
-    states: tuple[JobState, ...]
-    reviews: tuple[ReviewState, ...]
-    batch: str | None
-
-    def conditions(self, *, owned_by: str | None) -> list[sa.ColumnElement[bool]]:
-        """Return what must hold of a row, for a caller who sees an owner's jobs only.
-
-        Args:
-            owned_by: The owner; None for a caller who sees everybody's.
-        """
-        found = self.found_by.conditions()
-        if owned_by is not None:
-            found.append(jobs.c.owned_by == owned_by)
-        if self.states:
-            found.append(jobs.c.state.in_(self.states))
-        if self.reviews:
-            found.append(jobs.c.review.in_(self.reviews))
-            found.append(jobs.c.state == JobState.SUCCEEDED)
-        if self.batch is not None:
-            found.append(jobs.c.batch_id == self.batch)
-        return found
-
-
-def _line_filter(
-    found_by: JobFilterDep,
     state: Annotated[
         list[JobState] | None, Query(description="Only jobs in one of these states.")
     ] = None,
@@ -78,8 +38,16 @@ def _line_filter(
     batch: Annotated[
         Id | None, Query(description="Only the jobs of this batch.")
     ] = None,
-) -> LineFilter:
-    return LineFilter(found_by, tuple(state or ()), tuple(review or ()), batch)
+) -> JobFilter:
+    return JobFilter(
+        search,
+        tuple(verdict or ()),
+        flag,
+        model,
+        states=tuple(state or ()),
+        reviews=tuple(review or ()),
+        batch_id=batch,
+    )
 
 
-LineFilterDep = Annotated[LineFilter, Depends(_line_filter)]
+JobFilterDep = Annotated[JobFilter, Depends(_job_filter)]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from hanseg_shared.errors import JobError
 from hanseg_shared.jobs.scratch import Scratch
 from hanseg_shared.jobs.services import Services
+from hanseg_shared.jobs.tables.worklist import JobFilter
 from hanseg_shared.problems import EXPIRED
 
 PAGE = 200
@@ -42,7 +43,7 @@ def remove_batch(services: Services, batch_id: str) -> None:
     position = None
     while True:
         page = services.tables.jobs.list_page(
-            limit=PAGE, before=position, batch_id=batch_id
+            limit=PAGE, before=position, found_by=JobFilter(batch_id=batch_id)
         )
         for job in page.jobs:
             remove_job(services, job.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -32,7 +33,6 @@ from hanseg_segmentation.api.http.respond import (
     describe_problems,
 )
 from hanseg_segmentation.api.http.schemas import (
-    Id,
     JobList,
     Label,
     Moment,
@@ -50,7 +50,7 @@ from hanseg_segmentation.api.intake.submission import submit_checked
 from hanseg_segmentation.api.principal import Principal, PrincipalDep
 from hanseg_segmentation.api.watching import EventStream, job_events, wait_until_final
 from hanseg_shared.access import Scope
-from hanseg_shared.documents import JobDocument, JobState, ReviewState
+from hanseg_shared.documents import JobDocument
 from hanseg_shared.jobs.record import Job
 
 router = APIRouter(tags=["jobs"], route_class=GuardedRoute)
@@ -182,18 +182,12 @@ def list_jobs(
     context: ContextDep,
     principal: PrincipalDep,
     found_by: JobFilterDep,
-    state: Annotated[
-        list[JobState] | None, Query(description="Only jobs in one of these states.")
-    ] = None,
     created_after: Annotated[
         Moment | None,
         Query(
             description="Only jobs created after this time (ISO 8601 with zone).",
             examples=["2026-01-31T12:00:00Z"],
         ),
-    ] = None,
-    batch: Annotated[
-        Id | None, Query(description="Only the jobs of this batch.")
     ] = None,
     case: Annotated[
         Label | None,
@@ -202,10 +196,6 @@ def list_jobs(
             "compared in Unicode's composed form (NFC).",
             examples=["case_01"],
         ),
-    ] = None,
-    review: Annotated[
-        list[ReviewState] | None,
-        Query(description="Only jobs with results whose review is in such a state."),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Jobs a page.")] = 50,
     cursor: Annotated[
@@ -217,13 +207,9 @@ def list_jobs(
     page = context.services.tables.jobs.list_page(
         limit=limit,
         before=position_of(cursor),
-        states=tuple(state or ()),
         created_after=_row_time(created_after),
-        batch_id=batch,
         case_name=case,
-        owned_by=principal.sees_only,
-        reviews=tuple(review or ()),
-        found_by=found_by,
+        found_by=replace(found_by, owned_by=principal.sees_only),
     )
     documents = tuple(job_document(job) for job in page.jobs)
     if page.next_position is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from hanseg_segmentation.api.context import ContextDep
 from hanseg_segmentation.api.http.access import GateDep, GuardedRoute, needs
 from hanseg_segmentation.api.http.cursor import next_page, position_of
-from hanseg_segmentation.api.http.filters import LineFilterDep
+from hanseg_segmentation.api.http.filters import JobFilterDep
 from hanseg_segmentation.api.http.links import WORKLIST
 from hanseg_segmentation.api.http.respond import (
     answer,
@@ -58,7 +59,7 @@ def list_lines(
     request: Request,
     context: ContextDep,
     principal: PrincipalDep,
-    which: LineFilterDep,
+    found_by: JobFilterDep,
     limit: Annotated[int, Query(ge=1, le=500, description="Lines a page.")] = 100,
     cursor: Annotated[
         str | None,
@@ -67,7 +68,7 @@ def list_lines(
 ) -> Response:
     """List jobs as a worklist shows them: a line each, without their organs."""
     lines, position = context.services.tables.worklist.list_page(
-        which.conditions(owned_by=principal.sees_only),
+        replace(found_by, owned_by=principal.sees_only).conditions(),
         limit=limit,
         before=position_of(cursor),
     )

@@ -111,7 +111,10 @@ class JobError(HansegError):
 
 
 class JobNotFoundError(JobError):
-    """There is no job, batch or upload of that id."""
+    """What was asked for is not there, or is somebody else's: a job or any other thing.
+
+    Others are batches, uploads, templates, webhooks and result files.
+    """
 
 
 class JobStateError(JobError):

@@ -89,14 +89,14 @@ class Reach:
         target = _parse(url)
         if not target.is_secure and not self.plain_http:
             raise OptionError(
-                "url begins with http://, which nobody's eyes are kept from; give "
-                "https://, or have HANSEG_WEBHOOK_HTTP allow it"
+                "url begins with http://, which is not encrypted; give https://, or "
+                "allow http:// by HANSEG_WEBHOOK_HTTP=true"
             )
         literal = _literal(target.host)
         if literal is not None and not self.allows(literal):
             raise OptionError(
-                f"url leads to {literal}, which is no public address; who runs the "
-                "service may allow its network by HANSEG_WEBHOOK_NETWORKS"
+                f"url leads to {literal}, which is no public address; whoever runs the "
+                "service can allow its network by HANSEG_WEBHOOK_NETWORKS"
             )
         return target
 

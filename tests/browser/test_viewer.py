@@ -108,6 +108,14 @@ def colour_share(page: Any, name: str) -> float:
     )
 
 
+@pytest.mark.parametrize("name", ["A_Carotid_L", "SpinalCord"])
+def test_an_opened_organ_lengthens_no_page_that_fits(open_case, name):
+    page = open_case("frida", viewport={"width": 1280, "height": 800})
+    page.locator(f"[data-organ={name}] button.organ-name").press("Enter")
+    page.get_by_label(f"Corrected contour of {name}").wait_for(state="attached")
+    assert page.evaluate("document.scrollingElement.scrollHeight") == 800
+
+
 def test_a_judged_registration_moves_no_organ_under_the_next_click(open_case):
     page = open_case("carla")
 

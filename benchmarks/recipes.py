@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ from hanseg_shared.available import require_installed
 from hanseg_shared.documents import Backend, TransformKind
 from hanseg_shared.errors import OptionError
 from hanseg_shared.settings import read_settings
+from hanseg_shared.signal_handlers import handling, interrupt
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -238,4 +240,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with handling((signal.SIGTERM,), interrupt):  # a training ends with it
+        sys.exit(main())

@@ -12,7 +12,6 @@ import signal
 import sys
 from dataclasses import asdict
 from importlib.metadata import entry_points
-from types import FrameType
 
 import click
 
@@ -23,7 +22,7 @@ from hanseg_shared.errors import (
     ServiceUnavailableError,
 )
 from hanseg_shared.missing import missing_library
-from hanseg_shared.signal_handlers import handling
+from hanseg_shared.signal_handlers import handling, interrupt
 from hanseg_shared.terminal import (
     json_is_asked,
     json_option,
@@ -122,7 +121,7 @@ def main() -> None:
     """Run the command line; every error is one line."""
     as_json = json_is_asked(sys.argv[1:])
     try:
-        with handling((signal.SIGTERM, signal.SIGHUP), _interrupt):
+        with handling((signal.SIGTERM, signal.SIGHUP), interrupt):
             status = hanseg.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         status = INTERRUPTED
@@ -146,14 +145,6 @@ def main() -> None:
         status = NO_SERVICE if is_full else BAD_INPUT
         _report(_cause(error), status, as_json=as_json)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    """Take a signal for Ctrl-C, so that everything is cleaned up.
-
-    Patients' images would be left in a temporary folder otherwise.
-    """
-    raise KeyboardInterrupt
 
 
 def _report(message: str, status: int, *, as_json: bool) -> None:

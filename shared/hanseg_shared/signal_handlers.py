@@ -26,3 +26,12 @@ def handling(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def interrupt(_: int, __: FrameType | None) -> None:
+    """Take a signal for Ctrl-C, so that everything is cleaned up.
+
+    Patients' images would be left in a temporary folder otherwise, or a command would
+    be at work that nobody waits for any more.
+    """
+    raise KeyboardInterrupt

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from hanseg_lab.challenge import commands
 from hanseg_lab.challenge.cli import challenge
-from hanseg_lab.challenge.commands import HANSEG, ChildCommands, locked
+from hanseg_lab.challenge.commands import HANSEG, ChildCommands
+from hanseg_lab.locked import locked
 from hanseg_shared.errors import JobStateError, OptionError, ProcessLostError
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from hanseg_lab.locked import locked
 from hanseg_lab.training import data, log, loop
 from hanseg_lab.training.cli import train
 from hanseg_lab.training.data import (
@@ -42,7 +43,7 @@ from hanseg_segmentation.cli import models
 from hanseg_segmentation.inference.loaded_model import load_package
 from hanseg_segmentation.packages.package import read_package
 from hanseg_segmentation.packages.weights import read_weights
-from hanseg_shared.errors import ModelError, OptionError
+from hanseg_shared.errors import JobStateError, ModelError, OptionError
 from hanseg_shared.organs import ORGANS, Evidence
 
 pytestmark = pytest.mark.torch
@@ -86,6 +87,15 @@ def test_a_training_makes_a_model_that_loads(recipe: Recipe, tmp_path: Path):
     assert set(package.labels) == {each.name for each in ORGANS}
     assert set(package.evidence.values()) == {Evidence.PHANTOM}
     assert (tmp_path / CURVES_FILE).stat().st_size > 0
+
+
+def test_no_second_training_writes_to_the_folder_of_one(recipe: Recipe, tmp_path: Path):
+    with (
+        locked(tmp_path),
+        pytest.raises(JobStateError, match="another run"),
+    ):
+        run_training(recipe, out=tmp_path)
+    assert not (tmp_path / CURVES_FILE).exists()
 
 
 def test_a_training_begins_with_the_weights_of_a_package(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +18,9 @@ from hanseg_lab.challenge.settings import (
     decide_settings,
     read_settings,
 )
+from hanseg_lab.locked import locked
 from hanseg_shared.errors import HansegError, OptionError
+from hanseg_shared.signal_handlers import handling, interrupt
 
 if TYPE_CHECKING:
     from hanseg_lab.challenge.commands import Runner
@@ -172,13 +172,13 @@ def run(
     SUBJECT is a method for train, batch and evaluate; without it, the stage is done for
     all of them.
     """
-    from hanseg_lab.challenge.commands import ChildCommands, locked
+    from hanseg_lab.challenge.commands import ChildCommands
     from hanseg_lab.challenge.files import copy_page
     from hanseg_lab.challenge.places import Places
     from hanseg_lab.challenge.run import run_steps
 
     folder = out.expanduser().resolve()
-    with locked(folder) as lock, _ended_by_sigterm():
+    with locked(folder) as lock, handling((signal.SIGTERM,), interrupt):
         settings = decide_settings(folder, given)
         commands = ChildCommands(lock)
         ledger = _ledger(folder, settings, commands)
@@ -277,20 +277,6 @@ def _names(
 def _tell(step: Step, event: Event, remark: str) -> None:
     said = f"{event.value} ({remark})" if remark else event.value
     click.echo(f"{datetime.now():%H:%M:%S} {step.name}: {said}", err=True)
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, with the commands that it runs."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def main() -> None:

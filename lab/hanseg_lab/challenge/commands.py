@@ -7,20 +7,18 @@ a command behind, and the next run must not begin beside it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from hanseg_lab.challenge.ledger import Taken
-from hanseg_shared.errors import JobStateError, ProcessLostError
+from hanseg_shared.errors import ProcessLostError
 
 HANSEG = "hanseg"
 """The first word of a command of the product."""
@@ -34,8 +32,6 @@ ONE_THREAD = {
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
 }
 """What keeps PyTorch, NumPy and ITK to one thread."""
-
-LOCK = ".lock"
 
 LAST_WORDS = 12
 """Lines of a failed command's words that an error repeats."""
@@ -144,22 +140,3 @@ def _wait(child: subprocess.Popen[bytes]) -> tuple[int, float]:
 def _last_words(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(f"  {line}" for line in lines[-LAST_WORDS:])
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Hold a folder's lock; give its descriptor, for children to inherit.
-
-    Raises:
-        JobStateError: Another run, or a command that it left behind, is at work there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JobStateError(
-                f"{folder}: another run, or a command that it left behind, is at work"
-                " there; wait for its end, or end it"
-            ) from None
-        yield file.fileno()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hanseg_lab.declaration import (
     Declaration,
     evidence_of_organs,
 )
+from hanseg_lab.locked import locked
 from hanseg_lab.training.checking.data_check import PASSED, require_sound
 from hanseg_lab.training.data import (
     Case,
@@ -136,46 +138,48 @@ def run_training(
         InputError: Something is wrong with the data; nothing was written.
         ModelError: The package to begin with is damaged.
         OptionError: It is of another network.
+        JobStateError: Another training writes to `out`.
     """
     begin = None if start is None else _weights_of(start)
     datasets = find_datasets(data)
     cases = [case for each in datasets for case in each.cases]
     chosen, kept = choose_training_cases(recipe, cases)
-    with join_processes() as process:
-        if process.leads:
-            require_sound(datasets, passed=out / "cache" / PASSED)
-            out.mkdir(parents=True, exist_ok=True)
-        files = process.first_alone(
-            lambda: prepare(
-                recipe, (*chosen, *kept), out / "cache", registration=registration
+    with ExitStack() as holding:
+        with join_processes() as process:
+            if process.leads:
+                require_sound(datasets, passed=out / "cache" / PASSED)
+                holding.enter_context(locked(out))
+            files = process.first_alone(
+                lambda: prepare(
+                    recipe, (*chosen, *kept), out / "cache", registration=registration
+                )
             )
+            states = []
+            for fold in range(recipe.folds):
+                folder = fold_folder(out, fold, recipe.folds)
+                folder.mkdir(exist_ok=True)
+                state = train(
+                    process,
+                    recipe,
+                    _cases(*_split(files, len(chosen), fold, recipe), process),
+                    folder,
+                    resume=resume and _has_begun(folder, fold),
+                    fold=fold,
+                    start=begin,
+                    progress=_share_of_folds(progress, fold, recipe.folds),
+                )
+                states.append(state)
+        if not process.leads:
+            return None
+        used = TrainingData(
+            cases=dict(Counter(each.declaration.name for each in chosen)),
+            known=len(cases),
+            simulated=len(files.phantoms),
+            iterations=tuple(each.iteration for each in states),
+            start=None if start is None else read_package(start),
         )
-        states = []
-        for fold in range(recipe.folds):
-            folder = fold_folder(out, fold, recipe.folds)
-            folder.mkdir(exist_ok=True)
-            state = train(
-                process,
-                recipe,
-                _cases(*_split(files, len(chosen), fold, recipe), process),
-                folder,
-                resume=resume and _has_begun(folder, fold),
-                fold=fold,
-                start=begin,
-                progress=_share_of_folds(progress, fold, recipe.folds),
-            )
-            states.append(state)
-    if not process.leads:
-        return None
-    used = TrainingData(
-        cases=dict(Counter(each.declaration.name for each in chosen)),
-        known=len(cases),
-        simulated=len(files.phantoms),
-        iterations=tuple(each.iteration for each in states),
-        start=None if start is None else read_package(start),
-    )
-    called = identity or Identity(recipe.name)
-    return _write_package(recipe, datasets, states, out, used, called)
+        called = identity or Identity(recipe.name)
+        return _write_package(recipe, datasets, states, out, used, called)
 
 
 def _weights_of(folder: Path) -> dict[str, torch.Tensor]:

@@ -1,0 +1,33 @@
+"""A folder in which one command is at work at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hanseg_shared.errors import JobStateError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Hold a folder's lock; give its descriptor, for children to inherit.
+
+    Raises:
+        JobStateError: Another run, or a command that it left behind, is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JobStateError(
+                f"{folder}: another run, or a command that it left behind, is at work"
+                " there; wait for its end, or end it"
+            ) from None
+        except OSError:  # a share without locks
+            pass
+        yield file.fileno()

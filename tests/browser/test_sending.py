@@ -22,7 +22,9 @@ SENDER = (Scope.READ, Scope.SUBMIT)
 
 def drop(page: Any, selector: str, paths: Sequence[Path]) -> None:
     """Drop files or folders of the disk, as the system's file manager does."""
-    box = page.locator(selector).first.bounding_box()
+    target = page.locator(selector).first
+    target.wait_for()
+    box = target.bounding_box()
     session = page.context.new_cdp_session(page)
     data = {
         "items": [],

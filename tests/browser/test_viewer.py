@@ -75,9 +75,11 @@ def test_an_organ_is_drawn_in_its_colour_over_both_images(open_case):
     page.locator("[data-organ=Parotid_L] button.organ-name").click()
     assert colour_share(page, "Parotid_L") > 0
     page.get_by_label("CT to MR").fill("1")
-    assert colour_share(page, "Parotid_L") > 0
+    shown = colour_share(page, "Parotid_L")
+    assert shown > 0
     page.get_by_role("button", name="Show Parotid_L").click()
-    assert colour_share(page, "Parotid_L") == 0
+    # a pixel of something else may happen to have nearly this colour
+    assert colour_share(page, "Parotid_L") < shown / 20
 
 
 def colour_share(page: Any, name: str) -> float:
@@ -117,7 +119,7 @@ def test_an_opened_organ_lengthens_no_page_that_fits(open_case, name):
 
 
 def test_a_judged_registration_moves_no_organ_under_the_next_click(open_case):
-    page = open_case("carla")
+    page = open_case("cora")
 
     def places() -> dict[str, float]:
         found = page.locator("[data-organ]")
@@ -128,7 +130,7 @@ def test_a_judged_registration_moves_no_organ_under_the_next_click(open_case):
 
     before = places()
     page.get_by_role("button", name="Accept registration").click()
-    page.locator(".registration .said", has_text="accepted by carla").wait_for()
+    page.locator(".registration .said", has_text="accepted by cora").wait_for()
     assert places() == before
 
 

@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from hanseg_lab.training.by_heart import (
+    ADAMW_RATE,
     ITERATIONS_OF_ONE,
-    SGD_RATE,
     SPACING_MM,
     WARM_UP_SHARE,
     by_heart,
@@ -51,7 +51,7 @@ def test_the_method_stays_the_recipes_own(name: str):
     assert small.network.kind == whole.network.kind
     for setting in METHOD:
         assert getattr(small, setting) == getattr(whole, setting)
-    for setting in ("kind", "fall", "exponent", "weight_decay", "largest_gradient"):
+    for setting in ("fall", "exponent", "weight_decay", "largest_gradient"):
         assert getattr(small.optimiser, setting) == getattr(whole.optimiser, setting)
     for setting in ("flip_axes", "mr_share", "ct_dropped_share", "organ_share"):
         assert getattr(small.variation, setting) == getattr(whole.variation, setting)
@@ -64,10 +64,12 @@ def test_a_recipe_by_heart_is_a_valid_recipe(name: str):
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("chb-quantif", SGD_RATE), ("eli1", 0.01), ("mamaa", 0.001)]
+    ("name", "rate"),
+    [("chb-quantif", ADAMW_RATE), ("eli1", ADAMW_RATE), ("default", 0.0015)],
 )
-def test_only_a_rate_for_weights_to_begin_with_is_raised(name: str, rate: float):
-    assert by_heart(read_recipe(name)).optimiser.learning_rate == rate
+def test_nothing_descends_by_single_gradients(name: str, rate: float):
+    optimiser = by_heart(read_recipe(name)).optimiser
+    assert (optimiser.kind, optimiser.learning_rate) == ("adamw", rate)
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -67,7 +67,7 @@ def test_a_recipe_by_heart_is_a_valid_recipe(name: str):
     ("name", "rate"),
     [("chb-quantif", ADAMW_RATE), ("eli1", ADAMW_RATE), ("default", 0.0015)],
 )
-def test_nothing_descends_by_single_gradients(name: str, rate: float):
+def test_sgd_becomes_adamw_and_others_keep_their_rate(name: str, rate: float):
     optimiser = by_heart(read_recipe(name)).optimiser
     assert (optimiser.kind, optimiser.learning_rate) == ("adamw", rate)
 

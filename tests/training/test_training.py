@@ -270,6 +270,32 @@ def test_the_loss_falls_on_a_patient_seen_often(recipe: Recipe, cases, tmp_path:
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.parametrize(
+    ("asked", "able", "used"),
+    [
+        ("bfloat16", {"avx512_bf16": True}, torch.bfloat16),
+        ("bfloat16", {"avx512_f": True}, torch.float32),
+        ("bfloat16", {"avx2": True}, torch.float32),
+        ("float32", {"amx_bf16": True}, torch.float32),
+    ],
+)
+def test_bfloat16_is_used_where_the_processor_has_it(
+    recipe: Recipe, monkeypatch, asked, able, used
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    state = new_state(recipe.model_copy(update={"precision": asked}))
+    assert state.trainee.precision is used
+
+
+def test_a_training_says_that_it_does_without_bfloat16(
+    recipe: Recipe, cases, tmp_path: Path, monkeypatch, caplog
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with caplog.at_level("INFO"):
+        run_loop(TrainingProcess(), until(recipe, 1), cases, tmp_path, resume=False)
+    assert "no bfloat16" in caplog.text
+
+
 def timed(recipe: Recipe, **optimiser: object) -> Recipe:
     settings = recipe.optimiser.model_copy(update={"warm_up": 10, **optimiser})
     return recipe.model_copy(

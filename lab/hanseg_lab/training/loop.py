@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ from hanseg_lab.training.training_batches import (
     without_variation,
 )
 from hanseg_shared.errors import ModelError
+
+logger = logging.getLogger(__name__)
 
 CHECK_EVERY = 200
 """Iterations between two evaluations on held-out cases."""
@@ -94,6 +97,8 @@ def train(
     elif start is not None:
         state.begin_from(start)
     log = _log(process, recipe, state, folder)
+    if state.trainee.precision is not getattr(torch, recipe.precision):
+        logger.info("training in float32: this device has no %s", recipe.precision)
     state.trainee.train()
     learner = process.share_gradients(state.trainee, all_used=_uses_all(recipe))
     batches = Batches(

@@ -163,7 +163,8 @@ class Recipe(Document):
             itself and for one that shares it. No second run repeats it exactly.
         average_decay: Decay of the moving average of weights that is shipped; 0 ships
             the last weights.
-        precision: Of the network's arithmetic in training.
+        precision: Of the network's arithmetic in training; float32 in place of
+            bfloat16 where the processor or GPU has none.
         checkpoint_seconds: How often the state is written.
         seed: What every random stream starts from.
     """

@@ -116,8 +116,8 @@ class TrainingState:
 
 def new_state(recipe: Recipe, device: torch.device | None = None) -> TrainingState:
     """Return the state before the first iteration, on a device."""
-    trainee = new_trainee(recipe)
     place = device or torch.device("cpu")
+    trainee = new_trainee(recipe, place)
     trainee.to(place, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = copy.deepcopy(trainee.network)
     average.requires_grad_(requires_grad=False)

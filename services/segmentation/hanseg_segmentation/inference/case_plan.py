@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hanseg_segmentation.inference.loaded_model import LoadedModel
 from hanseg_segmentation.inference.localise import (
     MARGIN_AROUND_MM,
     Region,
+    channels_of_tiles,
     tiles_around,
     useful_tiles,
 )
@@ -65,10 +67,11 @@ def plan_case(
         localised=region is not None,
         movable=not model.normalises_tiles,
     )
-    choices = _TileChoices(prepared, package.patch, region)
+    apart = package.labels if model.finds_organs_apart else None
+    choices = _TileChoices(prepared, package.patch, region, apart)
     effort = plan_effort(
         offer,
-        tiles_of=lambda effort: len(choices.tiles(effort).starts),
+        tiles_of=lambda effort: _whole_tiles(choices.tiles(effort), apart),
         seconds_left=seconds_left,
     )
     tiling = choices.tiles(effort)
@@ -98,6 +101,8 @@ class _TileChoices:
         prepared: The case.
         patch: A tile's shape.
         region: Where organs can be; None if that is not known.
+        apart: Output channel of each organ, where each has a network of its own, which
+            is run only where the organ can be; None where one network finds all.
         known: The tiles of each step, laid around the organs or not, asked for so far:
             efforts differ in folds and mirroring as well.
     """
@@ -105,6 +110,7 @@ class _TileChoices:
     prepared: PreparedCase
     patch: Shape
     region: Region | None
+    apart: Mapping[str, int] | None
     known: dict[tuple[float, bool], Tiling] = field(default_factory=dict)
 
     def all(self, step: float) -> Tiling:
@@ -134,4 +140,15 @@ class _TileChoices:
         else:
             worth = self.region.on(grid)
             starts = useful_tiles(every, worth, size=grid.shape)
-        return replace(every, starts=starts, box=worth.box(grid.shape))
+        tiling = replace(every, starts=starts, box=worth.box(grid.shape))
+        if self.apart is None:
+            return tiling
+        by_organ = self.region.on_by_organ(grid)
+        return replace(tiling, channels=channels_of_tiles(tiling, by_organ, self.apart))
+
+
+def _whole_tiles(tiling: Tiling, apart: Mapping[str, int] | None) -> float:
+    """Return how many tiles, run for all organs, take as long as these do."""
+    if tiling.channels is None or apart is None:
+        return len(tiling.starts)
+    return sum(map(len, tiling.channels.values())) / len(apart)

@@ -24,6 +24,7 @@ from hanseg_segmentation.inference.network_engines import (
     make_cpu_engines,
 )
 from hanseg_segmentation.inference.self_test import Chosen, choose_engine
+from hanseg_segmentation.network.binary import BinaryBank
 from hanseg_segmentation.network.build import build_loaded
 from hanseg_segmentation.packages.installed import find_model
 from hanseg_segmentation.packages.package import ModelPackage, read_package
@@ -79,6 +80,11 @@ class LoadedModel:
     def channels_out(self) -> int:
         """Number of output channels, the background included."""
         return len(self.label_of_channel)
+
+    @property
+    def finds_organs_apart(self) -> bool:
+        """Whether each organ has a network of its own, which can be left out."""
+        return all(isinstance(each, BinaryBank) for each in self.networks)
 
     @property
     def engine(self) -> EngineName:

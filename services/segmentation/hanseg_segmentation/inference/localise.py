@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,35 +80,55 @@ class Region:
         frame: Lays the average patient onto this one.
         low: Lower corners ``(n, 3)``.
         high: Upper corners ``(n, 3)``.
+        organs: Name of the organ in each box.
     """
 
     frame: Frame
     low: Points
     high: Points
+    organs: tuple[str, ...]
 
     def on(self, grid: Grid, *, margin_mm: float = 0.0) -> Worth:
         """Return which parts of a grid lie in the region, or less than a margin off."""
-        spacing = np.array(grid.spacing[::-1])
-        edges = np.maximum(1, np.floor(LATTICE_MM / spacing).astype(int))
+        planes = self._planes(grid, margin_mm)
+        blocks = np.stack([plane.any(axis=0) for plane in planes])
+        return Worth(blocks, shape_of(_edges_of_blocks(grid)))
+
+    def on_by_organ(self, grid: Grid) -> dict[str, Worth]:
+        """Return which parts of a grid lie in the box of each organ."""
+        blocks = np.stack(list(self._planes(grid, 0.0)), axis=1)
+        edges = shape_of(_edges_of_blocks(grid))
+        return {
+            name: Worth(each, edges)
+            for name, each in zip(self.organs, blocks, strict=True)
+        }
+
+    def _planes(self, grid: Grid, margin_mm: float) -> Iterator[Mask]:
+        """Yield, for each plane of blocks, which boxes hold them, ``(n, y, x)``."""
+        edges = _edges_of_blocks(grid)
         counts = -(-np.array(grid.shape) // edges)
         axes = [
             (np.arange(n) + 0.5) * e - 0.5 for n, e in zip(counts, edges, strict=True)
         ]
-        reach = float(np.linalg.norm(edges * spacing)) / 2 + margin_mm
-        blocks = np.empty(tuple(counts), dtype=bool)
-        for number, z in enumerate(axes[0]):
+        half = float(np.linalg.norm(edges * grid.spacing[::-1])) / 2
+        for z in axes[0]:
             y, x = np.meshgrid(axes[1], axes[2], indexing="ij")
             index = np.stack([x, y, np.full_like(x, z)], axis=-1)
             at = self.frame.unplace(grid.index_to_world(index))
-            blocks[number] = self._holds(at, reach / self.frame.scale)
-        z_edge, y_edge, x_edge = (int(edge) for edge in edges)
-        return Worth(blocks, (z_edge, y_edge, x_edge))
+            yield self._holds(at, (half + margin_mm) / self.frame.scale)
 
     def _holds(self, points: Points, reach: float) -> Mask:
-        inside = np.zeros(points.shape[:-1], dtype=bool)
-        for low, high in zip(self.low - reach, self.high + reach, strict=True):
-            inside |= ((points >= low) & (points <= high)).all(axis=-1)
-        return inside
+        corners = zip(self.low - reach, self.high + reach, strict=True)
+        inside = [
+            ((points >= low) & (points <= high)).all(axis=-1) for low, high in corners
+        ]
+        return np.stack(inside)
+
+
+def _edges_of_blocks(grid: Grid) -> npt.NDArray[np.int64]:
+    """Return the voxels (z, y, x) of a block that a region is looked up on."""
+    edges = np.floor(LATTICE_MM / np.array(grid.spacing[::-1])).astype(np.int64)
+    return np.maximum(1, edges)
 
 
 def needs_localiser(model: LoadedModel) -> bool:
@@ -131,9 +151,10 @@ def find_region(labels: Volume, ct: Volume, organs: Iterable[str]) -> Region | N
     if frame is None or not _is_trusted(found, frame, labels.grid.voxel_ml):
         return None
     by_name = {each.organ.name: each for each in found}
-    boxes = [_box(by_name[name], frame, labels) for name in organs]
+    names = tuple(organs)
+    boxes = [_box(by_name[name], frame, labels) for name in names]
     low, high = (np.array(corners) for corners in zip(*boxes, strict=True))
-    return Region(frame, low, high)
+    return Region(frame, low, high, names)
 
 
 def useful_tiles(tiling: Tiling, worth: Worth, *, size: Shape) -> tuple[Shape, ...]:
@@ -148,6 +169,29 @@ def useful_tiles(tiling: Tiling, worth: Worth, *, size: Shape) -> tuple[Shape, .
     """
     cores = ((start, _core(start, tiling, size)) for start in tiling.starts)
     return tuple(start for start, core in cores if worth.any_between(*core))
+
+
+def channels_of_tiles(
+    tiling: Tiling, worth: Mapping[str, Worth], channels: Mapping[str, int]
+) -> dict[Shape, frozenset[int]]:
+    """Return the output channels of the organs that can lie in each tile, by its start.
+
+    An organ counts wherever a tile touches its box: then each of its voxels is seen by
+    all the tiles that would have seen it.
+
+    Args:
+        tiling: The tiles.
+        worth: Where each organ can be, by name, on the grid before it was padded.
+        channels: The output channel of each organ, by name.
+    """
+    return {
+        start: frozenset(
+            channels[name]
+            for name, each in worth.items()
+            if each.any_between(*tiling.span(start))
+        )
+        for start in tiling.starts
+    }
 
 
 def _core(start: Shape, tiling: Tiling, size: Shape) -> tuple[list[int], list[int]]:

@@ -24,6 +24,7 @@ from torch import nn
 
 from hanseg_segmentation.compute.convolution import winograd_convolutions
 from hanseg_segmentation.inference.device import inferring, precision_on
+from hanseg_segmentation.network.binary import BinaryBank
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.user_cache import user_cache
@@ -44,6 +45,9 @@ Library = Literal["eager", "winograd", "compile", "openvino"]
 ENGINES_FOLDER = "engines"
 """Sub-folder of the user's cache, or of the data folder where there is none, for what
 engines keep between processes."""
+
+ORGAN_BY_ORGAN = {"eager", "winograd"}
+"""Libraries that can leave out an organ's network; the others compile them as one."""
 
 LARGEST_STRIDE = 32
 """By how much a network's coarsest features are coarser than its input, at most."""
@@ -150,23 +154,39 @@ class Eager:
         device: Where it runs.
         precision: What convolutions run in.
         winograd: Whether by Winograd's algorithm where that is worth it.
+        channels: Of a network for each organ, the output channels of those that are
+            run; None runs all.
     """
 
     network: nn.Module
     device: torch.device
     precision: torch.dtype
     winograd: bool = False
+    channels: frozenset[int] | None = None
 
     def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return logits for tiles that lie on the device."""
+        some = () if self.channels is None else (self.channels,)
         with (
             inferring(self.device, self.precision),
             winograd_convolutions(wanted=self.winograd),
         ):
             logits: torch.Tensor = self.network(
-                tiles.contiguous(memory_format=torch.channels_last_3d)
+                tiles.contiguous(memory_format=torch.channels_last_3d), *some
             )
         return logits
+
+
+def only(channels: frozenset[int] | None, engine: Engine) -> Engine:
+    """Return an engine that leaves out the networks of all other organs.
+
+    The same engine where one network finds all organs, or no channels are given.
+    """
+    if channels is None or not isinstance(engine, Eager):
+        return engine
+    if not isinstance(engine.network, BinaryBank):
+        return engine
+    return replace(engine, channels=channels)
 
 
 def candidates(options: EngineOptions, device: torch.device) -> tuple[EngineName, ...]:
@@ -195,6 +215,10 @@ def make_engine(name: EngineName, network: nn.Module, plan: EnginePlan) -> Engin
     Raises:
         ModelError: The engine cannot take the network.
     """
+    if isinstance(network, BinaryBank) and name.library not in ORGAN_BY_ORGAN:
+        raise ModelError(
+            f"engine {name} would run the networks of all organs on every tile"
+        )
     try:
         return _MAKERS[name.library](name, network, plan)
     except Exception as error:

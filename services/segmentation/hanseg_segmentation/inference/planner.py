@@ -155,7 +155,7 @@ class Placement:
 
 
 def plan_effort(
-    offer: Offer, *, tiles_of: Callable[[Effort], int], seconds_left: float | None
+    offer: Offer, *, tiles_of: Callable[[Effort], float], seconds_left: float | None
 ) -> Effort:
     """Return the most that a case can be given in time.
 
@@ -164,7 +164,8 @@ def plan_effort(
 
     Args:
         offer: What the model has.
-        tiles_of: Returns how many tiles an effort means, its passes not counted.
+        tiles_of: Returns how many tiles an effort means, its passes not counted; one
+            that is run for half of the organs is half a tile.
         seconds_left: Seconds until the job must have ended; None without a limit.
     """
     reason = "all folds at the model's own step"

@@ -14,7 +14,7 @@ from hanseg_segmentation.compute.memory import trim_memory
 from hanseg_segmentation.inference.agreement import Agreement
 from hanseg_segmentation.inference.device import is_out_of_memory
 from hanseg_segmentation.inference.loaded_model import LoadedModel
-from hanseg_segmentation.inference.network_engines import Engine
+from hanseg_segmentation.inference.network_engines import Engine, only
 from hanseg_segmentation.inference.planner import (
     Effort,
     Need,
@@ -182,8 +182,9 @@ def _run(
                 sink.take(*planes)
             for starts in _batches(row, placement.batch):
                 tiles = images.tiles(starts).to(placement.device)
+                wanted = sweep.tiling.channels_of(starts)
                 logits = _answer(
-                    folds,
+                    [only(wanted, fold) for fold in folds],
                     tiles,
                     flips,
                     combine=model.package.combine,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,6 +77,8 @@ class Tiling:
         first: Where the volume's own first voxel lies after the padding.
         box: First voxel of what is asked for, and one after its last, before the
             padding; what lies outside counts as background. None asks for everything.
+        channels: Output channels of the organs that can lie in each tile, by its
+            start; None where any can lie in all.
     """
 
     shape: Shape
@@ -84,6 +86,13 @@ class Tiling:
     starts: tuple[Shape, ...]
     first: Shape = (0, 0, 0)
     box: tuple[Shape, Shape] | None = None
+    channels: Mapping[Shape, frozenset[int]] | None = None
+
+    def channels_of(self, starts: Iterable[Shape]) -> frozenset[int] | None:
+        """Return the channels of the organs that can lie in any of some tiles."""
+        if self.channels is None:
+            return None
+        return frozenset().union(*(self.channels[start] for start in starts))
 
     def slices(self, start: Shape) -> tuple[slice, slice, slice]:
         """Return the part of the volume under the tile at `start`."""

@@ -7,7 +7,7 @@ sees twice the examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +16,9 @@ from torch import nn
 
 from hanseg_segmentation.network.nnunet import NnUNetConfig, plain_conv_unet
 from hanseg_shared.organs import Organ, Side, counterpart, organ
+
+ABSENT_SCORE = -14.0
+"""Of an organ whose network was not run: a probability of one in a million."""
 
 LEFT_RIGHT = -1
 """The dimension of ``(N, C, D, H, W)`` that runs from the patient's right to left."""
@@ -64,10 +67,25 @@ class BinaryBank(nn.Module):
             {name: plain_conv_unet(config.each) for name in names}
         )
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return every organ's score at every voxel."""
-        scores = [self.score(images, each) for each in self.config.organs]
-        return torch.cat([torch.zeros_like(scores[0]), *scores], dim=1)
+    def forward(
+        self, images: torch.Tensor, channels: Collection[int] | None = None
+    ) -> torch.Tensor:
+        """Return every organ's score at every voxel.
+
+        Args:
+            images: Network input.
+            channels: Output channels of the organs whose networks are run; the others
+                are not there (`ABSENT_SCORE`). None runs all.
+        """
+        background = torch.zeros_like(images[:, :1])
+        absent = background + ABSENT_SCORE
+        scores = [
+            self.score(images, each)
+            if channels is None or channel in channels
+            else absent
+            for channel, each in enumerate(self.config.organs, start=1)
+        ]
+        return torch.cat([background, *scores], dim=1)
 
     def score(self, images: torch.Tensor, which: Organ) -> torch.Tensor:
         """Return one organ's score, ``(N, 1, D, H, W)``."""

@@ -77,7 +77,7 @@ def test_budgets_are_equal_but_for_ensembles(method: Method):
     several = read_recipe(method.recipe).folds > 1
     assert budget_minutes(method, SETTINGS) == (80.0 if several else 40.0)
     assert scaled.processor_minutes is not None
-    total = scaled.processor_minutes * scaled.folds
+    total = scaled.processor_minutes * scaled.networks
     assert total == pytest.approx(budget_minutes(method, SETTINGS))
     assert scaled.minutes is None
 

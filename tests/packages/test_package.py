@@ -405,3 +405,64 @@ def test_the_command_gives_no_name_that_a_model_has(tmp_path, folder, monkeypatc
         assert isinstance(ended.exception, OptionError)
         assert f"called {taken} is installed already" in str(ended.exception)
     assert not out.exists()
+
+
+@pytest.fixture
+def located(tmp_path, folder):
+    """Return a package with a localiser of its own."""
+    coarse = write_package(
+        folder / "coarse", package(name="coarse", channels=["ct"]), OTHER_WEIGHTS
+    )
+    edited(folder, localiser={"folder": "coarse", "sha256": coarse.sha256})
+    return folder
+
+
+def test_a_localiser_belongs_to_its_package(located):
+    verify_weights(located, read_package(located))
+    assert [each.package.name for each in find_models([located.parent])] == [
+        "threshold"
+    ]
+
+
+def lose_localiser(place):
+    shutil.rmtree(place)
+
+
+def cut_localiser(place):
+    (place / WEIGHTS_FILE).write_bytes(b"cut")
+
+
+def exchange_localiser(place):
+    write_package(place, package(name="other", channels=["ct"]), WEIGHTS)
+
+
+def show_localiser_an_mr(place):
+    edited(place, channels=["ct", "mr"])
+
+
+def nest_localiser(place):
+    edited(place, localiser={"folder": "deeper", "sha256": "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lose_localiser, "coarse.*missing"),
+        (cut_localiser, "damaged or exchanged"),
+        (exchange_localiser, "but the package says"),
+        (show_localiser_an_mr, "sees an MR"),
+        (nest_localiser, "a localiser or second stage itself"),
+    ],
+)
+def test_a_localiser_that_is_not_the_one_is_refused(located, harm, message):
+    harm(located / "coarse")
+    with pytest.raises(ModelError, match=message):
+        verify_weights(located, read_package(located))
+
+
+def test_a_combined_package_keeps_both_localisers(tmp_path, located):
+    finer = tmp_path / "finer"
+    shutil.copytree(located, finer)
+    combine_packages(located, finer, organs=["Parotid_L"], into=tmp_path / "joined")
+    for place in (tmp_path / "joined", tmp_path / "joined" / "second_stage"):
+        assert read_package(place / "coarse").name == "coarse"

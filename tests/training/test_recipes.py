@@ -113,3 +113,20 @@ def test_a_network_of_one_resolution_is_not_supervised_deeply():
 def test_an_unknown_recipe_is_refused_by_those_there_are():
     with pytest.raises(OptionError, match=r"'nonesuch'; there are .*eli1"):
         read_recipe("nonesuch")
+
+
+def localiser(**changes: object) -> dict[str, object]:
+    settings = {"name": "b", "version": "1", "description": "", "channels": ["ct"]}
+    return {**settings, "registration": None, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"localiser": localiser()}, "one network"),
+        ({"folds": 2}, "one network"),
+        ({"channels": ["ct", "mr"], "registration": {}}, "the CT alone"),
+    ],
+)
+def test_a_localiser_is_one_network_that_sees_the_ct(changes, message):
+    assert message in invalid(localiser=localiser(**changes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from hanseg_lab.locked import locked
-from hanseg_lab.training import data, log, loop
+from hanseg_lab.training import data, log, loop, run
 from hanseg_lab.training.cli import train
 from hanseg_lab.training.data import (
     SampleFiles,
@@ -25,12 +26,13 @@ from hanseg_lab.training.log import CURVES_FILE, read_log
 from hanseg_lab.training.loop import Cases
 from hanseg_lab.training.loop import train as run_loop
 from hanseg_lab.training.processes import TrainingProcess
-from hanseg_lab.training.recipe import Recipe, read_recipe
+from hanseg_lab.training.recipe import Recipe, read_recipe, with_localiser
 from hanseg_lab.training.run import (
     Identity,
     TrainingData,
     choose_training_cases,
     half_weights,
+    has_begun,
     plan_package,
     run_training,
 )
@@ -41,6 +43,7 @@ from hanseg_lab.training.smoke import shrink_recipe
 from hanseg_lab.training.state import new_state
 from hanseg_segmentation.cli import models
 from hanseg_segmentation.inference.loaded_model import load_package
+from hanseg_segmentation.inference.localise import needs_localiser
 from hanseg_segmentation.packages.package import read_package
 from hanseg_segmentation.packages.weights import read_weights
 from hanseg_shared.errors import JobStateError, ModelError, OptionError
@@ -169,6 +172,81 @@ def test_folds_that_hold_nothing_out_see_and_are_evaluated_on_all(
     assert len({each.sha256 for each in package.folds}) == 2
     (row,) = read_log(tmp_path / "fold_1")
     assert 0 <= row["held_out_dice"] <= 1
+
+
+@pytest.fixture(scope="module")
+def located() -> Recipe:
+    """A recipe whose organs are found by a coarse model first."""
+    recipe = shrink_recipe(read_recipe("cwlg102"))
+    return recipe.model_copy(update={"folds": 2, "phantoms_a_batch": 1})
+
+
+def test_a_localiser_is_trained_with_the_model_and_loaded_with_it(
+    located: Recipe, tmp_path: Path
+):
+    shares: list[float] = []
+    package = run_training(
+        with_localiser(until(located, 2), lambda each: until(each, 3)),
+        out=tmp_path,
+        identity=Identity("ours", "7"),
+        progress=shares.append,
+    )
+    assert package is not None
+    assert package.localiser is not None
+    assert shares == pytest.approx([1 / 9, 2 / 9, 3 / 9, 3 / 6, 4 / 6, 5 / 6, 1])
+    model = load_package(tmp_path / "model", device="cpu")
+    assert model.localiser is not None
+    coarse = model.localiser.package
+    assert (coarse.name, coarse.version) == ("ours-localiser", "7")
+    assert coarse.channels == ("ct",)
+    assert coarse.sha256 == package.localiser.sha256
+    assert coarse.provenance["iterations"] == "3"
+    assert package.provenance["iterations"] == "2, 2"
+    assert not needs_localiser(model)
+
+
+def test_a_training_that_was_killed_after_its_localiser_keeps_it(
+    located: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    recipe = with_localiser(until(located, 1), lambda each: until(each, 2))
+    whole = run_training(recipe, out=tmp_path / "whole")
+    trained: list[str] = []
+
+    def train_until_killed(process, recipe, cases, folder, **how):
+        trained.append(recipe.name)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return run_loop(process, recipe, cases, folder, **how)
+
+    monkeypatch.setattr(run, "train", train_until_killed)
+    killed = tmp_path / "killed"
+    assert not has_begun(recipe, killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(recipe, out=killed)
+    assert has_begun(recipe, killed)
+    assert not (killed / "model").exists()
+    resumed = run_training(recipe, out=killed, resume=True)
+    assert trained[0] == "cwlg102-localiser"
+    assert resumed is not None
+    assert whole is not None
+    assert resumed.folds == whole.folds
+    assert resumed.localiser == whole.localiser
+
+
+def test_a_model_with_a_localiser_must_have_begun_to_be_resumed(
+    located: Recipe, tmp_path: Path
+):
+    with pytest.raises(ModelError, match="nothing to resume"):
+        run_training(until(located, 1), out=tmp_path, resume=True)
+
+
+def test_ends_that_the_command_is_given_hold_for_the_localiser(tmp_path: Path):
+    words = ["cwlg102", "--smoke", "--plan", "--json", "--iterations", "17"]
+    output = CliRunner().invoke(train, [*words, "--out", str(tmp_path / "run")]).output
+    plan = json.loads(output.splitlines()[-1])
+    assert (plan["iterations"], plan["localiser"]["iterations"]) == (17, 17)
+    assert plan["seconds"] > plan["localiser"]["seconds"] > 0
+    assert plan["disk_bytes"] > plan["localiser"]["disk_bytes"] > 0
 
 
 def curve(folder: Path) -> list[dict[str, float]]:

@@ -11,7 +11,12 @@ from typing import Any
 
 from hanseg_lab.challenge.methods import Method, choose_methods
 from hanseg_lab.challenge.settings import ChallengeSettings
-from hanseg_lab.training.recipe import Recipe, RegistrationRecipe, read_recipe
+from hanseg_lab.training.recipe import (
+    Recipe,
+    RegistrationRecipe,
+    read_recipe,
+    with_localiser,
+)
 from hanseg_lab.training.small_network import Smallness, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.documents import Backend
@@ -38,21 +43,31 @@ def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:
     """Return a method's recipe at the miniature's scale.
 
     A recipe whose own grid is no finer than the miniature's keeps grid, patch and
-    network. The budget is divided evenly between the networks of a method.
+    network. The budget is divided evenly between the networks of a method, its
+    localiser included.
 
     Raises:
         OptionError: The method has no recipe.
     """
     recipe = read_recipe(method.recipe)
+    folds = min(recipe.folds, settings.folds)
+    networks = folds + (recipe.networks - recipe.folds)
+    minutes = budget_minutes(method, settings) / networks
+    scaled = _scale(recipe, settings, minutes)
+    changes: dict[str, Any] = {"name": method.model, "folds": folds}
+    if method.ct_only:
+        changes |= {"channels": ("ct",), "registration": None}
+    return scaled.model_copy(update=changes)
+
+
+def _scale(recipe: Recipe, settings: ChallengeSettings, minutes: float) -> Recipe:
+    """Return a recipe whose networks, and whose localiser, get so many minutes each."""
     changes: dict[str, Any] = {
-        "name": method.model,
         "real_a_batch": BATCH,
         "phantoms_a_batch": 0,
         "phantoms": 1,
-        "folds": min(recipe.folds, settings.folds),
         "minutes": None,
-        "processor_minutes": budget_minutes(method, settings)
-        / min(recipe.folds, settings.folds),
+        "processor_minutes": minutes,
         "optimiser": recipe.optimiser.model_copy(
             update={"warm_up": min(recipe.optimiser.warm_up, LONGEST_WARM_UP)}
         ),
@@ -62,9 +77,8 @@ def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:
         for own, ours in zip(recipe.spacing_mm, settings.grid_mm, strict=True)
     ):
         changes |= _coarser(recipe, settings.grid_mm)
-    if method.ct_only:
-        changes |= {"channels": ("ct",), "registration": None}
-    return recipe.model_copy(update=changes)
+    scaled = recipe.model_copy(update=changes)
+    return with_localiser(scaled, lambda each: _scale(each, settings, minutes))
 
 
 def registration_here(

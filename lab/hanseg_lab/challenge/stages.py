@@ -39,8 +39,7 @@ from hanseg_lab.evaluation.evaluation import RESULTS
 from hanseg_lab.phantom.folder import SET_FOLDER
 from hanseg_lab.phantom.phantom_case import case_name
 from hanseg_lab.training.recipe import RegistrationRecipe
-from hanseg_lab.training.run import fold_folder
-from hanseg_lab.training.state import CHECKPOINT_FILE
+from hanseg_lab.training.run import has_begun
 from hanseg_shared.result_files import REPORT
 
 
@@ -165,14 +164,12 @@ class Stages:
         def work() -> Taken:
             file = folder / "recipe.json"
             write_atomically(file, content)
-            first = fold_folder(folder, 0, recipe.folds)
-            begun = (first / CHECKPOINT_FILE).exists()
             taken = self._hanseg(
                 ("train", method.name),
                 ["train", file, "--data", self.places.data(TRAINING)],
                 registered,
                 ["--name", method.model, "--version", "1", "--out", folder],
-                ["--resume"] if begun else [],
+                ["--resume"] if has_begun(recipe, folder) else [],
                 one_thread=True,
             )
             copy_folder(folder / "model", self.places.models / method.model)

@@ -14,6 +14,7 @@ from hanseg_lab.training.recipe import (
     OptimiserRecipe,
     Recipe,
     VariationRecipe,
+    with_localiser,
 )
 from hanseg_lab.training.small_network import Smallness, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
@@ -65,7 +66,7 @@ def by_heart(recipe: Recipe) -> Recipe:
     if recipe.network.kind == BINARY:
         networks = sum(each.side is not Side.RIGHT for each in ORGANS)
         patch, iterations = PATCH_OF_ONE, ITERATIONS_OF_ONE * networks
-    return recipe.model_copy(
+    small = recipe.model_copy(
         update={
             "spacing_mm": SPACING_MM,
             "sample_spacing_mm": SPACING_MM,
@@ -85,6 +86,7 @@ def by_heart(recipe: Recipe) -> Recipe:
             "optimiser": shorten_schedule(recipe.optimiser, iterations),
         }
     )
+    return with_localiser(small, by_heart)
 
 
 def shorten_schedule(optimiser: OptimiserRecipe, iterations: int) -> OptimiserRecipe:

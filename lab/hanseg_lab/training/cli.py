@@ -177,7 +177,15 @@ def _choose_recipe(
     recipe = read_recipe(name)
     if scale is not None:
         recipe = {"smoke": shrink_recipe, "by_heart": by_heart}[scale](recipe)
-    return recipe.model_copy(update={k: v for k, v in ends.items() if v is not None})
+    return _end(recipe, {k: v for k, v in ends.items() if v is not None})
+
+
+def _end(recipe: Recipe, ends: Mapping[str, float]) -> Recipe:
+    """Return the recipe with other ends, its localiser's training too."""
+    from hanseg_lab.training.recipe import with_localiser
+
+    changed = recipe.model_copy(update=dict(ends))
+    return with_localiser(changed, lambda localiser: _end(localiser, ends))
 
 
 def _print_plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -139,6 +140,9 @@ class Recipe(Document):
         patch: Voxels (z, y, x) of a patch.
         merged_sides: Whether left and right of a pair are one to the network, and are
             parted by position when the model is run.
+        localiser: How a coarse model of the CT alone is trained on the same cases,
+            which says where organs can be when the model is run; None leaves that to
+            the model that ships.
         network: The network; its channels in and out follow from `channels` and the
             organs.
         normalisation: How images become network input.
@@ -184,6 +188,7 @@ class Recipe(Document):
     sample_spacing_mm: Spacing = (3.0, 3.0, 3.0)
     patch: tuple[Edge, Edge, Edge] = (64, 48, 48)
     merged_sides: bool = False
+    localiser: Recipe | None = None
     network: NetworkSpec = NetworkSpec(
         kind="unet",
         config={"features": [16, 48, 96, 160, 192], "head_features": 24},
@@ -245,6 +250,21 @@ class Recipe(Document):
             raise ValueError(f"a {BINARY} has a network of its own for each organ")
         return self
 
+    @model_validator(mode="after")
+    def _check_localiser(self) -> Self:
+        if self.localiser is None:
+            return self
+        if self.localiser.localiser is not None or self.localiser.folds > 1:
+            raise ValueError("a localiser is one network, without its own localiser")
+        if self.localiser.registration is not None:
+            raise ValueError("a localiser sees the CT alone")
+        return self
+
+    @property
+    def networks(self) -> int:
+        """How many networks are trained, the localiser included."""
+        return self.folds + (self.localiser is not None)
+
     @property
     def labels(self) -> dict[str, int]:
         """The output channel of each organ."""
@@ -262,6 +282,13 @@ class Recipe(Document):
         return NetworkSpec(
             kind=self.network.kind, config=self.network.config | channels
         )
+
+
+def with_localiser(recipe: Recipe, change: Callable[[Recipe], Recipe]) -> Recipe:
+    """Return a recipe whose localiser, if it has one, is changed in the same way."""
+    if recipe.localiser is None:
+        return recipe
+    return recipe.model_copy(update={"localiser": change(recipe.localiser)})
 
 
 def recipe_names() -> tuple[str, ...]:

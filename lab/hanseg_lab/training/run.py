@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from hanseg_lab.training.data import (
     prepare,
     training_cases,
 )
-from hanseg_lab.training.datasets.dataset import Dataset
+from hanseg_lab.training.datasets.dataset import Dataset, DatasetCase
 from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
 from hanseg_lab.training.loop import Cases, Progress, train
@@ -36,11 +36,15 @@ from hanseg_lab.training.state import CHECKPOINT_FILE, TrainingState
 from hanseg_segmentation.packages.combine import licence_of_both
 from hanseg_segmentation.packages.names import version_of_today
 from hanseg_segmentation.packages.package import (
+    Localiser,
     ModelPackage,
     read_package,
 )
 from hanseg_segmentation.packages.weights import read_weights, write_package
 from hanseg_shared.organs import ORGANS, Evidence
+
+LOCALISER = "localiser"
+"""Sub-folder of a training, and of a package, for a localiser."""
 
 OWN_LICENCE = "MIT"
 """Licence of weights trained on simulated patients alone: ours to choose."""
@@ -116,7 +120,7 @@ def run_training(
     identity: Identity | None = None,
     progress: Progress = lambda _: None,
 ) -> ModelPackage | None:
-    """Prepare samples, train every fold, and write the package to ``out/model``.
+    """Prepare samples, train every network, and write the package to ``out/model``.
 
     Started by torchrun, the processes train together.
 
@@ -142,44 +146,113 @@ def run_training(
     """
     begin = None if start is None else _weights_of(start)
     datasets = find_datasets(data)
-    cases = [case for each in datasets for case in each.cases]
-    chosen, kept = choose_training_cases(recipe, cases)
+    job = _Job(datasets, out, registration, _shares_of_networks(progress, recipe))
+    called, coarse = identity or Identity(recipe.name), None
     with ExitStack() as holding:
         with join_processes() as process:
             if process.leads:
                 require_sound(datasets, passed=out / "cache" / PASSED)
                 holding.enter_context(locked(out))
-            files = process.first_alone(
-                lambda: prepare(
-                    recipe, (*chosen, *kept), out / "cache", registration=registration
+            if recipe.localiser is not None:
+                coarse = _train_networks(
+                    process, recipe.localiser, job.in_folder(LOCALISER), resume=resume
                 )
-            )
-            states = []
-            for fold in range(recipe.folds):
-                folder = fold_folder(out, fold, recipe.folds)
-                folder.mkdir(exist_ok=True)
-                state = train(
-                    process,
-                    recipe,
-                    _cases(*_split(files, len(chosen), fold, recipe), process),
-                    folder,
-                    resume=resume and _has_begun(folder, fold),
-                    fold=fold,
-                    start=begin,
-                    progress=_share_of_folds(progress, fold, recipe.folds),
-                )
-                states.append(state)
+            trained = _train_networks(process, recipe, job, resume=resume, begin=begin)
         if not process.leads:
             return None
-        used = TrainingData(
-            cases=dict(Counter(each.declaration.name for each in chosen)),
-            known=len(cases),
-            simulated=len(files.phantoms),
-            iterations=tuple(each.iteration for each in states),
-            start=None if start is None else read_package(start),
+        written = None
+        if recipe.localiser is not None and coarse is not None:
+            written = _write_package(
+                recipe.localiser,
+                job,
+                coarse,
+                Identity(f"{called.name}-{LOCALISER}", called.version),
+                out / "model" / LOCALISER,
+            )
+        return _write_package(
+            recipe,
+            job,
+            trained,
+            called,
+            out / "model",
+            begun=None if start is None else read_package(start),
+            localiser=written,
         )
-        called = identity or Identity(recipe.name)
-        return _write_package(recipe, datasets, states, out, used, called)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What the networks of a model are trained on, and where they go.
+
+    Attributes:
+        datasets: The real cases.
+        out: Folder for checkpoints, logs and prepared samples.
+        registration: How MRs are registered to the CTs; None leaves them out.
+        shares: What turns the share of the next network that is done into that of all;
+            each network takes one.
+    """
+
+    datasets: Sequence[Dataset]
+    out: Path
+    registration: RegistrationPlan | None
+    shares: Iterator[Progress]
+
+    @property
+    def cases(self) -> Sequence[DatasetCase]:
+        """All real cases."""
+        return [case for each in self.datasets for case in each.cases]
+
+    def in_folder(self, name: str) -> _Job:
+        """Return the same for networks in a sub-folder, which see the CT alone."""
+        return replace(self, out=self.out / name, registration=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """The networks of a recipe, and what they were trained on.
+
+    Attributes:
+        states: Of each fold.
+        cases: The real cases that they were trained on.
+        simulated: Number of simulated patients.
+    """
+
+    states: Sequence[TrainingState]
+    cases: Sequence[DatasetCase]
+    simulated: int
+
+
+def _train_networks(
+    process: TrainingProcess,
+    recipe: Recipe,
+    job: _Job,
+    *,
+    resume: bool,
+    begin: dict[str, torch.Tensor] | None = None,
+) -> _Trained:
+    """Prepare a recipe's samples and train its folds, but not its localiser."""
+    chosen, kept = choose_training_cases(recipe, job.cases)
+    files = process.first_alone(
+        lambda: prepare(
+            recipe, (*chosen, *kept), job.out / "cache", registration=job.registration
+        )
+    )
+    states = []
+    for fold in range(recipe.folds):
+        folder = fold_folder(job.out, fold, recipe.folds)
+        folder.mkdir(exist_ok=True)
+        state = train(
+            process,
+            recipe,
+            _cases(*_split(files, len(chosen), fold, recipe), process),
+            folder,
+            resume=resume and (_has_begun(folder) or _is_first(recipe, fold)),
+            fold=fold,
+            start=begin,
+            progress=next(job.shares),
+        )
+        states.append(state)
+    return _Trained(states, chosen, len(files.phantoms))
 
 
 def _weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -191,9 +264,13 @@ def _weights_of(folder: Path) -> dict[str, torch.Tensor]:
     }
 
 
-def _share_of_folds(progress: Progress, fold: int, folds: int) -> Progress:
-    """Return what turns the share of a fold that is done into that of all."""
-    return lambda done: progress((fold + done) / folds)
+def _shares_of_networks(progress: Progress, recipe: Recipe) -> Iterator[Progress]:
+    """Yield, for each network, what turns the share of it done into that of all."""
+
+    def share(number: int) -> Progress:
+        return lambda done: progress((number + done) / recipe.networks)
+
+    return map(share, range(recipe.networks))
 
 
 def choose_training_cases(
@@ -217,9 +294,20 @@ def fold_folder(out: Path, fold: int, folds: int) -> Path:
     return out if folds == 1 else out / f"fold_{fold}"
 
 
-def _has_begun(folder: Path, fold: int) -> bool:
-    """Whether a fold is to be resumed; a later one may not have been begun."""
-    return fold == 0 or (folder / CHECKPOINT_FILE).exists()
+def has_begun(recipe: Recipe, out: Path) -> bool:
+    """Whether a training of that recipe in a folder has anything to resume."""
+    first = fold_folder(out, 0, recipe.folds)
+    return _has_begun(first if recipe.localiser is None else out / LOCALISER)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a network is to be resumed; a later one may not have been begun."""
+    return (folder / CHECKPOINT_FILE).exists()
+
+
+def _is_first(recipe: Recipe, fold: int) -> bool:
+    """Whether a network is a model's first, without which nothing can be resumed."""
+    return fold == 0 and recipe.localiser is None
 
 
 def _split(
@@ -252,17 +340,27 @@ def _cases(seen: SampleFiles, unseen: SampleFiles, process: TrainingProcess) -> 
 
 def _write_package(
     recipe: Recipe,
-    datasets: Sequence[Dataset],
-    states: Sequence[TrainingState],
-    out: Path,
-    used: TrainingData,
+    job: _Job,
+    trained: _Trained,
     identity: Identity,
+    into: Path,
+    *,
+    begun: ModelPackage | None = None,
+    localiser: ModelPackage | None = None,
 ) -> ModelPackage:
+    states = trained.states
+    used = TrainingData(
+        cases=dict(Counter(each.declaration.name for each in trained.cases)),
+        known=len(job.cases),
+        simulated=trained.simulated,
+        iterations=tuple(each.iteration for each in states),
+        start=begun,
+    )
     provenance = {
         "training_seconds": f"{sum(each.seconds for each in states):.0f}",
         "processor_seconds": f"{sum(each.processor_seconds for each in states):.0f}",
     }
-    declarations = tuple(each.declaration for each in datasets)
+    declarations = tuple(each.declaration for each in job.datasets)
     for one in declarations:
         provenance[f"data_{one.name}"] = f"{one.description} ({one.licence})"
     package = plan_package(
@@ -271,12 +369,13 @@ def _write_package(
         provenance=provenance,
         identity=identity,
         used=used,
+        localiser=localiser,
     )
     first, *further = (
         half_weights(each.average if recipe.average_decay else each.trainee.network)
         for each in states
     )
-    return write_package(out / "model", package, first, further=further)
+    return write_package(into, package, first, further=further)
 
 
 def half_weights(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -299,6 +398,7 @@ def plan_package(
     provenance: dict[str, str],
     identity: Identity | None = None,
     used: TrainingData | None = None,
+    localiser: ModelPackage | None = None,
 ) -> ModelPackage:
     """Return the package's plan, before the weights' hash is known.
 
@@ -308,6 +408,7 @@ def plan_package(
         provenance: Further facts about it.
         identity: What it is called; None for the recipe's name and today.
         used: What it was trained on; None for nothing yet.
+        localiser: Its localiser, written already; None without.
     """
     evidence = evidence_of_organs(declarations)
     called, used = identity or Identity(recipe.name), used or TrainingData()
@@ -329,6 +430,9 @@ def plan_package(
         step=recipe.inference.step,
         combine=recipe.inference.combine,
         mirror_axes=recipe.inference.mirror_axes,
+        localiser=None
+        if localiser is None
+        else Localiser(folder=LOCALISER, sha256=localiser.sha256),
         evidence={
             each.name: evidence.get(each.name, Evidence.PHANTOM) for each in ORGANS
         },

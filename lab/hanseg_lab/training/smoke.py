@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hanseg_lab.training.recipe import Recipe
+from hanseg_lab.training.recipe import Recipe, with_localiser
 from hanseg_lab.training.small_network import Smallness, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 
@@ -24,7 +24,7 @@ def shrink_recipe(recipe: Recipe) -> Recipe:
     Grid, patch, widths, numbers of patients, folds and iterations shrink. Channels,
     kind of network, loss, optimiser, variation and how it is run stay.
     """
-    return recipe.model_copy(
+    shrunk = recipe.model_copy(
         update={
             "spacing_mm": SMOKE_SPACING_MM,
             "sample_spacing_mm": SMOKE_SPACING_MM,
@@ -41,3 +41,4 @@ def shrink_recipe(recipe: Recipe) -> Recipe:
             "checkpoint_seconds": 0.0,
         }
     )
+    return with_localiser(shrunk, shrink_recipe)

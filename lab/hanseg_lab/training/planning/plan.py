@@ -56,28 +56,57 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A training on this machine, before it starts."""
+    """A training on this machine, before it starts.
+
+    Attributes:
+        recipe: How.
+        survey: Its cases.
+        measured: A step of it.
+        needs: What its networks need, without the localiser.
+        machine: What there is.
+        localiser: The plan of the localiser, which is trained before; None without.
+    """
 
     recipe: Recipe
     survey: Survey
     measured: Measured
     needs: Needs
     machine: Machine
+    localiser: Plan | None = None
 
     @property
     def memory_bytes(self) -> float:
         """The most main memory at any time."""
-        return self.needs.memory_bytes(gpu=bool(self.machine.gpu))
+        own = self.needs.memory_bytes(gpu=bool(self.machine.gpu))
+        return max(own, self.localiser.memory_bytes if self.localiser else 0.0)
+
+    @property
+    def gpu_bytes(self) -> float:
+        """The most of a GPU's memory at any time."""
+        own = self.needs.gpu_bytes
+        return max(own, self.localiser.gpu_bytes if self.localiser else 0.0)
+
+    @property
+    def disk_bytes(self) -> float:
+        """Everything that the folder of ``--out`` will hold."""
+        own = self.needs.disk_bytes
+        return own + (self.localiser.disk_bytes if self.localiser else 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the package."""
+        own = self.needs.seconds
+        return own + (self.localiser.seconds if self.localiser else 0.0)
 
     @property
     def lacks(self) -> tuple[str, ...]:
         """What this machine has too little of, each in a few words."""
         pairs = [
             ("memory", self.memory_bytes, self.machine.memory_bytes),
-            ("disk", self.needs.disk_bytes, self.machine.disk_bytes),
+            ("disk", self.disk_bytes, self.machine.disk_bytes),
         ]
         if self.machine.gpu:
-            pairs.append(("GPU memory", self.needs.gpu_bytes, self.machine.gpu_bytes))
+            pairs.append(("GPU memory", self.gpu_bytes, self.machine.gpu_bytes))
         return tuple(
             f"{name}: {gigabytes(int(needed))} needed, {gigabytes(there)} there"
             for name, needed, there in pairs
@@ -104,9 +133,9 @@ class Plan:
             "iterations": self.recipe.iterations,
             "folds": self.recipe.folds,
             "memory_bytes": self.memory_bytes,
-            "disk_bytes": self.needs.disk_bytes,
-            "gpu_bytes": self.needs.gpu_bytes if self.machine.gpu else None,
-            "seconds": self.needs.seconds,
+            "disk_bytes": self.disk_bytes,
+            "gpu_bytes": self.gpu_bytes if self.machine.gpu else None,
+            "seconds": self.seconds,
             "fits": not self.lacks,
             "lacks": list(self.lacks),
             "remarks": list(self.remarks),
@@ -114,6 +143,7 @@ class Plan:
             "measured": asdict(self.measured),
             "needs": asdict(self.needs),
             "machine": asdict(self.machine),
+            "localiser": self.localiser.figures if self.localiser else None,
         }
 
 
@@ -139,7 +169,10 @@ def make_plan(
     needs = needs_of(
         recipe, survey, measured, cores=machine.cores, gpu=gpu, registered=registered
     )
-    return Plan(recipe, survey, measured, needs, machine)
+    coarse = None
+    if recipe.localiser is not None:
+        coarse = make_plan(recipe.localiser, data=data, out=out)
+    return Plan(recipe, survey, measured, needs, machine, coarse)
 
 
 def _existing(folder: Path) -> Path:

@@ -43,7 +43,7 @@ def _memory_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     return [
         *rows,
         kept,
-        ("GPU memory", _size(needs.gpu_bytes), there, "the sum"),
+        ("GPU memory", _size(plan.gpu_bytes), there, "the sum"),
         *network,
     ]
 
@@ -51,13 +51,17 @@ def _memory_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
 def _disk_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     needs = plan.needs
     there = _size(plan.machine.disk_bytes)
-    return [
-        ("disk", _size(needs.disk_bytes), there, "the sum"),
+    rows = [
+        ("disk", _size(plan.disk_bytes), there, "the sum"),
         ("  samples", _size(needs.sample_bytes), "", "from headers"),
         ("  registered MRs", _size(needs.registered_bytes), "", "estimated"),
         ("  checkpoints", _size(needs.checkpoint_bytes), "", "counted"),
         ("  model package", _size(needs.package_bytes), "", "counted"),
     ]
+    if plan.localiser is not None:
+        whole = _size(plan.localiser.disk_bytes)
+        rows.append(("  localiser", whole, "", "all of these, of its own"))
+    return rows
 
 
 def _time_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
@@ -71,13 +75,17 @@ def _time_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     )
     networks = "" if recipe.folds == 1 else f", {recipe.folds} networks"
     iteration = f"{needs.iteration_seconds:.3g} s"
-    return [
-        ("time", duration(needs.seconds), "", "the sum"),
+    rows = [
+        ("time", duration(plan.seconds), "", "the sum"),
         ("  registering", duration(needs.registering_seconds), "", "estimated"),
         ("  preparing", duration(needs.preparing_seconds), "", "estimated"),
         ("  training", duration(needs.training_seconds), "", f"{how}{networks}"),
         ("    an iteration", iteration, "", "a step, scaled; and patches cut"),
     ]
+    if plan.localiser is not None:
+        whole = duration(plan.localiser.seconds)
+        rows.append(("  localiser", whole, "", "one network more, trained before"))
+    return rows
 
 
 def _size(count: float) -> str:

@@ -28,7 +28,11 @@ from hanseg_segmentation.network.binary import BinaryBank
 from hanseg_segmentation.network.build import build_loaded
 from hanseg_segmentation.packages.installed import find_model
 from hanseg_segmentation.packages.package import ModelPackage, read_package
-from hanseg_segmentation.packages.weights import read_weights, second_stage_folder
+from hanseg_segmentation.packages.weights import (
+    localiser_folder,
+    read_weights,
+    second_stage_folder,
+)
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 
@@ -137,7 +141,8 @@ def load_package(
         device: ``auto``, ``cpu`` or ``cuda``.
         options: Which engines may run it; None takes PyTorch in the precision that
             the device is fastest in, without a self-test.
-        whole: Whether its second stage is loaded as well, if it has one.
+        whole: Whether its second stage is loaded as well, if it has one. Its own
+            localiser always is.
 
     Raises:
         ModelError: The package is damaged, does not fit, or cannot run.
@@ -152,6 +157,11 @@ def load_package(
     model = make_loaded_model(
         package, networks[0], device=place, further=networks[1:], options=options
     )
+    if package.localiser is not None:
+        place_of_coarse = localiser_folder(folder, package.localiser)
+        coarse = None if options is None else options.coarse
+        localiser = load_package(place_of_coarse, device=device, options=coarse)
+        model = replace(model, localiser=localiser)
     if not whole or package.second_stage is None:
         return model
     place_of_second = second_stage_folder(folder, package.second_stage)

@@ -132,8 +132,10 @@ def _edges_of_blocks(grid: Grid) -> npt.NDArray[np.int64]:
 
 
 def needs_localiser(model: LoadedModel) -> bool:
-    """Whether a coarse pass before this model saves more than it costs."""
-    return not model.is_exact and min(model.package.spacing_mm) < COARSE_MM
+    """Whether a model needs the shipped one for a coarse pass that pays."""
+    if model.localiser is not None or model.is_exact:
+        return False
+    return model.finds_organs_apart or min(model.package.spacing_mm) < COARSE_MM
 
 
 def find_region(labels: Volume, ct: Volume, organs: Iterable[str]) -> Region | None:

@@ -15,7 +15,11 @@ from hanseg_segmentation.packages.package import (
     ModelPackage,
     read_package,
 )
-from hanseg_segmentation.packages.weights import replace_file, verify_weights
+from hanseg_segmentation.packages.weights import (
+    localiser_folder,
+    replace_file,
+    verify_weights,
+)
 from hanseg_shared.errors import ModelError, OptionError
 from hanseg_shared.faults import first_fault
 from hanseg_shared.organs import organ
@@ -117,7 +121,10 @@ def _provenance_of(stage: str, package: ModelPackage) -> dict[str, str]:
 
 
 def _copy_package(folder: Path, package: ModelPackage, into: Path) -> None:
-    """Copy a package without its second stage."""
+    """Copy a package, its localiser too, without its second stage."""
     into.mkdir(parents=True)
     for name in (PACKAGE_FILE, *(each.weights for each in package.folds)):
         shutil.copyfile(folder / name, into / name)
+    if package.localiser is not None:
+        coarse = localiser_folder(folder, package.localiser)
+        _copy_package(coarse, read_package(coarse), into / package.localiser.folder)

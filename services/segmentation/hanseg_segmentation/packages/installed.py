@@ -20,8 +20,8 @@ from hanseg_segmentation.packages.package import (
     read_package,
 )
 from hanseg_segmentation.packages.weights import (
+    folders_of_parts,
     require_sha256,
-    second_stage_folder,
     size_of_weights,
 )
 from hanseg_shared.errors import InputError, ModelError, OptionError
@@ -298,9 +298,8 @@ def _require_complete(folder: Path, package: ModelPackage, *, whole: bool) -> No
         size = size_of_weights(path)
         if whole:
             require_sha256(path, size, each.sha256)
-    if package.second_stage is not None:
-        second = second_stage_folder(folder, package.second_stage)
-        _require_complete(second, read_package(second), whole=whole)
+    for part in folders_of_parts(folder, package):
+        _require_complete(part, read_package(part), whole=whole)
 
 
 def _strip_folder(folder: Path, message: str) -> str:

@@ -205,6 +205,18 @@ class SecondStage(Document):
     organs: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
+class Localiser(Document):
+    """A coarse model, itself a package, that says where the organs can be.
+
+    Attributes:
+        folder: Sub-folder of this package that holds it.
+        sha256: SHA-256 of its weights.
+    """
+
+    folder: FileName
+    sha256: Sha256
+
+
 class ModelPackage(Document):
     """The content of `model.json`.
 
@@ -250,6 +262,8 @@ class ModelPackage(Document):
         mirror_axes: The patient's axes along which the network was trained to be
             mirrored, and may be in test-time augmentation; x is left-right.
         second_stage: A finer model for some of the organs; None without.
+        localiser: A coarse model of the CT alone that was trained with it and says
+            where organs can be; without, the shipped model does where that pays.
         provenance: Where the weights come from: data, commit, date, recipe.
         figures: Measured figures by name, such as ``validation_dice`` by organ.
     """
@@ -283,6 +297,7 @@ class ModelPackage(Document):
     combine: Literal["logits", "softmax", "vote"] = "softmax"
     mirror_axes: tuple[Axis, ...] = ()
     second_stage: SecondStage | None = None
+    localiser: Localiser | None = None
     provenance: dict[str, str] = Field(default_factory=dict)
     figures: dict[str, dict[str, float]] = Field(default_factory=dict)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from hanseg_segmentation.packages.package import (
     PACKAGE_FILE,
     FoldWeights,
+    Localiser,
     ModelPackage,
     SecondStage,
     read_package,
@@ -61,9 +62,40 @@ def verify_weights(folder: Path, package: ModelPackage) -> None:
     """Raise `ModelError` unless every file of weights has the package's SHA-256."""
     for each in package.folds:
         _read_verified(folder / each.weights, each.sha256)
+    for part in folders_of_parts(folder, package):
+        verify_weights(part, read_package(part))
+
+
+def folders_of_parts(folder: Path, package: ModelPackage) -> tuple[Path, ...]:
+    """Return the folders of the packages inside a package, once they are those named.
+
+    Raises:
+        ModelError: One is missing, or does not fit.
+    """
+    found = []
+    if package.localiser is not None:
+        found.append(localiser_folder(folder, package.localiser))
     if package.second_stage is not None:
-        second = second_stage_folder(folder, package.second_stage)
-        verify_weights(second, read_package(second))
+        found.append(second_stage_folder(folder, package.second_stage))
+    return tuple(found)
+
+
+def localiser_folder(folder: Path, localiser: Localiser) -> Path:
+    """Return the folder of a package's localiser, once it is the one it names.
+
+    Raises:
+        ModelError: It is missing or another one, has parts itself, or sees an MR.
+    """
+    place = folder / localiser.folder
+    coarse = read_package(place)
+    wrong = _unlike(coarse, localiser.sha256)
+    if not wrong and (coarse.localiser or coarse.second_stage):
+        wrong = "a localiser or second stage itself"
+    elif not wrong and "mr" in coarse.channels:
+        wrong = "a network that sees an MR, which a localiser is not given"
+    if wrong:
+        raise ModelError(f"{place} has {wrong}; install the model again")
+    return place
 
 
 def second_stage_folder(folder: Path, stage: SecondStage) -> Path:
@@ -75,16 +107,21 @@ def second_stage_folder(folder: Path, stage: SecondStage) -> Path:
     """
     place = folder / stage.folder
     second = read_package(place)
-    wrong = ""
-    if second.sha256 != stage.sha256:
-        wrong = f"weights {second.sha256}, but the package says {stage.sha256}"
-    elif second.second_stage is not None:
+    wrong = _unlike(second, stage.sha256)
+    if not wrong and second.second_stage is not None:
         wrong = "a second stage itself"
-    elif unknown := set(stage.organs) - set(second.labels):
+    elif not wrong and (unknown := set(stage.organs) - set(second.labels)):
         wrong = f"no label for {', '.join(sorted(unknown))}"
     if wrong:
         raise ModelError(f"{place} has {wrong}; install the model again")
     return place
+
+
+def _unlike(part: ModelPackage, sha256: str) -> str:
+    """Return how a part's weights differ from those named; empty where they do not."""
+    if part.sha256 == sha256:
+        return ""
+    return f"weights {part.sha256}, but the package says {sha256}"
 
 
 def write_package(

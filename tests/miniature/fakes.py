@@ -105,6 +105,9 @@ class FakeProduct:
 
     def do_train(self, words: list[str]) -> None:
         out, recipe = Path(option(words, "--out")), read_recipe(words[2])
+        if recipe.localiser is not None:
+            (out / "localiser").mkdir(parents=True, exist_ok=True)
+            (out / "localiser" / "checkpoint.pt").touch()
         for fold in range(recipe.folds):
             folder = out if recipe.folds == 1 else out / f"fold_{fold}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +140,8 @@ class FakeProduct:
     def do_evaluate(self, words: list[str]) -> None:
         out = Path(option(words, "--out"))
         out.mkdir(parents=True, exist_ok=True)
-        named = out if out.parent.name == "scores" else out.parent  # mr/eli1/off-2
+        # scores/eli1, mr/eli1/off-2/scores, real/methods/eli1/scores
+        named = out if out.parent.name == "scores" else out.parent
         write_scores(made_up_scores(named.name), out / "results.csv")
 
     def do_rank(self, words: list[str]) -> None:

@@ -9,7 +9,6 @@ import torch
 from click.testing import CliRunner
 
 from hanseg_lab.training.by_heart import (
-    ADAMW_RATE,
     ITERATIONS_OF_ONE,
     SPACING_MM,
     WARM_UP_SHARE,
@@ -21,6 +20,7 @@ from hanseg_lab.training.log import read_log
 from hanseg_lab.training.prepare import phantom_sample
 from hanseg_lab.training.recipe import BINARY, Recipe, read_recipe, recipe_names
 from hanseg_lab.training.sample import Sample
+from hanseg_lab.training.small_batches import ADAMW_RATE
 from hanseg_lab.training.smoke import shrink_recipe
 from hanseg_lab.training.state import new_state
 from hanseg_lab.training.training_batches import Batches, Stream

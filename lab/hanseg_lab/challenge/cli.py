@@ -36,6 +36,9 @@ STAGES = (
     "rank",
     "inputs",
     "mr",
+    "real-data",
+    "real-train",
+    "real",
     "report",
 )
 
@@ -109,6 +112,22 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             help="Of whom it is seen what the MR buys; '' for none.  "
             f"[{','.join(own.mr_methods)}]",
         ),
+        click.option(
+            "--openkbp",
+            type=click.Path(),
+            callback=_resolve,
+            help="OpenKBP's images: the same recipes on real patients.  [none]",
+        ),
+        click.option(
+            "--real-cases",
+            type=int,
+            help=f"Its validation cases that are scored.  [{own.real_cases}]",
+        ),
+        click.option(
+            "--real-minutes",
+            type=float,
+            help=f"Training budget of a method on them.  [{own.real_minutes:g}]",
+        ),
     ]
     run = [
         click.option(
@@ -146,6 +165,13 @@ def _split(
         return None
     names = [name.strip() for name in value.split(",") if name.strip()]
     return tuple(method.name for method in choose_methods(names))
+
+
+def _resolve(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> str | None:
+    """Return a folder's full path: a run that goes on may be started elsewhere."""
+    return str(Path(value).expanduser().resolve()) if value else value
 
 
 @click.group()

@@ -44,6 +44,11 @@ class Method:
         """The name of its model."""
         return f"challenge-{self.name.lower()}"
 
+    @property
+    def model_on_real(self) -> str:
+        """The name of its model of real patients."""
+        return f"{self.model}-real"
+
 
 def _of_paper(name: str) -> Method:
     return Method(name, name.lower(), in_paper=True, least_dsc=LEAST_DSC)

@@ -67,6 +67,24 @@ class Places:
         return self.out / "mr" / method.name / given.slug
 
     @property
+    def real_cases(self) -> Path:
+        """The real patients that are scored."""
+        return self.out / "real" / "cases"
+
+    @property
+    def real_references(self) -> Path:
+        """The label maps of what was drawn on them."""
+        return self.out / "real" / "references"
+
+    def real(self, name: str) -> Path:
+        """Return predictions and scores of a method on real patients."""
+        return self.out / "real" / "methods" / name
+
+    def real_training(self, method: Method) -> Path:
+        """Return what `hanseg train` writes of real patients."""
+        return self.out / "real" / "trainings" / method.name
+
+    @property
     def models(self) -> Path:
         """The installed models."""
         return self.out / "models"

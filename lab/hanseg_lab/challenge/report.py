@@ -31,7 +31,9 @@ from hanseg_lab.challenge.markdown import items, table
 from hanseg_lab.challenge.methods import NEAREST, Method
 from hanseg_lab.challenge.mr_inputs import MR_INPUTS, WITH_MR
 from hanseg_lab.challenge.places import ALL, PREDICTIONS, SCORES, TEAMS, Places
+from hanseg_lab.challenge.real_patients import SHIPPED
 from hanseg_lab.challenge.scale import (
+    real_methods,
     registration_here,
     registration_name,
     tried_with_mrs,
@@ -85,6 +87,8 @@ class Results:
         taught_mrs: The same of the training cases' MRs.
         taken: What each step took, by name.
         mr_trials: Of each method that was tried with other MRs.
+        real: DSC on real patients, of the methods and the model that ships; None
+            where there are none.
     """
 
     settings: ChallengeSettings
@@ -95,6 +99,7 @@ class Results:
     taught_mrs: Mapping[str, Mapping[str, int]]
     taken: Mapping[str, Taken]
     mr_trials: Mapping[str, MrTrial]
+    real: MetricTable | None
 
 
 def write_report(places: Places, settings: ChallengeSettings, ledger: Ledger) -> None:
@@ -137,7 +142,17 @@ def read_results(
         {m.name: _verdicts_of_training(places, settings, m) for m in trained},
         {step.name: ledger.taken(step) for step in ledger.steps},
         {m.name: _read_mr_trial(places, m) for m in tried_with_mrs(settings)},
+        _read_real(places, settings),
     )
+
+
+def _read_real(places: Places, settings: ChallengeSettings) -> MetricTable | None:
+    methods = real_methods(settings)
+    if not methods:
+        return None
+    names = [*(method.name for method in methods), SHIPPED]
+    scores = {n: read_scores(places.real(n) / SCORES / RESULTS) for n in names}
+    return metric_table(scores, Metric.DSC)
 
 
 def _read_mr_trial(places: Places, method: Method) -> MrTrial:
@@ -186,6 +201,7 @@ def render(results: Results, pictures: frozenset[str]) -> str:
         *_comparison(results),
         *_learning(results, pictures),
         *_mr_parts(results),
+        *_real_parts(results),
         *describe_conditions(
             settings, results.taught_mrs, results.verdicts, results.taken
         ),
@@ -292,6 +308,23 @@ def _mr_parts(results: Results) -> list[str]:
     for name, trial in results.mr_trials.items():
         parts += [f"### {name}", table(mr_rows(trial))]
     return parts
+
+
+def _real_parts(results: Results) -> list[str]:
+    if results.real is None:
+        return []
+    settings = results.settings
+    minutes = settings.real_minutes
+    return [
+        "## Real patients",
+        f"DSC in % on {settings.real_cases} validation cases of OpenKBP (CT alone), of"
+        " the same recipes at the same scale, trained on its training cases, where"
+        f" seven organs at most were drawn, for {minutes:g} minutes of the processor"
+        f" each ({minutes * settings.ensemble_factor:g} where there are several"
+        " networks). Beside them the model that ships, which was trained for hours, on"
+        " these cases too. Scored are the organs that are contoured there as ours are.",
+        table(organ_rows(results.real)),
+    ]
 
 
 def mr_rows(trial: MrTrial) -> Rows:

@@ -1,8 +1,9 @@
 """A recipe at the scale of the miniature: its method is left as it is.
 
-Grid, patch, widths, number of folds and the length of the training shrink. Images,
-kind of network, loss, optimiser, the fall of its learning rate, variation and how the
-model is run stay the recipe's.
+Grid, patch, widths, number of folds and the length of the training shrink, and what
+stochastic gradient descent would not learn from so few voxels AdamW does. Images, kind
+of network, loss, the fall of the learning rate, variation and how the model is run stay
+the recipe's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hanseg_lab.training.recipe import (
     read_recipe,
     with_localiser,
 )
+from hanseg_lab.training.small_batches import for_small_batches
 from hanseg_lab.training.small_network import Smallness, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.documents import Backend
@@ -68,9 +70,7 @@ def _scale(recipe: Recipe, settings: ChallengeSettings, minutes: float) -> Recip
         "phantoms": 1,
         "minutes": None,
         "processor_minutes": minutes,
-        "optimiser": recipe.optimiser.model_copy(
-            update={"warm_up": min(recipe.optimiser.warm_up, LONGEST_WARM_UP)}
-        ),
+        "optimiser": for_small_batches(recipe.optimiser, warm_up=LONGEST_WARM_UP),
     }
     if any(
         own < ours
@@ -79,6 +79,23 @@ def _scale(recipe: Recipe, settings: ChallengeSettings, minutes: float) -> Recip
         changes |= _coarser(recipe, settings.grid_mm)
     scaled = recipe.model_copy(update=changes)
     return with_localiser(scaled, lambda each: _scale(each, settings, minutes))
+
+
+def scale_for_real_patients(method: Method, settings: ChallengeSettings) -> Recipe:
+    """Return a method's recipe for real patients: with their budget, and its own name.
+
+    Images stay the recipe's; an MR that no case has is left out of every patch.
+    """
+    shorter = settings.model_copy(update={"processor_minutes": settings.real_minutes})
+    recipe = scale_recipe(method, shorter)
+    return recipe.model_copy(update={"name": method.model_on_real})
+
+
+def real_methods(settings: ChallengeSettings) -> tuple[Method, ...]:
+    """Return the methods that are tried on real patients, which have no MR."""
+    if not settings.openkbp:
+        return ()
+    return tuple(m for m in settings.chosen if m.is_trained and not m.ct_only)
 
 
 def registration_here(

@@ -39,6 +39,10 @@ class ChallengeSettings(Document):
         methods: Who competes, by `methods.METHODS`.
         mr_methods: Of whom it is seen what the MR buys; those that do not compete, or
             have no MR, are left out.
+        openkbp: Folder of OpenKBP's images, for the same recipes on real patients; ''
+            leaves them out.
+        real_cases: How many of its validation cases are scored.
+        real_minutes: Training budget of a method on them, all threads together.
     """
 
     training_cases: Annotated[int, Field(ge=2)] = 42
@@ -53,6 +57,9 @@ class ChallengeSettings(Document):
     ants: bool = False
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = method_names()
     mr_methods: tuple[str, ...] = ("default", "eli1")
+    openkbp: str = ""
+    real_cases: Annotated[int, Field(ge=2)] = 14
+    real_minutes: Positive = 10.0
 
     @property
     def chosen(self) -> tuple[Method, ...]:
@@ -77,7 +84,7 @@ class ChallengeSettings(Document):
         return tuple(
             name
             for name in type(self).model_fields
-            if getattr(self, name) != getattr(own, name)
+            if name != "openkbp" and getattr(self, name) != getattr(own, name)
         )
 
 

@@ -1,7 +1,8 @@
 """The steps of a challenge, each made of commands of the product.
 
 data -> register -> train METHOD -> batch METHOD -> evaluate METHOD -> rank -> report;
-and for what the MR buys: data -> inputs -> mr METHOD -> report.
+for what the MR buys: data -> inputs -> mr METHOD -> report; and for real patients:
+real-data, real-train METHOD -> real METHOD -> report.
 """
 
 from __future__ import annotations
@@ -28,9 +29,17 @@ from hanseg_lab.challenge.places import (
     around,
     cases_in,
 )
+from hanseg_lab.challenge.real_patients import (
+    LABELS,
+    LEARNT,
+    SHIPPED,
+    lay_out_cases,
+)
 from hanseg_lab.challenge.scale import (
+    real_methods,
     registration_here,
     registration_name,
+    scale_for_real_patients,
     scale_recipe,
     tried_with_mrs,
 )
@@ -38,8 +47,9 @@ from hanseg_lab.challenge.settings import ChallengeSettings
 from hanseg_lab.evaluation.evaluation import RESULTS
 from hanseg_lab.phantom.folder import SET_FOLDER
 from hanseg_lab.phantom.phantom_case import case_name
-from hanseg_lab.training.recipe import RegistrationRecipe
+from hanseg_lab.training.recipe import Recipe, RegistrationRecipe
 from hanseg_lab.training.run import has_begun
+from hanseg_segmentation.packages.installed import DEFAULT_MODEL
 from hanseg_shared.result_files import REPORT
 
 
@@ -74,6 +84,7 @@ class Stages:
             *(self._evaluate(method) for method in methods),
             self._rank(),
             *self._mr_trials(),
+            *self._real(),
             self._report(),
         )
 
@@ -152,39 +163,54 @@ class Stages:
         )
 
     def _train(self, method: Method) -> Step:
-        recipe = scale_recipe(method, self.settings)
+        recipe, data = scale_recipe(method, self.settings), self.places.data(TRAINING)
         registration = registration_here(method, self.settings)
-        folder = self.places.training(method)
         registered: list[object] = []
+        needs: tuple[str, ...] = (f"data {TRAINING}",)
         if registration is not None:
             kind = registration_name(registration)
             registered = ["--registered", self.places.registered(kind)]
+            needs = (*needs, f"register {kind}")
+        folder = self.places.training(method)
+        return self._training(
+            "train", method, recipe, folder, data, registered=registered, needs=needs
+        )
+
+    def _training(
+        self,
+        stage: str,
+        method: Method,
+        recipe: Recipe,
+        folder: Path,
+        data: Path,
+        *,
+        registered: Sequence[object] = (),
+        needs: tuple[str, ...] = (),
+    ) -> Step:
+        """Return the step that trains a recipe and installs its model."""
         content = recipe.model_dump_json(indent=2, exclude_defaults=True) + "\n"
 
         def work() -> Taken:
             file = folder / "recipe.json"
             write_atomically(file, content)
             taken = self._hanseg(
-                ("train", method.name),
-                ["train", file, "--data", self.places.data(TRAINING)],
+                (stage, method.name),
+                ["train", file, "--data", data],
                 registered,
-                ["--name", method.model, "--version", "1", "--out", folder],
+                ["--name", recipe.name, "--version", "1", "--out", folder],
                 ["--resume"] if has_begun(recipe, folder) else [],
                 one_thread=True,
             )
-            copy_folder(folder / "model", self.places.models / method.model)
+            copy_folder(folder / "model", self.places.models / recipe.name)
             return taken
 
-        needs = [f"data {TRAINING}"]
-        if registration is not None:
-            needs.append(f"register {registration_name(registration)}")
         return Step(
-            "train",
+            stage,
             method.name,
             folder,
             work,
             {"recipe": recipe.model_dump(mode="json")},
-            tuple(needs),
+            needs,
             one_thread=True,
         )
 
@@ -329,12 +355,67 @@ class Stages:
         needs = (f"inputs {given.slug}", f"batch {method.name}")
         return Step("mr", subject, folder, work, {"options": options}, needs)
 
+    def _real(self) -> list[Step]:
+        methods = real_methods(self.settings)
+        if not methods:
+            return []
+        return [
+            self._real_data(),
+            *(self._train_on_real(method) for method in methods),
+            *(self._real_trial(m.name, m.model_on_real) for m in methods),
+            self._real_trial(SHIPPED, DEFAULT_MODEL),
+        ]
+
+    def _real_data(self) -> Step:
+        settings, places = self.settings, self.places
+
+        def work() -> Taken:
+            lay_out_cases(
+                Path(settings.openkbp),
+                settings.real_cases,
+                places.real_cases,
+                places.real_references,
+            )
+            return Taken()
+
+        made_from = {"cases": settings.real_cases}
+        return Step("real-data", "", places.real_cases, work, made_from)
+
+    def _train_on_real(self, method: Method) -> Step:
+        recipe = scale_for_real_patients(method, self.settings)
+        data = Path(self.settings.openkbp, LEARNT)
+        return self._training(
+            "real-train", method, recipe, self.places.real_training(method), data
+        )
+
+    def _real_trial(self, name: str, model: str) -> Step:
+        """Return the step that contours and scores real patients with a model."""
+        folder, subject = self.places.real(name), ("real", name)
+
+        def work() -> Taken:
+            contoured = self._hanseg(
+                subject,
+                ["batch", self.places.real_cases, "--model", model],
+                ["--out", folder / PREDICTIONS],
+                environment=self._with_models,
+            )
+            return contoured + self._hanseg(
+                subject,
+                ["evaluate", folder / PREDICTIONS, self.places.real_references],
+                ["--labels", "han-seg", "--labels", LABELS],
+                ["--empty", "challenge", "--out", folder / SCORES],
+            )
+
+        trained = () if model == DEFAULT_MODEL else (f"real-train {name}",)
+        return Step("real", name, folder, work, {}, ("real-data", *trained))
+
     def _report(self) -> Step:
         def work() -> Taken:
             self.write_report()
             return Taken()
 
-        needs = ("rank", *(step.name for step in self._mr_trials()))
+        trials = [*self._mr_trials(), *self._real()]
+        needs = ("rank", *(step.name for step in trials))
         return Step("report", "", self.places.report, work, {}, needs, always=True)
 
     def _hanseg(

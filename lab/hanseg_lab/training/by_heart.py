@@ -11,11 +11,11 @@ from typing import Any
 
 from hanseg_lab.training.recipe import (
     BINARY,
-    OptimiserRecipe,
     Recipe,
     VariationRecipe,
     with_localiser,
 )
+from hanseg_lab.training.small_batches import for_small_batches
 from hanseg_lab.training.small_network import Smallness, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.organs import ORGANS, Side
@@ -36,12 +36,6 @@ ITERATIONS_OF_ONE = 120
 
 WARM_UP_SHARE = 0.04
 """Largest share of a training that is spent on warming up."""
-
-ADAMW_RATE = 0.003
-"""Of a recipe that uses stochastic gradient descent, which needs more voxels a batch:
-on these patches it takes everything for background after 20 iterations at 0.01, has a
-fiftieth of its first gradient there, and was still there after 1500. Rates up to 0.3
-lead out of it too slowly."""
 
 SMALLNESS = Smallness(
     width=lambda width: max(8, min(width // 2, 64)),
@@ -83,23 +77,12 @@ def by_heart(recipe: Recipe) -> Recipe:
             "folds_hold_out": False,
             "minutes": None,
             "iterations": iterations,
-            "optimiser": shorten_schedule(recipe.optimiser, iterations),
+            "optimiser": for_small_batches(
+                recipe.optimiser, warm_up=int(WARM_UP_SHARE * iterations)
+            ),
         }
     )
     return with_localiser(small, by_heart)
-
-
-def shorten_schedule(optimiser: OptimiserRecipe, iterations: int) -> OptimiserRecipe:
-    """Return an optimiser whose schedule has its shape in so few iterations.
-
-    Stochastic gradient descent becomes AdamW; see `ADAMW_RATE`.
-    """
-    shorter: dict[str, Any] = {
-        "warm_up": min(optimiser.warm_up, int(WARM_UP_SHARE * iterations))
-    }
-    if optimiser.kind == "sgd":
-        shorter |= {"kind": "adamw", "learning_rate": ADAMW_RATE}
-    return optimiser.model_copy(update=shorter)
 
 
 def turn_down(variation: VariationRecipe) -> VariationRecipe:

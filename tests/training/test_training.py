@@ -321,6 +321,17 @@ def test_a_checkpoint_gives_back_the_whole_state(recipe: Recipe, cases, tmp_path
     )
 
 
+def test_without_an_average_the_last_weights_are_kept(
+    recipe: Recipe, cases, tmp_path: Path
+):
+    plan = until(recipe, 2).model_copy(update={"average_decay": 0.0})
+    state = run_loop(TrainingProcess(), plan, cases, tmp_path, resume=False)
+    kept = new_state(plan)
+    kept.load(tmp_path)
+    for name, value in state.trainee.network.state_dict().items():
+        assert torch.equal(value, kept.average.state_dict()[name])
+
+
 def test_there_must_be_something_to_resume(recipe: Recipe, cases, tmp_path: Path):
     with pytest.raises(ModelError, match="nothing to resume"):
         run_loop(TrainingProcess(), recipe, cases, tmp_path, resume=True)

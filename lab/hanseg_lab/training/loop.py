@@ -115,13 +115,16 @@ def train(
             state.processor_seconds + processor_seconds
         )
         if evaluation is not None and state.iteration % CHECK_EVERY == 0:
+            _bring_up_to_date(state, recipe)
             figures |= evaluation.figures(state, process.device)
         progress(share_done(recipe, state.spent))
         if log is not None:
             log.add(state, figures)
             if state.seconds - saved_at >= recipe.checkpoint_seconds:
+                _bring_up_to_date(state, recipe)
                 state.save(folder)
                 saved_at = state.seconds
+    _bring_up_to_date(state, recipe)
     if log is not None:
         state.save(folder)
         log.close()
@@ -158,7 +161,8 @@ def _step(
             "losses are; resume from the last checkpoint (--resume)"
         )
     state.optimiser.step()
-    state.follow(recipe.average_decay)
+    if recipe.average_decay:
+        state.follow(recipe.average_decay)
     state.iteration += 1
     return {
         "rate": rate,
@@ -166,6 +170,15 @@ def _step(
         "dice_loss": losses.dice.item(),
         "size_loss": losses.size.item(),
     }
+
+
+def _bring_up_to_date(state: TrainingState, recipe: Recipe) -> None:
+    """Make the average the last weights where it is no average.
+
+    Not after every iteration: of a network for each organ one alone has changed.
+    """
+    if not recipe.average_decay:
+        state.follow(0.0)
 
 
 class _Clock:

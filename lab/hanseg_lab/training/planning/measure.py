@@ -151,7 +151,8 @@ def _update(state: TrainingState, recipe: Recipe) -> float:
         state.trainee.parameters(), recipe.optimiser.largest_gradient
     )
     state.optimiser.step()
-    state.follow(recipe.average_decay)
+    if recipe.average_decay:
+        state.follow(recipe.average_decay)
     return _now(device) - begun
 
 

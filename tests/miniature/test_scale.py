@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hanseg_lab.challenge.methods import METHODS, Method, choose_methods, method_names
-from hanseg_lab.challenge.scale import budget_minutes, scale_recipe
+from hanseg_lab.challenge.scale import ORGAN_SHARE, budget_minutes, scale_recipe
 from hanseg_lab.challenge.settings import FILE, ChallengeSettings, decide_settings
 from hanseg_lab.evaluation.paper import FINAL_RANKS, read_published
 from hanseg_lab.training.recipe import Recipe, read_recipe
@@ -52,8 +52,10 @@ def test_a_scaled_network_can_be_built(method: Method):
 
 def test_the_method_stays(method: Method):
     own, scaled = read_recipe(method.recipe), scale_recipe(method, SETTINGS)
-    kept = ("loss", "variation", "inference", "normalisation", "merged_sides")
+    kept = ("loss", "inference", "normalisation", "merged_sides")
     assert all(getattr(own, name) == getattr(scaled, name) for name in kept)
+    about = {"organ_share": ORGAN_SHARE}
+    assert scaled.variation == own.variation.model_copy(update=about)
     assert scaled.network.kind == own.network.kind
     for name in ("fall", "exponent", "weight_decay", "largest_gradient"):
         assert getattr(scaled.optimiser, name) == getattr(own.optimiser, name)

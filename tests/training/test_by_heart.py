@@ -53,7 +53,7 @@ def test_the_method_stays_the_recipes_own(name: str):
         assert getattr(small, setting) == getattr(whole, setting)
     for setting in ("fall", "exponent", "weight_decay", "largest_gradient"):
         assert getattr(small.optimiser, setting) == getattr(whole.optimiser, setting)
-    for setting in ("flip_axes", "mr_share", "ct_dropped_share", "organ_share"):
+    for setting in ("flip_axes", "mr_share", "ct_dropped_share"):
         assert getattr(small.variation, setting) == getattr(whole.variation, setting)
 
 

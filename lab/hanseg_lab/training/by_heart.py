@@ -31,17 +31,17 @@ PATCH_OF_ONE = (16, 32, 32)
 ITERATIONS = 8000
 """Of each network."""
 
-ITERATIONS_OF_ONE = 120
+ITERATIONS_OF_ONE = 400
 """Of each network of a bank, which knows a single organ and its counterpart."""
 
 WARM_UP_SHARE = 0.04
 """Largest share of a training that is spent on warming up."""
 
 SMALLNESS = Smallness(
-    width=lambda width: max(8, min(width // 2, 64)),
+    width=lambda width: max(8, min(width // 4, 48)),
     deepest=4,
     most_stages=5,
-    side_features=16,
+    side_features=8,
 )
 
 BATCH = 2
@@ -86,12 +86,13 @@ def by_heart(recipe: Recipe) -> Recipe:
 
 
 def turn_down(variation: VariationRecipe) -> VariationRecipe:
-    """Return a variation of patches that look as the case does.
+    """Return a variation of patches that are about organs and look as the case does.
 
-    What stays is the method's own, or what the model is run with: where patches are
-    cut, flips, and images that are left out.
+    What stays is the method's own, or what the model is run with: flips, and images
+    that are left out.
     """
     still: dict[str, Any] = {
+        "organ_share": 1.0,
         "rotation_degrees": 0.0,
         "scale": (1.0, 1.0),
         "unmoved_share": 1.0,

@@ -9,7 +9,7 @@ import pytest
 from hanseg_lab.challenge.ledger import Ledger
 from hanseg_lab.challenge.methods import choose_methods
 from hanseg_lab.challenge.places import Places
-from hanseg_lab.challenge.real_patients import lay_out_cases
+from hanseg_lab.challenge.real_patients import lay_out_learnt, lay_out_scored
 from hanseg_lab.challenge.report import read_results, write_report
 from hanseg_lab.challenge.run import run_steps
 from hanseg_lab.challenge.scale import (
@@ -30,6 +30,9 @@ def openkbp(tmp_path: Path) -> Path:
     folder = tmp_path / "openkbp"
     (folder / "train").mkdir(parents=True)
     (folder / "validation").mkdir()
+    for name in ("3", "20"):
+        (folder / "train" / f"{name}_ct.nii.gz").write_text(f"CT {name}")
+        (folder / "train" / f"{name}_oars.nii.gz").write_text(f"OARs {name}")
     for name in ("9", "10", "11", "12"):
         (folder / "validation" / f"{name}_ct.nii.gz").write_text(f"CT {name}")
         if name != "10":
@@ -41,7 +44,12 @@ def openkbp(tmp_path: Path) -> Path:
 def settings(openkbp: Path) -> ChallengeSettings:
     methods = ("eli1", "cwlg102", "default-CT", "nearest")
     return SMALL.model_copy(
-        update={"openkbp": str(openkbp), "real_cases": 2, "methods": methods}
+        update={
+            "openkbp": str(openkbp),
+            "real_training_cases": 2,
+            "real_cases": 2,
+            "methods": methods,
+        }
     )
 
 
@@ -64,7 +72,7 @@ def test_cases_are_copied_with_their_contours_in_natural_order(
 ):
     cases, references = tmp_path / "cases", tmp_path / "references"
     (cases / "left over").mkdir(parents=True)
-    assert lay_out_cases(openkbp, 2, cases, references) == 2
+    lay_out_scored(openkbp, 2, cases, references)
     assert sorted(each.name for each in cases.iterdir()) == ["11", "9"]
     assert (cases / "9" / "9.nii.gz").read_text() == "CT 9"
     assert (references / "9.nii.gz").read_text() == "OARs 9"
@@ -72,7 +80,17 @@ def test_cases_are_copied_with_their_contours_in_natural_order(
 
 def test_too_few_cases_are_refused(openkbp: Path, tmp_path: Path):
     with pytest.raises(InputError, match="has 3 cases"):
-        lay_out_cases(openkbp, 4, tmp_path / "cases", tmp_path / "references")
+        lay_out_scored(openkbp, 4, tmp_path / "cases", tmp_path / "references")
+    with pytest.raises(InputError, match="has 2 cases"):
+        lay_out_learnt(openkbp, 3, tmp_path / "train")
+
+
+def test_cases_to_train_on_are_copied_as_they_are(openkbp: Path, tmp_path: Path):
+    lay_out_learnt(openkbp, 1, tmp_path / "train")
+    assert sorted(each.name for each in (tmp_path / "train").iterdir()) == [
+        "3_ct.nii.gz",
+        "3_oars.nii.gz",
+    ]
 
 
 def test_without_the_data_nobody_is_tried():

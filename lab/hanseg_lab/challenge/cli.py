@@ -119,6 +119,12 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             help="OpenKBP's images: the same recipes on real patients.  [none]",
         ),
         click.option(
+            "--real-training-cases",
+            type=int,
+            help="Its training cases that are trained on.  "
+            f"[{own.real_training_cases}]",
+        ),
+        click.option(
             "--real-cases",
             type=int,
             help=f"Its validation cases that are scored.  [{own.real_cases}]",

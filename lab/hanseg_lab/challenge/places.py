@@ -72,6 +72,11 @@ class Places:
         return self.out / "real" / "cases"
 
     @property
+    def real_training_cases(self) -> Path:
+        """The real patients that are trained on."""
+        return self.out / "real" / "train"
+
+    @property
     def real_references(self) -> Path:
         """The label maps of what was drawn on them."""
         return self.out / "real" / "references"

@@ -318,8 +318,9 @@ def _real_parts(results: Results) -> list[str]:
     return [
         "## Real patients",
         f"DSC in % on {settings.real_cases} validation cases of OpenKBP (CT alone), of"
-        " the same recipes at the same scale, trained on its training cases, where"
-        f" seven organs at most were drawn, for {minutes:g} minutes of the processor"
+        " the same recipes at the same scale, trained on"
+        f" {settings.real_training_cases} of its training cases, where seven organs at"
+        f" most were drawn, for {minutes:g} minutes of the processor"
         f" each ({minutes * settings.ensemble_factor:g} where there are several"
         " networks). Beside them the model that ships, which was trained for hours, on"
         " these cases too. Scored are the organs that are contoured there as ours are.",

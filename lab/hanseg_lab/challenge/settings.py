@@ -41,6 +41,7 @@ class ChallengeSettings(Document):
             have no MR, are left out.
         openkbp: Folder of OpenKBP's images, for the same recipes on real patients; ''
             leaves them out.
+        real_training_cases: How many of its training cases are trained on.
         real_cases: How many of its validation cases are scored.
         real_minutes: Training budget of a method on them, all threads together.
     """
@@ -58,6 +59,7 @@ class ChallengeSettings(Document):
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = method_names()
     mr_methods: tuple[str, ...] = ("default", "eli1")
     openkbp: str = ""
+    real_training_cases: Annotated[int, Field(ge=2)] = 42
     real_cases: Annotated[int, Field(ge=2)] = 14
     real_minutes: Positive = 10.0
 

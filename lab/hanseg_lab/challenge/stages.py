@@ -31,9 +31,9 @@ from hanseg_lab.challenge.places import (
 )
 from hanseg_lab.challenge.real_patients import (
     LABELS,
-    LEARNT,
     SHIPPED,
-    lay_out_cases,
+    lay_out_learnt,
+    lay_out_scored,
 )
 from hanseg_lab.challenge.scale import (
     real_methods,
@@ -370,22 +370,30 @@ class Stages:
         settings, places = self.settings, self.places
 
         def work() -> Taken:
-            lay_out_cases(
-                Path(settings.openkbp),
-                settings.real_cases,
-                places.real_cases,
-                places.real_references,
+            openkbp = Path(settings.openkbp)
+            lay_out_learnt(
+                openkbp, settings.real_training_cases, places.real_training_cases
+            )
+            lay_out_scored(
+                openkbp, settings.real_cases, places.real_cases, places.real_references
             )
             return Taken()
 
-        made_from = {"cases": settings.real_cases}
+        made_from = {
+            "training_cases": settings.real_training_cases,
+            "cases": settings.real_cases,
+        }
         return Step("real-data", "", places.real_cases, work, made_from)
 
     def _train_on_real(self, method: Method) -> Step:
         recipe = scale_for_real_patients(method, self.settings)
-        data = Path(self.settings.openkbp, LEARNT)
         return self._training(
-            "real-train", method, recipe, self.places.real_training(method), data
+            "real-train",
+            method,
+            recipe,
+            self.places.real_training(method),
+            self.places.real_training_cases,
+            needs=("real-data",),
         )
 
     def _real_trial(self, name: str, model: str) -> Step:

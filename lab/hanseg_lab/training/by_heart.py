@@ -7,6 +7,7 @@ in minutes what they would show after a week.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hanseg_lab.training.recipe import (
@@ -44,6 +45,15 @@ SMALLNESS = Smallness(
     side_features=8,
 )
 
+SEPARABLE = "inception_unet"
+"""Its separable convolutions have a twentieth of the weights of others."""
+
+SMALLNESS_OF_SEPARABLE = replace(
+    SMALLNESS, width=lambda width: max(8, min(width // 2, 64)), side_features=16
+)
+"""With a quarter of its widths, 26000 weights, `mamaa` stood at 0.08 of cross-entropy
+where others were at 0.02."""
+
 BATCH = 2
 """Most patches of a batch."""
 
@@ -60,7 +70,9 @@ def by_heart(recipe: Recipe) -> Recipe:
     if recipe.network.kind == BINARY:
         networks = sum(each.side is not Side.RIGHT for each in ORGANS)
         patch, iterations = PATCH_OF_ONE, ITERATIONS_OF_ONE * networks
-    small = recipe.model_copy(
+    separable = recipe.network.kind == SEPARABLE
+    small = SMALLNESS_OF_SEPARABLE if separable else SMALLNESS
+    shrunk = recipe.model_copy(
         update={
             "spacing_mm": SPACING_MM,
             "sample_spacing_mm": SPACING_MM,
@@ -70,7 +82,7 @@ def by_heart(recipe: Recipe) -> Recipe:
             "phantoms": 1,
             "network": NetworkSpec(
                 kind=recipe.network.kind,
-                config=shrink_network(dict(recipe.network.config), SMALLNESS),
+                config=shrink_network(dict(recipe.network.config), small),
             ),
             "variation": turn_down(recipe.variation),
             "folds": min(recipe.folds, 3 if recipe.inference.combine == "vote" else 2),
@@ -82,7 +94,7 @@ def by_heart(recipe: Recipe) -> Recipe:
             ),
         }
     )
-    return with_localiser(small, by_heart)
+    return with_localiser(shrunk, by_heart)
 
 
 def turn_down(variation: VariationRecipe) -> VariationRecipe:

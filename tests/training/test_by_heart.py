@@ -78,6 +78,12 @@ def test_warming_up_is_a_small_part_of_a_short_training(name: str):
     assert small.optimiser.warm_up <= WARM_UP_SHARE * small.iterations
 
 
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_network_is_too_narrow_to_learn_a_patient(name: str):
+    trainee = new_state(by_heart(read_recipe(name))).trainee
+    assert sum(each.numel() for each in trainee.parameters()) > 100_000
+
+
 def test_a_vote_keeps_a_majority():
     assert by_heart(read_recipe("cwlg102")).folds == 3
     assert by_heart(read_recipe("chb-quantif")).folds == 2

@@ -155,6 +155,27 @@ def test_an_organ_counts_wherever_a_tile_touches_its_box():
     assert all(1 in each for each in found.values())
 
 
+def test_an_organ_without_a_box_counts_everywhere():
+    tiling = plan_tiles((8, 8, 40), patch=(8, 8, 16), worth=None, step=0.5)
+    nowhere = Worth(np.zeros((8, 8, 40), dtype=bool), (1, 1, 1))
+    found = channels_of_tiles(tiling, {"Lips": nowhere}, LABELS)
+    assert set(found.values()) == {frozenset({1, 2, 3})}
+
+
+def test_where_no_organ_is_run_all_is_background():
+    with torch.no_grad():
+        answer = random_bank()(torch.randn(1, 3, 8, 8, 8), frozenset())
+    assert answer.shape == (1, 5, 8, 8, 8)
+    assert not bool(answer.argmax(dim=1).any())
+
+
+def test_left_out_organs_keep_the_precision_of_the_others():
+    bank, tile = random_bank(), torch.randn(1, 3, 8, 8, 8)
+    engine = make_engine(EngineName.EAGER_BF16, bank, EnginePlan((1, 3, 8, 8, 8), CPU))
+    assert engine(tile).dtype is torch.bfloat16
+    assert only(frozenset({1}), engine)(tile).dtype is torch.bfloat16
+
+
 def test_each_network_sees_only_the_tiles_of_its_organ(ends):
     model, networks = counting_model({"Brainstem": 1, "Lips": 2})
     report = run(model).inference

@@ -179,18 +179,18 @@ def channels_of_tiles(
     """Return the output channels of the organs that can lie in each tile, by its start.
 
     An organ counts wherever a tile touches its box: then each of its voxels is seen by
-    all the tiles that would have seen it.
+    all the tiles that would have seen it. One without a box counts everywhere.
 
     Args:
         tiling: The tiles.
-        worth: Where each organ can be, by name, on the grid before it was padded.
+        worth: Where organs can be, by name, on the grid before it was padded.
         channels: The output channel of each organ, by name.
     """
     return {
         start: frozenset(
-            channels[name]
-            for name, each in worth.items()
-            if each.any_between(*tiling.span(start))
+            channel
+            for name, channel in channels.items()
+            if name not in worth or worth[name].any_between(*tiling.span(start))
         )
         for start in tiling.starts
     }

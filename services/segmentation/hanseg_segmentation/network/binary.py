@@ -77,15 +77,13 @@ class BinaryBank(nn.Module):
             channels: Output channels of the organs whose networks are run; the others
                 are not there (`ABSENT_SCORE`). None runs all.
         """
-        background = torch.zeros_like(images[:, :1])
-        absent = background + ABSENT_SCORE
-        scores = [
-            self.score(images, each)
-            if channels is None or channel in channels
-            else absent
-            for channel, each in enumerate(self.config.organs, start=1)
-        ]
-        return torch.cat([background, *scores], dim=1)
+        organs = dict(enumerate(self.config.organs, start=1))
+        run = organs if channels is None else channels
+        scores = {channel: self.score(images, organs[channel]) for channel in run}
+        like = next(iter(scores.values()), images[:, :1])
+        absent = torch.full_like(like, ABSENT_SCORE)
+        each = (scores.get(channel, absent) for channel in organs)
+        return torch.cat([torch.zeros_like(like), *each], dim=1)
 
     def score(self, images: torch.Tensor, which: Organ) -> torch.Tensor:
         """Return one organ's score, ``(N, 1, D, H, W)``."""

@@ -42,6 +42,8 @@ STAGES = (
     "report",
 )
 
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
 FAILED, INTERRUPTED = 1, 130
 
 OUT = "~/hanseg-challenge"
@@ -52,49 +54,28 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that decide what is done, and how."""
     own = ChallengeSettings()
     grid = " ".join(f"{mm:g}" for mm in own.grid_mm)
-    settings = [
-        click.option(
-            "--training-cases",
-            type=int,
-            help=f"Patients to train on.  [{own.training_cases}]",
-        ),
-        click.option(
-            "--test-cases",
-            type=int,
-            help=f"Patients to be scored on.  [{own.test_cases}]",
-        ),
-        click.option(
-            "--first-seed",
-            type=int,
-            help=f"Seed of the first patient.  [{own.first_seed}]",
-        ),
-        click.option(
-            "--ct-spacing",
-            "ct_spacing_mm",
-            type=float,
-            help=f"Of the CTs, mm.  [{own.ct_spacing_mm:g}]",
-        ),
+    settings: list[Decorator] = [
+        _number("--training-cases", int, "Patients to train on."),
+        _number("--test-cases", int, "Patients to be scored on."),
+        _number("--first-seed", int, "Seed of the first patient."),
+        _number("--ct-spacing", float, "Of the CTs, mm.", setting="ct_spacing_mm"),
         click.option(
             "--grid",
             "grid_mm",
             type=(float, float, float),
             help=f"Spacing x y z of the networks' grids in mm.  [{grid}]",
         ),
-        click.option(
+        _number(
             "--processor-minutes",
-            type=float,
-            help="Training budget of a method, all threads together.  "
-            f"[{own.processor_minutes:g}]",
+            float,
+            "Training budget of a method, all threads together.",
         ),
-        click.option(
+        _number(
             "--ensemble-factor",
-            type=float,
-            help="How many budgets a method of several networks gets, 1 to 2.  "
-            f"[{own.ensemble_factor:g}]",
+            float,
+            "How many budgets a method of several networks gets, 1 to 2.",
         ),
-        click.option(
-            "--folds", type=int, help=f"Most networks of a method.  [{own.folds}]"
-        ),
+        _number("--folds", int, "Most networks of a method."),
         click.option(
             "--ants/--no-ants",
             default=None,
@@ -118,24 +99,13 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             callback=_resolve,
             help="OpenKBP's images: the same recipes on real patients.  [none]",
         ),
-        click.option(
-            "--real-training-cases",
-            type=int,
-            help="Its training cases that are trained on.  "
-            f"[{own.real_training_cases}]",
+        _number(
+            "--real-training-cases", int, "Its training cases that are trained on."
         ),
-        click.option(
-            "--real-cases",
-            type=int,
-            help=f"Its validation cases that are scored.  [{own.real_cases}]",
-        ),
-        click.option(
-            "--real-minutes",
-            type=float,
-            help=f"Training budget of a method on them.  [{own.real_minutes:g}]",
-        ),
+        _number("--real-cases", int, "Its validation cases that are scored."),
+        _number("--real-minutes", float, "Training budget of a method on them."),
     ]
-    run = [
+    run: list[Decorator] = [
         click.option(
             "--at-once",
             type=click.IntRange(min=1),
@@ -153,6 +123,13 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     for each in reversed([*settings, *run]):
         command = each(command)
     return command
+
+
+def _number(flag: str, kind: type, said: str, *, setting: str = "") -> Decorator:
+    """Return the option of a setting, whose own value its help names."""
+    name = setting or flag.removeprefix("--").replace("-", "_")
+    own = getattr(ChallengeSettings(), name)
+    return click.option(flag, name, type=kind, help=f"{said}  [{own:g}]")
 
 
 _out = click.option(

@@ -8,11 +8,13 @@ most were drawn; five of them as ours are, and these are scored.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from hanseg_lab.challenge.files import remove
+from hanseg_lab.training.datasets.dataset import DatasetCase
+from hanseg_lab.training.datasets.find import find_dataset
 from hanseg_shared.errors import InputError
-from hanseg_shared.io.names import natural
 
 LEARNT, SCORED = "train", "validation"
 """OpenKBP's own names of the part to train on, and of that to be scored on."""
@@ -22,8 +24,6 @@ LABELS = "openkbp"
 
 SHIPPED = "shipped"
 """What the model that ships is called beside the methods."""
-
-CT_ENDING, CONTOURS_ENDING = "_ct.nii.gz", "_oars.nii.gz"
 
 
 def lay_out_scored(openkbp: Path, count: int, cases: Path, references: Path) -> None:
@@ -36,18 +36,16 @@ def lay_out_scored(openkbp: Path, count: int, cases: Path, references: Path) -> 
         references: Gets their label maps, by the cases' names.
 
     Raises:
-        InputError: There are fewer cases than that with both files.
+        InputError: There are fewer cases than that with contours.
     """
-    part = openkbp / SCORED
-    names = _first_names(part, count)
+    found = _first_cases(openkbp / SCORED, count)
     for folder in (cases, references):
         _empty(folder)
-    for name in names:
-        (cases / name).mkdir()
-        shutil.copyfile(part / f"{name}{CT_ENDING}", cases / name / f"{name}.nii.gz")
-        shutil.copyfile(
-            part / f"{name}{CONTOURS_ENDING}", references / f"{name}.nii.gz"
-        )
+    for case in found:
+        (contours,) = case.mask_files
+        (cases / case.name).mkdir()
+        shutil.copyfile(case.ct, cases / case.name / f"{case.name}.nii.gz")
+        shutil.copyfile(contours, references / f"{case.name}.nii.gz")
 
 
 def lay_out_learnt(openkbp: Path, count: int, into: Path) -> None:
@@ -59,26 +57,22 @@ def lay_out_learnt(openkbp: Path, count: int, into: Path) -> None:
         into: Gets them.
 
     Raises:
-        InputError: There are fewer cases than that with both files.
+        InputError: There are fewer cases than that with contours.
     """
-    part = openkbp / LEARNT
-    names = _first_names(part, count)
+    found = _first_cases(openkbp / LEARNT, count)
     _empty(into)
-    for name in names:
-        for ending in (CT_ENDING, CONTOURS_ENDING):
-            shutil.copyfile(part / f"{name}{ending}", into / f"{name}{ending}")
+    for case in found:
+        for file in (case.ct, *case.mask_files):
+            shutil.copyfile(file, into / file.name)
 
 
-def _first_names(part: Path, count: int) -> list[str]:
-    files = sorted(part.glob(f"*{CT_ENDING}"), key=lambda path: natural(path.name))
-    names = [file.name.removesuffix(CT_ENDING) for file in files]
-    names = [name for name in names if (part / f"{name}{CONTOURS_ENDING}").exists()]
-    if len(names) < count:
+def _first_cases(part: Path, count: int) -> Sequence[DatasetCase]:
+    found = find_dataset(part).cases
+    if len(found) < count:
         raise InputError(
-            f"{part} has {len(names)} cases with {CT_ENDING} and {CONTOURS_ENDING};"
-            f" {count} are wanted"
+            f"{part} has {len(found)} cases with contours; {count} are wanted"
         )
-    return names[:count]
+    return found[:count]
 
 
 def _empty(folder: Path) -> None:

@@ -55,15 +55,16 @@ def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:
     Raises:
         OptionError: The method has no recipe.
     """
-    recipe = read_recipe(method.recipe)
-    folds = min(recipe.folds, settings.folds)
-    networks = folds + (recipe.networks - recipe.folds)
-    minutes = budget_minutes(method, settings) / networks
-    scaled = _scale(recipe, settings, minutes)
-    changes: dict[str, Any] = {"name": method.model, "folds": folds}
+    own = read_recipe(method.recipe)
+    changes: dict[str, Any] = {
+        "name": method.model,
+        "folds": min(own.folds, settings.folds),
+    }
     if method.ct_only:
         changes |= {"channels": ("ct",), "registration": None}
-    return scaled.model_copy(update=changes)
+    recipe = own.model_copy(update=changes)
+    minutes = budget_minutes(method, settings) / recipe.networks
+    return _scale(recipe, settings, minutes)
 
 
 def _scale(recipe: Recipe, settings: ChallengeSettings, minutes: float) -> Recipe:

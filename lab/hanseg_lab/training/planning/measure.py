@@ -64,7 +64,7 @@ def measure(recipe: Recipe, device: torch.device) -> Measured:
     state = new_state(recipe, device)
     state.trainee.train()
     patch = small_patch(recipe.patch)
-    count = min(PATCHES, _patches(recipe))
+    count = max(1, min(PATCHES, _patches(recipe)))
     batch = _made_up(recipe, patch, count).to(device)
     share = prod(recipe.patch) * _patches(recipe) / (prod(patch) * count)
     seconds, saved, updating = _shortest_step(state, recipe, batch)

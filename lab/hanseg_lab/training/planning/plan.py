@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from hanseg_lab.training.datasets.dataset import DatasetCase
 from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_lab.training.planning.measure import Measured, measure
 from hanseg_lab.training.planning.needs import Needs, needs_of
@@ -162,8 +163,13 @@ def make_plan(
         InputError: A folder holds no case, or a CT's header cannot be used.
     """
     cases = [case for each in find_datasets(data) for case in each.cases]
+    return _plan(recipe, cases, Machine.here(out), registered=registered)
+
+
+def _plan(
+    recipe: Recipe, cases: Sequence[DatasetCase], machine: Machine, *, registered: bool
+) -> Plan:
     survey = survey_cases(recipe, cases)
-    machine = Machine.here(out)
     gpu = bool(machine.gpu)
     measured = measure(recipe, torch.device("cuda" if gpu else "cpu"))
     needs = needs_of(
@@ -171,7 +177,7 @@ def make_plan(
     )
     coarse = None
     if recipe.localiser is not None:
-        coarse = make_plan(recipe.localiser, data=data, out=out)
+        coarse = _plan(recipe.localiser, cases, machine, registered=registered)
     return Plan(recipe, survey, measured, needs, machine, coarse)
 
 

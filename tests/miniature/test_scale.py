@@ -76,7 +76,7 @@ def test_all_have_the_same_data_and_batches(method: Method):
 def test_budgets_are_equal_but_for_ensembles(method: Method):
     scaled = scale_recipe(method, SETTINGS)
     several = read_recipe(method.recipe).folds > 1
-    assert budget_minutes(method, SETTINGS) == (80.0 if several else 40.0)
+    assert budget_minutes(method, SETTINGS) == (40.0 if several else 20.0)
     assert scaled.processor_minutes is not None
     total = scaled.processor_minutes * scaled.networks
     assert total == pytest.approx(budget_minutes(method, SETTINGS))
@@ -88,16 +88,20 @@ def test_the_whole_fits_eight_hours_of_two_processors():
     assert minutes / 2 <= 5 * 60
 
 
-def test_the_default_keeps_its_own_network():
-    (default,) = choose_methods(["default"])
-    own, scaled = read_recipe("default"), scale_recipe(default, SETTINGS)
-    assert (scaled.patch, scaled.network) == (own.patch, own.network)
-
-
-def test_patches_keep_their_size_in_millimetres():
-    (turbomiki,) = choose_methods(["TurboMiki"])
-    scaled = scale_recipe(turbomiki, SETTINGS)  # 96 x 128 x 128 mm
+def test_all_networks_are_narrow_and_see_as_much(method: Method):
+    own, scaled = read_recipe(method.recipe), scale_recipe(method, SETTINGS)
     assert scaled.patch == (32, 32, 32)
+    part, widest = (2, 64) if method.recipe == "mamaa" else (4, 48)
+    widths = [max(8, min(w // part, widest)) for w in own.network.config["features"]]
+    count = len(scaled.network.config["features"])
+    assert scaled.network.config["features"] == widths[:count]
+    assert count == (6 if method.recipe == "chb-quantif" else 4)
+
+
+def test_a_coarser_grid_of_a_recipes_own_stays():
+    (default,) = choose_methods(["default"])
+    finer = SETTINGS.model_copy(update={"grid_mm": (3.0, 3.0, 3.0)})
+    assert scale_recipe(default, finer).spacing_mm == read_recipe("default").spacing_mm
 
 
 def test_without_mr_nothing_is_registered():

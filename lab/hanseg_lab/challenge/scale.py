@@ -19,10 +19,9 @@ from hanseg_lab.training.recipe import (
     with_localiser,
 )
 from hanseg_lab.training.small_batches import for_small_batches
-from hanseg_lab.training.small_network import Smallness, shrink_network
+from hanseg_lab.training.small_network import narrow, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.documents import Backend
-from hanseg_shared.grid import Vector
 
 BATCH = 2
 """Patches a batch, of the training cases alone: nobody gets simulated patients more."""
@@ -34,23 +33,18 @@ ORGAN_SHARE = 0.8
 """Of everybody's patches about an organ: of so short a training small organs would see
 too little of what most recipes have, one patch in three."""
 
-LEAST_EDGE, EDGE_STEP = 32, 16
-"""Voxels of a patch along an axis: three halvings leave 4."""
+PATCH = (32, 32, 32)
+"""Voxels of everybody's patches: 96 x 128 x 128 mm, a head's width nearly."""
 
-SMALLNESS = Smallness(
-    width=lambda width: max(8, min(width // 2, 96)),
-    deepest=4,
-    most_stages=4,
-    side_features=16,
-)
+MOST_STAGES = 4
+"""Of a network: three halvings leave 4 voxels of a patch."""
 
 
 def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:
     """Return a method's recipe at the miniature's scale.
 
-    A recipe whose own grid is no finer than the miniature's keeps grid, patch and
-    network. The budget is divided evenly between the networks of a method, its
-    localiser included.
+    A recipe whose own grid is no finer than the miniature's keeps it. The budget is
+    divided evenly between the networks of a method, its localiser included.
 
     Raises:
         OptionError: The method has no recipe.
@@ -69,7 +63,13 @@ def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:
 
 def _scale(recipe: Recipe, settings: ChallengeSettings, minutes: float) -> Recipe:
     """Return a recipe whose networks, and whose localiser, get so many minutes each."""
+    small = narrow(recipe.network.kind, most_stages=MOST_STAGES)
     changes: dict[str, Any] = {
+        "patch": PATCH,
+        "network": NetworkSpec(
+            kind=recipe.network.kind,
+            config=shrink_network(dict(recipe.network.config), small),
+        ),
         "real_a_batch": BATCH,
         "phantoms_a_batch": 0,
         "phantoms": 1,
@@ -78,11 +78,10 @@ def _scale(recipe: Recipe, settings: ChallengeSettings, minutes: float) -> Recip
         "variation": recipe.variation.model_copy(update={"organ_share": ORGAN_SHARE}),
         "optimiser": for_small_batches(recipe.optimiser, warm_up=LONGEST_WARM_UP),
     }
-    if any(
-        own < ours
-        for own, ours in zip(recipe.spacing_mm, settings.grid_mm, strict=True)
-    ):
-        changes |= _coarser(recipe, settings.grid_mm)
+    grids = zip(recipe.spacing_mm, settings.grid_mm, strict=True)
+    if any(own < ours for own, ours in grids):
+        grid = settings.grid_mm
+        changes |= {"spacing_mm": grid, "sample_spacing_mm": grid}
     scaled = recipe.model_copy(update=changes)
     return with_localiser(scaled, lambda each: _scale(each, settings, minutes))
 
@@ -135,28 +134,3 @@ def budget_minutes(method: Method, settings: ChallengeSettings) -> float:
     """Return the minutes of the processor that a method's training may take."""
     several = read_recipe(method.recipe).folds > 1
     return settings.processor_minutes * (settings.ensemble_factor if several else 1.0)
-
-
-def _coarser(recipe: Recipe, grid_mm: Vector) -> dict[str, Any]:
-    """Return what changes with a coarser grid: patches keep their size in mm."""
-    return {
-        "spacing_mm": grid_mm,
-        "sample_spacing_mm": grid_mm,
-        "patch": _patch(recipe, grid_mm),
-        "network": NetworkSpec(
-            kind=recipe.network.kind,
-            config=shrink_network(dict(recipe.network.config), SMALLNESS),
-        ),
-    }
-
-
-def _patch(recipe: Recipe, grid_mm: Vector) -> tuple[int, int, int]:
-    """Return the voxels (z, y, x) that come nearest to the recipe's patch in mm."""
-    edges = (
-        count * own / ours
-        for count, own, ours in zip(
-            recipe.patch, recipe.spacing_mm[::-1], grid_mm[::-1], strict=True
-        )
-    )
-    z, y, x = (max(LEAST_EDGE, EDGE_STEP * round(e / EDGE_STEP)) for e in edges)
-    return z, y, x

@@ -7,7 +7,6 @@ in minutes what they would show after a week.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from hanseg_lab.training.recipe import (
@@ -17,7 +16,7 @@ from hanseg_lab.training.recipe import (
     with_localiser,
 )
 from hanseg_lab.training.small_batches import for_small_batches
-from hanseg_lab.training.small_network import Smallness, shrink_network
+from hanseg_lab.training.small_network import narrow, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.organs import ORGANS, Side
 
@@ -38,21 +37,8 @@ ITERATIONS_OF_ONE = 400
 WARM_UP_SHARE = 0.04
 """Largest share of a training that is spent on warming up."""
 
-SMALLNESS = Smallness(
-    width=lambda width: max(8, min(width // 4, 48)),
-    deepest=4,
-    most_stages=5,
-    side_features=8,
-)
-
-SEPARABLE = "inception_unet"
-"""Its separable convolutions have a twentieth of the weights of others."""
-
-SMALLNESS_OF_SEPARABLE = replace(
-    SMALLNESS, width=lambda width: max(8, min(width // 2, 64)), side_features=16
-)
-"""With a quarter of its widths, 26000 weights, `mamaa` stood at 0.08 of cross-entropy
-where others were at 0.02."""
+MOST_STAGES = 5
+"""Of a network."""
 
 BATCH = 2
 """Most patches of a batch."""
@@ -70,8 +56,7 @@ def by_heart(recipe: Recipe) -> Recipe:
     if recipe.network.kind == BINARY:
         networks = sum(each.side is not Side.RIGHT for each in ORGANS)
         patch, iterations = PATCH_OF_ONE, ITERATIONS_OF_ONE * networks
-    separable = recipe.network.kind == SEPARABLE
-    small = SMALLNESS_OF_SEPARABLE if separable else SMALLNESS
+    small = narrow(recipe.network.kind, most_stages=MOST_STAGES)
     shrunk = recipe.model_copy(
         update={
             "spacing_mm": SPACING_MM,

@@ -26,6 +26,30 @@ class Smallness:
     side_features: int
 
 
+SEPARABLE = "inception_unet"
+"""Its separable convolutions have a twentieth of the weights of others."""
+
+
+def narrow(kind: str, *, most_stages: int) -> Smallness:
+    """Return how small a network becomes that a processor trains in minutes.
+
+    It keeps a quarter of its widths, or half where convolutions are separable: with a
+    quarter, 26000 weights, `mamaa` learnt one patient by heart to a cross-entropy of
+    0.08 where others were at 0.02.
+
+    Args:
+        kind: Of the network.
+        most_stages: See `Smallness`.
+    """
+    part, widest = (2, 64) if kind == SEPARABLE else (4, 48)
+    return Smallness(
+        width=lambda width: max(8, min(width // part, widest)),
+        deepest=4,
+        most_stages=most_stages,
+        side_features=32 // part,
+    )
+
+
 def shrink_network(config: dict[str, Any], small: Smallness) -> dict[str, Any]:
     """Return a network's settings with narrow stages that stay coarse enough.
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hanseg_segmentation.compute import instance_norm
+from hanseg_segmentation.compute import channel_rows
 from hanseg_segmentation.compute.instance_norm import InstanceNorm
 
 SHAPES = [(1, 8, 6, 5, 7), (2, 3, 4, 4, 4), (1, 33, 2, 3, 5), (1, 320, 2, 2, 2)]
@@ -53,8 +53,8 @@ def test_bfloat16_is_rounded_once_to_the_nearest(shape):
 
 
 def test_large_images_are_shared_out_to_threads(monkeypatch):
-    monkeypatch.setattr(instance_norm, "WORTH_THREADS", 1)
-    monkeypatch.setattr(instance_norm, "threads", lambda: 3)
+    monkeypatch.setattr(channel_rows, "WORTH_THREADS", 1)
+    monkeypatch.setattr(channel_rows, "threads", lambda: 3)
     norm, features = a_norm(8), channels_last((1, 8, 5, 7, 9), torch.float)
     right = expected(norm, features)
     with torch.no_grad():
@@ -88,12 +88,6 @@ def test_other_layouts_are_left_to_pytorch():
         found = norm(features)
     torch.testing.assert_close(features, before, rtol=0, atol=0)
     torch.testing.assert_close(found, expected(norm, before).float())
-
-
-def test_gradients_flow_in_training():
-    norm, features = a_norm(8), channels_last((1, 8, 4, 4, 4), torch.float)
-    norm(features).square().sum().backward()
-    assert norm.weight.grad is not None
 
 
 @pytest.mark.filterwarnings("ignore")  # tracing is deprecated; OpenVINO traces

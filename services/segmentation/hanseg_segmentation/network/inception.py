@@ -111,14 +111,13 @@ class InceptionBlock(nn.Module):
         )
         self.shortcut = Conv3d(inputs, outputs, 1, bias=False)
         self.norm = InstanceNorm(outputs, affine=True)
-        self.act = nn.LeakyReLU(LEAK, inplace=True)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return features at the stride's resolution."""
         coarse = self.shrink(images)
         joined = zip(self.enter, self.branches, strict=True)
         wide = torch.cat([branch(enter(coarse)) for enter, branch in joined], dim=1)
-        return cast(torch.Tensor, self.act(self.norm(wide + self.shortcut(coarse))))
+        return self.norm.normalise_and_activate(wide + self.shortcut(coarse), leak=LEAK)
 
 
 class InceptionUNet(nn.Module):

@@ -79,18 +79,18 @@ class StunetBlock(nn.Module):
         super().__init__()
         self.conv1 = Conv3d(inputs, outputs, 3, stride=stride, padding=1)
         self.norm1 = InstanceNorm(outputs, affine=True)
-        self.act1 = nn.LeakyReLU(LEAK, inplace=True)
         self.conv2 = Conv3d(outputs, outputs, 3, padding=1)
         self.norm2 = InstanceNorm(outputs, affine=True)
-        self.act2 = nn.LeakyReLU(LEAK, inplace=True)
+        self.act = nn.LeakyReLU(LEAK, inplace=True)
         self.conv3 = (
             Conv3d(inputs, outputs, 1, stride=stride) if project else nn.Identity()
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return features at the stride's resolution."""
-        detour = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(images)))))
-        return cast(torch.Tensor, self.act2(detour + self.conv3(images)))
+        active = self.norm1.normalise_and_activate(self.conv1(images), leak=LEAK)
+        detour = self.norm2(self.conv2(active))
+        return cast(torch.Tensor, self.act(detour + self.conv3(images)))
 
 
 class Raise(nn.Module):

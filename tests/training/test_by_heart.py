@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from hanseg_lab.training.by_heart import (
+    ITERATIONS_OF_LOCALISER,
     ITERATIONS_OF_ONE,
     SPACING_MM,
     WARM_UP_SHARE,
@@ -20,7 +21,11 @@ from hanseg_lab.training.log import read_log
 from hanseg_lab.training.prepare import phantom_sample
 from hanseg_lab.training.recipe import BINARY, Recipe, read_recipe, recipe_names
 from hanseg_lab.training.sample import Sample
-from hanseg_lab.training.small_batches import ADAMW_RATE
+from hanseg_lab.training.short_training import (
+    ADAMW_RATE,
+    RATE_OF_ONE,
+    for_short_training,
+)
 from hanseg_lab.training.smoke import shrink_recipe
 from hanseg_lab.training.state import new_state
 from hanseg_lab.training.training_batches import Batches, Stream
@@ -65,11 +70,23 @@ def test_a_recipe_by_heart_is_a_valid_recipe(name: str):
 
 @pytest.mark.parametrize(
     ("name", "rate"),
-    [("chb-quantif", ADAMW_RATE), ("eli1", ADAMW_RATE), ("default", 0.0015)],
+    [
+        ("chb-quantif", ADAMW_RATE),
+        ("eli1", ADAMW_RATE),
+        ("mamaa", ADAMW_RATE),
+        ("cwlg102", RATE_OF_ONE),
+    ],
 )
-def test_sgd_becomes_adamw_and_others_keep_their_rate(name: str, rate: float):
+def test_all_learn_by_adamw_at_a_rate_for_few_iterations(name: str, rate: float):
     optimiser = by_heart(read_recipe(name)).optimiser
     assert (optimiser.kind, optimiser.learning_rate) == ("adamw", rate)
+
+
+def test_a_higher_rate_of_a_recipes_own_stays():
+    recipe = read_recipe("mamaa")
+    high = recipe.optimiser.model_copy(update={"learning_rate": 0.004})
+    recipe = recipe.model_copy(update={"optimiser": high})
+    assert for_short_training(recipe, warm_up=50).learning_rate == 0.004
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -95,6 +112,8 @@ def test_a_bank_trains_each_of_its_networks():
     assert small.network.kind == BINARY
     networks = {owner(each) for each in ORGANS}
     assert small.iterations == ITERATIONS_OF_ONE * len(networks)
+    assert small.localiser is not None
+    assert small.localiser.iterations == ITERATIONS_OF_LOCALISER
 
 
 @pytest.mark.parametrize("name", ["default", "eli1"])

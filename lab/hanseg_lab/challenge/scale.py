@@ -1,9 +1,9 @@
 """A recipe at the scale of the miniature: its method is left as it is.
 
 Grid, patch, widths, number of folds and the length of the training shrink; more patches
-are about organs; and what stochastic gradient descent would not learn from so few
-voxels AdamW does. Images, kind of network, loss, the fall of the learning rate, the
-rest of the variation and how the model is run stay the recipe's.
+are about organs; and all learn by AdamW, at a rate that gets somewhere in minutes.
+Images, kind of network, loss, the fall of the learning rate, the rest of the variation
+and how the model is run stay the recipe's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hanseg_lab.training.recipe import (
     read_recipe,
     with_localiser,
 )
-from hanseg_lab.training.small_batches import for_small_batches
+from hanseg_lab.training.short_training import for_short_training
 from hanseg_lab.training.small_network import narrow, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.documents import Backend
@@ -76,7 +76,7 @@ def _scale(recipe: Recipe, settings: ChallengeSettings, minutes: float) -> Recip
         "minutes": None,
         "processor_minutes": minutes,
         "variation": recipe.variation.model_copy(update={"organ_share": ORGAN_SHARE}),
-        "optimiser": for_small_batches(recipe.optimiser, warm_up=LONGEST_WARM_UP),
+        "optimiser": for_short_training(recipe, warm_up=LONGEST_WARM_UP),
     }
     grids = zip(recipe.spacing_mm, settings.grid_mm, strict=True)
     if any(own < ours for own, ours in grids):

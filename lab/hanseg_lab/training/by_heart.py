@@ -15,7 +15,7 @@ from hanseg_lab.training.recipe import (
     VariationRecipe,
     with_localiser,
 )
-from hanseg_lab.training.small_batches import for_small_batches
+from hanseg_lab.training.short_training import for_short_training
 from hanseg_lab.training.small_network import narrow, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.organs import ORGANS, Side
@@ -33,6 +33,9 @@ ITERATIONS = 8000
 
 ITERATIONS_OF_ONE = 400
 """Of each network of a bank, which knows a single organ and its counterpart."""
+
+ITERATIONS_OF_LOCALISER = 3000
+"""Of a bank's localiser: boxes need no more."""
 
 WARM_UP_SHARE = 0.04
 """Largest share of a training that is spent on warming up."""
@@ -74,12 +77,17 @@ def by_heart(recipe: Recipe) -> Recipe:
             "folds_hold_out": False,
             "minutes": None,
             "iterations": iterations,
-            "optimiser": for_small_batches(
-                recipe.optimiser, warm_up=int(WARM_UP_SHARE * iterations)
+            "optimiser": for_short_training(
+                recipe, warm_up=int(WARM_UP_SHARE * iterations)
             ),
         }
     )
-    return with_localiser(shrunk, by_heart)
+    return with_localiser(shrunk, _localiser_by_heart)
+
+
+def _localiser_by_heart(recipe: Recipe) -> Recipe:
+    changes = {"iterations": ITERATIONS_OF_LOCALISER}
+    return by_heart(recipe).model_copy(update=changes)
 
 
 def turn_down(variation: VariationRecipe) -> VariationRecipe:

@@ -1,8 +1,8 @@
 """A recipe at a scale at which it learns one case by heart in minutes of a processor.
 
 What cannot learn one case by heart cannot learn at all: labels that are mirrored, a
-loss without a slope, a rate that diverges, folds that outvote each other all show
-in minutes what they would show after a week.
+loss without a slope, a rate that diverges, an inference that is not the training's all
+show in minutes what they would show after a week.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ BATCH = 2
 def by_heart(recipe: Recipe) -> Recipe:
     """Return the recipe at the scale at which it learns one case by heart.
 
-    Grid, patch, batch, widths, folds and iterations shrink, every fold sees every case,
-    and no simulated patients are added. Patches lie on the case's own voxels, neither
+    Grid, patch, batch, widths and iterations shrink, a single fold sees every case, and
+    no simulated patients are added. Patches lie on the case's own voxels, neither
     turned nor scaled, blurred or noisy. What a method is made of stays: images and what
     is left out of them, flips, loss, the shape of its schedule, and how it is run.
     """
@@ -78,7 +78,7 @@ def by_heart(recipe: Recipe) -> Recipe:
                 config=shrink_network(dict(recipe.network.config), small),
             ),
             "variation": turn_down(recipe.variation),
-            "folds": min(recipe.folds, 3 if recipe.inference.combine == "vote" else 1),
+            "folds": 1,
             "folds_hold_out": False,
             "minutes": None,
             "iterations": iterations,

@@ -126,6 +126,14 @@ def test_a_curve_is_the_mean_over_the_folds(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize("fold", ["", "fold_0"])
+def test_a_localisers_log_is_no_folds(fold: str, tmp_path: Path):
+    write_log(tmp_path / "localiser", [3.0, 2.0, 1.0])
+    write_log(tmp_path / "run" / fold, [0.5])
+    (tmp_path / "localiser").rename(tmp_path / "run" / "localiser")
+    assert mean_curve(tmp_path / "run") == [{"iteration": 20, "dice_loss": 0.5}]
+
+
 def test_one_network_has_its_own_curve(tmp_path: Path):
     write_log(tmp_path / "run", [1.0])
     assert mean_curve(tmp_path / "run") == [{"iteration": 20, "dice_loss": 1.0}]

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from hanseg_lab.training.log import LOG_FILE, Row, read_log
+from hanseg_lab.training.log import Row, read_logs
 from hanseg_segmentation.packages.package import read_package
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class LearningCourse:
 
 def read_course(training: Path) -> LearningCourse:
     """Return the course of a training, from the logs and the package it left."""
-    logs = [read_log(file.parent) for file in sorted(training.rglob(LOG_FILE))]
+    logs = read_logs(training)
     facts = read_package(training / "model").provenance
     return LearningCourse(
         loss=_mean(logs, lambda row: row["cross_entropy"] + row["dice_loss"]),

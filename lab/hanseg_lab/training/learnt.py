@@ -10,7 +10,7 @@ from pathlib import Path
 from hanseg_lab.evaluation.case_folders import match_cases
 from hanseg_lab.evaluation.case_masks import read_pair
 from hanseg_lab.evaluation.scores import read_scores
-from hanseg_lab.training.log import LOG_FILE, Row, read_log
+from hanseg_lab.training.log import Row, read_logs
 from hanseg_shared.metrics.comparison import compare
 from hanseg_shared.metrics.measures import dice
 from hanseg_shared.metrics.metric import Metric
@@ -100,8 +100,7 @@ def mean_curve(folder: Path) -> list[Row]:
     Args:
         folder: What `hanseg train` wrote to.
     """
-    logs = [read_log(file.parent) for file in sorted(folder.rglob(LOG_FILE))]
-    return [_mean_row(rows) for rows in zip(*logs, strict=True)]
+    return [_mean_row(rows) for rows in zip(*read_logs(folder), strict=True)]
 
 
 def _mean_row(rows: Sequence[Row]) -> Row:

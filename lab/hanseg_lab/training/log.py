@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hanseg_lab.training.recipe import LOCALISER
 from hanseg_lab.training.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,13 @@ def read_log(folder: Path) -> list[Row]:
             }
             for row in csv.DictReader(file)
         ]
+
+
+def read_logs(folder: Path) -> list[list[Row]]:
+    """Return the logs of a training's networks, one a fold, without its localiser's."""
+    files = sorted(folder.rglob(LOG_FILE))
+    own = [each for each in files if LOCALISER not in each.relative_to(folder).parts]
+    return [read_log(file.parent) for file in own]
 
 
 def draw_curves(folder: Path) -> None:

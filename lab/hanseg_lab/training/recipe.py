@@ -31,6 +31,9 @@ Spacing = tuple[Positive, Positive, Positive]
 BINARY = "binary_bank"
 """The kind of network that has one network for each organ."""
 
+LOCALISER = "localiser"
+"""Sub-folder of a training, and of a package, for a localiser."""
+
 DEEPLY_SUPERVISED = (
     "plain_conv_unet",
     "residual_encoder_unet",

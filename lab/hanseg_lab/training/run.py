@@ -30,7 +30,7 @@ from hanseg_lab.training.datasets.find import find_datasets
 from hanseg_lab.training.datasets.registered_mr import RegistrationPlan
 from hanseg_lab.training.loop import Cases, Progress, train
 from hanseg_lab.training.processes import TrainingProcess, join_processes
-from hanseg_lab.training.recipe import Recipe
+from hanseg_lab.training.recipe import LOCALISER, Recipe
 from hanseg_lab.training.shelf import MOST_BYTES, Shelf
 from hanseg_lab.training.state import CHECKPOINT_FILE, TrainingState
 from hanseg_segmentation.packages.combine import licence_of_both
@@ -42,9 +42,6 @@ from hanseg_segmentation.packages.package import (
 )
 from hanseg_segmentation.packages.weights import read_weights, write_package
 from hanseg_shared.organs import ORGANS, Evidence
-
-LOCALISER = "localiser"
-"""Sub-folder of a training, and of a package, for a localiser."""
 
 OWN_LICENCE = "MIT"
 """Licence of weights trained on simulated patients alone: ours to choose."""

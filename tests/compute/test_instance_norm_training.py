@@ -129,7 +129,7 @@ def test_a_layer_learns_as_with_pytorchs_own():
             for _ in range(3):
                 optimiser.zero_grad()
                 found = norm.normalise_and_activate(features, leak=0.1)
-                (found - given).square().mean().backward()
+                (found - given).square().mean().backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
     for ours_, theirs in zip(replaced.parameters(), kept.parameters(), strict=True):
         torch.testing.assert_close(ours_, theirs, rtol=1e-4, atol=1e-5)
@@ -167,4 +167,4 @@ def test_gradients_of_gradients_are_refused():
     loss = norm(features.requires_grad_()).square().sum()
     (gradient,) = torch.autograd.grad(loss, features, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+        gradient.sum().backward()  # type: ignore[no-untyped-call]

@@ -101,7 +101,7 @@ def test_every_recipe_is_tried_once(settings: ChallengeSettings):
     assert [each.name for each in real_methods(settings)] == ["eli1", "cwlg102"]
 
 
-@pytest.mark.parametrize(("name", "minutes"), [("eli1", 10.0), ("cwlg102", 20.0)])
+@pytest.mark.parametrize(("name", "minutes"), [("eli1", 5.0), ("cwlg102", 10.0)])
 def test_their_budget_is_their_own_and_the_scale_the_same(
     settings: ChallengeSettings, name: str, minutes: float
 ):
@@ -166,7 +166,7 @@ def test_the_page_has_them_beside_the_model_that_ships(
     page = (places.report / "challenge.md").read_text()
     section = page.split("## Real patients")[1].split("\n## ")[0]
     assert "| organ | eli1 | cwlg102 | shipped |" in section
-    assert "for 10 minutes of the processor each (20 where" in section
+    assert "for 5 minutes of the processor each (10 where" in section
     real = read_results(places, settings, ledger).real
     assert real is not None
     assert real.methods == ("eli1", "cwlg102", "shipped")

@@ -38,6 +38,17 @@ class Statistics:
     mean: Numbers
     inverse: Numbers
 
+    def line(self, weight: Numbers, bias: Numbers) -> tuple[Numbers, Numbers]:
+        """Return what normalises, scales and shifts a channel: a factor and a shift."""
+        factor = weight * self.inverse
+        with np.errstate(invalid="ignore"):
+            return factor, bias - self.mean * factor
+
+
+def numbers_of(parameter: torch.Tensor) -> Numbers:
+    """Return a layer's parameter, a number a channel."""
+    return parameter.detach().double().numpy()
+
 
 def rows_of(features: torch.Tensor) -> Rows:
     """Return the memory of ``(C, D, H, W)`` as rows ``(voxels, C)``.

@@ -13,17 +13,18 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
 from hanseg_segmentation.compute import switch
 from hanseg_segmentation.compute.channel_rows import (
+    Numbers,
     Rows,
     in_parts,
     lengthen,
     measure,
+    numbers_of,
     repeated,
     rows_of,
 )
@@ -64,8 +65,8 @@ class InstanceNorm(nn.InstanceNorm3d):
             normal = super().forward(features)
             return normal if leak == 1.0 else functional.leaky_relu_(normal, leak)
         channels = features.shape[1]
-        weight = _numbers(self.weight) if self.affine else np.ones(channels)
-        bias = _numbers(self.bias) if self.affine else np.zeros(channels)
+        weight = numbers_of(self.weight) if self.affine else np.ones(channels)
+        bias = numbers_of(self.bias) if self.affine else np.zeros(channels)
         for each in features:
             _normalise(rows_of(each), weight, bias, epsilon=self.eps, leak=leak)
         return features
@@ -80,14 +81,10 @@ def _has_fast_way(features: torch.Tensor) -> bool:
     )
 
 
-def _numbers(parameter: torch.Tensor) -> npt.NDArray[np.float64]:
-    return parameter.detach().double().numpy()
-
-
 def _normalise(
     rows: Rows,
-    weight: npt.NDArray[np.float64],
-    bias: npt.NDArray[np.float64],
+    weight: Numbers,
+    bias: Numbers,
     *,
     epsilon: float,
     leak: float,
@@ -95,10 +92,7 @@ def _normalise(
     """Normalise each channel of ``(voxels, C)`` in place, and activate it."""
     found = measure(rows, epsilon)
     long, together = lengthen(rows)
-    with np.errstate(invalid="ignore"):  # what is not finite is found in the logits
-        factor = weight * found.inverse
-        shift = bias - found.mean * factor
-    factors, shifts = repeated(factor, together), repeated(shift, together)
+    factors, shifts = repeated(np.stack(found.line(weight, bias)), together)
     scale = _scaling("uint16" if rows.dtype == np.uint16 else "float32")
     in_parts(lambda a, b: scale(long, factors, shifts, leak, a, b), long)
 

@@ -29,6 +29,7 @@ from hanseg_segmentation.compute.channel_rows import (
     in_parts,
     lengthen,
     measure,
+    numbers_of,
     repeated,
     rows_of,
     sum_columns,
@@ -71,15 +72,12 @@ class TrainedInstanceNorm(torch.autograd.Function):
     ) -> torch.Tensor:
         """Return activated features."""
         normal = torch.empty_like(features, memory_format=torch.channels_last_3d)
-        scale, shift = _numbers(weight), _numbers(bias)
+        scale, shift = numbers_of(weight), numbers_of(bias)
         ctx.leak, ctx.statistics = leak, []
         for image, result in zip(features, normal, strict=True):
             rows = rows_of(image)
             found = measure(rows, epsilon)
-            factor = scale * found.inverse
-            _write(
-                rows, rows_of(result), factor, shift - found.mean * factor, leak=leak
-            )
+            _write(rows, rows_of(result), found.line(scale, shift), leak=leak)
             ctx.statistics.append(found)
         ctx.save_for_backward(features, weight, bias)
         return normal
@@ -103,8 +101,8 @@ class TrainedInstanceNorm(torch.autograd.Function):
                 rows_of(given),
                 rows_of(result),
                 found,
-                scale=_numbers(weight),
-                shift=_numbers(bias),
+                scale=numbers_of(weight),
+                shift=numbers_of(bias),
                 leak=ctx.leak,
             )
         of_bias, of_weight = torch.from_numpy(sums).to(weight.dtype)
@@ -112,12 +110,12 @@ class TrainedInstanceNorm(torch.autograd.Function):
 
 
 def _write(
-    rows: Rows, results: Rows, factor: Numbers, shift: Numbers, *, leak: float
+    rows: Rows, results: Rows, line: tuple[Numbers, Numbers], *, leak: float
 ) -> None:
     """Write scaled, shifted and activated rows."""
     long, together = lengthen(rows)
     out = results.reshape(long.shape)
-    known = repeated(np.stack([factor, shift]), together)
+    known = repeated(np.stack(line), together)
     in_parts(lambda a, b: _loops().scale(long, out, known, leak, a, b), long)
 
 
@@ -149,10 +147,6 @@ def _turn_back(
     return sums
 
 
-def _numbers(parameter: torch.Tensor) -> Numbers:
-    return parameter.detach().double().numpy()
-
-
 @dataclass(frozen=True, slots=True)
 class _Loops:
     scale: Callable[..., None]
@@ -170,7 +164,10 @@ def _loops() -> _Loops:
 
 
 def _scale(rows, out, known, leak, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled, so loops are spelt out
-    """Multiply each column, shift it, and multiply what is below 0."""
+    """Multiply each column, shift it, and multiply what is below 0.
+
+    Not in place: told that both are the same memory, the loop would not be vectorised.
+    """
     factor, shift = known[0], known[1]
     for i in range(first, last):
         for c in range(rows.shape[1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from hanseg_shared.errors import JobStateError
 
 LOCK = ".lock"
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -31,3 +34,18 @@ def locked(folder: Path) -> Iterator[int]:
         except OSError:  # a share without locks
             pass
         yield file.fileno()
+
+
+@contextmanager
+def waiting_for(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, once whoever has it is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("waiting for another run, which is at work in %s", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a share without locks
+            pass
+        yield

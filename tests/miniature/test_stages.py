@@ -106,6 +106,9 @@ def test_each_method_is_run_with_its_own_registration(tmp_path: Path):
         for words in trainings
     }
     assert registered == {name: kind != "none" for name, kind in kinds.items()}
+    assert {option(words, "--cache") for words in trainings} == {
+        str(tmp_path / "samples")
+    }
 
 
 def test_ants_registers_where_it_is_asked_for(tmp_path: Path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,33 @@ def test_no_second_training_writes_to_the_folder_of_one(recipe: Recipe, tmp_path
     ):
         run_training(recipe, out=tmp_path)
     assert not (tmp_path / CURVES_FILE).exists()
+
+
+def test_trainings_share_the_samples_that_one_of_them_made(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shared, plan = tmp_path / "shared", until(recipe, 1)
+    run_training(plan, out=tmp_path / "first", cache=shared)
+    assert not (tmp_path / "first" / "cache").exists()
+    made = {file: file.stat().st_mtime_ns for file in shared.glob("*.npz")}
+    assert made
+    monkeypatch.setattr(data, "_make", lambda _: pytest.fail("made again"))
+    run_training(plan, out=tmp_path / "second", cache=shared)
+    assert made == {file: file.stat().st_mtime_ns for file in shared.glob("*.npz")}
+
+
+def test_what_another_training_is_making_is_waited_for(
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    one = recipe.model_copy(update={"phantoms": 1})
+    caplog.set_level("INFO")
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path):
+            second = pool.submit(prepare, one, (), tmp_path)
+            while "waiting for another run" not in caplog.text:
+                assert not second.done()
+            assert not list(tmp_path.glob("*.npz"))
+        assert second.result().phantoms[0].exists()
 
 
 def test_a_training_begins_with_the_weights_of_a_package(

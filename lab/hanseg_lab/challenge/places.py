@@ -90,6 +90,11 @@ class Places:
         return self.out / "real" / "trainings" / method.name
 
     @property
+    def samples(self) -> Path:
+        """The prepared samples of all trainings."""
+        return self.out / "samples"
+
+    @property
     def models(self) -> Path:
         """The installed models."""
         return self.out / "models"

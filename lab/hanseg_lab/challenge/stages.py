@@ -198,6 +198,7 @@ class Stages:
                 ["train", file, "--data", data],
                 registered,
                 ["--name", recipe.name, "--version", "1", "--out", folder],
+                ["--cache", self.places.samples],
                 ["--resume"] if has_begun(recipe, folder) else [],
                 one_thread=True,
             )

@@ -84,6 +84,12 @@ Scale = Literal["smoke", "by_heart"]
     help="Model package of the same network whose weights are the initial weights.",
 )
 @click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for prepared samples and registered MRs, which trainings on the same"
+    " data may share; by default one in --out.",
+)
+@click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     help="Longest training time of each network, instead of the recipe's.",
@@ -114,6 +120,7 @@ def train(
     by_heart: bool,
     resume: bool,
     start: Path | None,
+    cache: Path | None,
     minutes: float | None,
     processor_minutes: float | None,
     iterations: int | None,
@@ -159,6 +166,7 @@ def train(
             resume=resume,
             registration=RegistrationPlan.of(chosen.registration, results=registered),
             start=start,
+            cache=cache,
             identity=Identity(name or chosen.name, version or version_of_today()),
             progress=progress,
         )

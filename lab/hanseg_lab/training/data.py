@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+from hanseg_lab.locked import waiting_for
 from hanseg_lab.training.datasets.dataset import DatasetCase, stamp
 from hanseg_lab.training.datasets.registered_mr import (
     RegistrationPlan,
@@ -111,6 +112,8 @@ def prepare(
 ) -> SampleFiles:
     """Return the files of all samples; those that `cache` lacks are made first.
 
+    Trainings may share `cache`: one makes samples at a time, the others wait.
+
     Args:
         recipe: Decides spacing, channels and number of simulated patients.
         cases: Real cases to train on; if there are none, simulated patients suffice.
@@ -121,7 +124,16 @@ def prepare(
         InputError: A case's files cannot be used.
         RegistrationError: A registration failed.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    with waiting_for(cache):
+        return _prepare(recipe, cases, cache, registration)
+
+
+def _prepare(
+    recipe: Recipe,
+    cases: Sequence[DatasetCase],
+    cache: Path,
+    registration: RegistrationPlan | None,
+) -> SampleFiles:
     spacing = recipe.sample_spacing_mm
     jobs: list[tuple[Path, _CaseJob | int, Vector]] = []
     for case in cases:

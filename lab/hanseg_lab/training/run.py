@@ -43,6 +43,9 @@ from hanseg_segmentation.packages.package import (
 from hanseg_segmentation.packages.weights import read_weights, write_package
 from hanseg_shared.organs import ORGANS, Evidence
 
+CACHE = "cache"
+"""The folder of prepared samples in a training's own."""
+
 OWN_LICENCE = "MIT"
 """Licence of weights trained on simulated patients alone: ours to choose."""
 
@@ -114,6 +117,7 @@ def run_training(
     resume: bool = False,
     registration: RegistrationPlan | None = None,
     start: Path | None = None,
+    cache: Path | None = None,
     identity: Identity | None = None,
     progress: Progress = lambda _: None,
 ) -> ModelPackage | None:
@@ -129,6 +133,8 @@ def run_training(
         registration: How MRs are registered to the CTs; None leaves them out.
         start: Folder of a package with whose weights every fold begins; None for
             random ones.
+        cache: Folder for prepared samples and registered MRs, which trainings may
+            share; None for one in `out`.
         identity: What the model is called; None for the recipe's name and today.
         progress: Called with the share done, 0 to 1.
 
@@ -143,12 +149,13 @@ def run_training(
     """
     begin = None if start is None else _weights_of(start)
     datasets = find_datasets(data)
-    job = _Job(datasets, out, registration, _shares_of_networks(progress, recipe))
+    samples = cache or out / CACHE
+    job = _Job(datasets, out, samples, registration, _shares_of_networks(progress, recipe))
     called, coarse = identity or Identity(recipe.name), None
     with ExitStack() as holding:
         with join_processes() as process:
             if process.leads:
-                require_sound(datasets, passed=out / "cache" / PASSED)
+                require_sound(datasets, passed=samples / PASSED)
                 holding.enter_context(locked(out))
             if recipe.localiser is not None:
                 coarse = _train_networks(
@@ -183,7 +190,8 @@ class _Job:
 
     Attributes:
         datasets: The real cases.
-        out: Folder for checkpoints, logs and prepared samples.
+        out: Folder for checkpoints and logs.
+        cache: Folder for prepared samples and registered MRs.
         registration: How MRs are registered to the CTs; None leaves them out.
         shares: What turns the share of the next network that is done into that of all;
             each network takes one.
@@ -191,6 +199,7 @@ class _Job:
 
     datasets: Sequence[Dataset]
     out: Path
+    cache: Path
     registration: RegistrationPlan | None
     shares: Iterator[Progress]
 
@@ -231,7 +240,7 @@ def _train_networks(
     chosen, kept = choose_training_cases(recipe, job.cases)
     files = process.first_alone(
         lambda: prepare(
-            recipe, (*chosen, *kept), job.out / "cache", registration=job.registration
+            recipe, (*chosen, *kept), job.cache, registration=job.registration
         )
     )
     states = []

@@ -96,7 +96,7 @@ def require_sound(
     for found in check.findings:
         logger.info("%s", found)
     passed.parent.mkdir(parents=True, exist_ok=True)
-    partial = passed.with_suffix(".part")
+    partial = passed.with_suffix(f".{os.getpid()}.part")  # trainings may share it
     partial.write_text(now)
     partial.replace(passed)
 

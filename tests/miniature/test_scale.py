@@ -13,6 +13,7 @@ from hanseg_lab.evaluation.paper import FINAL_RANKS, read_published
 from hanseg_lab.training.recipe import Recipe, read_recipe
 from hanseg_segmentation.network.build import build
 from hanseg_segmentation.packages.names import is_name
+from hanseg_shared.document import Document
 from hanseg_shared.errors import OptionError
 
 SETTINGS = ChallengeSettings()
@@ -52,19 +53,42 @@ def test_a_scaled_network_can_be_built(method: Method):
 
 def test_the_method_stays(method: Method):
     own, scaled = read_recipe(method.recipe), scale_recipe(method, SETTINGS)
-    kept = ("loss", "inference", "normalisation", "merged_sides")
+    kept = ("inference", "normalisation", "merged_sides")
     assert all(getattr(own, name) == getattr(scaled, name) for name in kept)
-    about = {"organ_share": ORGAN_SHARE}
-    assert scaled.variation == own.variation.model_copy(update=about)
+    assert fields_that_differ(own.loss, scaled.loss) <= {
+        "organ_share",
+        "organ_share_until",
+    }
+    assert scaled.loss.organ_share_until < 0.5
+    assert fields_that_differ(own.variation, scaled.variation) <= {
+        *("organ_share", "rotation_degrees", "scale", "noise_hu"),
+        *("coarse_share", "truncation_share"),
+    }
+    assert scaled.variation.organ_share == ORGAN_SHARE
     assert scaled.network.kind == own.network.kind
     for name in ("fall", "exponent", "weight_decay", "largest_gradient"):
         assert getattr(scaled.optimiser, name) == getattr(own.optimiser, name)
     assert scaled.optimiser.kind == "adamw"
+    assert scaled.optimiser.warm_up == 50
+    assert scaled.optimiser.learning_rate >= 0.006
     if not method.ct_only:
         assert (scaled.channels, scaled.registration) == (
             own.channels,
             own.registration,
         )
+
+
+def test_patches_vary_less_and_never_more(method: Method):
+    own = read_recipe(method.recipe).variation
+    scaled = scale_recipe(method, SETTINGS).variation
+    for name in ("rotation_degrees", "noise_hu", "coarse_share", "truncation_share"):
+        assert getattr(scaled, name) <= getattr(own, name)
+    assert own.scale[0] <= scaled.scale[0] <= 1.0 <= scaled.scale[1] <= own.scale[1]
+
+
+def fields_that_differ(one: Document, other: Document) -> set[str]:
+    mine, theirs = one.model_dump(), other.model_dump()
+    return {name for name in mine if mine[name] != theirs[name]}
 
 
 def test_all_have_the_same_data_and_batches(method: Method):

@@ -26,7 +26,7 @@ from hanseg_lab.training.sample import Sample
 from hanseg_lab.training.short_training import (
     ADAMW_RATE,
     RATE_OF_ONE,
-    for_short_training,
+    optimiser_for_short_training,
 )
 from hanseg_lab.training.smoke import shrink_recipe
 from hanseg_lab.training.state import new_state
@@ -88,7 +88,7 @@ def test_a_higher_rate_of_a_recipes_own_stays():
     recipe = read_recipe("mamaa")
     high = recipe.optimiser.model_copy(update={"learning_rate": 0.004})
     recipe = recipe.model_copy(update={"optimiser": high})
-    assert for_short_training(recipe, warm_up=50).learning_rate == 0.004
+    assert optimiser_for_short_training(recipe, warm_up=50).learning_rate == 0.004
 
 
 @pytest.mark.parametrize("name", recipe_names())

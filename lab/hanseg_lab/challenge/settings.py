@@ -52,9 +52,9 @@ class ChallengeSettings(Document):
     ct_spacing_mm: Annotated[float, Field(ge=0.5, le=10)] = 2.0
     undrawn_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
     grid_mm: tuple[Positive, Positive, Positive] = (4.0, 4.0, 3.0)
-    processor_minutes: Positive = 20.0
+    processor_minutes: Positive = 15.0
     ensemble_factor: Annotated[float, Field(ge=1, le=2)] = 2.0
-    folds: Annotated[int, Field(ge=2, le=5)] = 3
+    folds: Annotated[int, Field(ge=2, le=5)] = 2
     ants: bool = False
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = method_names()
     mr_methods: tuple[str, ...] = ("default", "eli1")

@@ -15,7 +15,7 @@ from hanseg_lab.training.recipe import (
     VariationRecipe,
     with_localiser,
 )
-from hanseg_lab.training.short_training import for_short_training
+from hanseg_lab.training.short_training import optimiser_for_short_training
 from hanseg_lab.training.small_network import narrow, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.organs import ORGANS, Side
@@ -82,7 +82,7 @@ def by_heart(recipe: Recipe) -> Recipe:
             "folds_hold_out": False,
             "minutes": None,
             "iterations": iterations,
-            "optimiser": for_short_training(
+            "optimiser": optimiser_for_short_training(
                 recipe, warm_up=int(WARM_UP_SHARE * iterations)
             ),
         }

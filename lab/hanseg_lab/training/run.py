@@ -150,7 +150,9 @@ def run_training(
     begin = None if start is None else _weights_of(start)
     datasets = find_datasets(data)
     samples = cache or out / CACHE
-    job = _Job(datasets, out, samples, registration, _shares_of_networks(progress, recipe))
+    job = _Job(
+        datasets, out, samples, registration, _shares_of_networks(progress, recipe)
+    )
     called, coarse = identity or Identity(recipe.name), None
     with ExitStack() as holding:
         with join_processes() as process:

@@ -27,6 +27,7 @@ from hanseg_segmentation.pipeline import Segmentation, segment
 from hanseg_shared.documents import InferenceMode
 from hanseg_shared.errors import ModelError
 from hanseg_shared.grid import Grid
+from hanseg_shared.organs import organ
 from tests.inference.scenes import (
     enlarged,
     package,
@@ -55,11 +56,11 @@ class Dense(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tiles = 0
+        self.tiles, self.slope = 0, 4.0
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.tiles += len(images)
-        return 4.0 * (images[:, :1] - 4.0)
+        return self.slope * (images[:, :1] - 4.0)
 
 
 def random_bank() -> BinaryBank:
@@ -81,9 +82,13 @@ def counting_model(labels: dict[str, int]) -> tuple[LoadedModel, dict[str, Dense
 
 @dataclass
 class Ends:
-    """A region: each organ in the lowest or the highest third of any grid."""
+    """A region: each organ in the lowest or the highest third of any grid.
+
+    `parts` are 3 where they are thirds, and 2 where they are halves.
+    """
 
     lower: dict[str, bool]
+    parts: int = 3
     asked: list[Grid] = field(default_factory=list)
 
     def on(self, grid: Grid, *, margin_mm: float = 0.0) -> Worth:
@@ -92,12 +97,12 @@ class Ends:
 
     def on_by_organ(self, grid: Grid) -> dict[str, Worth]:
         self.asked.append(grid)
-        third = grid.shape[0] // 3
+        end = grid.shape[0] // self.parts
         found = {}
         for name, low in self.lower.items():
             blocks = np.zeros(grid.shape, dtype=bool)
-            blocks[:third] = low
-            blocks[-third:] |= not low
+            blocks[:end] = low
+            blocks[-end:] |= not low
             found[name] = Worth(blocks, (1, 1, 1))
         return found
 
@@ -187,17 +192,45 @@ def test_each_network_sees_only_the_tiles_of_its_organ(ends):
     assert ends.asked
 
 
-def test_voxels_of_an_organs_own_end_are_labelled_as_when_all_are_run(ends):
-    model, _ = counting_model({"Brainstem": 1, "Lips": 2})
-    apart = run(model).labels.array
-    alone = {}
+@pytest.mark.parametrize("combine", ["logits", "softmax", "vote"])
+def test_each_organ_is_labelled_in_its_own_end_alone(ends, combine):
+    ends.parts = 2
+
+    def ensemble(labels: dict[str, int]) -> LoadedModel:
+        model, _ = counting_model(labels)
+        package = model.package.model_copy(update={"combine": combine})
+        return dataclasses.replace(model, further=model.networks, package=package)
+
+    apart, alone = run(ensemble({"Brainstem": 1, "Lips": 2})).labels.array, {}
     for name in ("Brainstem", "Lips"):
-        whole, _ = counting_model({name: 1})
-        alone[name] = run(dataclasses.replace(whole, localiser=None)).labels.array
-    quarter = len(apart) // 4
-    assert np.array_equal(apart[:quarter], alone["Brainstem"][:quarter])
-    assert np.array_equal(apart[-quarter:], alone["Lips"][-quarter:])
-    assert apart.any()
+        whole = dataclasses.replace(ensemble({name: 1}), localiser=None)
+        alone[name] = run(whole).labels.array
+    half = len(apart) // 2
+    assert alone["Brainstem"][: half - 1].any()
+    for name, end, other in (
+        ("Brainstem", slice(0, half - 1), slice(half + 1, None)),
+        ("Lips", slice(half + 1, None), slice(0, half - 1)),
+    ):
+        assert np.array_equal(apart[end], alone[name][end])
+        assert organ(name).label not in apart[other]
+
+
+def test_what_no_number_is_is_told_wherever_it_is(ends):
+    model, networks = counting_model({"Brainstem": 1, "Lips": 2})
+    networks["Lips"].slope = torch.nan
+    with pytest.raises(ModelError, match="not finite"):
+        run(model)
+
+
+def test_a_tile_beyond_the_volume_is_as_its_border():
+    tiling = plan_tiles((4, 4, 6), patch=(4, 4, 8), worth=None, centred=True)
+    right = np.zeros((1, 1, 2), dtype=bool)
+    right[..., 1] = True
+    tiling = dataclasses.replace(tiling, worth_of={1: Worth(right, (4, 4, 3))})
+    found = tiling.outside(tiling.starts[0], 3)
+    assert found is not None
+    assert found[1, 0, 0].tolist() == [True] * 4 + [False] * 4
+    assert not found[[0, 2]].any()
 
 
 @pytest.mark.parametrize("change", ["exact", "lost"])

@@ -112,7 +112,7 @@ def test_their_budget_is_their_own_and_the_scale_the_same(
     )
     assert real.processor_minutes is not None
     assert real.processor_minutes * real.networks == pytest.approx(minutes)
-    assert budget_minutes(method, settings) == 4 * minutes
+    assert budget_minutes(method, settings) == 3 * minutes
     assert real.network == simulated.network
     assert real.name != simulated.name
 

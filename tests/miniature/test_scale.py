@@ -100,7 +100,7 @@ def test_all_have_the_same_data_and_batches(method: Method):
 def test_budgets_are_equal_but_for_ensembles(method: Method):
     scaled = scale_recipe(method, SETTINGS)
     several = read_recipe(method.recipe).folds > 1
-    assert budget_minutes(method, SETTINGS) == (40.0 if several else 20.0)
+    assert budget_minutes(method, SETTINGS) == (30.0 if several else 15.0)
     assert scaled.processor_minutes is not None
     total = scaled.processor_minutes * scaled.networks
     assert total == pytest.approx(budget_minutes(method, SETTINGS))
@@ -114,10 +114,10 @@ def test_the_whole_fits_eight_hours_of_two_processors():
 
 def test_all_networks_are_narrow_and_see_as_much(method: Method):
     own, scaled = read_recipe(method.recipe), scale_recipe(method, SETTINGS)
-    assert scaled.patch == (32, 32, 32)
-    part, widest = (2, 64) if method.recipe == "mamaa" else (4, 48)
+    assert scaled.patch == (24, 24, 24)
+    part, widest = {"mamaa": (2, 64), "default": (3, 64)}.get(method.recipe, (4, 48))
     widths = [max(8, min(width // part, widest)) for width in widths_of(own)]
-    count = 6 if method.recipe == "chb-quantif" else 4
+    count = 6 if method.recipe == "chb-quantif" else 5
     assert widths_of(scaled) == widths[:count]
 
 
@@ -149,8 +149,8 @@ def test_methods_are_chosen_in_the_tables_order():
 def test_settings_are_kept_and_changed_by_what_is_given(tmp_path: Path):
     out = tmp_path / "out"
     assert decide_settings(out, {"folds": None}) == ChallengeSettings()
-    changed = decide_settings(out, {"folds": 2})
-    assert changed.folds == 2
+    changed = decide_settings(out, {"folds": 3})
+    assert changed.folds == 3
     assert decide_settings(out, {}) == changed
     assert (out / FILE).exists()
 
@@ -164,7 +164,7 @@ def test_settings_that_are_not_allowed_are_not_kept(tmp_path: Path, given):
 
 def test_settings_say_how_they_differ_from_the_challenges():
     assert ChallengeSettings().differences == ()
-    assert ChallengeSettings(folds=2, test_cases=3).differences == (
+    assert ChallengeSettings(folds=3, test_cases=3).differences == (
         "test_cases",
         "folds",
     )

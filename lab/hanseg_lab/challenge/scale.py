@@ -50,8 +50,8 @@ the iterations' time, where it had been after 6 on patches of 32 voxels."""
 MOST_STAGES = 5
 
 NARROW_AS_IT_IS = "unet"
-"""Kind of network of which a third is kept: with a quarter, 8 channels for 30 organs, it
-came to Dice 0.32 in 4 minutes and no further, with a third to 0.35 and on."""
+"""Kind of network of which a third is kept: with a quarter, 8 channels for 30 organs,
+it came to Dice 0.32 in 4 minutes and no further, with a third to 0.35 and on."""
 
 
 def scale_recipe(method: Method, settings: ChallengeSettings) -> Recipe:

@@ -30,8 +30,8 @@ ORGANS_OWN_SHARE = 0.9
 
 ORGANS_OWN_UNTIL = 0.4
 """Share of a training that begins so. Once everything is background, an organ of a
-hundred voxels among 65 000 hardly pulls at the cross-entropy, and Dice's slope dies with
-its probability: organs are found one after the other, over ten thousands of iterations.
+hundred voxels hardly pulls at the cross-entropy, and Dice's slope dies with its
+probability: organs are found one after the other, over ten thousands of iterations.
 Counted alike they are found together, but too large, which the rest mends."""
 
 LARGEST_TURN_DEGREES = 5.0

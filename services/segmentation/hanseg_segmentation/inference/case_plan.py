@@ -144,7 +144,15 @@ class _TileChoices:
         if self.apart is None:
             return tiling
         by_organ = self.region.on_by_organ(grid)
-        return replace(tiling, channels=channels_of_tiles(tiling, by_organ, self.apart))
+        return replace(
+            tiling,
+            channels=channels_of_tiles(tiling, by_organ, self.apart),
+            worth_of={
+                channel: by_organ[name]
+                for name, channel in self.apart.items()
+                if name in by_organ
+            },
+        )
 
 
 def _whole_tiles(tiling: Tiling, apart: Mapping[str, int] | None) -> float:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 
 from hanseg_segmentation.compute.memory import trim_memory
@@ -25,6 +26,7 @@ from hanseg_segmentation.inference.planner import (
 from hanseg_segmentation.inference.slab import Slab, Sums, Sweep, plan_sweep
 from hanseg_segmentation.inference.tile_input import RowInput, Source
 from hanseg_segmentation.inference.tiling import STEP, Shape, Tiling
+from hanseg_segmentation.network.binary import ABSENT_SCORE
 from hanseg_shared.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -189,6 +191,7 @@ def _run(
                     flips,
                     combine=model.package.combine,
                     agreement=agreement,
+                    nowhere=_nowhere(sweep.tiling, starts, model.channels_out),
                 )
                 logits = logits.to(placement.sums_on)
                 for start, tile in zip(starts, logits, strict=True):
@@ -211,6 +214,15 @@ def _add(slab: Slab, start: Shape, tile: torch.Tensor, model: LoadedModel) -> No
         ) from error
 
 
+def _nowhere(
+    tiling: Tiling, starts: Sequence[Shape], channels: int
+) -> torch.Tensor | None:
+    """Return where in tiles no organ of a channel can lie, ``(N, K, z, y, x)``."""
+    masks = [tiling.outside(start, channels) for start in starts]
+    known = [each for each in masks if each is not None]
+    return torch.from_numpy(np.stack(known)) if known else None
+
+
 def _flips(
     mirror_axes: tuple[str, ...], network_axes: tuple[str, str, str]
 ) -> tuple[tuple[int, ...], ...]:
@@ -230,18 +242,23 @@ def _answer(
     *,
     combine: str,
     agreement: Agreement | None,
+    nowhere: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the logits of all folds and mirrored passes, combined as the model says.
 
     Mean probabilities are given as their logarithms, and so are votes: like logits
-    they have the best channel as their largest, and a softmax of 1 in sum.
+    they have the best channel as their largest, and a softmax of 1 in sum. An organ
+    that somebody answers where it cannot be gets no voxel and no vote.
     """
+    if nowhere is not None:
+        nowhere = nowhere.to(tiles.device)
     if len(folds) * len(flips) == 1:
-        return folds[0](tiles)
+        return _leave_out(folds[0](tiles), nowhere)
     total: torch.Tensor | None = None
     winners = []
     for fold, dims in itertools.product(folds, flips):
         logits = (fold(tiles.flip(dims)).flip(dims) if dims else fold(tiles)).float()
+        logits = _leave_out(logits, nowhere)
         best = logits.argmax(dim=1)
         winners.append(best)
         part = _as_combined(logits, best, combine)
@@ -252,6 +269,15 @@ def _answer(
         raise AssertionError("unreachable: there is a fold")
     mean = total.div_(len(winners))
     return mean if combine == "logits" else mean.clamp_(min=SMALLEST_CHANCE).log_()
+
+
+def _leave_out(logits: torch.Tensor, nowhere: torch.Tensor | None) -> torch.Tensor:
+    """Return logits in which channels are absent where their organs cannot be."""
+    if nowhere is None:
+        return logits
+    # a value that is no number must not be hidden
+    absent = nowhere & torch.isfinite(logits)
+    return logits.masked_fill(absent, ABSENT_SCORE)
 
 
 def _as_combined(

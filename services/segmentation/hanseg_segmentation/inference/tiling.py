@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,19 @@ class Worth:
         )
         return bool(self.blocks[part].any())
 
+    def between(self, low: Sequence[int], high: Sequence[int]) -> Mask:
+        """Return which voxels from `low` to before `high` are worth a look.
+
+        Those outside the volume are as its border.
+        """
+        blocks = (
+            np.clip(np.arange(first, last) // edge, 0, count - 1).astype(np.int64)
+            for first, last, edge, count in zip(
+                low, high, self.edges, self.blocks.shape, strict=True
+            )
+        )
+        return self.blocks[np.ix_(*blocks)]
+
     def box(self, shape: Shape) -> tuple[Shape, Shape]:
         """Return the first voxels of what is worth a look, and one after the last ones.
 
@@ -79,6 +92,8 @@ class Tiling:
             padding; what lies outside counts as background. None asks for everything.
         channels: Output channels of the organs that can lie in each tile, by its
             start; None where any can lie in all.
+        worth_of: Where the organ of an output channel can lie, before the padding;
+            a channel that is not named can be anywhere.
     """
 
     shape: Shape
@@ -87,12 +102,30 @@ class Tiling:
     first: Shape = (0, 0, 0)
     box: tuple[Shape, Shape] | None = None
     channels: Mapping[Shape, frozenset[int]] | None = None
+    worth_of: Mapping[int, Worth] = field(default_factory=dict)
 
     def channels_of(self, starts: Iterable[Shape]) -> frozenset[int] | None:
         """Return the channels of the organs that can lie in any of some tiles."""
         if self.channels is None:
             return None
         return frozenset().union(*(self.channels[start] for start in starts))
+
+    def outside(self, start: Shape, channels: int) -> Mask | None:
+        """Return where in a tile no organ of a channel can lie, ``(K, z, y, x)``.
+
+        Args:
+            start: The tile's first voxel.
+            channels: How many there are.
+
+        Returns:
+            None where each can lie anywhere.
+        """
+        if not self.worth_of:
+            return None
+        found = np.zeros((channels, *self.patch), dtype=bool)
+        for channel, worth in self.worth_of.items():
+            np.logical_not(worth.between(*self.span(start)), out=found[channel])
+        return found
 
     def slices(self, start: Shape) -> tuple[slice, slice, slice]:
         """Return the part of the volume under the tile at `start`."""

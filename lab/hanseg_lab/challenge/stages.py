@@ -232,7 +232,7 @@ class Stages:
             partial(work, method),
             {"options": _options(registration)} if method.is_trained else {},
             tuple(needs),
-            one_thread=not method.is_trained,
+            one_thread=True,
         )
 
     def _batch(self, method: Method) -> Taken:
@@ -241,6 +241,7 @@ class Stages:
             ["batch", self._cases_for(method), "--model", method.model],
             ["--out", self.places.predictions(method)],
             _options(registration_here(method, self.settings)),
+            one_thread=True,
             environment=self._with_models,
         )
 
@@ -273,10 +274,11 @@ class Stages:
                 ("evaluate", method.name),
                 ["evaluate", self.places.predictions(method), *labels],
                 [self.places.data(TESTING), "--empty", "challenge", "--out", folder],
+                one_thread=True,
             )
 
         needs = (f"data {TESTING}", f"batch {method.name}")
-        return Step("evaluate", method.name, folder, work, {}, needs)
+        return Step("evaluate", method.name, folder, work, {}, needs, one_thread=True)
 
     def _rank(self) -> Step:
         methods = self.settings.chosen
@@ -345,16 +347,19 @@ class Stages:
                 ("mr", subject),
                 ["batch", self.places.cases_with(given), "--model", method.model],
                 ["--out", found, *options],
+                one_thread=True,
                 environment=self._with_models,
             )
             return contoured + self._hanseg(
                 ("mr", subject),
                 ["evaluate", found, self.places.data(TESTING)],
                 ["--empty", "challenge", "--out", folder / SCORES],
+                one_thread=True,
             )
 
         needs = (f"inputs {given.slug}", f"batch {method.name}")
-        return Step("mr", subject, folder, work, {"options": options}, needs)
+        made_from = {"options": options}
+        return Step("mr", subject, folder, work, made_from, needs, one_thread=True)
 
     def _real(self) -> list[Step]:
         methods = real_methods(self.settings)
@@ -406,6 +411,7 @@ class Stages:
                 subject,
                 ["batch", self.places.real_cases, "--model", model],
                 ["--out", folder / PREDICTIONS],
+                one_thread=True,
                 environment=self._with_models,
             )
             return contoured + self._hanseg(
@@ -413,10 +419,12 @@ class Stages:
                 ["evaluate", folder / PREDICTIONS, self.places.real_references],
                 ["--labels", "han-seg", "--labels", LABELS],
                 ["--empty", "challenge", "--out", folder / SCORES],
+                one_thread=True,
             )
 
         trained = () if model == DEFAULT_MODEL else (f"real-train {name}",)
-        return Step("real", name, folder, work, {}, ("real-data", *trained))
+        needs = ("real-data", *trained)
+        return Step("real", name, folder, work, {}, needs, one_thread=True)
 
     def _report(self) -> Step:
         def work() -> Taken:

@@ -26,7 +26,6 @@ from hanseg_lab.training.sample import Sample
 from hanseg_lab.training.short_training import (
     ADAMW_RATE,
     RATE_OF_ONE,
-    optimiser_for_short_training,
 )
 from hanseg_lab.training.smoke import shrink_recipe
 from hanseg_lab.training.state import new_state
@@ -82,13 +81,6 @@ def test_a_recipe_by_heart_is_a_valid_recipe(name: str):
 def test_all_learn_by_adamw_at_a_rate_for_few_iterations(name: str, rate: float):
     optimiser = by_heart(read_recipe(name)).optimiser
     assert (optimiser.kind, optimiser.learning_rate) == ("adamw", rate)
-
-
-def test_a_higher_rate_of_a_recipes_own_stays():
-    recipe = read_recipe("mamaa")
-    high = recipe.optimiser.model_copy(update={"learning_rate": 0.004})
-    recipe = recipe.model_copy(update={"optimiser": high})
-    assert optimiser_for_short_training(recipe, warm_up=50).learning_rate == 0.004
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -13,14 +13,71 @@ from scipy import ndimage
 from hanseg_shared.grid import Grid
 from hanseg_shared.volume import Mask, Voxels
 
+MOST_SHIFTS = 200
+"""Of a mask that is moved about, one for each row of a ball. A row takes 2 ms in 4
+million voxels, all their distances 800."""
+
 
 def voxels_near(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
     """Return the voxels within a distance of a mask."""
     near = np.zeros(mask.shape, bool)
     box = _box_around(mask, distance_mm, grid)
-    if box is not None:
+    if box is None:
+        return near
+    rows = _rows_of_ball(distance_mm, grid)
+    if len(rows) <= MOST_SHIFTS:
+        near[box] = _move_about(mask[box], rows)
+    else:
         near[box] = depth_in(~mask[box], grid) <= distance_mm
     return near
+
+
+def deeper_than(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
+    """Return the voxels of a mask that are further than a distance from its edge."""
+    return ~voxels_near(~mask, distance_mm, grid)
+
+
+def _rows_of_ball(radius_mm: float, grid: Grid) -> dict[tuple[int, int], int]:
+    """Return how many voxels a ball reaches along x, by the offset (z, y) of its row.
+
+    Distances are `depth_in`'s, to the bit.
+    """
+    sx, sy, sz = grid.spacing
+    z, y, x = (
+        np.square(
+            np.arange(-math.ceil(radius_mm / mm), math.ceil(radius_mm / mm) + 1) * mm
+        )
+        for mm in (sz, sy, sx)
+    )
+    ahead = x[len(x) // 2 :]
+    square = (z[:, None, None] + y[:, None]) + ahead
+    reach = np.count_nonzero(np.sqrt(square) <= radius_mm, axis=-1) - 1
+    return {
+        (int(k) - len(z) // 2, int(j) - len(y) // 2): int(reach[k, j])
+        for k, j in np.argwhere(reach >= 0)
+    }
+
+
+def _move_about(mask: Mask, rows: dict[tuple[int, int], int]) -> Mask:
+    """Return the union of a mask moved to every voxel of a ball about its place."""
+    wider = [mask]
+    for reach in range(1, max(rows.values()) + 1):
+        wider.append(wider[-1].copy())
+        wider[-1][..., reach:] |= mask[..., :-reach]
+        wider[-1][..., :-reach] |= mask[..., reach:]
+    found = np.zeros_like(mask)
+    for (down, back), reach in rows.items():
+        to_z, from_z = _moved(down)
+        to_y, from_y = _moved(back)
+        found[to_z, to_y] |= wider[reach][from_z, from_y]
+    return found
+
+
+def _moved(steps: int) -> tuple[slice, slice]:
+    """Return where voxels go, and which do, if they are moved by some steps."""
+    if steps >= 0:
+        return slice(steps, None), slice(None, -steps or None)
+    return slice(None, steps), slice(-steps, None)
 
 
 def _box_around(mask: Mask, margin_mm: float, grid: Grid) -> tuple[slice, ...] | None:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from hanseg_shared.grid import Grid
-from hanseg_shared.io.morphology import depth_in, fill_slices, voxels_near
+from hanseg_shared.io.morphology import deeper_than, fill_slices, voxels_near
 from hanseg_shared.volume import Mask
 
 SHELL_MM = 8.0
@@ -58,7 +58,7 @@ def without_shells(dense: Mask, rough: Mask, grid: Grid) -> Mask:
         rough: The body as found among coarse voxels.
         grid: Where both are.
     """
-    inner = _deeper(rough, ROUGH_MM, grid)
+    inner = deeper_than(rough, ROUGH_MM, grid)
     thick = _thick(dense, grid) | inner
     solid = fill_slices(thick, grid)
     thin = dense & ~solid
@@ -74,7 +74,7 @@ def without_shells(dense: Mask, rough: Mask, grid: Grid) -> Mask:
 def _thick(dense: Mask, grid: Grid) -> Mask:
     """Return where a ball of `SHELL_MM` fits in, or of two voxels if those are more."""
     radius = max(SHELL_MM / 2.0, 1.01 * sorted(grid.spacing)[1])
-    core = depth_in(dense, grid) > radius
+    core = deeper_than(dense, radius, grid)
     return voxels_near(core, radius, grid) & dense if core.any() else core
 
 
@@ -98,8 +98,3 @@ def _rim(body: Mask, thin: Mask) -> Mask:
     allowed = body | thin
     reached = ndimage.binary_dilation(body, ANY_SIDE, RIM_VOXELS, allowed)
     return np.asarray(reached & thin)
-
-
-def _deeper(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
-    """Return the voxels of a mask that are further than a distance from its edge."""
-    return np.asarray(depth_in(mask, grid) > distance_mm)

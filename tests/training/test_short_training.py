@@ -46,9 +46,15 @@ def test_a_lost_organ_is_pulled_back_a_hundred_times_as_hard(name: str):
 def test_the_loss_ends_as_the_recipes_own(name: str):
     own = read_recipe(name).loss
     short = loss_for_short_training(read_recipe(name))
-    shares = {"organ_share", "organ_share_until"}
+    assert short.dice == "present"
+    shares = {"organ_share", "organ_share_until", "dice"}
     assert short.organ_share_until < 0.5
     assert short.model_dump(exclude=shares) == own.model_dump(exclude=shares)
+
+
+def test_networks_of_one_organ_keep_their_dice():
+    own = read_recipe("cwlg102")
+    assert loss_for_short_training(own).dice == own.loss.dice == "known"
 
 
 def test_a_share_that_is_higher_already_stays():

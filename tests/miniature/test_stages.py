@@ -42,8 +42,8 @@ def test_the_road_in_the_products_own_commands(tmp_path: Path):
         *["register"] * 2,
         "inputs",
         *["train"] * 4,
-        "copy",
         *["batch"] * 4,
+        "copy",
         *["evaluate"] * 5,
         *["rank"] * 2,
     ]

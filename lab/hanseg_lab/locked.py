@@ -22,30 +22,39 @@ def locked(folder: Path) -> Iterator[int]:
     Raises:
         JobStateError: Another run, or a command that it left behind, is at work there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _lock_of(folder) as lock:
+        if not _take(lock, fcntl.LOCK_NB):
             raise JobStateError(
                 f"{folder}: another run, or a command that it left behind, is at work"
                 " there; wait for its end, or end it"
-            ) from None
-        except OSError:  # a share without locks
-            pass
-        yield file.fileno()
+            )
+        yield lock
 
 
 @contextmanager
 def waiting_for(folder: Path) -> Iterator[None]:
     """Hold a folder's lock, once whoever has it is done."""
+    with _lock_of(folder) as lock:
+        if not _take(lock, fcntl.LOCK_NB):
+            logger.info("waiting for another run, which is at work in %s", folder)
+            _take(lock)
+        yield
+
+
+@contextmanager
+def _lock_of(folder: Path) -> Iterator[int]:
+    """Make a folder, and open its lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("waiting for another run, which is at work in %s", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a share without locks
-            pass
-        yield
+        yield file.fileno()
+
+
+def _take(lock: int, how: int = 0) -> bool:
+    """Return whether nobody else has a lock; on a share without locks nobody has."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | how)
+    except BlockingIOError:
+        return False
+    except OSError:  # a share without locks
+        pass
+    return True

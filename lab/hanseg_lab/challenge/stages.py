@@ -105,7 +105,6 @@ class Stages:
                         ["--spacing", settings.ct_spacing_mm, "--undrawn", undrawn],
                         [word for each in around(seed) for word in ("--around", each)],
                         ["--out", folder],
-                        one_thread=True,
                     )
                     for seed in seeds
                     if case_name(seed) not in there
@@ -144,7 +143,6 @@ class Stages:
                         ("register", kind),
                         ["register", f"{start}CT.nrrd", f"{start}MR_T1.nrrd"],
                         ["--out", folder / name, *_options(registration)],
-                        one_thread=True,
                     )
                     for name, start in images
                     if not (folder / name / REPORT).exists()
@@ -200,7 +198,6 @@ class Stages:
                 ["--name", recipe.name, "--version", "1", "--out", folder],
                 ["--cache", self.places.samples],
                 ["--resume"] if has_begun(recipe, folder) else [],
-                one_thread=True,
             )
             copy_folder(folder / "model", self.places.models / recipe.name)
             return taken
@@ -241,7 +238,6 @@ class Stages:
             ["batch", self._cases_for(method), "--model", method.model],
             ["--out", self.places.predictions(method)],
             _options(registration_here(method, self.settings)),
-            one_thread=True,
             environment=self._with_models,
         )
 
@@ -274,7 +270,6 @@ class Stages:
                 ("evaluate", method.name),
                 ["evaluate", self.places.predictions(method), *labels],
                 [self.places.data(TESTING), "--empty", "challenge", "--out", folder],
-                one_thread=True,
             )
 
         needs = (f"data {TESTING}", f"batch {method.name}")
@@ -295,6 +290,7 @@ class Stages:
                             *(self.places.scores(m) / RESULTS for m in them),
                         ],
                         ["--out", self.places.ranking(which), "--paper"],
+                        one_thread=False,
                     )
                     for which, them in rankings.items()
                     if len(them) > 1
@@ -347,14 +343,12 @@ class Stages:
                 ("mr", subject),
                 ["batch", self.places.cases_with(given), "--model", method.model],
                 ["--out", found, *options],
-                one_thread=True,
                 environment=self._with_models,
             )
             return contoured + self._hanseg(
                 ("mr", subject),
                 ["evaluate", found, self.places.data(TESTING)],
                 ["--empty", "challenge", "--out", folder / SCORES],
-                one_thread=True,
             )
 
         needs = (f"inputs {given.slug}", f"batch {method.name}")
@@ -411,7 +405,6 @@ class Stages:
                 subject,
                 ["batch", self.places.real_cases, "--model", model],
                 ["--out", folder / PREDICTIONS],
-                one_thread=True,
                 environment=self._with_models,
             )
             return contoured + self._hanseg(
@@ -419,7 +412,6 @@ class Stages:
                 ["evaluate", folder / PREDICTIONS, self.places.real_references],
                 ["--labels", "han-seg", "--labels", LABELS],
                 ["--empty", "challenge", "--out", folder / SCORES],
-                one_thread=True,
             )
 
         trained = () if model == DEFAULT_MODEL else (f"real-train {name}",)
@@ -439,8 +431,8 @@ class Stages:
         self,
         step: tuple[str, str],
         *words: Iterable[object],
-        one_thread: bool = False,
         environment: dict[str, str] | None = None,
+        one_thread: bool = True,
     ) -> Taken:
         threads = ONE_THREAD if one_thread else {}
         return self.run(

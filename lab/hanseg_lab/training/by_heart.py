@@ -83,7 +83,8 @@ def by_heart(recipe: Recipe) -> Recipe:
             "minutes": None,
             "iterations": iterations,
             "optimiser": optimiser_for_short_training(
-                recipe, warm_up=int(WARM_UP_SHARE * iterations)
+                recipe,
+                warm_up=min(recipe.optimiser.warm_up, int(WARM_UP_SHARE * iterations)),
             ),
         }
     )

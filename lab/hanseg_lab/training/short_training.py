@@ -26,12 +26,12 @@ of a submandibular gland gave every voxel a chance of 0.3 still (Dice loss 0.97)
 0.003, 0.06 (0.85); from 0.01 it had learnt the gland (0.03)."""
 
 ORGANS_OWN_SHARE = 0.9
-"""Of the cross-entropy at first, if it is not the recipe's to be higher."""
+"""Least share of the cross-entropy that counts organs alike at first."""
 
 ORGANS_OWN_UNTIL = 0.4
 """Share of a training that begins so. Once everything is background, an organ of a
 hundred voxels hardly pulls at the cross-entropy, and Dice's slope dies with its
-probability: organs are found one after the other, over ten thousands of iterations.
+probability: organs are found one after the other, over thousands of iterations.
 Counted alike they are found together, but too large, which the rest mends."""
 
 LARGEST_TURN_DEGREES = 5.0
@@ -51,7 +51,7 @@ def optimiser_for_short_training(
 
     Args:
         recipe: The recipe.
-        warm_up: Most iterations until the highest rate is reached.
+        warm_up: Iterations until the highest rate is reached.
         least_rate: What the highest rate is at least, unless each network knows a
             single organ (`RATE_OF_ONE`).
     """
@@ -61,7 +61,7 @@ def optimiser_for_short_training(
     changes: dict[str, Any] = {
         "kind": "adamw",
         "learning_rate": rate,
-        "warm_up": min(own.warm_up, warm_up),
+        "warm_up": warm_up,
     }
     return own.model_copy(update=changes)
 

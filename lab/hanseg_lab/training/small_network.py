@@ -43,12 +43,12 @@ def narrow(kind: str, *, most_stages: int, part: int = 4) -> Smallness:
         part: What widths are divided by where convolutions are not separable.
     """
     part = 2 if kind == SEPARABLE else part
-    widest = 48 if part == 4 else 64
+    widest, side = (48, 8) if part == 4 else (64, 16)
     return Smallness(
         width=lambda width: max(8, min(width // part, widest)),
         deepest=4,
         most_stages=most_stages,
-        side_features=8 if part == 4 else 16,
+        side_features=side,
     )
 
 

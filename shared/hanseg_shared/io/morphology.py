@@ -6,6 +6,7 @@ The image's faces count for nothing: what a mask shows there goes on behind them
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -24,11 +25,12 @@ def voxels_near(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
     box = _box_around(mask, distance_mm, grid)
     if box is None:
         return near
-    rows = _rows_of_ball(distance_mm, grid)
-    if len(rows) <= MOST_SHIFTS:
-        near[box] = _move_about(mask[box], rows)
+    part = mask[box]
+    rows = _rows_of_ball(distance_mm, grid, part.shape)
+    if rows is None:
+        near[box] = depth_in(~part, grid) <= distance_mm
     else:
-        near[box] = depth_in(~mask[box], grid) <= distance_mm
+        near[box] = _move_about(part, rows)
     return near
 
 
@@ -37,25 +39,30 @@ def deeper_than(mask: Mask, distance_mm: float, grid: Grid) -> Mask:
     return ~voxels_near(~mask, distance_mm, grid)
 
 
-def _rows_of_ball(radius_mm: float, grid: Grid) -> dict[tuple[int, int], int]:
+def _rows_of_ball(
+    radius_mm: float, grid: Grid, shape: Sequence[int]
+) -> dict[tuple[int, int], int] | None:
     """Return how many voxels a ball reaches along x, by the offset (z, y) of its row.
 
-    Distances are `depth_in`'s, to the bit.
+    No further than an image of that shape (z, y, x) does. Distances are `depth_in`'s,
+    to the bit.
+
+    Returns:
+        None where there are more than `MOST_SHIFTS` rows.
     """
-    sx, sy, sz = grid.spacing
     z, y, x = (
-        np.square(
-            np.arange(-math.ceil(radius_mm / mm), math.ceil(radius_mm / mm) + 1) * mm
-        )
-        for mm in (sz, sy, sx)
+        np.square(np.arange(min(edge - 1, math.ceil(radius_mm / mm)) + 1) * mm)
+        for edge, mm in zip(shape, grid.spacing[::-1], strict=True)
     )
-    ahead = x[len(x) // 2 :]
-    square = (z[:, None, None] + y[:, None]) + ahead
-    reach = np.count_nonzero(np.sqrt(square) <= radius_mm, axis=-1) - 1
-    return {
-        (int(k) - len(z) // 2, int(j) - len(y) // 2): int(reach[k, j])
-        for k, j in np.argwhere(reach >= 0)
-    }
+    across = z[:, None] + y
+    quarter = np.argwhere(np.sqrt(across) <= radius_mm)
+    if len(quarter) > MOST_SHIFTS:
+        return None
+    rows: dict[tuple[int, int], int] = {}
+    for k, j in quarter.tolist():
+        reach = int(np.count_nonzero(np.sqrt(across[k, j] + x) <= radius_mm)) - 1
+        rows |= {(a, b): reach for a in (k, -k) for b in (j, -j)}
+    return rows if len(rows) <= MOST_SHIFTS else None
 
 
 def _move_about(mask: Mask, rows: dict[tuple[int, int], int]) -> Mask:

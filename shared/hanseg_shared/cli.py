@@ -123,8 +123,12 @@ def main() -> None:
     try:
         with handling((signal.SIGTERM, signal.SIGHUP), interrupt):
             status = hanseg.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
         status = INTERRUPTED
+        if isinstance(error.__cause__, EOFError):  # for click, as good as Ctrl-D
+            status = FAILED
+            told = str(error.__cause__) or "no more input"
+            _report(f"a file ended too early: {told}", status, as_json=as_json)
     except click.ClickException as error:
         status = BAD_INPUT
         if as_json:

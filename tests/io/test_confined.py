@@ -1,4 +1,4 @@
-"""A check's process on a disk that is full or broken: no image is blamed for it."""
+"""A check's process: it leaves nothing behind, and no image is blamed for the disk."""
 
 from __future__ import annotations
 
@@ -33,6 +33,24 @@ def test_the_answer_needs_no_disk(monkeypatch):
     monkeypatch.setattr(confined, "_run_child", look)
     assert _run(case="ct")["case"] == "ct"
     assert seen == []
+
+
+def test_what_it_imports_is_not_damaged(monkeypatch, tmp_path):
+    """Its bytecode would be cut off at `file_bytes`, without an error."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    lines = [f"N{number} = {number}" for number in range(1000)]
+    (tmp_path / "imported.py").write_text("\n".join(lines))
+    (tmp_path / "importing.py").write_text(
+        "from hanseg_shared.io.confined import answer_request\n"
+        "def work(_):\n"
+        "    import imported\n"
+        "    return {'last': imported.N999}\n"
+        "answer_request(work)\n"
+    )
+    small = Confines(file_bytes=1024)
+    answer = run_confined("importing", {}, confines=small, halt=Halt())
+    assert answer == {"last": 999}
+    assert not (tmp_path / "__pycache__").exists()
 
 
 def test_no_answer_on_a_full_disk_is_the_disks_fault(monkeypatch):

@@ -62,6 +62,22 @@ def test_every_error_is_one_line_and_a_status(monkeypatch, capsys, error, status
 
 
 @pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (EOFError("marshal data too short"), "marshal data too short"),
+        (EOFError(), "no more input"),
+    ],
+)
+def test_a_file_that_ends_too_early_is_no_ctrl_c(monkeypatch, capsys, error, told):
+    def body(a) -> None:
+        raise error
+
+    assert end_with(monkeypatch, body) == cli.FAILED
+    said = capsys.readouterr().err.strip()
+    assert said == f"hanseg: a file ended too early: {told}"
+
+
+@pytest.mark.parametrize(
     ("arguments", "asked"),
     [
         (["segment", "--json", "x"], True),

@@ -148,7 +148,9 @@ def _try(
         # in memory: on a full disk there would be no answer, and the files be blamed
         os.fdopen(os.memfd_create("answer"), "w+b") as printed,
     ):
-        command = [sys.executable, "-P", "-m", module]
+        # -B: bytecode cut off at the file's longest length would stay where the product
+        # is installed, and nobody could import that module any more
+        command = [sys.executable, "-P", "-B", "-m", module]
         asked = json.dumps(request).encode()
         _run_child(command, asked, folder, printed, confines, halt)
         printed.seek(0)

@@ -11,6 +11,7 @@ from hanseg_lab.challenge.scale import ORGAN_SHARE, budget_minutes, scale_recipe
 from hanseg_lab.challenge.settings import FILE, ChallengeSettings, decide_settings
 from hanseg_lab.evaluation.paper import FINAL_RANKS, read_published
 from hanseg_lab.training.recipe import Recipe, read_recipe
+from hanseg_lab.training.short_training import keep_sides_apart
 from hanseg_segmentation.network.build import build
 from hanseg_segmentation.packages.names import is_name
 from hanseg_shared.document import Document
@@ -52,7 +53,8 @@ def test_a_scaled_network_can_be_built(method: Method):
 
 
 def test_the_method_stays(method: Method):
-    own, scaled = read_recipe(method.recipe), scale_recipe(method, SETTINGS)
+    own = keep_sides_apart(read_recipe(method.recipe))
+    scaled = scale_recipe(method, SETTINGS)
     kept = ("inference", "normalisation", "merged_sides")
     assert all(getattr(own, name) == getattr(scaled, name) for name in kept)
     assert fields_that_differ(own.loss, scaled.loss) <= {
@@ -124,6 +126,12 @@ def widths_of(recipe: Recipe) -> list[int]:
     widths = recipe.network.config["features"]
     assert isinstance(widths, (list, tuple))
     return [int(str(width)) for width in widths]
+
+
+def test_nobody_has_to_tell_sides_apart_in_flipped_patches(method: Method):
+    scaled = scale_recipe(method, SETTINGS)
+    for axes in (scaled.variation.flip_axes, scaled.inference.mirror_axes):
+        assert scaled.merged_sides or "x" not in axes
 
 
 def test_a_coarser_grid_of_a_recipes_own_stays():

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from hanseg_lab.training.loss import LossSettings, training_loss
-from hanseg_lab.training.recipe import LossRecipe, read_recipe
+from hanseg_lab.training.recipe import LossRecipe, Recipe, read_recipe
 from hanseg_lab.training.short_training import (
     LOUDEST_NOISE_HU,
     ORGANS_OWN_SHARE,
+    keep_sides_apart,
     loss_for_short_training,
     optimiser_for_short_training,
     vary_little,
@@ -95,3 +96,19 @@ def test_flips_and_images_that_are_left_out_stay(name: str):
     for each in ("flip_axes", "mirror_share", "mr_share", "ct_dropped_share"):
         assert getattr(varied, each) == getattr(own, each)
     assert varied.misregistration_mm == own.misregistration_mm
+
+
+@pytest.mark.parametrize(
+    ("name", "flips", "passes"),
+    [
+        ("chb-quantif", ("y",), ("y",)),
+        ("m.m.gs", ("y", "z"), ("y", "z")),
+        ("quetin", ("x", "y", "z"), ("x", "y", "z")),  # left and right are one to it
+        ("default", (), ()),
+    ],
+)
+def test_sides_are_kept_apart(name: str, flips: tuple[str, ...], passes):
+    kept = keep_sides_apart(read_recipe(name))
+    assert kept.variation.flip_axes == flips
+    assert kept.inference.mirror_axes == passes
+    assert Recipe.model_validate_json(kept.model_dump_json()) == kept

@@ -1,8 +1,9 @@
 """A recipe at the scale of the miniature: its method is left as it is.
 
 Grid, patch, widths, number of folds and the length of the training shrink; more patches
-are about organs, and vary less; and all learn by AdamW, at a rate that gets somewhere
-in minutes, from a loss that counts organs alike at first. Images, flips, kind of
+are about organs, and vary less, and are not flipped left to right where they would have
+to show which side is which; and all learn by AdamW, at a rate that gets somewhere in
+minutes, from a loss that counts organs alike at first. Images, other flips, kind of
 network, the rest of the loss, the fall of the learning rate and how the model is run
 stay the recipe's.
 """
@@ -20,6 +21,7 @@ from hanseg_lab.training.recipe import (
     with_localiser,
 )
 from hanseg_lab.training.short_training import (
+    keep_sides_apart,
     loss_for_short_training,
     optimiser_for_short_training,
     vary_little,
@@ -104,7 +106,7 @@ def _scale(recipe: Recipe, settings: ChallengeSettings, minutes: float) -> Recip
     if any(own < ours for own, ours in grids):
         grid = settings.grid_mm
         changes |= {"spacing_mm": grid, "sample_spacing_mm": grid}
-    scaled = recipe.model_copy(update=changes)
+    scaled = keep_sides_apart(recipe.model_copy(update=changes))
     return with_localiser(scaled, lambda each: _scale(each, settings, minutes))
 
 

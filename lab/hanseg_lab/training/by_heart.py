@@ -15,7 +15,10 @@ from hanseg_lab.training.recipe import (
     VariationRecipe,
     with_localiser,
 )
-from hanseg_lab.training.short_training import optimiser_for_short_training
+from hanseg_lab.training.short_training import (
+    keep_sides_apart,
+    optimiser_for_short_training,
+)
 from hanseg_lab.training.small_network import narrow, shrink_network
 from hanseg_segmentation.packages.package import NetworkSpec
 from hanseg_shared.organs import ORGANS, Side
@@ -32,8 +35,7 @@ ITERATIONS = 6000
 """Of each network."""
 
 ITERATIONS_FLIPPED = 8000
-"""Where patches are flipped: without exchanging labels that is as if several patients
-were learnt, among whom left lies on either side. `m.m.gs` got no further with 12000."""
+"""Where patches are flipped: that is as if several patients were learnt."""
 
 ITERATIONS_OF_ONE = 400
 """Of each network of a bank, which knows a single organ and its counterpart."""
@@ -56,10 +58,11 @@ def by_heart(recipe: Recipe) -> Recipe:
 
     Grid, patch, batch, widths and iterations shrink, a single fold sees every case, and
     no simulated patients are added. Patches lie on the case's own voxels, neither
-    turned nor scaled, blurred or noisy. What a method is made of stays: images and what
-    is left out of them, flips, loss, the shape of its schedule, and how it is run.
+    turned nor scaled, blurred or noisy, nor flipped left to right unless both sides are
+    one to the network. What a method is made of stays: images and what is left out of
+    them, other flips, loss, the shape of its schedule, and how it is run.
     """
-    patch = PATCH
+    recipe, patch = keep_sides_apart(recipe), PATCH
     iterations = ITERATIONS_FLIPPED if recipe.variation.flip_axes else ITERATIONS
     if recipe.network.kind == BINARY:
         networks = sum(each.side is not Side.RIGHT for each in ORGANS)

@@ -133,7 +133,7 @@ def test_the_status_of_an_empty_challenge(tmp_path: Path):
 def test_options_tell_the_challenge_s_own_settings():
     result = CliRunner().invoke(challenge, ["run", "--help"])
     told = " ".join(result.output.split())
-    for words in ("in mm. [4 4 3]", "together. [15]", "for none. [default,eli1]"):
+    for words in ("in mm. [4 4 3]", "together. [8]", "for none. [default,eli1]"):
         assert words in told
 
 

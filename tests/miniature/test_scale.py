@@ -101,7 +101,7 @@ def test_all_have_the_same_data_and_batches(method: Method):
 def test_budgets_are_equal_but_for_ensembles(method: Method):
     scaled = scale_recipe(method, SETTINGS)
     several = read_recipe(method.recipe).folds > 1
-    assert budget_minutes(method, SETTINGS) == (30.0 if several else 15.0)
+    assert budget_minutes(method, SETTINGS) == (16.0 if several else 8.0)
     assert scaled.processor_minutes is not None
     total = scaled.processor_minutes * scaled.networks
     assert total == pytest.approx(budget_minutes(method, SETTINGS))

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from hanseg_lab.challenge.ledger import Taken
 from hanseg_lab.challenge.markdown import items, table
 from hanseg_lab.challenge.scale import (
@@ -16,6 +18,9 @@ from hanseg_lab.challenge.scale import (
 )
 from hanseg_lab.challenge.settings import ChallengeSettings
 from hanseg_lab.challenge.tables import Rows
+from hanseg_segmentation.inference.device import precision_on
+
+CPU = torch.device("cpu")
 
 
 def describe_conditions(
@@ -32,9 +37,12 @@ def describe_conditions(
         verdicts: The same of the test cases.
         taken_by_step: What each step took.
     """
-    kept = settings.model_dump()
+    kept = settings.model_dump() | {
+        "openkbp": "given" if settings.openkbp else "not given"
+    }
     total = sum(taken_by_step.values(), Taken())
-    machine = f"{len(os.sched_getaffinity(0))} processors"
+    kind = "bfloat16" if precision_on(CPU) is torch.bfloat16 else "float32 alone"
+    machine = f"{len(os.sched_getaffinity(0))} processors ({kind})"
     return [
         "## The conditions",
         "Each recipe as it is, but for grid, patch, widths, number of networks, warming"

@@ -52,7 +52,7 @@ class ChallengeSettings(Document):
     ct_spacing_mm: Annotated[float, Field(ge=0.5, le=10)] = 2.0
     undrawn_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
     grid_mm: tuple[Positive, Positive, Positive] = (4.0, 4.0, 3.0)
-    processor_minutes: Positive = 15.0
+    processor_minutes: Positive = 8.0
     ensemble_factor: Annotated[float, Field(ge=1, le=2)] = 2.0
     folds: Annotated[int, Field(ge=2, le=5)] = 2
     ants: bool = False
@@ -60,8 +60,8 @@ class ChallengeSettings(Document):
     mr_methods: tuple[str, ...] = ("default", "eli1")
     openkbp: str = ""
     real_training_cases: Annotated[int, Field(ge=2)] = 42
-    real_cases: Annotated[int, Field(ge=2)] = 14
-    real_minutes: Positive = 5.0
+    real_cases: Annotated[int, Field(ge=2)] = 8
+    real_minutes: Positive = 2.0
 
     @property
     def chosen(self) -> tuple[Method, ...]:

@@ -27,6 +27,7 @@ from hanseg_lab.training.short_training import (
     ADAMW_RATE,
     RATE_OF_ONE,
     keep_sides_apart,
+    loss_on_few_organs,
 )
 from hanseg_lab.training.smoke import shrink_recipe
 from hanseg_lab.training.state import new_state
@@ -39,7 +40,6 @@ pytestmark = pytest.mark.torch
 
 METHOD = (
     "channels",
-    "loss",
     "inference",
     "registration",
     "merged_sides",
@@ -59,6 +59,7 @@ def test_the_method_stays_the_recipes_own(name: str):
     assert small.network.kind == whole.network.kind
     for setting in METHOD:
         assert getattr(small, setting) == getattr(whole, setting)
+    assert small.loss == loss_on_few_organs(whole)
     for setting in ("fall", "exponent", "weight_decay", "largest_gradient"):
         assert getattr(small.optimiser, setting) == getattr(whole.optimiser, setting)
     for setting in ("flip_axes", "mr_share", "ct_dropped_share"):

@@ -12,6 +12,7 @@ from hanseg_lab.training.short_training import (
     ORGANS_OWN_SHARE,
     keep_sides_apart,
     loss_for_short_training,
+    loss_on_few_organs,
     optimiser_for_short_training,
     vary_little,
 )
@@ -112,3 +113,11 @@ def test_sides_are_kept_apart(name: str, flips: tuple[str, ...], passes):
     assert kept.variation.flip_axes == flips
     assert kept.inference.mirror_axes == passes
     assert Recipe.model_validate_json(kept.model_dump_json()) == kept
+
+
+@pytest.mark.parametrize("name", ["chb-quantif", "turbomiki", "eli1", "cwlg102"])
+def test_dice_is_of_the_organs_that_a_patch_shows(name: str):
+    own = read_recipe(name)
+    loss = loss_on_few_organs(own)
+    dice = own.loss.dice if name == "cwlg102" else "present"  # which knows one organ
+    assert loss == own.loss.model_copy(update={"dice": dice})

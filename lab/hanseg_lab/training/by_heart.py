@@ -17,6 +17,7 @@ from hanseg_lab.training.recipe import (
 )
 from hanseg_lab.training.short_training import (
     keep_sides_apart,
+    loss_on_few_organs,
     optimiser_for_short_training,
 )
 from hanseg_lab.training.small_network import narrow, shrink_network
@@ -59,8 +60,9 @@ def by_heart(recipe: Recipe) -> Recipe:
     Grid, patch, batch, widths and iterations shrink, a single fold sees every case, and
     no simulated patients are added. Patches lie on the case's own voxels, neither
     turned nor scaled, blurred or noisy, nor flipped left to right unless both sides are
-    one to the network. What a method is made of stays: images and what is left out of
-    them, other flips, loss, the shape of its schedule, and how it is run.
+    one to the network; Dice is of the organs that they show. What a method is made of
+    stays: images and what is left out of them, other flips, the rest of the loss, the
+    shape of its schedule, and how it is run.
     """
     recipe, patch = keep_sides_apart(recipe), PATCH
     iterations = ITERATIONS_FLIPPED if recipe.variation.flip_axes else ITERATIONS
@@ -81,6 +83,7 @@ def by_heart(recipe: Recipe) -> Recipe:
                 config=shrink_network(dict(recipe.network.config), small),
             ),
             "variation": turn_down(recipe.variation),
+            "loss": loss_on_few_organs(recipe),
             "folds": 1,
             "folds_hold_out": False,
             "minutes": None,

@@ -67,7 +67,7 @@ def optimiser_for_short_training(
 
 
 def loss_for_short_training(recipe: Recipe) -> LossRecipe:
-    """Return a recipe's loss, which counts organs alike at first (`loss_on_few_organs`).
+    """Return `loss_on_few_organs`, which counts organs alike at first.
 
     Without effect on networks of one organ, which see patches about that.
     """

@@ -48,6 +48,7 @@ def settings(openkbp: Path) -> ChallengeSettings:
             "openkbp": str(openkbp),
             "real_training_cases": 2,
             "real_cases": 2,
+            "real_minutes": 2.0,
             "methods": methods,
         }
     )

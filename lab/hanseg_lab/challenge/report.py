@@ -216,8 +216,8 @@ def _head(results: Results) -> list[str]:
         f"Written by `make challenge` on {datetime.now(UTC):%d %B %Y}, with version"
         f" {version('hanseg-lab')}; not by hand. How it is run, by which rules, and"
         " what it costs: `docs/lab/miniature-challenge.md`.",
-        f"{len(settings.chosen)} methods were trained on {settings.training_cases}"
-        f" simulated patients and scored on {settings.test_cases} others, through the"
+        f"{len(settings.chosen)} methods know {settings.training_cases} simulated"
+        f" patients and were scored on {settings.test_cases} others, through the"
         " product's own commands. Patients are simulated and networks small: the page"
         " shows that each recipe learns, and how they stand to each other under these"
         " conditions. It says nothing about how well the teams' own systems do, or ours"
@@ -337,6 +337,8 @@ def mr_rows(trial: MrTrial) -> Rows:
 def _learning(results: Results, pictures: frozenset[str]) -> list[str]:
     parts = [
         "## Whether each method learnt",
+        "Iterations and minutes are those of the networks that segment, without a"
+        " localiser's.",
         table(learning_rows(results)),
         items(learning_sentences(results)),
     ]

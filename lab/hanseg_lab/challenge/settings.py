@@ -60,8 +60,8 @@ class ChallengeSettings(Document):
     mr_methods: tuple[str, ...] = ("default", "eli1")
     openkbp: str = ""
     real_training_cases: Annotated[int, Field(ge=2)] = 42
-    real_cases: Annotated[int, Field(ge=2)] = 8
-    real_minutes: Positive = 2.0
+    real_cases: Annotated[int, Field(ge=2)] = 6
+    real_minutes: Positive = 1.5
 
     @property
     def chosen(self) -> tuple[Method, ...]:

@@ -220,7 +220,7 @@ recipes: $(DEV_STAMP) ## Prove that each recipe can learn: one patient by heart
 
 CHALLENGE ?= run
 .PHONY: challenge
-challenge: $(DEV_STAMP) ## All methods learn and compete (8 hours; goes on): make challenge OUT=folder
+challenge: $(DEV_STAMP) ## All methods learn and compete (hours; goes on): make challenge OUT=folder
 	$(BIN)/python -m hanseg_lab.challenge $(CHALLENGE) $(if $(OUT),--out "$(OUT)") \
 		--docs docs $(CHALLENGE_ARGS)
 

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from hanseg_lab.challenge.ledger import Taken
 from hanseg_lab.challenge.markdown import items, table
 from hanseg_lab.challenge.scale import (
@@ -18,9 +16,7 @@ from hanseg_lab.challenge.scale import (
 )
 from hanseg_lab.challenge.settings import ChallengeSettings
 from hanseg_lab.challenge.tables import Rows
-from hanseg_segmentation.inference.device import precision_on
-
-CPU = torch.device("cpu")
+from hanseg_segmentation.inference.device import choose_device, precision_on
 
 
 def describe_conditions(
@@ -41,8 +37,8 @@ def describe_conditions(
         "openkbp": "given" if settings.openkbp else "not given"
     }
     total = sum(taken_by_step.values(), Taken())
-    kind = "bfloat16" if precision_on(CPU) is torch.bfloat16 else "float32 alone"
-    machine = f"{len(os.sched_getaffinity(0))} processors ({kind})"
+    precision = str(precision_on(choose_device("cpu"))).removeprefix("torch.")
+    machine = f"{len(os.sched_getaffinity(0))} processors ({precision})"
     return [
         "## The conditions",
         "Each recipe as it is, but for grid, patch, widths, number of networks, warming"

@@ -116,10 +116,10 @@ def vary_little(variation: VariationRecipe) -> VariationRecipe:
 def keep_sides_apart(recipe: Recipe) -> Recipe:
     """Return a recipe for patches that are narrower than a head, its sides kept apart.
 
-    Flipped left to right, with labels that go with their voxels, a patch that shows one
-    side alone may be of either: of an organ and its counterpart only one half each is
-    learnt (`chb-quantif`: Dice of left parotids 0.0, contoured 128 mm off). A recipe's
-    own patches show both sides. Other flips stay, and all of them where left and right
+    Flipped left to right, its labels going with its voxels, a patch that shows one side
+    alone may be of either: the network cannot tell an organ from its counterpart
+    (`chb-quantif`: a left parotid contoured 128 mm off, Dice 0.0). A recipe's own
+    patches show both sides. Other flips stay, and all of them where left and right
     are one to the network.
     """
     if recipe.merged_sides:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from kombu import Connection
 
 from hanseg_shared.jobs.brokers.rabbitmq import DEAD
 from hanseg_shared.jobs.messages import QueueName
+from tests.freezing import frozen
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,8 @@ class RunningRabbit:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Let it hang: it accepts connections and never answers."""
-        pid = int((self.folder / "pid").read_text())
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with frozen(int((self.folder / "pid").read_text())):
             yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

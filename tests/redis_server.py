@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import redis
 
 from hanseg_shared.stack.redis_server import RedisServer
+from tests.freezing import frozen
 
 
 def answers(server: RedisServer) -> bool:
@@ -67,11 +67,8 @@ class RunningRedis:
     def frozen(self) -> Iterator[None]:
         """Let it hang: it accepts connections and never answers."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
-        try:
+        with frozen(self.process.pid):
             yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

@@ -26,12 +26,11 @@ finishes, judges and notes a scenario's row.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,6 +56,7 @@ from hanseg_shared.settings import Settings
 from hanseg_shared.stack.children import Child
 from hanseg_shared.stack.redis_server import RedisServer, free_port
 from tests.chaos.postgres import Postgres
+from tests.freezing import frozen
 
 PATIENCE_SECONDS = 1800.0
 """What has not happened by then will not happen, on a busy machine either."""
@@ -223,11 +223,8 @@ class House:
         """Let processes and all that they started hang while the body runs."""
         self._note(f"freeze {', '.join(names)}")
         held = [process for name in names for process in self.family(name)]
-        _signal(held, signal.SIGSTOP)
-        try:
+        with frozen(*(process.pid for process in held)):
             yield
-        finally:
-            _signal(held, signal.SIGCONT)
 
     def flush_redis(self) -> None:
         """Delete all that Redis has."""
@@ -413,13 +410,7 @@ class Served(House):
 
 
 def _kill(family: list[psutil.Process]) -> None:
-    _signal(family, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=20)
-
-
-def _signal(family: list[psutil.Process], number: signal.Signals) -> None:
     for process in family:
-        try:
-            process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, timeout=20)

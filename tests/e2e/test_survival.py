@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import psutil
 import pytest
 
 from hanseg_shared.documents import JobState, MrVerdict
 from hanseg_shared.jobs.record import Job
+from tests.freezing import frozen
 
 
 def kill(stack, name: str) -> None:
@@ -97,12 +95,9 @@ def test_a_worker_that_hangs_loses_its_job_and_publishes_nothing(
     job = client.submit(small)
     claimed = wait_for(job.id, being(JobState.SEGMENTING))
     parent = psutil.Process(stack.children["segmentation"].pid)
-    frozen = [parent, *parent.children(recursive=True)]
-    for process in frozen:
-        os.kill(process.pid, signal.SIGSTOP)
-    wait_for(job.id, lambda row: row.token != claimed.token)
-    for process in frozen:
-        os.kill(process.pid, signal.SIGCONT)
+    family = [parent, *parent.children(recursive=True)]
+    with frozen(*(process.pid for process in family)):
+        wait_for(job.id, lambda row: row.token != claimed.token)
     done = wait_for(job.id, succeeded)
     assert {time.name: time.attempts for time in done.stages}["segmenting"] == 2
 
@@ -117,11 +112,7 @@ def test_a_job_cancelled_while_it_is_worked_on_ends_soon(
 
 
 def test_a_worker_told_to_stop_stops_although_redis_is_gone(stack, client):
-    redis = psutil.Process(stack.children["redis"].pid)
     worker = psutil.Process(stack.children["segmentation"].pid)
-    redis.suspend()
-    try:
+    with frozen(stack.children["redis"].pid):
         worker.terminate()
         assert psutil.wait_procs([worker], timeout=60)[0]
-    finally:
-        redis.resume()

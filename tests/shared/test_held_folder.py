@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hanseg_shared.held_folder import hold_new_folder, is_abandoned, remove_abandoned
+from tests.freezing import frozen
 
 HOLDER = """
 import pathlib, signal, sys
@@ -69,10 +69,10 @@ def test_a_folder_that_was_never_held_is_abandoned(tmp_path):
 def test_a_living_process_keeps_its_folder_even_while_it_is_stopped(holder, tmp_path):
     path = tmp_path / "scratch" / "a"
     assert not is_abandoned(path)
-    os.kill(holder.pid, signal.SIGSTOP)
-    assert not is_abandoned(path)
-    assert not remove_abandoned(path)
-    assert (path / "image").exists()
+    with frozen(holder.pid):
+        assert not is_abandoned(path)
+        assert not remove_abandoned(path)
+        assert (path / "image").exists()
 
 
 def test_a_killed_process_has_let_go_of_its_folder(holder, tmp_path):

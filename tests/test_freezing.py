@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
+from hanseg_shared.stack.patience import cpu_seconds_of
 from tests.freezing import frozen
 
 BUSY = """
@@ -34,6 +34,7 @@ def busy() -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "busy\n"
@@ -41,17 +42,12 @@ def busy() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def used_seconds(process: subprocess.Popen[str]) -> float:
-    times = psutil.Process(process.pid).cpu_times()
-    return times.user + times.system
-
-
 def test_a_frozen_process_uses_no_processor_and_goes_on_afterwards(busy):
     for _ in range(5):
         with frozen(busy.pid):
-            before = used_seconds(busy)
-            for _ in range(1000):
-                assert used_seconds(busy) == before
+            before = cpu_seconds_of([busy.pid])
+            for _ in range(50):
+                assert cpu_seconds_of([busy.pid]) == before
         print("again", file=busy.stdin, flush=True)
         assert busy.stdout.readline() == "again\n"
 

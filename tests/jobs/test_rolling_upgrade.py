@@ -187,4 +187,5 @@ def test_old_and_new_workers_lose_nothing_between_them(earlier, settings):
     assert {job.state for job in done} == {JobState.SUCCEEDED}, done
     for job in done:
         assert [each.name for each in job.stages] == [s.state for s in Stage]
+    assert {bool(job.versions) for job in done} == {True, False}, "both took part"
     assert not any(job.versions for job in done if job.id in of_the_new)

@@ -118,6 +118,8 @@ def test_a_single_fold_sees_every_case(name: str):
 
 
 def test_flipped_patches_take_longer():
+    assert by_heart(read_recipe("m.m.gs")).iterations == ITERATIONS_FLIPPED
+    assert by_heart(read_recipe("mamaa")).iterations == ITERATIONS
     plain = read_recipe("eli1")
     assert by_heart(flipped(plain, "y")).iterations == ITERATIONS_FLIPPED
     assert by_heart(flipped(plain, "x")).iterations == ITERATIONS  # not flipped so

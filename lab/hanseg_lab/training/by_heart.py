@@ -50,7 +50,7 @@ ITERATIONS_OF_LOCALISER = 3000
 
 WARM_UP_SHARE = 0.04
 """Share of a training that is spent on warming up. Without it AdamW left `chb-quantif`,
-which has none for SGD, with all voxels background from the 20th iteration on."""
+which has none for SGD, with all voxels background from the 40th iteration on."""
 
 MOST_STAGES = 5
 """Of a network."""

@@ -30,7 +30,7 @@ SEPARABLE = "inception_unet"
 """Its separable convolutions have a twentieth of the weights of others."""
 
 
-def narrow(kind: str, *, most_stages: int, part: int = 4) -> Smallness:
+def narrow(kind: str, *, most_stages: int, part: int) -> Smallness:
     """Return how small a network becomes that a processor trains in minutes.
 
     It keeps a part of its widths, or half where convolutions are separable: with a
